@@ -1,0 +1,31 @@
+"""Attention in three steps: projection -> compatibility -> attend. Imports torch only.
+
+projection    (x, memory)                    -> Heads(value, query?, key?)    where do q, k, v come from?
+compatibility (heads, x, memory, positions)  -> Logits(query?, key?, bias?)   how are scores made?
+attend        (logits, value, mask)          -> context                       the only softmax, mask and dropout
+"""
+
+import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
+from leanformer.attention.layer import MultiHeadAttention
+from leanformer.attention.logits import Heads, Logits, attend, attention_weights
+from leanformer.attention.positions import Positions, Rotary
+from leanformer.attention.projections import PROJECTIONS
+from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, register
+from leanformer.attention.shape import Shape
+
+__all__ = [
+    "PROJECTIONS",
+    "Heads",
+    "Logits",
+    "Mechanism",
+    "MultiHeadAttention",
+    "Positions",
+    "Rotary",
+    "Shape",
+    "attend",
+    "attention_weights",
+    "load_plugin",
+    "mechanism",
+    "names",
+    "register",
+]

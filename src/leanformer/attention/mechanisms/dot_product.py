@@ -1,0 +1,37 @@
+"""Scaled dot-product attention (Vaswani et al., 2017, "Attention Is All You Need", section 3.2): the baseline."""
+
+from math import sqrt
+
+from torch import Tensor, nn
+
+from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.positions import Positions
+from leanformer.attention.projections import Separate
+from leanformer.attention.registry import Mechanism, register
+from leanformer.attention.shape import Shape
+
+
+class DotProduct(nn.Module):
+    """logit_h(i, j) = q_i . k_j / sqrt(K);  no weights of its own, 2 D L M FLOPs."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.scale = shape.head_size**-0.5
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        query, key = positions.rotate(heads.query, heads.key)
+        return Logits(query * self.scale, key)
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        return (q * k).sum() / sqrt(len(q))
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return 0
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        return 2 * shape.hidden_size * length * (memory or length)
+
+
+register(Mechanism("dot_product", Separate, DotProduct, "Vaswani et al. 2017"))

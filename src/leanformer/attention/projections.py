@@ -1,0 +1,196 @@
+"""Where queries, keys and values come from: one D x D matrix each, or fewer.
+
+A projection maps x (B, L, D), which attends, and memory (B, M, D), which is attended, to heads (B, H, ., K).
+In self-attention `memory is x`, and a tied projection is then computed once.
+
+    name                  matrices   parameters (b = 1 with biases, else 0)
+    separate              q, k, v    3 (D^2 + b D)
+    shared_query_key      q = k, v   2 (D^2 + b D)
+    shared_key_value      q, k = v   2 (D^2 + b D)
+    shared_query_value    q = v, k   2 (D^2 + b D)
+    shared_all            q = k = v  1 (D^2 + b D) + 3 D
+
+The first two serve published mechanisms, the last one too (its file says how); the others are the rest of the grid.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from leanformer.attention.logits import Heads
+from leanformer.attention.shape import Shape
+
+
+class Projection(nn.Module):
+    """What all projections share: D x D maps, and the split into heads."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def linear(self) -> nn.Linear:
+        return nn.Linear(self.shape.hidden_size, self.shape.hidden_size, bias=self.shape.bias)
+
+    def split(self, x_BLD: Tensor) -> Tensor:
+        """(B, L, D) -> (B, H, L, K)"""
+        return x_BLD.unflatten(-1, (self.shape.num_heads, self.shape.head_size)).transpose(1, 2)
+
+
+class Separate(Projection):
+    """q = x W_q,  k = y W_k,  v = y W_v,  each plus its bias (Vaswani et al., 2017)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.query, self.key, self.value = self.linear(), self.linear(), self.linear()
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        return Heads(
+            value=self.split(self.value(memory)), query=self.split(self.query(x)), key=self.split(self.key(memory))
+        )
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return affine(self.query, x), affine(self.key, y), affine(self.value, y)
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return 3 * shape.linear_params
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        return shape.linear_flops(length) + 2 * shape.linear_flops(memory or length)
+
+
+class SharedQueryKey(Projection):
+    """q = x W_t,  k = y W_t,  v = y W_v: one map makes a token comparable (Courtois et al., 2024)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.token, self.value = self.linear(), self.linear()
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        query = self.split(self.token(x))
+        key = query if memory is x else self.split(self.token(memory))
+        return Heads(value=self.split(self.value(memory)), query=query, key=key)
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return affine(self.token, x), affine(self.token, y), affine(self.value, y)
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return 2 * shape.linear_params
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        if memory is None:
+            return 2 * shape.linear_flops(length)
+        return shape.linear_flops(length) + 2 * shape.linear_flops(memory)
+
+
+class SharedKeyValue(Projection):
+    """q = x W_q,  k = v = y W_kv: what is compared is what is fetched."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.query, self.key_value = self.linear(), self.linear()
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        key_value = self.split(self.key_value(memory))
+        return Heads(value=key_value, query=self.split(self.query(x)), key=key_value)
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return affine(self.query, x), affine(self.key_value, y), affine(self.key_value, y)
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return 2 * shape.linear_params
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        return shape.linear_flops(length) + shape.linear_flops(memory or length)
+
+
+class SharedQueryValue(Projection):
+    """q = x W_qv,  k = y W_k,  v = y W_qv: a token is fetched as it asks."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.query_value, self.key = self.linear(), self.linear()
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        query = self.split(self.query_value(x))
+        value = query if memory is x else self.split(self.query_value(memory))
+        return Heads(value=value, query=query, key=self.split(self.key(memory)))
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return affine(self.query_value, x), affine(self.key, y), affine(self.query_value, y)
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return 2 * shape.linear_params
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        if memory is None:
+            return 2 * shape.linear_flops(length)
+        return shape.linear_flops(length) + 2 * shape.linear_flops(memory)
+
+
+class SharedAll(Projection):
+    """q = s D_q,  k = t D_k,  v = t D_v  with  s = x W_s,  t = y W_s  and diagonal D (Kowsher et al., 2024).
+
+    See `mechanisms/shared.py` for what the paper says and leaves open. `scale_init` starts the diagonals at `ones`, so
+    that q = k = v, or at `normal`, N(0, 1), which gives every channel a sign of its own.
+    """
+
+    query_scale: nn.Parameter
+    key_scale: nn.Parameter
+    value_scale: nn.Parameter
+
+    def __init__(self, shape: Shape, scale_init: str = "ones") -> None:
+        super().__init__(shape)
+        if scale_init not in ("ones", "normal"):
+            raise ValueError(f"scale_init = {scale_init!r}: it is 'ones' or 'normal'")
+        self.scale_init = scale_init
+        self.shared = self.linear()
+        for name, value in self.initial_values().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+    def initial_values(self) -> dict[str, Tensor]:
+        draw = torch.ones if self.scale_init == "ones" else torch.randn
+        return {f"{part}_scale": draw(self.shape.hidden_size) for part in ("query", "key", "value")}
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        source = self.shared(x)
+        target = source if memory is x else self.shared(memory)
+        return Heads(
+            value=self.split(target * self.value_scale),
+            query=self.split(source * self.query_scale),
+            key=self.split(target * self.key_scale),
+        )
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        s, t = affine(self.shared, x), affine(self.shared, y)
+        return s * self.query_scale, t * self.key_scale, t * self.value_scale
+
+    @staticmethod
+    def num_params(shape: Shape, scale_init: str = "ones") -> int:
+        return shape.linear_params + 3 * shape.hidden_size
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None, scale_init: str = "ones") -> int:
+        return shape.linear_flops(length) + (0 if memory is None else shape.linear_flops(memory))
+
+
+def affine(linear: nn.Linear, x: Tensor) -> Tensor:
+    """W x + b for one vector: the formulas' own, since a reference shares no code with what it checks."""
+    product = (linear.weight * x).sum(dim=-1)
+    return product if linear.bias is None else product + linear.bias
+
+
+PROJECTIONS: dict[str, type[Projection]] = {
+    "separate": Separate,
+    "shared_query_key": SharedQueryKey,
+    "shared_key_value": SharedKeyValue,
+    "shared_query_value": SharedQueryValue,
+    "shared_all": SharedAll,
+}
+"""Names for the option `projection=` of every mechanism."""

@@ -1,0 +1,248 @@
+"""Settings: a TOML file, then `--set a.b=value`, checked and frozen.
+
+    [model]        the names of `LeanformerConfig` (attention, hidden_size, ...), checked by that class
+    [training]     `TrainingSettings`
+    [finetuning]   `FinetuningSettings`; a sub-table named after a task, `[finetuning.rte]`, overrides it for that task
+
+An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown word: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A frozen table of settings that knows its own name in files and on the command line."""
+
+    @classmethod
+    def title(cls) -> str:
+        return cls.__name__.removesuffix("Settings").lower()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        return cls().updated(values)
+
+    def updated(self, values: Mapping[str, Any]) -> Self:
+        hints = get_type_hints(type(self))
+        for key in values:
+            if key not in hints:
+                raise ValueError(f"unknown setting {self.title()}.{key}: {suggest(key, hints)}")
+        return replace(self, **{k: _checked(f"{self.title()}.{k}", v, hints[k]) for k, v in values.items()})
+
+    def _require(self, key: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise ValueError(f"{self.title()}.{key} = {getattr(self, key)!r}: {rule}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Table):
+    """Masked-LM pre-training; bare, it is BERT's recipe. `batch_size` counts sequences over all processes."""
+
+    max_steps: int | None = None
+    """Budget: exactly one of max_steps, max_tokens and max_seconds (none given: 1,000,000 steps, as BERT)."""
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    """Wall-clock budget: neither paired nor repeatable bit for bit."""
+    batch_size: int = 256
+    micro_batch_size: int | None = None
+    """Sequences in one forward pass of one process; the rest of the batch is accumulated. None: all of it at once."""
+    sequence_length: int = 128
+    mask_rate: float = 0.15
+    final_mask_rate: float | None = None
+    """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    clip_norm: float | None = 1.0
+    schedule: Literal["linear", "warmup_stable_decay", "constant"] = "linear"
+    warmup: float = 0.01
+    """Fraction of the budget."""
+    decay: float = 0.2
+    """Fraction of the budget in which `warmup_stable_decay` falls to zero."""
+    seed: int = 1
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 autocast where the hardware multiplies bf16 natively and faster, else fp32."""
+    compile: bool = False
+    threads: int | None = None
+    """CPU threads of one process; None: all cores."""
+    log_every: int = 10
+    validate_every: int | None = None
+    """Steps between validations; None: twenty times in a run."""
+    validation_sequences: int | None = 512
+    """At most so many held-out sequences (None: all of them)."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; 0: none but the one a signal asks for."""
+    keep_checkpoints: int = 2
+    log_with: str | None = None
+    """A tracker of accelerate (tensorboard, wandb, trackio) beside curve.jsonl."""
+
+    def __post_init__(self) -> None:
+        budgets = [k for k in ("max_steps", "max_tokens", "max_seconds") if getattr(self, k) is not None]
+        if len(budgets) > 1:
+            raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
+        for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key in ("validate_every", "validation_sequences"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key in ("mask_rate", "final_mask_rate"):
+            rate = getattr(self, key)
+            self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
+        for key in ("warmup", "decay"):
+            self._require(key, 0 <= getattr(self, key) <= 1, "is a fraction of the budget, from 0 to 1")
+        for key in ("beta1", "beta2"):
+            self._require(key, 0 <= getattr(self, key) < 1, "must lie in [0, 1)")
+        self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
+        self._require("checkpoint_every", self.checkpoint_every >= 0, "must not be negative")
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch_size * self.sequence_length
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the budget, None if it is given in seconds."""
+        if self.max_seconds is not None:
+            return None
+        if self.max_tokens is not None:
+            return math.ceil(self.max_tokens / self.tokens_per_step)
+        return 1_000_000 if self.max_steps is None else self.max_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuningSettings(Table):
+    """Fine-tuning on a task; the score is taken at the end of training, never at the best step on the dev set."""
+
+    epochs: float = 3.0
+    batch_size: int = 32
+    max_length: int = 128
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: Literal["linear", "constant"] = "linear"
+    clip_norm: float | None = 1.0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int | None = None
+    seed: int = 1
+    max_train_examples: int | None = None
+    """Use only so many training examples, chosen by seed 0: a budget, reported with the score. None: all."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "max_length", "learning_rate"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("clip_norm", "threads", "max_train_examples"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        self._require("warmup", 0 <= self.warmup <= 1, "is a fraction of the budget, from 0 to 1")
+        self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a run depends on besides its data."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    finetuning: FinetuningSettings = field(default_factory=FinetuningSettings)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Overrides of `finetuning`, a task each."""
+
+    def finetuning_for(self, task: str) -> FinetuningSettings:
+        return self.finetuning.updated(self.tasks.get(task, {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": dict(self.model),
+            "training": asdict(self.training),
+            "finetuning": asdict(self.finetuning) | {k: dict(v) for k, v in self.tasks.items()},
+        }
+
+
+def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """The TOML file at `path`, if any, then the overrides `table.key=value` in order."""
+    tables: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a TOML file: {error}") from None
+    for override in overrides:
+        key, value = parse_override(override)
+        table = tables
+        for name in key[:-1]:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"--set {override}: {name!r} is a value, not a table")
+        table[key[-1]] = value
+    return settings_from(tables)
+
+
+def settings_from(tables: Mapping[str, Any]) -> Settings:
+    known = {"model", "training", "finetuning"}
+    for name, table in tables.items():
+        if name not in known:
+            raise ValueError(f"unknown table of settings [{name}]: {suggest(name, known)}")
+        if not isinstance(table, Mapping):
+            raise ValueError(f"setting {name} must be a table, such as [{name}] in TOML or --set {name}.key=value")
+    finetuning = tables.get("finetuning", {})
+    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping)}
+    settings = Settings(
+        model=dict(tables.get("model", {})),
+        training=TrainingSettings.of(tables.get("training", {})),
+        finetuning=FinetuningSettings.of({k: v for k, v in finetuning.items() if k not in tasks}),
+        tasks=tasks,
+    )
+    for task in tasks:
+        settings.finetuning_for(task)
+    return settings
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """`training.batch_size=64` -> (["training", "batch_size"], 64); the value is TOML, a bare word is a string."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or len(names) < 2 or not all(names):
+        raise ValueError(f"--set {text}: write it as table.key=value, for example training.batch_size=64")
+    try:
+        return names, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return names, None if value.strip().lower() == "none" else value.strip()
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotated type: no silent truncation, whole numbers pass as floats, "none" as None."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None:
+            return None
+        return _checked(key, value, next(o for o in options if o is not type(None)))
+    if origin is Literal:
+        if value not in options:
+            raise ValueError(f"{key} = {value!r}: {suggest(str(value), map(str, options))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{key} = {value!r}: expected {hint.__name__}, got {type(value).__name__}")
+    if hint is float and not math.isfinite(value):
+        raise ValueError(f"{key} = {value!r}: must be finite")
+    return value

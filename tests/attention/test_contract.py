@@ -1,0 +1,108 @@
+"""Every registered mechanism, every cell of the grid and every option keeps the contract."""
+
+import pytest
+import torch
+
+from leanformer.attention import PROJECTIONS, Mechanism, MultiHeadAttention, mechanism, names, register, registry
+from leanformer.attention.mechanisms.dot_product import DotProduct
+from leanformer.attention.projections import Separate
+from leanformer.attention.testing import CHECKS, check_mechanism
+
+ROWS = [(name, {}) for name in names()]
+GRID = [
+    (name, {"projection": projection})
+    for name in ("dot_product", "pairwise")
+    for projection in PROJECTIONS
+    if projection != mechanism(name).options()["projection"]
+]
+OPTIONS = [
+    ("pairwise", {"coefficients_init": "scaled_normal"}),
+    ("pairwise", {"coefficients_init": "identity"}),
+    ("shared", {"scale_init": "normal"}),
+]
+
+
+def row_id(row):
+    return "-".join([row[0], *map(str, row[1].values())])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+@pytest.mark.parametrize("row", ROWS + GRID, ids=row_id)
+def test_contract(row, check):
+    check(*row)
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=row_id)
+def test_contract_holds_with_options(row):
+    check_mechanism(row[0], **row[1])
+
+
+class Transposed(DotProduct):
+    def forward(self, heads, x, memory, positions):
+        logits = super().forward(heads, x, memory, positions)
+        return logits._replace(query=logits.query.flip(2))
+
+
+class Unscaled(DotProduct):
+    def forward(self, heads, x, memory, positions):
+        return super().forward(heads, x, memory, positions).scale(1.01)
+
+
+class Detached(DotProduct):
+    """The right values with the wrong gradient."""
+
+    def forward(self, heads, x, memory, positions):
+        return super().forward(heads._replace(key=heads.key.detach()), x, memory, positions)
+
+
+class Leaky(Separate):
+    """Sees its neighbour: one step of padding or of the future."""
+
+    def forward(self, x, memory):
+        return super().forward(x, memory + 1e-3 * memory.roll(-1, dims=1))
+
+
+class Miscounted(DotProduct):
+    @staticmethod
+    def num_params(shape):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("projection", "compatibility", "promise"),
+    [
+        (Separate, Transposed, "values_and_gradients"),
+        (Separate, Unscaled, "values_and_gradients"),
+        (Separate, Detached, "gradient of"),
+        (Separate, Miscounted, "counts"),
+        (Leaky, DotProduct, "values_and_gradients"),
+    ],
+)
+def test_contract_catches_a_broken_mechanism(projection, compatibility, promise, monkeypatch):
+    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+    register(Mechanism("broken", projection, compatibility, "nobody"))
+    with pytest.raises(AssertionError, match=promise):
+        check_mechanism("broken")
+
+
+def test_each_check_alone_notices_a_leak(monkeypatch):
+    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+    register(Mechanism("leaky", Leaky, DotProduct, "nobody"))
+    caught = set()
+    for check in CHECKS:
+        try:
+            check("leaky", {})
+        except AssertionError:
+            caught.add(check.__name__)
+    assert {"check_padding_has_no_say", "check_future_has_no_say"} <= caught
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("dot_product", 1_771_776), ("symmetric", 1_181_184), ("pairwise", 1_230_336), ("shared", 592_896)],
+)
+def test_bert_base_counts_are_the_published_ones(name, parameters):
+    with torch.device("meta"):
+        module = MultiHeadAttention(name, 768, 12, 512)
+    assert module.mechanism.num_params(module.shape) == parameters
+    assert module.num_params() == parameters + 768 * 769

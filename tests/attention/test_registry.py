@@ -1,0 +1,109 @@
+"""Names, options and plug-ins: everything unknown is refused with the nearest known name."""
+
+import pytest
+
+from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register, registry
+from leanformer.attention.mechanisms.dot_product import DotProduct
+from leanformer.attention.projections import Separate
+from leanformer.attention.testing import check_mechanism
+
+PLUGIN = '''
+"""Attention with a temperature of its own for every head."""
+import torch
+from torch import nn
+from leanformer.attention import Logits, Mechanism, PROJECTIONS, register
+
+
+class Tempered(nn.Module):
+    """logit_h(i, j) = a_h q_i . k_j"""
+
+    def __init__(self, shape, start: float = 1.0):
+        super().__init__()
+        self.shape, self.start = shape, start
+        self.temperature = nn.Parameter(self.initial_values()["temperature"])
+
+    def initial_values(self):
+        return {"temperature": torch.full((self.shape.num_heads,), self.start)}
+
+    def forward(self, heads, x, memory, positions):
+        query, key = positions.rotate(heads.query * self.temperature[:, None, None], heads.key)
+        return Logits(query, key)
+
+    def formula(self, q, k, x, y, h, i, j):
+        return self.temperature[h] * (q * k).sum()
+
+    @staticmethod
+    def num_params(shape, start=1.0):
+        return shape.num_heads
+
+    @staticmethod
+    def flops(shape, length, memory=None, start=1.0):
+        return 2 * shape.hidden_size * length * (memory or length)
+
+
+register(Mechanism("tempered", PROJECTIONS["shared_key_value"], Tempered, "nobody 2026"))
+'''
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+    monkeypatch.setattr(registry, "_PLUGINS", set())
+
+
+def test_published_names_stand_in_reading_order():
+    assert names()[:4] == ["dot_product", "symmetric", "pairwise", "shared"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mechanism("pairwse"), "did you mean 'pairwise'"),
+        (
+            lambda: MultiHeadAttention("pairwise", 6, 2, 4, coefficient_init="identity"),
+            "did you mean 'coefficients_init'",
+        ),
+        (lambda: MultiHeadAttention("pairwise", 6, 2, 4, coefficients_init="identiy"), "did you mean 'identity'"),
+        (lambda: MultiHeadAttention("shared", 6, 2, 4, scale_init="zeros"), "'ones' or 'normal'"),
+        (lambda: MultiHeadAttention("dot_product", 6, 2, 4, projection="shared_key_valu"), "'shared_key_value'"),
+        (lambda: MultiHeadAttention("dot_product", 10, 4, 4), "not divisible by num_heads = 4"),
+        (lambda: MultiHeadAttention("dot_product", 8, 0, 4), "num_heads = 0"),
+        (lambda: register(mechanism("shared")), "registered already"),
+        (lambda: register(Mechanism("Bad Name", Separate, DotProduct, "")), "lower-case"),
+        (lambda: register(Mechanism("random+dot", Separate, DotProduct, "")), "lower-case"),
+    ],
+)
+def test_mistakes_are_refused_with_a_remedy(call, message):
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        call()
+
+
+def test_options_are_listed_with_their_defaults():
+    assert mechanism("pairwise").options() == {"projection": "shared_query_key", "coefficients_init": "normal"}
+    assert mechanism("pairwise").options("shared_all") == {
+        "projection": "shared_all",
+        "scale_init": "ones",
+        "coefficients_init": "normal",
+    }
+
+
+def test_a_plugin_is_a_full_citizen(tmp_path):
+    file = tmp_path / "my_mechanism.py"
+    file.write_text(PLUGIN)
+    assert load_plugin(file) == ["tempered"]
+    assert load_plugin(file) == [], "loading twice must be harmless"
+    check_mechanism("tempered")
+    check_mechanism("tempered", projection="separate")
+
+
+def test_a_broken_plugin_is_named_and_leaves_nothing(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text(PLUGIN + "\nraise RuntimeError('too late')")
+    with pytest.raises(ValueError, match=r"broken\.py failed to load: RuntimeError: too late"):
+        load_plugin(file)
+    assert "tempered" not in names()
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_plugin(tmp_path / "absent.py")
+    (tmp_path / "plugin.txt").write_text("")
+    with pytest.raises(ValueError, match="must end in .py"):
+        load_plugin(tmp_path / "plugin.txt")
