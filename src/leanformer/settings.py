@@ -7,7 +7,6 @@
 An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
 """
 
-import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -16,12 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown word: the nearest known one, or all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+from leanformer.spelling import suggest
 
 
 @dataclass(frozen=True, kw_only=True)

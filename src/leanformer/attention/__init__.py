@@ -6,6 +6,7 @@ attend        (logits, value, mask)          -> context                       th
 """
 
 import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
+from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits, attend, attention_weights
 from leanformer.attention.positions import Positions, Rotary
@@ -15,6 +16,7 @@ from leanformer.attention.shape import Shape
 
 __all__ = [
     "PROJECTIONS",
+    "Dropout",
     "Heads",
     "Logits",
     "Mechanism",

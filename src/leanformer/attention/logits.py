@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leanformer.attention.dropout import dropout as drop
+
 
 class Heads(NamedTuple):
     """What a projection makes of its input, a head each."""
@@ -83,7 +85,7 @@ def attention_weights(logits: Logits, mask: Tensor | None = None, dropout: float
     else:
         mask, empty = _without_empty_rows(mask)
         weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1).masked_fill(empty, 0.0)
-    return F.dropout(weights, dropout) if dropout else weights
+    return drop(weights, dropout)
 
 
 def has_fused_kernel(logits: Logits, value_BHMK: Tensor, dropout: float = 0.0) -> bool:

@@ -1,11 +1,10 @@
 """Published mechanisms are rows of a table: a name, a projection, a compatibility and the paper they come from."""
 
-import difflib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.shape import Shape
+from leanformer.spelling import suggest
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Mechanism:
         for option in rest:
             if option not in of_projection and option not in of_compatibility:
                 known = ["projection", *of_projection, *of_compatibility]
-                raise ValueError(f"{self.name} has no option {option!r}; {suggestion(option, known)}")
+                raise ValueError(f"{self.name} has no option {option!r}; {suggest(option, known)}")
         return (
             projection,
             {k: v for k, v in rest.items() if k in of_projection},
@@ -79,7 +79,7 @@ class Mechanism:
 
     def _named_projection(self, name: str) -> type[Any]:
         if name not in PROJECTIONS:
-            raise ValueError(f"unknown projection {name!r} for {self.name}; {suggestion(name, PROJECTIONS)}")
+            raise ValueError(f"unknown projection {name!r} for {self.name}; {suggest(name, PROJECTIONS)}")
         return PROJECTIONS[name]
 
     def _projection_name(self, projection: type[Any]) -> str:
@@ -107,7 +107,7 @@ def names() -> list[str]:
 
 def mechanism(name: str) -> Mechanism:
     if name not in _MECHANISMS:
-        raise ValueError(f"unknown attention mechanism {name!r}; {suggestion(name, _MECHANISMS)}")
+        raise ValueError(f"unknown attention mechanism {name!r}; {suggest(name, _MECHANISMS)}")
     return _MECHANISMS[name]
 
 
@@ -132,12 +132,6 @@ def load_plugin(path: str | Path) -> list[str]:
         raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
     _PLUGINS.add(file)
     return [name for name in names() if name not in before]
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
 def _keywords(constructor: type[Any]) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.positions import Positions
 from leanformer.attention.projections import SharedQueryKey
-from leanformer.attention.registry import Mechanism, mechanism, register, suggestion
+from leanformer.attention.registry import Mechanism, mechanism, register
 from leanformer.attention.shape import Shape
+from leanformer.spelling import suggest
 
 INITS = {
     "normal": lambda heads, size: torch.randn(heads, size, size),
@@ -38,7 +39,7 @@ class Pairwise(nn.Module):
     def __init__(self, shape: Shape, coefficients_init: str = "normal") -> None:
         super().__init__()
         if coefficients_init not in INITS:
-            raise ValueError(f"coefficients_init = {coefficients_init!r}; {suggestion(coefficients_init, INITS)}")
+            raise ValueError(f"coefficients_init = {coefficients_init!r}; {suggest(coefficients_init, INITS)}")
         self.shape = shape
         self.coefficients_init = coefficients_init
         self.coefficients = nn.Parameter(self.initial_values()["coefficients"])
