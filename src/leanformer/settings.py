@@ -7,6 +7,7 @@
 An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
 """
 
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -170,13 +171,10 @@ class Settings:
 
 
 def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """The TOML file at `path`, if any, then the overrides `table.key=value` in order."""
+    """The file at `path`, if any, then the overrides `table.key=value` in order."""
     tables: dict[str, Any] = {}
     if path is not None:
-        try:
-            tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a TOML file: {error}") from None
+        tables = _parsed(Path(path))
     for override in overrides:
         key, value = parse_override(override)
         table = tables
@@ -186,6 +184,16 @@ def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
                 raise ValueError(f"--set {override}: {name!r} is a value, not a table")
         table[key[-1]] = value
     return settings_from(tables)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """TOML, or JSON as a comparison writes it."""
+    json_file = path.suffix == ".json"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if json_file else tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a {'JSON' if json_file else 'TOML'} file: {error}") from None
 
 
 def settings_from(tables: Mapping[str, Any]) -> Settings:

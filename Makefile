@@ -1,0 +1,44 @@
+# `make quickstart` and `make test` need Python 3.11 or newer with pip, and make everything else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEXT := src/leanformer/data/texts/english.txt.xz
+QUICK := runs/quickstart
+
+.PHONY: help install quickstart test test-peer lint docs clean
+
+help:
+	@echo "make quickstart  compare four attention mechanisms on real text (about 5 minutes on 2 CPU cores)"
+	@echo "make test        run the tests"
+	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
+	@echo "make lint        check style and types"
+	@echo "make clean       remove the virtual environment and the quickstart's runs"
+
+install: $(VENV)/installed
+
+# The constraints hold the versions the tests run with; torch==2.13.0 is satisfied by the CPU build.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+quickstart: install
+	@echo "quickstart: 4 mechanisms x 3 seeds on public-domain English, about 5 minutes on 2 CPU cores"
+	@test -e $(QUICK)/data/data.json || \
+	  $(BIN)/leanformer prepare $(TEXT) --out $(QUICK)/data --algorithm characters --vocab-size 128 --quiet
+	$(BIN)/leanformer compare configs/quickstart.toml --data $(QUICK)/data --out $(QUICK)/comparison \
+	  --attention dot_product,symmetric,pairwise,shared --seeds 3 \
+	  $$(test ! -e $(QUICK)/comparison/comparison.json || echo --resume)
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer" -n 2
+
+test-peer: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peer tests/peer
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(QUICK)

@@ -1,0 +1,55 @@
+"""The table behind `leanformer mechanisms`: what each one costs in a model of a given size."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from leanformer.attention import mechanism, names
+from leanformer.models import LeanformerConfig
+from leanformer.models.cost import ledger
+
+
+def catalogue(**sizes: int) -> list[dict[str, Any]]:
+    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked."""
+    rows = []
+    for name in names():
+        config = LeanformerConfig.from_settings({**sizes, "attention": name})
+        costs = ledger(config, config.max_position_embeddings)
+        row = mechanism(name)
+        rows.append(
+            {
+                "name": name,
+                "paper": row.paper,
+                "cross_attention": row.cross,
+                "options": row.options(),
+                "qkv_parameters_per_layer": row.num_params(config.shape()),
+                "parameters": costs["parameters"]["total"],
+                "forward_flops_per_token": costs["flops_per_token"]["forward"],
+            }
+        )
+    return rows
+
+
+def print_catalogue(rows: list[dict[str, Any]]) -> None:
+    base = rows[0]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("mechanism", "paper"):
+        table.add_column(title)
+    for title in ("q, k, v a layer", "parameters", "", "MFLOP a token", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["paper"],
+            f"{row['qkv_parameters_per_layer']:,}",
+            f"{row['parameters']:,}",
+            _change(row["parameters"], base["parameters"]),
+            f"{row['forward_flops_per_token'] / 1e6:.1f}",
+            _change(row["forward_flops_per_token"], base["forward_flops_per_token"]),
+        )
+    Console().print(table)
+
+
+def _change(value: float, base: float) -> str:
+    return "" if value == base else f"{100 * (value / base - 1):+.2f} %"

@@ -1,0 +1,219 @@
+"""A whole comparison: plan, cost, pre-training runs, fine-tuning runs, report. One process a run.
+
+Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from leanformer.comparison.estimate import Estimator
+from leanformer.comparison.plan import Plan, PlannedRun, check_continues
+from leanformer.comparison.runner import Job, last_line, run_jobs
+from leanformer.comparison.variants import Variant
+from leanformer.data.corpus import Corpus
+from leanformer.data.examples import load
+from leanformer.data.tasks import task as find_task
+from leanformer.models import LeanformerConfig
+from leanformer.report import best_rates, write_report
+from leanformer.settings import Settings
+from leanformer.training.durable import write_json
+
+
+def compare(
+    settings: Settings,
+    data: Path,
+    out: Path,
+    *,
+    variants: list[Variant],
+    seeds: list[int],
+    learning_rates: list[float] | None = None,
+    tasks: list[str] | None = None,
+    task_data: str | None = None,
+    task_seeds: int = 1,
+    jobs: int | None = None,
+    plugin: Path | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Run what is still to run of the comparison in `out`, then write its report; returns the report's results."""
+    corpus = Corpus.open(data)
+    plan = Plan(
+        settings=settings,
+        variants=variants,
+        seeds=seeds,
+        learning_rates=learning_rates,
+        tasks=tasks or [],
+        task_seeds=task_seeds,
+        task_data=task_data,
+        data={"path": str(data), "hash": corpus.hash, "tokenizer_hash": corpus.tokenizer_hash},
+        plugin=None if plugin is None else str(plugin),
+        command=command,
+    )
+    _check(plan, corpus)
+    check_continues(out, plan, resume=resume)
+    console = Console(quiet=quiet, highlight=False)
+    workers, threads = _share_of_the_machine(jobs, len(plan.runs), settings)
+
+    runs = [run for run in plan.runs if not _finished(out / run.path)]
+    finetunings = [(run, task) for run in plan.runs for task in plan.tasks if not _tuned(out / run.path, task, plan)]
+    if runs or finetunings:
+        estimate = Estimator(plan, corpus.vocab_size, workers, threads).of(runs, finetunings)
+        console.print(f"{estimate.sentence()}, {workers} at a time with {threads} threads each")
+        _check_disk(out, estimate.bytes)
+    if dry_run:
+        return {}
+    write_json(_made(out) / "settings.json", settings.to_dict())
+    write_json(out / "comparison.json", plan.record())
+    failed = _run([_pretraining(run, plan, out, threads) for run in runs], workers, console)
+    chosen = best_rates(out) if learning_rates else None
+    failed += _run(
+        [
+            _finetuning(run, task, plan, out, threads)
+            for run, task in finetunings
+            if _finished(out / run.path) and (chosen is None or chosen.get(run.variant.label) == run.learning_rate)
+        ],
+        workers,
+        console,
+    )
+    results = write_report(out)
+    console.print(f"report: {out / 'report.html'}")
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of the runs failed ({failed[0].name}: {last_line(failed[0].log)}); the report lists them, "
+            f"logs are in {out / 'logs'}; --resume tries them again"
+        )
+    return results
+
+
+def _check(plan: Plan, corpus: Corpus) -> None:
+    """Find mistakes before the first run starts rather than in the last."""
+    if not plan.seeds:
+        raise ValueError("--seeds must be at least 1")
+    if plan.task_seeds < 1:
+        raise ValueError("--task-seeds must be at least 1")
+    if plan.tasks and plan.task_data is None:
+        raise ValueError("--task needs --task-data: a folder with a folder a task, or `hub`")
+    for run in plan.runs:
+        LeanformerConfig.from_settings({**run.settings(plan.settings).model, "vocab_size": corpus.vocab_size})
+    for name in plan.tasks:
+        plan.settings.finetuning_for(name)
+        load(find_task(name), plan.task_data or "")
+
+
+def _share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:
+    """(runs at a time, threads of each). Small models use two single-threaded processes better than one with two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs is not None and jobs < 1:
+        raise ValueError("--jobs must be at least 1")
+    workers = jobs or (1 if torch.cuda.is_available() else min(cores, runs))
+    return workers, settings.training.threads or max(1, cores // workers)
+
+
+def _check_disk(out: Path, needed: int) -> None:
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ValueError(
+            f"{out} needs about {needed / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB free: "
+            "make room, or lower training.keep_checkpoints"
+        )
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _status(run: Path) -> str | None:
+    """The status of a run, None where there is none."""
+    file = run / "run.json"
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["status"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): delete {run} and repeat with --resume") from None
+
+
+def _finished(run: Path) -> bool:
+    return _status(run) == "finished"
+
+
+def _task_directories(run: Path, task: str, plan: Plan) -> list[Path]:
+    return [run / "tasks" / task / f"seed-{seed}" for seed in range(1, plan.task_seeds + 1)]
+
+
+def _tuned(run: Path, task: str, plan: Plan) -> bool:
+    return all(map(_finished, _task_directories(run, task, plan)))
+
+
+def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int) -> Job:
+    directory = out / run.path
+    overrides = [*run.overrides(), f"training.threads={threads}"]
+    arguments = ["pretrain", str(out / "settings.json"), "--data", plan.data["path"], "--out", str(directory)]
+    arguments += [argument for override in overrides for argument in ("--set", override)]
+    arguments += ["--plugin", plan.plugin] if plan.plugin else []
+    arguments += ["--quiet"] + (["--resume"] if _status(directory) is not None else [])
+    return Job(
+        name=_name(run, plan),
+        arguments=tuple(arguments),
+        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}.log",
+        curve=directory / "curve.jsonl",
+        total=plan.settings.training.total_steps or 0,
+    )
+
+
+def _finetuning(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int) -> Job:
+    directory = out / run.path
+    arguments = ["finetune", str(directory), "--task", task, "--task-data", str(plan.task_data)]
+    arguments += ["--out", str(directory / "tasks" / task), "--seeds", str(plan.task_seeds)]
+    arguments += ["--config", str(out / "settings.json"), "--set", f"finetuning.threads={threads}", "--quiet"]
+    arguments += ["--plugin", plan.plugin] if plan.plugin else []
+    return Job(
+        name=f"{_name(run, plan)} {task}",
+        arguments=tuple(arguments),
+        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}-{task}.log",
+    )
+
+
+def _name(run: PlannedRun, plan: Plan) -> str:
+    rate = "" if plan.learning_rates is None else f" rate {run.learning_rate:g}"
+    return f"{run.variant.label}{rate} seed {run.seed}"
+
+
+def _run(jobs: list[Job], workers: int, console: Console) -> list[Job]:
+    """Run the jobs and show how far they are: bars on a terminal, a line a finished run elsewhere."""
+    if not jobs:
+        return []
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as progress:  # fmt: skip
+        return run_jobs(jobs, workers, _shower(jobs, progress, console))
+
+
+def _shower(jobs: list[Job], progress: Progress, console: Console) -> Callable[[dict, list[Job], list[Job]], None]:
+    bar = progress.add_task("runs", total=len(jobs))
+    told: set[Job] = set()
+
+    def show(running: dict, done: list[Job], failed: list[Job]) -> None:
+        names = ", ".join(job.name for job in running)
+        completed = len(done) + len(failed) + sum(job.fraction() for job in running)
+        progress.update(bar, completed=completed, description=names or "runs")
+        for job in [*done, *failed]:
+            if job not in told:
+                told.add(job)
+                outcome = f"failed: {last_line(job.log)}" if job in failed else "finished"
+                console.print(f"[{len(told)}/{len(jobs)}] {job.name} {outcome}", markup=False)
+
+    return show

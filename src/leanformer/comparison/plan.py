@@ -1,0 +1,133 @@
+"""The plan of a comparison: every run it takes, written to `comparison.json` before the first one starts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from leanformer.comparison.variants import Variant
+from leanformer.settings import Settings
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One pre-training run: a variant, a seed, a learning rate, and its directory inside the comparison's."""
+
+    variant: Variant
+    seed: int
+    learning_rate: float
+    path: str
+
+    def settings(self, common: Settings) -> Settings:
+        """The comparison's settings with what is this run's own."""
+        options = {"attention": self.variant.mechanism}
+        if self.variant.options:
+            options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
+        training = common.training.updated({"seed": self.seed, "learning_rate": self.learning_rate})
+        return replace(common, model={**common.model, **options}, training=training)
+
+    def overrides(self) -> list[str]:
+        """The same as `--set` arguments: with `settings.json` they repeat this run by hand."""
+        values: dict[str, Any] = {"model.attention": self.variant.mechanism}
+        values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
+        values |= {"training.seed": self.seed, "training.learning_rate": self.learning_rate}
+        return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "attention": self.variant.label,
+            "seed": self.seed,
+            "learning_rate": self.learning_rate,
+            "path": self.path,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Variants x seeds x learning rates, and the tasks each chosen run is fine-tuned on."""
+
+    settings: Settings
+    variants: list[Variant]
+    seeds: list[int]
+    learning_rates: list[float] | None
+    tasks: list[str]
+    task_seeds: int
+    task_data: str | None
+    data: dict[str, Any]
+    plugin: str | None
+    command: str
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        """Seeds outermost, so that a comparison cut short is still balanced."""
+        return list(self._runs())
+
+    @property
+    def baseline(self) -> str:
+        labels = [variant.label for variant in self.variants]
+        return "dot_product" if "dot_product" in labels else labels[0]
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "attention": [variant.label for variant in self.variants],
+            "baseline": self.baseline,
+            "seeds": self.seeds,
+            "learning_rates": self.learning_rates,
+            "tasks": self.tasks,
+            "task_seeds": self.task_seeds,
+            "task_data": self.task_data,
+            "settings": self.settings.to_dict(),
+            "data": self.data,
+            "plugin": self.plugin,
+            "command": self.command,
+            "runs": [run.record() for run in self.runs],
+        }
+
+    def _runs(self) -> Iterator[PlannedRun]:
+        rates = self.learning_rates or [self.settings.training.learning_rate]
+        for seed, rate, variant in product(self.seeds, rates, self.variants):
+            folder = variant.label if self.learning_rates is None else f"{variant.label}-lr{rate:g}"
+            yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=f"runs/{folder}/seed-{seed}")
+
+
+def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
+    """Refuse a directory that holds something else; with `resume`, more arms, seeds, rates and tasks are welcome."""
+    file = directory / "comparison.json"
+    if not file.exists():
+        if resume:
+            raise FileNotFoundError(f"{directory} holds no comparison to resume: leave --resume out to start one")
+        if directory.exists() and any(entry.name not in ("data", ".DS_Store") for entry in directory.iterdir()):
+            raise FileExistsError(f"{directory} is not empty and holds no comparison: give another --out")
+        return
+    if not resume:
+        raise FileExistsError(
+            f"{directory} holds a comparison already: add --resume to go on with it, or give another --out"
+        )
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        earlier, now = _invariants(before), _invariants(plan.record())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
+    for key in sorted(earlier.keys() | now.keys()):
+        if earlier.get(key) != now.get(key):
+            raise ValueError(
+                f"{directory} was started with {key} = {earlier.get(key)!r}, this command says {now.get(key)!r}: "
+                "repeat the earlier setting, or give another --out"
+            )
+
+
+def _invariants(record: dict[str, Any]) -> dict[str, Any]:
+    """What may not change between the runs of one comparison."""
+    flat = {"data.hash": record["data"]["hash"]}
+    for table, values in record["settings"].items():
+        flat |= {f"{table}.{key}": value for key, value in values.items() if not isinstance(value, dict)}
+    for key in ("model.attention", "training.seed", "finetuning.seed", "training.threads", "finetuning.threads"):
+        flat.pop(key, None)
+    if record["learning_rates"] is not None:
+        flat.pop("training.learning_rate", None)
+    return flat

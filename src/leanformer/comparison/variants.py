@@ -1,0 +1,63 @@
+"""What stands between the commas of `--attention`: a mechanism, with options of its own in brackets.
+
+pairwise,shared                              two mechanisms
+pairwise[coefficients_init=identity]         a mechanism with an option
+dot_product[projection=shared_key_value]     a cell of the grid of projections and compatibilities
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from leanformer.attention import PROJECTIONS, mechanism, names
+from leanformer.settings import parse_override
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One arm of a comparison; its label is how the user wrote it."""
+
+    label: str
+    mechanism: str
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+def parse_variants(text: str) -> list[Variant]:
+    variants = [_parse(part.strip()) for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+    if not variants:
+        raise ValueError(f"--attention {text!r} names no mechanism; known: {', '.join(names())}")
+    labels = [variant.label for variant in variants]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"--attention names {label} twice")
+    return variants
+
+
+def grid() -> list[Variant]:
+    """Every projection with every compatibility: a published name where the pair has one, else the name of the
+    compatibility's first mechanism with its `projection` option. The baseline stands first."""
+    rows: dict[tuple[type, type], str] = {}
+    first: dict[type, str] = {}
+    for name in names():
+        row = mechanism(name)
+        rows.setdefault((row.projection, row.compatibility), name)
+        first.setdefault(row.compatibility, name)
+    variants = []
+    for compatibility, name in first.items():
+        for projection, built in PROJECTIONS.items():
+            published = rows.get((built, compatibility))
+            variants.append(_parse(published or f"{name}[projection={projection}]"))
+    return variants
+
+
+def _parse(text: str) -> Variant:
+    match = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
+    if match is None:
+        raise ValueError(f"--attention {text!r}: write a mechanism as name or name[option=value,...]")
+    name, listed = match.groups()
+    options: dict[str, Any] = {}
+    for item in filter(None, (listed or "").split(",")):
+        (_, key), value = parse_override(f"option.{item.strip()}")
+        options[key] = value
+    mechanism(name).check_options(options)
+    return Variant(text, name, options)

@@ -1,0 +1,322 @@
+"""The `leanformer` command: verbs only. Each parses its arguments, calls one function and prints.
+
+A module beside the package, because importing the package registers its models with transformers, which takes seconds;
+here every such import waits until a verb needs it, and `--help` is instant.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="leanformer",
+    help="Train BERT-like language models with parameter-saving attention, and say what each saving costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="A mistake ends with one line on stderr and status 2; add --debug to any command to see where it arose.",
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a setting; may be repeated.")
+]
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; see `docs/settings.md`.")]
+Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
+Plugin = Annotated[
+    Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def main() -> None:
+    """The console script: run a verb, and turn a mistake into one line and status 2."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    if debug:
+        app()
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (ValueError, OSError, ArithmeticError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: Exception) -> NoReturn:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        remedy = (
+            "free some space, then repeat the command" if error.errno == 28 else "check the path and its permissions"
+        )
+        text = f"{error.filename or 'writing'}: {error.strerror.lower()}: {remedy}"
+    print(f"leanformer: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("leanformer"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None: ...
+
+
+@app.command()
+def mechanisms(
+    hidden_size: int = 768,
+    layers: int = 12,
+    heads: int = 12,
+    intermediate_size: int = 3072,
+    vocab_size: int = 30522,
+    max_length: int = 512,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the attention mechanisms with their parameters and FLOPs in a model of the given size."""
+    from leanformer.comparison.catalogue import catalogue, print_catalogue
+
+    _load(plugin)
+    rows = catalogue(
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=intermediate_size,
+        vocab_size=vocab_size,
+        max_position_embeddings=max_length,
+    )
+    print(json.dumps(rows, indent=2)) if as_json else print_catalogue(rows)
+
+
+@app.command()
+def prepare(
+    text: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...", help="Files (.txt, .jsonl, .parquet; plain, .xz, .gz or .bz2) or hf:DATASET[/CONFIG]."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DATA", help="The directory to make.")],
+    vocab_size: Annotated[int, typer.Option(help="Size of the tokenizer to train.")] = 30522,
+    algorithm: Annotated[str, typer.Option(help="wordpiece, bpe or characters.")] = "wordpiece",
+    tokenizer: Annotated[str | None, typer.Option(metavar="FILE", help="Take this tokenizer instead.")] = None,
+    valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
+    valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
+    field: Annotated[str, typer.Option(help="The field of JSONL or parquet that holds the text.")] = "text",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn raw text into tokens on disk, with a tokenizer and a held-out part."""
+    from leanformer.data.prepare import prepare
+
+    summary = prepare(
+        text,
+        out,
+        vocab_size=vocab_size,
+        algorithm=algorithm,
+        tokenizer=tokenizer,
+        valid=valid,
+        valid_fraction=valid_fraction,
+        field=field,
+        quiet=quiet or as_json,
+    )
+    _result(summary, as_json, quiet)
+
+
+@app.command()
+def pretrain(
+    config: Config = None,
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")],
+    set_: Set = None,
+    plugin: Plugin = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pre-train one model as a masked language model. For several processes: accelerate launch -m leanformer_cli ..."""
+    from leanformer.settings import read_settings
+    from leanformer.training.pretrain import pretrain
+
+    settings = read_settings(config, set_ or ())
+    results = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
+    _result(results, as_json, quiet)
+
+
+@app.command()
+def finetune(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    task: Annotated[str, typer.Option(help="One of the GLUE tasks, or one that a plug-in registers.")],
+    task_data: Annotated[
+        str, typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/sst2/train.jsonl.xz), or `hub`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
+    seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="CONFIG.toml", help="Settings.")] = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on a classification, pair or regression task; the score is taken at the end of training."""
+    from leanformer.evaluation.finetune import finetune
+    from leanformer.settings import read_settings
+
+    _load(plugin)
+    settings = read_settings(config, set_ or ())
+    results = finetune(run, task, task_data, out, settings, seeds=seeds, quiet=quiet or as_json)
+    _result(results, as_json, quiet)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    data: Annotated[Path, typer.Option(metavar="PATH", help="A data directory or a text file.")],
+    suite: Annotated[str, typer.Option(help="perplexity")] = "perplexity",
+    plugin: Plugin = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a pre-trained model on held-out text."""
+    from leanformer.evaluation.evaluate import evaluate
+
+    _load(plugin)
+    _result(evaluate(run, suite, data), as_json, quiet)
+
+
+@app.command()
+def compare(
+    config: Config = None,
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The comparison directory to make or resume.")],
+    attention: Annotated[
+        str,
+        typer.Option(metavar="A,B,C", help="Mechanisms; options in brackets: pairwise[coefficients_init=identity]."),
+    ] = "dot_product,symmetric,pairwise,shared",
+    grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
+    seeds: Annotated[int, typer.Option(help="Runs of each mechanism: seeds 1 to N.")] = 3,
+    learning_rates: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Give every mechanism each of these rates; report all.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="A,B", help="Fine-tune on these tasks.")] = None,
+    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")] = None,
+    task_seeds: Annotated[int, typer.Option(help="Fine-tuning runs of each pre-trained model and task.")] = 1,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished, resume what is not.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pre-train several mechanisms under equal conditions, fine-tune them, and write a report with statistics."""
+    from leanformer.comparison.compare import compare
+    from leanformer.comparison.variants import grid as all_pairs
+    from leanformer.comparison.variants import parse_variants
+    from leanformer.settings import read_settings
+
+    _load(plugin)
+    compare(
+        read_settings(config, set_ or ()),
+        data,
+        out,
+        variants=all_pairs() if grid else parse_variants(attention),
+        seeds=list(range(1, seeds + 1)),
+        learning_rates=_floats(learning_rates, "--learning-rates"),
+        tasks=[name.strip() for name in (task or "").split(",") if name.strip()],
+        task_data=task_data,
+        task_seeds=task_seeds,
+        jobs=jobs,
+        plugin=plugin,
+        resume=resume,
+        dry_run=dry_run,
+        quiet=quiet,
+        command="leanformer " + " ".join(map(_quoted, sys.argv[1:])),
+    )
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A comparison, or a single run.")],
+    quiet: Quiet = False,
+) -> None:
+    """Write results.json, report.md and report.html of a comparison from its records."""
+    from leanformer.report import write_report
+
+    write_report(directory)
+    if not quiet:
+        print(directory / "report.html")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A saved Hugging Face BERT, or a leanformer model.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
+    attention: Annotated[str, typer.Option(help="The mechanism to convert a BERT to.")] = "dot_product",
+    to: Annotated[str | None, typer.Option(help="bert: from leanformer back to Hugging Face's BERT.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a Hugging Face BERT to leanformer, or back, with equal outputs."""
+    from leanformer.models.convert import convert
+
+    convert(source, target, attention=attention, to=to)
+    if not quiet:
+        print(target)
+
+
+def _load(plugin: Path | None) -> None:
+    if plugin is not None:
+        from leanformer.attention import load_plugin
+
+        load_plugin(plugin)
+
+
+def _floats(text: str | None, option: str) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: write numbers separated by commas, for example 3e-4,1e-3") from None
+
+
+def _quoted(argument: str) -> str:
+    import shlex
+
+    return shlex.quote(argument)
+
+
+def _result(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif not quiet:
+        for key, value in result.items():
+            if isinstance(value, str | int | float):
+                print(
+                    f"{key.replace('_', ' ')}: {value:.6g}"
+                    if isinstance(value, float)
+                    else f"{key.replace('_', ' ')}: {value}"
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The plan: which runs, with which settings, and when a directory may be continued."""
+
+import json
+
+import pytest
+
+from leanformer.comparison.plan import Plan, check_continues
+from leanformer.comparison.variants import parse_variants
+from leanformer.settings import read_settings
+
+
+def plan(attention="dot_product,shared", overrides=("training.max_steps=5",), **more):
+    values = {
+        "settings": read_settings(None, overrides),
+        "variants": parse_variants(attention),
+        "seeds": [1, 2],
+        "learning_rates": None,
+        "tasks": [],
+        "task_seeds": 1,
+        "task_data": None,
+        "data": {"path": "data", "hash": "abc"},
+        "plugin": None,
+        "command": "leanformer compare",
+    }
+    return Plan(**values | more)
+
+
+def started(tmp_path, first):
+    (tmp_path / "comparison.json").write_text(json.dumps(first.record()))
+    return tmp_path
+
+
+def test_runs_are_balanced_over_seeds():
+    runs = plan(learning_rates=[1e-3, 2e-3]).runs
+    assert len(runs) == 8 and len({run.path for run in runs}) == 8
+    assert [run.seed for run in runs] == [1] * 4 + [2] * 4
+    assert runs[1].path == "runs/shared-lr0.001/seed-1"
+
+
+def test_a_run_differs_from_the_common_settings_in_its_own_three():
+    made = plan("pairwise[coefficients_init=identity]", learning_rates=[3e-3])
+    run = made.runs[1]
+    settings = run.settings(made.settings)
+    assert settings.model == {"attention": "pairwise", "attention_options": {"coefficients_init": "identity"}}
+    assert (settings.training.seed, settings.training.learning_rate) == (2, 3e-3)
+    again = read_settings(None, ["training.max_steps=5", *run.overrides()])
+    assert again.model == settings.model and again.training == settings.training
+
+
+def test_baseline_is_dot_product_or_the_first():
+    assert plan("shared,dot_product").baseline == "dot_product"
+    assert plan("shared,symmetric").baseline == "shared"
+
+
+def test_more_arms_seeds_and_tasks_may_join(tmp_path):
+    started(tmp_path, plan())
+    later = plan("dot_product,shared,pairwise", seeds=[1, 2, 3], tasks=["rte"], task_data="glue")
+    check_continues(tmp_path, later, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        (plan(overrides=["training.max_steps=6"]), "training.max_steps = 5, this command says 6"),
+        (plan(data={"path": "data", "hash": "xyz"}), "data.hash"),
+        (plan(overrides=["training.max_steps=5", "model.hidden_size=64"]), "model.hidden_size = None"),
+        (plan(overrides=["training.max_steps=5", "training.learning_rate=1e-3"]), "training.learning_rate"),
+    ],
+)
+def test_another_experiment_is_refused(tmp_path, later, message):
+    with pytest.raises(ValueError, match=message):
+        check_continues(started(tmp_path, plan()), later, resume=True)
+
+
+def test_a_directory_is_not_taken_by_mistake(tmp_path):
+    check_continues(tmp_path, plan(), resume=False)
+    check_continues(tmp_path / "new", plan(), resume=False)
+    with pytest.raises(FileNotFoundError, match="no comparison to resume"):
+        check_continues(tmp_path, plan(), resume=True)
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(FileExistsError, match="not empty"):
+        check_continues(tmp_path, plan(), resume=False)
+    with pytest.raises(FileExistsError, match="--resume"):
+        check_continues(started(tmp_path, plan()), plan(), resume=False)
+    (tmp_path / "comparison.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        check_continues(tmp_path, plan(), resume=True)

@@ -1,0 +1,37 @@
+"""What may stand in --attention."""
+
+import pytest
+
+from leanformer.attention import names
+from leanformer.comparison.variants import grid, parse_variants
+
+
+def test_names_and_options_are_read():
+    one, two = parse_variants("dot_product, pairwise[coefficients_init=identity,projection=shared_all]")
+    assert (one.label, one.mechanism, one.options) == ("dot_product", "dot_product", {})
+    assert two.mechanism == "pairwise"
+    assert two.options == {"coefficients_init": "identity", "projection": "shared_all"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no mechanism"),
+        ("pairwse", "did you mean 'pairwise'"),
+        ("pairwise,pairwise", "names pairwise twice"),
+        ("pairwise[coefficient_init=identity]", "did you mean 'coefficients_init'"),
+        ("pairwise[identity]", "table.key=value"),
+        ("pairwise[a=1", "write a mechanism as name"),
+    ],
+)
+def test_mistakes_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_variants(text)
+
+
+def test_the_grid_has_every_pair_once_and_published_names_where_they_exist():
+    labels = [variant.label for variant in grid()]
+    assert len(labels) == len(set(labels)) >= 10
+    assert labels[0] == "dot_product"
+    assert set(names()) <= set(labels)
+    assert "pairwise[projection=shared_all]" in labels

@@ -1,0 +1,86 @@
+"""Who may import whom: the architecture, read off the import statements."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = SOURCE / "leanformer"
+THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
+THIRD |= {"matplotlib", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
+SMALL = {"leanformer.spelling", "leanformer.version"}
+
+MAY_IMPORT = {
+    "attention": {"torch"},
+    "models": {"torch", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
+    "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
+    "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
+    "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "transformers", "rich"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "settings")},
+    "report": {"numpy", "scipy", "matplotlib"},
+    "comparison": {"torch", "rich"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Absolute names of the modules a file imports, at the top or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import; write it out"
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_folders_import_only_what_they_may(folder):
+    own = f"leanformer.{folder}"
+    for file in (PACKAGE / folder).rglob("*.py"):
+        for name in imports(file):
+            root = ".".join(name.split(".")[:2]) if name.startswith("leanformer") else name.split(".")[0]
+            if root == own or root in SMALL or (root not in THIRD and not root.startswith("leanformer")):
+                continue
+            assert root in MAY_IMPORT[folder], f"{file.relative_to(SOURCE)} imports {name}"
+
+
+def test_every_folder_has_its_rule():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
+def test_mechanism_files_never_import_each_other():
+    for file in (PACKAGE / "attention" / "mechanisms").glob("[!_]*.py"):
+        assert not [name for name in imports(file) if ".mechanisms" in name], file.name
+
+
+def test_no_file_is_two_ideas():
+    for file in SOURCE.rglob("*.py"):
+        if file.name == "leanformer_cli.py":  # one function a verb
+            continue
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 300, f"{file.relative_to(SOURCE)} is too long"
+
+
+def fresh(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_help_imports_nothing_heavy():
+    heavy = sorted(THIRD - {"typer", "rich"} | {"leanformer"})
+    code = f"import leanformer_cli, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert fresh(code).strip() == "[]"
+
+
+def test_reports_need_no_torch():
+    """With torch hidden, as on a machine that has only the records."""
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'torch' else find(name, *a); sys.modules['torch'] = None;"
+        "import leanformer.report; print('transformers' in sys.modules)"
+    )
+    assert fresh(code).strip() == "False"
