@@ -158,8 +158,9 @@ def pretrain(
     from leanformer.training.pretrain import pretrain
 
     settings = read_settings(config, set_ or ())
-    results = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
-    _result(results, as_json, quiet)
+    record = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
+    if as_json:
+        print(json.dumps(record, indent=2))
 
 
 @app.command()
@@ -272,7 +273,7 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A saved Hugging Face BERT, or a leanformer model.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
     attention: Annotated[str, typer.Option(help="The mechanism to convert a BERT to.")] = "dot_product",
-    to: Annotated[str | None, typer.Option(help="bert: from leanformer back to Hugging Face's BERT.")] = None,
+    to: Annotated[str, typer.Option(help="bert: from leanformer back to Hugging Face's BERT.")] = "leanformer",
     quiet: Quiet = False,
 ) -> None:
     """Convert a Hugging Face BERT to leanformer, or back, with equal outputs."""

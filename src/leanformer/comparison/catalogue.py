@@ -34,21 +34,22 @@ def catalogue(**sizes: int) -> list[dict[str, Any]]:
 def print_catalogue(rows: list[dict[str, Any]]) -> None:
     base = rows[0]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("mechanism", "paper"):
-        table.add_column(title)
-    for title in ("q, k, v a layer", "parameters", "", "MFLOP a token", ""):
+    table.add_column("mechanism", no_wrap=True)
+    for title in ("q, k, v", "parameters", "", "MFLOP/token", ""):
         table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("paper", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
-            row["paper"],
             f"{row['qkv_parameters_per_layer']:,}",
             f"{row['parameters']:,}",
             _change(row["parameters"], base["parameters"]),
             f"{row['forward_flops_per_token'] / 1e6:.1f}",
             _change(row["forward_flops_per_token"], base["forward_flops_per_token"]),
+            row["paper"],
         )
-    Console().print(table)
+    # Numbers are never cut: a terminal narrower than the table wraps its lines.
+    Console(width=max(110, Console().width)).print(table)
 
 
 def _change(value: float, base: float) -> str:

@@ -159,11 +159,14 @@ def _tuned(run: Path, task: str, plan: Plan) -> bool:
 
 def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int) -> Job:
     directory = out / run.path
+    begun = _status(directory) is not None
+    if begun:  # Sums depend on how many threads share them: a resumed run keeps its number.
+        threads = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]["training"]["threads"]
     overrides = [*run.overrides(), f"training.threads={threads}"]
     arguments = ["pretrain", str(out / "settings.json"), "--data", plan.data["path"], "--out", str(directory)]
     arguments += [argument for override in overrides for argument in ("--set", override)]
     arguments += ["--plugin", plan.plugin] if plan.plugin else []
-    arguments += ["--quiet"] + (["--resume"] if _status(directory) is not None else [])
+    arguments += ["--quiet"] + (["--resume"] if begun else [])
     return Job(
         name=_name(run, plan),
         arguments=tuple(arguments),

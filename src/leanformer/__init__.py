@@ -1,0 +1,28 @@
+"""leanformer: train BERT-like language models with parameter-saving attention, and measure what each saving costs."""
+
+from importlib.util import find_spec
+
+from leanformer.version import __version__
+
+__all__ = ["__version__"]
+
+if find_spec("torch") is not None:  # `leanformer.report` reads records on machines without it
+    from leanformer.models import (
+        LeanformerConfig,
+        LeanformerForMaskedLM,
+        LeanformerForQuestionAnswering,
+        LeanformerForSequenceClassification,
+        LeanformerForTokenClassification,
+        LeanformerModel,
+        hub,
+    )
+
+    hub.register()
+    __all__ += [
+        "LeanformerConfig",
+        "LeanformerForMaskedLM",
+        "LeanformerForQuestionAnswering",
+        "LeanformerForSequenceClassification",
+        "LeanformerForTokenClassification",
+        "LeanformerModel",
+    ]

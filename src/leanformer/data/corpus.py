@@ -1,0 +1,153 @@
+"""A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
+
+    data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all
+    train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32, little-endian
+    *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]
+    tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
+
+Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no padding, the remainder dropped. The length is
+the reader's choice, so one data directory serves every sequence length.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leanformer.data.vocabulary import Vocabulary
+
+SCHEMA = 1
+RECORD = "data.json"
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """The tokens of one split (memory-mapped, never copied whole) and where its documents start."""
+
+    tokens: NDArray[np.unsignedinteger]
+    documents: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def sequences(self, length: int) -> int:
+        """How many whole sequences of this length there are."""
+        return len(self.tokens) // length
+
+    def batch(self, ids: ArrayLike, length: int) -> NDArray[np.int64]:
+        """(B, L) int64: the sequences with these ids."""
+        ids, total = np.asarray(ids, np.int64), self.sequences(length)
+        if ids.size and not 0 <= ids.min() <= ids.max() < total:
+            raise IndexError(f"sequences {ids.min()}..{ids.max()} are not all in range({total})")
+        rows = self.tokens[: total * length].reshape(total, length)
+        return np.asarray(rows[ids], np.int64)
+
+    def counts(self, vocab_size: int) -> NDArray[np.int64]:
+        """(V,) how often every id occurs; reads the file once, a piece at a time."""
+        total = np.zeros(vocab_size, np.int64)
+        for start in range(0, len(self.tokens), 1 << 22):
+            total += np.bincount(self.tokens[start : start + (1 << 22)], minlength=vocab_size)
+        return total
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened data directory. `hash` names the content (tokens and tokenizer), not the place: a copy has the same."""
+
+    path: Path
+    train: TokenStore
+    valid: TokenStore
+    vocabulary: Vocabulary
+    hash: str
+    tokenizer_hash: str
+    record: dict[str, Any]
+    """data.json"""
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
+        """Sizes are always checked against data.json; `verify` reads every byte and checks the sha256 too."""
+        path = Path(path)
+        record = read_record(path)
+        for name, expected in record["files"].items():
+            _check(path / name, expected, verify)
+        dtype = np.dtype(record["dtype"])
+        return cls(
+            path=path,
+            train=_store(path, "train", dtype),
+            valid=_store(path, "valid", dtype),
+            vocabulary=Vocabulary.of(record["vocabulary"]),
+            hash=record["hash"],
+            tokenizer_hash=record["tokenizer_hash"],
+            record=record,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return self.vocabulary.size
+
+    @property
+    def mask_id(self) -> int:
+        return self.vocabulary.mask_id
+
+    @property
+    def pad_id(self) -> int:
+        return self.vocabulary.pad_id
+
+    @property
+    def cls_id(self) -> int:
+        return self.vocabulary.cls_id
+
+    @property
+    def sep_id(self) -> int:
+        return self.vocabulary.sep_id
+
+    @property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        return self.vocabulary.ordinary_ids
+
+    @property
+    def tokenizer_files(self) -> list[Path]:
+        """What a run copies beside its model."""
+        return [self.path / name for name in self.record["files"] if not name.endswith(".bin")]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """data.json of a data directory, or one line that says why this is none."""
+    remedy = "make one with: leanformer prepare TEXT --out DATA"
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such data directory; {remedy}")
+    if not (path / RECORD).is_file():
+        raise FileNotFoundError(f"{path}: not a data directory (it has no {RECORD}); {remedy}")
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        schema = record["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / RECORD}: damaged ({error}); {remedy}") from error
+    if schema != SCHEMA:
+        raise ValueError(f"{path / RECORD}: schema {schema!r}, this version reads {SCHEMA}; {remedy}")
+    return record
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(file: Path, expected: dict[str, Any], verify: bool) -> None:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: missing from the data directory; run leanformer prepare again")
+    if (size := file.stat().st_size) != expected["bytes"]:
+        raise ValueError(f"{file}: {size} bytes where {RECORD} says {expected['bytes']}; run leanformer prepare again")
+    if verify and file_hash(file) != expected["sha256"]:
+        raise ValueError(f"{file}: its content has changed since it was written; run leanformer prepare again")
+
+
+def _store(path: Path, split: str, dtype: np.dtype) -> TokenStore:
+    return TokenStore(
+        tokens=np.memmap(path / f"{split}.bin", dtype, mode="r"),
+        documents=np.memmap(path / f"{split}.documents.bin", np.dtype("<i8"), mode="r"),
+    )

@@ -1,0 +1,60 @@
+"""Choosing documents from a stream by a hash of their number: for the tokenizer, and for validation.
+
+No list of the documents is needed, and the choice is the same whoever reads the stream.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+import numpy as np
+
+from leanformer.data.randomness import random_bits
+
+FOR_TOKENIZER, FOR_VALIDATION = 1, 2
+BLOCK = 4096
+
+
+def numbered_bits(purpose: int) -> Iterator[int]:
+    """64 random bits for document 0, 1, 2, ..."""
+    for start in count(0, BLOCK):
+        yield from random_bits(purpose, np.arange(start, start + BLOCK)).tolist()
+
+
+def sample(documents: Iterable[str], characters: int) -> list[str]:
+    """Documents from everywhere in the stream, at most so many characters (but at least one document), in stream order.
+
+    Bottom sampling: those with the smallest bits that fit; every document has the same chance.
+    """
+    kept: list[tuple[int, int, str]] = []  # a heap, largest bits first
+    size, bound = 0, 1 << 64
+    for number, (document, bits) in enumerate(zip(documents, numbered_bits(FOR_TOKENIZER), strict=False)):
+        if bits < bound:
+            heapq.heappush(kept, (-bits, number, document))
+            size += len(document)
+        while size > characters and len(kept) > 1:
+            negative, _, dropped = heapq.heappop(kept)
+            size -= len(dropped)
+            bound = -negative
+    return [document for _, number, document in sorted(kept, key=lambda entry: entry[1])]
+
+
+class HoldOut:
+    """Which documents are for validation: each with probability `fraction`, but at most twice that share of all so far.
+
+    The limit keeps one long book from becoming most of a small corpus's validation text. What a small corpus then lacks
+    is taken from its end (`store.move_tail`).
+    """
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+        self.bits = numbered_bits(FOR_VALIDATION)
+        self.held = self.total = 0
+
+    def __call__(self, size: int) -> bool:
+        """Is the next document, of this size, held out?"""
+        self.total += size
+        chosen = next(self.bits) < self.fraction * 2.0**64
+        chosen = chosen and self.held + size <= 2 * self.fraction * self.total
+        self.held += size * chosen
+        return chosen

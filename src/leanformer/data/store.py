@@ -1,0 +1,92 @@
+"""Writing the token files of a data directory, document by document (`corpus.py` reads them)."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanformer.data.corpus import SCHEMA, file_hash
+from leanformer.data.tokenizer_files import FILE
+from leanformer.data.vocabulary import Vocabulary
+
+OFFSET = np.dtype(np.int64)
+
+
+class SplitWriter:
+    """Appends documents to SPLIT.bin and their start offsets to SPLIT.documents.bin."""
+
+    def __init__(self, directory: Path, split: str, dtype: np.dtype) -> None:
+        self.token_file, self.document_file = (path.open("wb") for path in split_files(directory, split))
+        self.width = dtype.itemsize
+        self.tokens = self.documents = 0
+
+    def add(self, ids: bytes) -> None:
+        self.document_file.write(OFFSET.type(self.tokens).tobytes())
+        self.token_file.write(ids)
+        self.tokens += len(ids) // self.width
+        self.documents += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.token_file.close()
+        self.document_file.close()
+
+
+def split_files(directory: Path, split: str) -> tuple[Path, Path]:
+    return directory / f"{split}.bin", directory / f"{split}.documents.bin"
+
+
+def read(file: Path, dtype: np.dtype) -> NDArray:
+    """Memory-mapped; an empty file cannot be."""
+    return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)
+
+
+def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> None:
+    """Move the last tokens of train to the end of valid: `wanted` of them or, to begin with a document, up to twice as
+    many, as long as train keeps `keep`. A document longer than that is cut in two.
+    """
+    train, train_starts = split_files(directory, "train")
+    valid, valid_starts = split_files(directory, "valid")
+    tokens, starts = read(train, dtype), read(train_starts, OFFSET)
+    held = valid.stat().st_size // dtype.itemsize
+
+    cut = len(tokens) - wanted
+    nearest = int(starts[np.searchsorted(starts, cut, side="right") - 1])
+    if nearest >= max(keep, cut - wanted):
+        cut = nearest
+    kept_documents = int(np.searchsorted(starts, cut))
+    moved = np.union1d(starts[kept_documents:], cut)
+    with valid.open("ab") as file:
+        tokens[cut:].tofile(file)
+    with valid_starts.open("ab") as file:
+        (moved - cut + held).tofile(file)
+    os.truncate(train, cut * dtype.itemsize)
+    os.truncate(train_starts, kept_documents * starts.itemsize)
+
+
+def describe(directory: Path, dtype: np.dtype, vocabulary: Vocabulary) -> dict[str, Any]:
+    """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean."""
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)} for file in sorted(directory.iterdir())
+    }
+    content = {
+        "schema": SCHEMA,
+        "dtype": dtype.name,
+        "vocabulary": asdict(vocabulary),
+        "tokenizer_hash": files[FILE]["sha256"],
+        "splits": {split: _sizes(directory, split, dtype) for split in ("train", "valid")},
+    }
+    seen = [content, {name: file for name, file in files.items() if name.endswith(".bin")}]
+    return {"hash": hashlib.sha256(json.dumps(seen).encode()).hexdigest(), **content, "files": files}
+
+
+def _sizes(directory: Path, split: str, dtype: np.dtype) -> dict[str, int]:
+    tokens, starts = (file.stat().st_size for file in split_files(directory, split))
+    return {"tokens": tokens // dtype.itemsize, "documents": starts // OFFSET.itemsize}

@@ -1,0 +1,40 @@
+"""What the model's side of the data needs to know of a tokenizer: how many ids there are, and which are special."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Ids 0 .. size-1. Special ids ([PAD], [UNK], [CLS], [SEP], [MASK] and a given tokenizer's own) are never a target
+    of the masked LM and never a random replacement; all others are ordinary."""
+
+    size: int
+    special_ids: tuple[int, ...]
+    pad_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    unk_id: int | None
+    """None for a byte-level tokenizer, which knows everything."""
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Vocabulary":
+        """From data.json."""
+        return cls(**{**record, "special_ids": tuple(record["special_ids"])})
+
+    @cached_property
+    def is_special(self) -> NDArray[np.bool_]:
+        """(V,)"""
+        special = np.zeros(self.size, bool)
+        special[list(self.special_ids)] = True
+        return special
+
+    @cached_property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        """Ascending."""
+        return np.flatnonzero(~self.is_special)

@@ -1,0 +1,54 @@
+"""Fine-tuning as the training loop sees it.
+
+    loss = -log softmax(logits)[label]      or, for a regression,      (output - label)^2
+
+B batch, C labels (1 for a regression).
+"""
+
+import math
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leanformer.evaluation.encoding import Encoded, training_rows
+from leanformer.training.objective import Batch
+
+
+class TaskObjective:
+    """`epochs` of the encoded examples; nothing is validated on the way, since no step is chosen by it."""
+
+    def __init__(self, encoded: Encoded, batch_size: int, epochs: float, seed: int) -> None:
+        self.encoded, self.batch_size, self.seed = encoded, batch_size, seed
+        self.lengths = encoded.lengths
+        self.total_steps = math.ceil(epochs * len(self.lengths) / batch_size)
+        self.tokens_per_step = round(batch_size * self.lengths.mean())
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        if world > self.batch_size:
+            raise ValueError(
+                f"finetuning.batch_size = {self.batch_size}: {world} processes need at least one example each"
+            )
+        rows = training_rows(self.lengths, self.batch_size, self.total_steps, self.seed, step)
+        return [self.encoded.batch(rows[rank::world])]
+
+    def num_targets(self, batch: Batch) -> int:
+        return len(batch["labels"])
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        return losses(classify(model, batch), batch["labels"]).sum()
+
+    def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
+        return ()
+
+
+def losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """(B,) float32"""
+    if labels_B.is_floating_point():
+        return F.mse_loss(logits_BC.float()[:, 0], labels_B, reduction="none")
+    return F.cross_entropy(logits_BC.float(), labels_B, reduction="none")
+
+
+def classify(model: nn.Module, batch: Batch) -> Tensor:
+    """(B, C) logits"""
+    return model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits

@@ -1,0 +1,127 @@
+"""A pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from leanformer.data import tokenizer_files
+from leanformer.data.corpus import file_hash
+from leanformer.data.tasks import Task
+from leanformer.models import LeanformerForMaskedLM, LeanformerForSequenceClassification, LeanformerPreTrainedModel
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.initialisation import initialise
+
+M = TypeVar("M", bound=LeanformerPreTrainedModel)
+
+NEW = ("encoder.pooler.", "classifier.")
+"""Where a classifier starts that a masked language model does not have."""
+
+
+def locate(run: Path) -> Path:
+    """The folder with the model's config.json; FileNotFoundError says what is there instead."""
+    for folder in (run / "model", run):
+        if (folder / "config.json").is_file():
+            return folder
+    if (run / "run.json").is_file():
+        raise FileNotFoundError(
+            f"{run / 'model'} is missing, its run is not finished: run leanformer pretrain --resume"
+        )
+    raise FileNotFoundError(f"{run} is neither a run directory nor a model saved by save_pretrained: check the path")
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 of the weights: which model this is, wherever it lies."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: save the model again")
+    return file_hash(path)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can."""
+    with quiet():
+        tokenizer = tokenizer_files.load(folder)
+    config = config_of(folder)
+    size = len(tokenizer)
+    if size > config.vocab_size:
+        raise ValueError(f"{folder}: a tokenizer of {size} tokens, a model of {config.vocab_size}: copy the right one")
+    if config.type_vocab_size < 2:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    return tokenizer
+
+
+def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
+    model, missing = _load(LeanformerForMaskedLM, folder, config_of(folder))
+    if missing:
+        raise ValueError(f"{folder} holds no masked language model, {missing[0]} is missing: give a pre-training run")
+    return model
+
+
+def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerForSequenceClassification:
+    """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
+    config = config_of(folder)
+    names = task.labels or ("score",)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+    config.problem_type = "regression" if task.regression else "single_label_classification"
+    model, missing = _load(LeanformerForSequenceClassification, folder, config)
+    if lost := [key for key in missing if not key.startswith(NEW)]:
+        raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
+    for module in NEW:
+        if module == "classifier." or any(key.startswith(module) for key in missing):
+            initialise(model, seed, only=module.removesuffix("."))
+    return model
+
+
+def config_of(folder: Path) -> LeanformerConfig:
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kind = values.get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): save the model again") from None
+    if kind != LeanformerConfig.model_type:
+        remedy = "turn it into one with leanformer convert" if kind == "bert" else "give a leanformer model"
+        raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
+    try:
+        return LeanformerConfig.from_dict(values)
+    except Exception as error:  # ValueError from us, others of its own from huggingface_hub
+        raise ValueError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
+
+
+def _load(kind: type[M], folder: Path, config: LeanformerConfig) -> tuple[M, list[str]]:
+    """The model in float32, and the weights that it has and the file has not."""
+    try:
+        with quiet():
+            loaded: Any = kind.from_pretrained(
+                folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
+    model, info = loaded
+    mismatched = [key for key, *_ in info["mismatched_keys"]]
+    if wrong := sorted(key for key in mismatched if not key.startswith(NEW)):
+        raise ValueError(f"{folder}: {wrong[0]} does not have the shape config.json says: save the model again")
+    return model, sorted([*info["missing_keys"], *mismatched])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers prints nothing: neither bars nor what a new head lacks, which is expected here, and checked."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

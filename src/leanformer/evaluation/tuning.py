@@ -1,0 +1,190 @@
+"""One fine-tuning run; its score is that of the last step, never of the best one on the way.
+
+    RUN/run.json            settings, seed, versions, hardware, data, status and results
+    RUN/curve.jsonl         the training loss
+    RUN/predictions.jsonl   a line an evaluated example: split, index, label, prediction, scores (logits)
+    RUN/model/              save_pretrained and the tokenizer, unless not asked for
+
+Order of the examples, dropout and the head's initial values are functions of the fine-tuning seed: runs from different
+mechanisms are paired. A run is short, so it keeps no checkpoints: a killed one starts over. Training may run in bf16,
+judging never does: two bf16 logits are often equal, and a tie would go to the first label.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+from leanformer.data import examples, tasks
+from leanformer.data.tasks import Task
+from leanformer.evaluation import metrics, pretrained
+from leanformer.evaluation.encoding import Encoded, encode
+from leanformer.evaluation.metrics import Predicted
+from leanformer.evaluation.objective import TaskObjective
+from leanformer.evaluation.prediction import answer, write_answers
+from leanformer.settings import FinetuningSettings, TrainingSettings
+from leanformer.training import durable
+from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
+from leanformer.training.interrupts import Stopped
+from leanformer.training.loop import fit
+from leanformer.training.record import RunDirectory, versions
+
+PREDICTIONS = "predictions.jsonl"
+LOGGED = 50
+"""Lines of curve.jsonl, about."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the runs of all seeds share, checked and loaded once."""
+
+    task: Task
+    source: Path
+    """The folder of the pre-trained model."""
+    tokenizer: PreTrainedTokenizerBase
+    train: Encoded
+    validation: Mapping[str, Encoded]
+    record: Mapping[str, Any]
+    """Their part of run.json."""
+
+
+def gather(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> Material:
+    of, source = tasks.task(task), pretrained.locate(Path(run))
+    config, tokenizer = pretrained.config_of(source), pretrained.load_tokenizer(source)
+    if settings.max_length > config.max_position_embeddings:
+        raise ValueError(
+            f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
+            f"{config.max_position_embeddings} tokens"
+        )
+    special = tokenizer.num_special_tokens_to_add(pair=len(of.columns) == 2)
+    if settings.max_length <= special:
+        raise ValueError(
+            f"finetuning.max_length = {settings.max_length}: {special} special tokens leave no room for text"
+        )
+    train, validation = examples.load(of, task_data)
+    splits = {"train": train.subset(settings.max_train_examples), **validation}
+    encoded = {split: encode(tokenizer, part, settings.max_length) for split, part in splits.items()}
+    record = {
+        "task": task,
+        "attention": config.attention,
+        "attention_options": config.attention_options,
+        "pretrained": str(run),
+        "pretrained_hash": pretrained.weights_hash(source),
+        "data": {
+            "path": str(task_data),
+            "hash": {split: part.hash for split, part in splits.items()},
+            "examples": {split: len(part.labels) for split, part in splits.items()},
+            "truncated": {split: part.truncated for split, part in encoded.items()},
+        },
+    }
+    return Material(of, source, tokenizer, encoded.pop("train"), encoded, record)
+
+
+def tune(
+    material: Material, settings: FinetuningSettings, out: Path, *, keep_model: bool, quiet: bool
+) -> dict[str, Any]:
+    """Fine-tune with `settings.seed` into the run directory `out`; its run.json."""
+    prepare_cpu(settings.threads)
+    accelerator = Accelerator(mixed_precision="no")
+    if accelerator.num_processes > 1:
+        raise ValueError("a fine-tuning is one process: start it without accelerate launch")
+    device, dtype = accelerator.device, autocast_dtype(settings.precision, accelerator.device)
+    directory = RunDirectory(out)
+    record = {
+        "kind": "finetune",
+        "status": "running",
+        "seed": settings.seed,
+        **material.record,
+        "settings": {"finetuning": asdict(settings)},
+        "versions": versions(),
+        "hardware": describe(device, 1, dtype),
+        "results": None,
+    }
+    before = _before(directory, record)
+    if before is not None and before["status"] == "finished":
+        if not quiet:
+            print(f"{out} is finished already: kept")
+        return before
+
+    model = pretrained.load_classifier(material.source, material.task, settings.seed)
+    objective = TaskObjective(material.train, settings.batch_size, settings.epochs, settings.seed)
+    training = _training(settings, objective.total_steps)
+    with directory.claimed(new=before is None):
+        _clear(directory)
+        directory.write(record)
+        with directory.outcome():
+            try:
+                fitted = fit(model, objective, training, directory, accelerator=accelerator, quiet=quiet)
+            except Stopped:
+                _clear(directory)
+                raise
+            except ArithmeticError as error:
+                raise ArithmeticError(f"{out}: {error} (here: finetuning.learning_rate)") from error
+            results = _judge(model, material, device, out / PREDICTIONS)
+            if keep_model:
+                with durable.new_directory(directory.model) as folder, pretrained.quiet():
+                    model.save_pretrained(folder)
+                    material.tokenizer.save_pretrained(folder)
+            results |= {key: fitted[key] for key in ("steps", "seconds")}
+            return directory.update(status="finished", results=results)
+
+
+def _judge(model: torch.nn.Module, material: Material, device: torch.device, path: Path) -> dict[str, Any]:
+    """Score on every validation split, with the predictions written to `path`."""
+    started = time.perf_counter()
+    answers = {split: answer(model, part, device) for split, part in material.validation.items()}
+    seconds = time.perf_counter() - started
+    predicted = {
+        split: Predicted(part.labels, answers[split].predictions(material.task))
+        for split, part in material.validation.items()
+    }
+    write_answers(path, predicted, answers)
+    losses = np.concatenate([part.losses for part in answers.values()])
+    return {
+        **metrics.score(material.task, predicted),
+        "validation_loss": float(losses.mean(dtype=np.float64)),
+        "examples": len(losses),
+        "evaluation_seconds": seconds,
+    }
+
+
+def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
+    """The loop's settings: nothing is validated or kept on the way."""
+    shared = ("batch_size", "learning_rate", "weight_decay", "warmup", "schedule", "clip_norm", "precision", "seed")
+    return TrainingSettings(
+        **{key: getattr(settings, key) for key in shared},
+        max_steps=steps,
+        sequence_length=settings.max_length,
+        log_every=max(1, steps // LOGGED),
+        checkpoint_every=0,
+    )
+
+
+def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record in `directory` of this very run or of an unfinished one; FileExistsError if another would be lost."""
+    if not directory.record.is_file():
+        return None
+    found = directory.read()
+    if found.get("kind") == "finetune" and found.get("status") != "finished":
+        return found
+    for key in ("kind", "task", "seed", "pretrained_hash", "settings"):
+        if found.get(key) != record[key]:
+            raise FileExistsError(f"{directory.path} holds a finished run with another {key}: choose another --out")
+    if found["data"]["hash"] != record["data"]["hash"]:
+        raise FileExistsError(f"{directory.path} holds a finished run on other data: choose another --out")
+    return found
+
+
+def _clear(directory: RunDirectory) -> None:
+    """Takes away what an unfinished run left, but for its record."""
+    for folder in (directory.checkpoints, directory.model):
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (directory.curve, directory.path / PREDICTIONS):
+        file.unlink(missing_ok=True)

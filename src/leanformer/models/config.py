@@ -1,0 +1,109 @@
+"""LeanformerConfig: BERT's names and defaults, and the attention slot."""
+
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Any, Self
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers.activations import ACT2FN
+from transformers.configuration_utils import PreTrainedConfig
+
+from leanformer.attention import Rotary, Shape, mechanism
+from leanformer.spelling import suggest
+
+POSITIONS = ("learned", "rotary")
+
+
+@strict
+class LeanformerConfig(PreTrainedConfig):
+    """Sizes of the model, and its `attention`: the name of a mechanism, with `attention_options` for its constructor.
+
+    `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
+    with `rotary_base`; either way a sequence has at most `max_position_embeddings`. A wrong value is a ValueError that
+    names the key. A key nobody knows is kept, as Hugging Face does; `from_settings` refuses it.
+    """
+
+    model_type = "leanformer"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float | int = 0.02
+    layer_norm_eps: float | int = 1e-12
+    classifier_dropout: float | int | None = None
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    tie_word_embeddings: bool = True
+    attention: str = "dot_product"
+    attention_options: dict[str, Any] = field(default_factory=dict)
+    positions: str = "learned"
+    rotary_base: float | int = 10_000.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "type_vocab_size", "rotary_base"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            value = getattr(self, key)
+            self._require(key, value is None or 0 <= value < 1, "is a probability: at least 0 and less than 1")
+        for key in ("initializer_range", "layer_norm_eps"):
+            self._require(key, getattr(self, key) >= 0, "must not be negative")
+        heads, width = self.num_attention_heads, self.hidden_size
+        nearest = max(1, round(width / heads)) * heads
+        self._require(
+            "hidden_size", width % heads == 0, f"is not divisible by num_attention_heads = {heads}, but {nearest} is"
+        )
+        self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
+        self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
+        padding = self.pad_token_id
+        self._require(
+            "pad_token_id",
+            padding is None or 0 <= padding < self.vocab_size,
+            f"must be less than vocab_size = {self.vocab_size}",
+        )
+        mechanism(self.attention).check_options(self.attention_options)
+        self.rotary()
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """The config of settings a person wrote: a misspelt key or a value of the wrong type is a ValueError too."""
+        known = {f.name for f in fields(cls)} | {"num_labels"}
+        for key in settings:
+            if key not in known:
+                raise ValueError(f"unknown setting model.{key}; {suggest(key, sorted(known))}")
+        try:
+            return cls(**settings)
+        except StrictDataclassError as error:
+            raise ValueError(f"model: {error.__cause__ or error}") from None
+
+    def num_classes(self) -> int:
+        """Outputs of a classification head; 1 is a regression."""
+        return self.num_labels or 0
+
+    def shape(self) -> Shape:
+        return Shape(self.hidden_size, self.num_attention_heads, self.max_position_embeddings)
+
+    def rotary(self) -> Rotary | None:
+        if self.positions != "rotary":
+            return None
+        if self.shape().head_size % 2:
+            raise ValueError(
+                f'positions = "rotary" needs an even head size, not {self.shape().head_size}: '
+                f"choose another hidden_size ({self.hidden_size}) or num_attention_heads ({self.num_attention_heads})"
+            )
+        return Rotary(self.shape().head_size, self.rotary_base)
+
+    def _require(self, key: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise ValueError(f"{key} = {getattr(self, key)!r}: {rule}")

@@ -1,0 +1,128 @@
+"""The encoder: BERT's, with a mechanism in the attention slot.
+
+Shape letters: B batch, L length, H heads, D model width.
+"""
+
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import PreTrainedModel
+from transformers.utils.output_capturing import capture_outputs
+
+from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.models.blocks import Block, Embeddings, Pooler
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.initialisation import initial_values
+
+
+class Extras(TypedDict, total=False):
+    """What a forward pass can be asked for beside its output."""
+
+    output_attentions: bool | None
+    output_hidden_states: bool | None
+
+
+class LeanformerPreTrainedModel(PreTrainedModel):
+    """What all leanformer models share.
+
+    `attn_implementation` keeps its Hugging Face meaning, a kernel: "sdpa" fused, "eager" the plain formula. The
+    mechanism is `config.attention`.
+    """
+
+    config: LeanformerConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["Embeddings", "Block"]
+    _can_record_outputs = {"hidden_states": Block, "attentions": MultiHeadAttention}
+
+    def post_init(self) -> None:
+        super().post_init()
+        self._choose_kernel()
+
+    def set_attn_implementation(self, *args: Any, **kwargs: Any) -> None:
+        super().set_attn_implementation(*args, **kwargs)
+        self._choose_kernel()
+
+    def _choose_kernel(self) -> None:
+        for module in self.modules():
+            if isinstance(module, MultiHeadAttention):
+                module.fused = self.config._attn_implementation != "eager"
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        for name, value in initial_values(module, self.config.initializer_range).items():
+            init.copy_(getattr(module, name), value)
+
+
+class LeanformerModel(LeanformerPreTrainedModel):
+    """Token ids (B, L) -> hidden states (B, L, D), and the pooled first one (B, D) if there is a pooler."""
+
+    def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.gradient_checkpointing = False
+        self.embeddings = Embeddings(config)
+        self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
+        self.pooler = Pooler(config) if add_pooling_layer else None
+        self.rotary = config.rotary()
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings.word_embeddings = value
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Exactly one of `input_ids` (B, L) and `inputs_embeds` (B, L, D); `attention_mask` as `boolean_mask` takes it.
+
+        Attention weights are built only where `output_attentions` asks for them, since no fused kernel returns them;
+        `capture_outputs` gathers them, and the hidden states, by hooks on the classes of `_can_record_outputs`.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        words_BLD = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        length, longest = words_BLD.shape[1], self.config.max_position_embeddings
+        if length > longest:
+            raise ValueError(f"{length} tokens are more than max_position_embeddings = {longest}: cut the sequence")
+        if position_ids is None:
+            position_ids = torch.arange(length, device=words_BLD.device)[None]
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        positions = Positions.of(position_ids, rotary=self.rotary)
+        mask = None if attention_mask is None else boolean_mask(attention_mask)
+        x_BLD = self.embeddings(words_BLD, token_type_ids, position_ids)
+        for layer in self.layers:
+            x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
+        pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
+        return BaseModelOutputWithPooling(last_hidden_state=x_BLD, pooler_output=pooled_BD)
+
+
+def boolean_mask(attention_mask: Tensor) -> Tensor:
+    """True = may attend, broadcastable to (B, H, L, L), from any mask of Hugging Face's:
+
+    (B, L) which tokens may be attended, (B, L, L) and (B, #H, L, L) by whom: boolean, or a number, zero = may not. But
+    a floating point mask of four axes is additive: zero = may attend, dtype's minimum = may not.
+    """
+    if attention_mask.ndim == 4 and attention_mask.is_floating_point():
+        if not torch.compiler.is_compiling() and (attention_mask > 0).any():
+            raise ValueError("a floating point attention_mask of four axes is added to scores: make it boolean or <= 0")
+        return attention_mask == 0
+    if attention_mask.ndim not in (2, 3, 4):
+        raise ValueError(f"attention_mask has {attention_mask.ndim} axes: (B, L), (B, L, L) or (B, H, L, L) are known")
+    mask = attention_mask.bool()
+    return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask

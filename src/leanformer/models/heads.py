@@ -1,0 +1,176 @@
+"""The encoder with a head: masked language model, sequence and token classification, question answering.
+
+Shape letters: B batch, L length, N masked positions a sequence, D model width, V vocabulary, C classes.
+"""
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import (
+    MaskedLMOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.utils.generic import can_return_tuple
+
+from leanformer.attention import Dropout
+from leanformer.models.blocks import MaskedLMHead
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
+from leanformer.models.loss import cross_entropy, sequence_loss
+
+
+class LeanformerForMaskedLM(LeanformerPreTrainedModel):
+    """Scores (B, L, V) of every word at every position; with `masked_positions` (B, N) only there, (B, N, V)."""
+
+    _tied_weights_keys = {"head.decoder.weight": "encoder.embeddings.word_embeddings.weight"}
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = LeanformerModel(config, add_pooling_layer=False)
+        self.head = MaskedLMHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.head.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.head.decoder = new_embeddings
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Unpack[Extras],
+    ) -> MaskedLMOutput:
+        """`labels` (B, L), or (B, N) with `masked_positions`; -100 is no target. Loss: mean over targets.
+
+        Most of a small model's time goes into the decoder, and 85 % of its scores are never asked for: hence N.
+        """
+        encoded = self.encoder(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        states = encoded.last_hidden_state
+        if masked_positions is not None:
+            states = _rows(states, masked_positions)
+        logits = self.head(states)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
+    """Scores (B, C) of a sequence or pair, or C = `config.num_labels` = 1 predicted number, from the pooled state."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = LeanformerModel(config)
+        self.dropout = Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_classes())
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Unpack[Extras],
+    ) -> SequenceClassifierOutput:
+        """`labels` (B,) or, several of them, (B, C): what they mean is said in `sequence_loss`."""
+        encoded = self.encoder(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        logits = self.classifier(self.dropout(encoded.pooler_output))
+        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class LeanformerForTokenClassification(LeanformerPreTrainedModel):
+    """Scores (B, L, C) of every token."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = LeanformerModel(config, add_pooling_layer=False)
+        self.dropout = Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_classes())
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Unpack[Extras],
+    ) -> TokenClassifierOutput:
+        """`labels` (B, L), -100 is no target."""
+        encoded = self.encoder(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
+    """Scores (B, L) of every token as the first and as the last one of the answer."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = LeanformerModel(config, add_pooling_layer=False)
+        self.span = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **kwargs: Unpack[Extras],
+    ) -> QuestionAnsweringModelOutput:
+        """Positions (B,), one beyond the sequence is no target; the loss is the mean of both ends'."""
+        encoded = self.encoder(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        start_logits, end_logits = self.span(encoded.last_hidden_state).unbind(-1)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            beyond = start_logits.shape[1]
+            start = cross_entropy(start_logits, start_positions.clamp(0, beyond), ignored=beyond)
+            end = cross_entropy(end_logits, end_positions.clamp(0, beyond), ignored=beyond)
+            loss = (start + end) / 2
+        return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
+
+
+def _rows(states_BLD: Tensor, positions_BN: Tensor) -> Tensor:
+    """states[b, positions[b, n]] as (B, N, D): whole rows are copied, sizes do not depend on the data."""
+    size, length, _ = states_BLD.shape
+    first = torch.arange(size, device=positions_BN.device)[:, None] * length
+    rows = states_BLD.flatten(0, 1).index_select(0, (positions_BN + first).flatten())
+    return rows.unflatten(0, positions_BN.shape)
+
+
+def _classifier_dropout(config: LeanformerConfig) -> float:
+    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout

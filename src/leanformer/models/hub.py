@@ -1,0 +1,44 @@
+"""Makes Hugging Face's Auto classes and pipelines know leanformer; `import leanformer` calls `register`."""
+
+from transformers.models.auto import configuration_auto, modeling_auto
+
+from leanformer.models import heads
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.encoder import LeanformerModel
+
+CLASSES = (
+    (modeling_auto.AutoModel, modeling_auto.MODEL_MAPPING_NAMES, LeanformerModel),
+    (
+        modeling_auto.AutoModelForPreTraining,
+        modeling_auto.MODEL_FOR_PRETRAINING_MAPPING_NAMES,
+        heads.LeanformerForMaskedLM,
+    ),
+    (
+        modeling_auto.AutoModelForMaskedLM,
+        modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        heads.LeanformerForMaskedLM,
+    ),
+    (
+        modeling_auto.AutoModelForSequenceClassification,
+        modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+        heads.LeanformerForSequenceClassification,
+    ),
+    (
+        modeling_auto.AutoModelForTokenClassification,
+        modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+        heads.LeanformerForTokenClassification,
+    ),
+    (
+        modeling_auto.AutoModelForQuestionAnswering,
+        modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
+        heads.LeanformerForQuestionAnswering,
+    ),
+)
+"""An Auto class, the table of names in which pipelines look up what a task supports, and the class for both."""
+
+
+def register() -> None:
+    configuration_auto.AutoConfig.register(LeanformerConfig.model_type, LeanformerConfig, exist_ok=True)
+    for auto_class, names, model_class in CLASSES:
+        auto_class.register(LeanformerConfig, model_class, exist_ok=True)
+        names[LeanformerConfig.model_type] = model_class.__name__

@@ -1,0 +1,60 @@
+"""Initial values: one rule, drawn so that models of different attention start from the same weights."""
+
+import copy
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import PreTrainedModel
+
+SOURCES = {"token": "query", "shared": "query", "query_value": "query", "key_value": "key"}
+"""A tied projection starts where this projection of the baseline starts."""
+
+
+def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
+    """Fresh values of what `module` itself holds, drawn on the CPU from torch's default generator.
+
+    BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero. A mechanism with bare parameters says
+    in its `initial_values` what they start from, other layers of torch (norms) start as torch has them.
+    """
+    with torch.device("cpu"):
+        if isinstance(module, nn.Linear):
+            weight = torch.randn(module.weight.shape) * std
+            return {"weight": weight} if module.bias is None else {"weight": weight, "bias": torch.zeros(len(weight))}
+        if isinstance(module, nn.Embedding):
+            weight = torch.randn(module.weight.shape) * std
+            if module.padding_idx is not None:
+                weight[module.padding_idx] = 0
+            return {"weight": weight}
+        if (own := getattr(module, "initial_values", None)) is not None:
+            return own()
+        if not list(module.parameters(recurse=False)):
+            return {}
+        if (reset := getattr(copy.deepcopy(module).to_empty(device="cpu"), "reset_parameters", None)) is not None:
+            reset()
+            return dict(reset.__self__.named_parameters(recurse=False))
+    raise ValueError(f"{type(module).__name__} holds parameters: it needs initial_values(), fresh ones by name")
+
+
+@torch.no_grad()
+def initialise(model: PreTrainedModel, seed: int, only: str = "") -> None:
+    """Set every weight (of the modules whose name starts with `only`) to a function of `seed` and its module's name.
+
+    So two models agree bit by bit on every weight they share by name and shape, whatever their mechanisms, dtypes,
+    devices and the order they were built in; a tied projection takes the values of the one it stands for.
+    """
+    tied = model.all_tied_weights_keys
+    with torch.random.fork_rng(devices=[]):
+        for name, module in model.named_modules():
+            if name.startswith(only):
+                torch.default_generator.manual_seed(_seed(seed, name.removeprefix(f"{model.base_model_prefix}.")))
+                for key, value in initial_values(module, model.config.initializer_range).items():
+                    if f"{name}.{key}" not in tied:
+                        getattr(module, key).copy_(value)
+
+
+def _seed(seed: int, name: str) -> int:
+    """Of seed and name, where layers.0.attention.projection.token counts as layers.0.attention.projection.query."""
+    path, dot, last = name.rpartition(".")
+    digest = hashlib.sha256(f"{seed}:{path}{dot}{SOURCES.get(last, last)}".encode()).digest()
+    return int.from_bytes(digest[:8])

@@ -1,0 +1,92 @@
+"""What a sceptical reader should hold against the numbers, in sentences: only what applies to this study."""
+
+from leanformer.report.comparison import TOKENS, Findings
+from leanformer.report.pairing import unequal_makers
+from leanformer.report.quantities import listed, several
+from leanformer.report.study import Study
+
+
+def caveats(findings: Findings) -> list[str]:
+    study = findings.study
+    out = list(study.warnings)
+    for paired in findings.pairs.values():
+        out += [*paired.refused, *paired.doubts]
+    out += unequal_makers(study.runs)
+    out += _absent(study)
+    out += _finetunings(study)
+    out += _design(findings)
+    return out
+
+
+def _absent(study: Study) -> list[str]:
+    """Runs that are not in the means, and whom that flatters."""
+    out = []
+    for name in study.attention:
+        runs = [run for run in study.runs if run.attention == name]
+        for status in ("missing", "unfinished", "failed", "diverged"):
+            gone = [run for run in runs if run.status == status]
+            if gone:
+                flatter = " Leaving them out flatters it." if status in ("failed", "diverged") else ""
+                each = listed([_which(study, run.seed, run.learning_rate) for run in gone])
+                out.append(f"{several(len(gone), f'{status} run')} of {name} ({each}) not in any mean.{flatter}")
+    return out
+
+
+def _which(study: Study, seed: int, rate: float | None) -> str:
+    return f"seed {seed}, learning rate {rate:g}" if study.swept and rate is not None else f"seed {seed}"
+
+
+def _finetunings(study: Study) -> list[str]:
+    out = []
+    for task in study.tasks:
+        for name in study.attention:
+            runs = [t for run in study.at(name) for t in run.finetunings if t.task == task]
+            collapsed = [t for t in runs if t.collapsed]
+            if collapsed:
+                out.append(
+                    f"{several(len(collapsed), 'fine-tuning')} of {len(runs)} of {name} on {task} collapsed (one answer"
+                    " for every example, or a correlation of 0). They are kept in the mean; a collapse is training "
+                    "failing, not attention being weak, and a few of them can decide a mean."
+                )
+            undone = [t for t in runs if t.status != "finished"]
+            if undone:
+                states = listed(sorted({t.status for t in undone}))
+                out.append(f"{several(len(undone), 'fine-tuning')} of {name} on {task} not in any mean: {states}.")
+            planned = len(study.at(name)) * int(study.plan.get("task_seeds") or 0)
+            if len(runs) < planned:
+                out.append(f"{several(planned - len(runs), 'planned fine-tuning')} of {name} on {task} not done.")
+    return out
+
+
+def _design(findings: Findings) -> list[str]:
+    study, out = findings.study, []
+    settings = next((run.settings for run in study.runs if run.settings), {})
+    if settings.get("training.max_seconds"):
+        out.append("Budgets in seconds are neither paired nor repeatable: runs read different amounts of text.")
+    if study.challengers and len(study.seeds) == 1:
+        out.append("One seed shows nothing of what chance does: no interval and no p-value can be given.")
+    if study.tasks and len({run.seed for run in study.runs}) == 1:
+        out.append(
+            "Fine-tuning seeds on one pre-trained model measure fine-tuning; they are not repetitions of pre-training."
+        )
+    schedule = settings.get("training.schedule", "")
+    if findings.of(TOKENS) and schedule in ("linear", "warmup_stable_decay"):
+        out.append(
+            f"The learning rate follows a schedule that decays over this very budget ({schedule}), so a point within a "
+            "curve is not what a shorter run would have reached: tokens to target holds for this budget only."
+        )
+    if study.challengers and findings.of(TOKENS) == [] and study.floor is not None and study.at(study.baseline or ""):
+        out.append("Tokens to target is not given: the baseline does not end below the context-free floor.")
+    if study.swept:
+        out.append(
+            "Each mechanism's best learning rate was chosen by the very losses that are compared, so every mean is a "
+            "little too good, and equally so for equal sweeps."
+        )
+    if study.challengers:
+        out.append(
+            "Mechanisms differ in parameters and FLOPs as well as in attention; budgets are equal in tokens, not in "
+            f"size or time. Whether a {study.baseline} made as small by other means would do as well is not asked here."
+        )
+        out.append("Intervals are not corrected for the number of mechanisms; p-values and verdicts are (Holm).")
+    out.append("Tokens per second are measured on whatever else the machine was doing; FLOPs are exact counts.")
+    return out

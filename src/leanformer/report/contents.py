@@ -1,0 +1,152 @@
+"""The report's table of contents: which sentences, tables and pictures stand where."""
+
+from typing import Any
+
+from leanformer.report import tables, text
+from leanformer.report.caveats import caveats
+from leanformer.report.comparison import TOKENS, Findings
+from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
+from leanformer.report.figures import figures
+from leanformer.report.figures.frame import numbered
+from leanformer.report.quantities import fixed, listed, several
+from leanformer.report.results import made_by
+from leanformer.report.runs import flat
+from leanformer.report.study import Study
+from leanformer.report.style import Picture
+
+
+def contents(findings: Findings) -> Document:
+    study = findings.study
+    drawn = figures(findings)
+    sections = [
+        Section("What was asked", _asked(study)),
+        Section("The answer", _answer(findings)),
+        Section("What each attention costs and reaches", [tables.costs(study), tables.losses(findings)]),
+        Section("Loss over training", _pictures(drawn, "curves")),
+        Section("Parameters against loss", _pictures(drawn, "parameters")),
+        Section("Paired differences", _pictures(drawn, "differences")),
+        Section("Tokens to target", _tokens(findings)),
+        Section("Fine-tuning", _finetuning(findings, drawn)),
+        Section("Learning-rate sweep", _sweep(study, drawn)),
+        Section("Caveats", [Points(caveats(findings))]),
+        Section("Every run", [tables.runs(study), *([tables.finetunings(study)] if study.tasks else [])], folded=True),
+        Section("To repeat it", _repeat(study)),
+        Section("Every setting, version and hash", _particulars(study), folded=True),
+    ]
+    kept = [section for section in sections if section.blocks]
+    return Document(text.title(study), text.headline(findings), _facts(study), kept, numbered(study))
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    done = sum(run.status == "finished" for run in study.runs)
+    facts = [("Runs finished", f"{done} of {len(study.runs)}"), ("Seeds", ", ".join(map(str, study.seeds)))]
+    facts.append(("Training a run", text.budget(study)))
+    if study.floor is not None:
+        facts.append(("Context-free floor", f"{fixed(study.floor, 3)} nats"))
+    if study.unigram is not None:
+        facts.append(("Unigram entropy", f"{fixed(study.unigram, 3)} nats"))
+    return facts
+
+
+def _asked(study: Study) -> list[Block]:
+    settings = next((run.settings for run in study.runs if run.settings), flat(study.plan.get("settings") or {}))
+    if not study.challengers:
+        asked = f"One mechanism, {study.attention[0]}, was pre-trained, so there is nothing to compare it with."
+    else:
+        asked = (
+            f"How do {listed(study.challengers)} compare with {study.baseline}, when nothing else changes? Each was "
+            f"pre-trained as a masked language model with {several(len(study.seeds), 'seed')}; runs of one seed share "
+            "the order of the data, the masks and the initial values of every weight they have in common, so they are "
+            "compared in pairs."
+        )
+    return [Paragraph(asked), Paragraph(_model(settings, study))]
+
+
+def _model(settings: dict[str, Any], study: Study) -> str:
+    """The model and its training in one sentence, of what the records hold."""
+    data = _data(study)
+    layers, width = settings.get("model.num_hidden_layers"), settings.get("model.hidden_size")
+    said = [
+        f"{layers} layers of width {width}" if layers and width else "",
+        f"{heads} heads" if (heads := settings.get("model.num_attention_heads")) else "",
+        f"{positions} positions" if (positions := settings.get("model.positions")) else "",
+        f"a vocabulary of {size:,}" if (size := data.get("vocab_size")) else "",
+        f"sequences of {length} tokens" if (length := settings.get("training.sequence_length")) else "",
+        f"{batch} sequences a batch" if (batch := settings.get("training.batch_size")) else "",
+        "learning rates as swept"
+        if study.swept
+        else f"learning rate {settings.get('training.learning_rate', 'not recorded')}",
+        f"{schedule} schedule" if (schedule := settings.get("training.schedule")) else "",
+    ]
+    return f"Model and training: {', '.join(filter(None, said))}. Data: {data.get('path', 'not recorded')}."
+
+
+def _answer(findings: Findings) -> list[Block]:
+    study = findings.study
+    if not study.challengers:
+        return [Paragraph(text.headline(findings))]
+    answers = text.answers(findings)
+    floor = text.floor_sentences(study)
+    stuck = any(study.stuck(name) for name in study.attention)
+    points = [*floor, *answers] if stuck else [*answers, *floor]
+    return [Points([*points, *text.task_sentences(findings), text.power_sentence(findings)])]
+
+
+def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
+    return [drawn[name]] if name in drawn else []
+
+
+def _tokens(findings: Findings) -> list[Block]:
+    return [tables.tokens_to_target(findings)] if findings.of(TOKENS) else []
+
+
+def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
+    if not findings.study.tasks:
+        return []
+    table = tables.task_differences(findings)
+    return [tables.task_scores(findings.study), *_pictures(drawn, "finetuning"), *([table] if table.rows else [])]
+
+
+def _sweep(study: Study, drawn: dict[str, Picture]) -> list[Block]:
+    return [*_pictures(drawn, "sweep"), tables.sweep(study)] if study.swept else []
+
+
+def _repeat(study: Study) -> list[Block]:
+    command, versions = study.plan.get("command"), made_by(study, "versions")
+    blocks: list[Block] = [Code(command)] if command else []
+    said = []
+    if isinstance(versions, dict):
+        said.append(f"Made with {', '.join(f'{name} {value}' for name, value in versions.items() if value)}.")
+    if hash_ := _data(study).get("hash"):
+        said.append(f"The data's hash is {hash_}.")
+    _, own = _settings(study)
+    if own:
+        said.append(f"Settings that differ between the runs: {listed(own)}; all others are shared, and listed below.")
+    return [*blocks, Paragraph(" ".join(said))] if said else blocks
+
+
+def _particulars(study: Study) -> list[Block]:
+    shared, _ = _settings(study)
+    blocks: list[Block] = [tables.settings(shared, "Setting"), tables.settings(flat(_data(study)), "Data")]
+    for key in ("versions", "hardware"):
+        made = made_by(study, key)
+        for number, one in enumerate(made if isinstance(made, list) else [made] if made else [], start=1):
+            name = key.capitalize() + (f" {number}" if isinstance(made, list) else "")
+            blocks.append(tables.settings(flat(one) if isinstance(one, dict) else {name: one}, name))
+    return blocks
+
+
+def _data(study: Study) -> dict[str, Any]:
+    """What is known of the data, from the plan and from the runs' own records."""
+    recorded = [run.record["data"] for run in study.runs if run.record.get("data")]
+    return {**(recorded[0] if recorded else {}), **(study.plan.get("data") or {})}
+
+
+def _settings(study: Study) -> tuple[dict[str, Any], list[str]]:
+    """What all runs share (with the plan's settings of fine-tuning), and the names of what they do not."""
+    plan = flat(study.plan.get("settings") or {})
+    each = [run.settings for run in study.runs if run.settings]
+    keys = sorted({key for settings in each for key in settings})
+    own = [key for key in keys if any(s.get(key) != each[0].get(key) for s in each)]
+    shared = {key: each[0].get(key) for key in keys if key not in own}
+    return {**{k: v for k, v in plan.items() if k not in own}, **shared}, own

@@ -1,0 +1,145 @@
+"""Validation loss over tokens; below it the difference to the baseline, which shows whether a lead grows or melts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from leanformer.report.comparison import Findings
+from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, numbered, paint
+from leanformer.report.quantities import fixed, signed
+from leanformer.report.runs import Run
+from leanformer.report.study import Study
+from leanformer.report.style import INK, MUTED, Picture, series
+
+Curves = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Mechanism -> tokens (T,), values (runs, T)."""
+
+
+def picture(findings: Findings) -> Picture | None:
+    study = findings.study
+    losses = {name: grid for name in study.attention if (grid := on_one_grid([run.curve for run in study.at(name)]))}
+    if not losses:
+        return None
+    differences = {name: grid for name, of in findings.pairs.items() if (grid := _differences(of.pairs))}
+    several = len(study.seeds) > 1
+    band = "Line: mean over seeds; band: least to greatest of them." if several else "One seed, so no band."
+    caption = f"Validation loss on frozen masks, in nats. {band} Losses above the picture are cut off."
+    if differences:
+        caption += (
+            " Below: mechanism minus baseline within each seed (below zero: better than the baseline), which takes out "
+            "what the seeds have in common; its first fifth may leave the picture."
+        )
+    title = "Validation loss over training tokens, by attention"
+    return paint("curves", title, caption, lambda frame: _draw(study, losses, differences, frame))
+
+
+def on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[NDArray, NDArray] | None:
+    """(T,) tokens and (runs, T) losses; runs that were validated at other tokens are interpolated onto the first's."""
+    arrays = [np.array(curve, dtype=float) for curve in curves if len(curve) > 1]
+    if not arrays:
+        return None
+    start, end = max(a[0, 0] for a in arrays), min(a[-1, 0] for a in arrays)
+    tokens = arrays[0][:, 0]
+    tokens = tokens[(tokens >= start) & (tokens <= end)]
+    return (tokens, np.stack([np.interp(tokens, a[:, 0], a[:, 1]) for a in arrays])) if len(tokens) > 1 else None
+
+
+def _differences(pairs: Sequence[tuple[Run, Run]]) -> tuple[NDArray, NDArray] | None:
+    able = [(run.curve, other.curve) for run, other in pairs if len(run.curve) > 1 and len(other.curve) > 1]
+    both = on_one_grid([curve for pair in able for curve in pair])
+    return (both[0], both[1][0::2] - both[1][1::2]) if both else None
+
+
+def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Figure:
+    upper, lower = max(3.1, 0.18 * len(losses)), max(1.25, 0.18 * (1 + len(differences))) if differences else 0.0
+    bottom, between, top = 0.55, 0.5 if differences else 0.0, 0.3
+    height = bottom + lower + between + upper + top
+    figure = frame.figure(height)
+    left, right = 0.62 / frame.width, 1 - label_width(list(losses), frame) / frame.width
+    end = max(tokens[-1] for tokens, _ in losses.values())
+
+    axes = figure.add_axes((left, (bottom + lower + between) / height, right - left, upper / height))
+    axes.set_title("Validation loss (nats)", pad=9, x=-0.45 / (frame.width * (right - left)))
+    axes.set_xlim(0, end)
+    _limit(axes, study, losses)
+    _plot(axes, study, losses)
+    _lines(axes, study)
+    label_ends(
+        axes, {name: (tokens[-1], values[:, -1].mean()) for name, (tokens, values) in losses.items()}, study, frame
+    )
+    last = axes
+    if differences:
+        last = figure.add_axes((left, bottom / height, right - left, lower / height), sharex=axes)
+        last.set_title(f"Difference to {study.baseline} (nats)", pad=9, x=-0.45 / (frame.width * (right - left)))
+        low, high = _range(differences, 0.2)
+        last.set_ylim(low, high)
+        last.grid(axis="y")
+        last.axhline(0, color=series(0)["color"], linewidth=1)
+        _plot(last, study, differences)
+        ends = {name: (tokens[-1], values[:, -1].mean()) for name, (tokens, values) in differences.items()}
+        label_ends(last, ends, study, frame)
+        last.yaxis.set_major_locator(MaxNLocator(4))
+        last.yaxis.set_major_formatter(FuncFormatter(lambda y, _: signed(round(y, 6), _places(high - low))))
+        axes.tick_params(labelbottom=False)
+    last.set_xlabel("training tokens")
+    last.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))
+    last.xaxis.set_major_formatter(in_one_unit(last))
+    return figure
+
+
+def _plot(axes: Axes, study: Study, curves: Curves) -> None:
+    numbers = numbered(study)
+    for name, (tokens, values) in curves.items():
+        look = series(numbers[name])
+        if len(values) > 1:
+            axes.fill_between(tokens, values.min(0), values.max(0), color=look["color"], alpha=0.18, linewidth=0)
+        axes.plot(tokens, values.mean(0), color=look["color"], linestyle=look["linestyle"], linewidth=1.6)
+
+
+def _limit(axes: Axes, study: Study, losses: Curves) -> None:
+    low, high = _range(losses, 0.05)
+    marks = [mark for mark in (study.floor, study.unigram) if mark is not None]
+    if marks:
+        low, high = min(low, *marks), max(marks)
+        high = max(high, *(values[:, -1].max() for _, values in losses.values()))
+        low, high = low - 0.02 * (high - low), high + 0.12 * (high - low)
+    axes.set_ylim(low, high)
+    axes.grid(axis="y")
+
+
+def _range(curves: Curves, skip: float) -> tuple[float, float]:
+    """The values after the first `skip` of the tokens, zero and a little air included where there are signs."""
+    parts = [values[:, tokens >= skip * tokens[-1]] for tokens, values in curves.values()]
+    low, high = min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
+    low, high = (min(low, 0.0), max(high, 0.0)) if low < 0 or skip > 0.1 else (low, high)
+    air = 0.08 * max(high - low, 1e-6)
+    return low - air, high + air
+
+
+def _places(span: float) -> int:
+    return 1 if span > 1 else 2 if span > 0.1 else 3
+
+
+def _lines(axes: Axes, study: Study) -> None:
+    """Floor and unigram entropy, named below and above their lines, so that the names never meet."""
+    for mark, name, dashes, side in (
+        (study.floor, "context-free floor", (0, (4, 3)), "top"),
+        (study.unigram, "unigram entropy", (0, (1, 2)), "bottom"),
+    ):
+        if mark is None:
+            continue
+        axes.axhline(mark, color=MUTED, linewidth=1, linestyle=dashes, zorder=1)
+        axes.annotate(
+            f"{name} {fixed(mark, 2)}",
+            (0.995, mark),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -2.5 if side == "top" else 2.5),
+            textcoords="offset points",
+            color=INK if name.startswith("context") else MUTED,
+            ha="right",
+            va=side,
+        )

@@ -1,0 +1,151 @@
+"""What the pictures share: a width to draw for, names that fit, labels that keep apart, axes that hold the floor."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import blended_transform_factory
+
+from leanformer.report.quantities import fixed, unit
+from leanformer.report.study import Study
+from leanformer.report.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
+
+CHARACTER = 0.075
+"""Inches a character of a label needs, generously: the reader's sans-serif type may be wider than ours."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A page's width in inches or a phone's."""
+
+    width: float
+
+    @property
+    def narrow(self) -> bool:
+        return self.width < WIDE
+
+    @property
+    def longest(self) -> int:
+        """Characters of a label."""
+        return 18 if self.narrow else 24
+
+    def ticks(self, inches: float) -> MaxNLocator:
+        """As many ticks as an axis of this length has room for."""
+        return MaxNLocator(max(2, min(8, int(inches / 0.65))))
+
+    def figure(self, height: float) -> Figure:
+        return Figure(figsize=(self.width, height))
+
+
+def paint(name: str, title: str, caption: str, draw: Callable[[Frame], Figure]) -> Picture:
+    with drawing():
+        wide, narrow = (svg(draw(Frame(width)), f"{name}-{width}") for width in (WIDE, NARROW))
+    return Picture(name, title, caption, wide, narrow)
+
+
+def numbered(study: Study) -> dict[str, int]:
+    """Mechanism -> number of its colour and marker; the baseline is 0."""
+    others = [name for name in study.attention if name != study.baseline]
+    return {**({study.baseline: 0} if study.baseline else {}), **{name: i for i, name in enumerate(others, start=1)}}
+
+
+def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
+    """Labels that fit: of options the values alone, pairwise[coefficients_init=identity] -> pairwise[identity]."""
+    short: dict[str, str] = {}
+    for name in names:
+        label = name if len(name) <= frame.longest else re.sub(r"([\[,])[^=,\[\]]*=", r"\1", name)
+        label = label if len(label) <= frame.longest else label[: frame.longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        while label in short.values():
+            label += "'"
+        short[name] = label
+    return short
+
+
+def label_width(names: Sequence[str], frame: Frame) -> float:
+    """Inches for the longest label and its distance from what it names."""
+    return CHARACTER * max(len(label) for label in short_names(names, frame).values()) + 0.3
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], study: Study, frame: Frame) -> None:
+    """Each name in its colour to the right of the axes, at its end point's height or as near as the others let it."""
+    names, numbers = short_names(study.attention, frame), numbered(study)
+    low, high = axes.get_ylim()
+    gap = line_height(axes)
+    heights = [min(max(y, low), high) for _, y in ends.values()]
+    places = spaced(heights, gap, low, max(high, low + gap * len(heights)))
+    to_right = blended_transform_factory(axes.transAxes, axes.transData)
+    right = axes.get_xlim()[1]
+    axes.set_xlim(axes.get_xlim())
+    for (name, (x, y)), place in zip(ends.items(), places, strict=True):
+        colour = series(numbers[name])["color"]
+        thin = {"color": colour, "linewidth": 0.6, "alpha": 0.5, "zorder": 0.5}
+        axes.plot([x, right], [y, y], linestyle=(0, (2, 2)), **thin)
+        axes.plot([1, 1.025], [y, place], transform=to_right, clip_on=False, **thin)
+        axes.text(1.032, place, names[name], transform=to_right, color=colour, fontweight="bold", va="center")
+
+
+def in_one_unit(axes: Axes) -> FuncFormatter:
+    """Ticks as 0.96 M, 1.00 M: the unit is that of the axis' end, whatever the tick."""
+    divisor, letter, _ = unit(axes.get_xlim()[1])
+
+    def shown(value: float, _: int | None) -> str:
+        return f"{round(value / divisor, 6):g} {letter}".rstrip() if value else "0"
+
+    return FuncFormatter(shown)
+
+
+def line_height(axes: Axes) -> float:
+    """The height of a line of type, in the axes' data units (linear axis)."""
+    low, high = axes.get_ylim()
+    points = axes.figure.get_figheight() * 72 * axes.get_position().height  # type: ignore[union-attr]
+    return 1.35 * SIZE * (high - low) / points
+
+
+def loss_axes(
+    figure: Figure, box: tuple[float, float, float, float], losses: Sequence[float], floor: float | None
+) -> tuple[Axes, Axes | None]:
+    """Axes for `losses` in the box (left, bottom, width, height, as fractions) with the context-free floor as a line.
+
+    Where the floor is so far above that it would flatten all else, it gets a strip of its own above a broken axis.
+    """
+    left, bottom, width, height = box
+    low, high = min(losses), max(losses)
+    span = max(high - low, 1e-3 * abs(high))
+    near = floor is None or floor <= high + 0.5 * span
+    main = figure.add_axes((left, bottom, width, height if near else 0.84 * height))
+    top = high if floor is None or not near else max(high, floor)
+    main.set_ylim(low - 0.12 * span, top + 0.15 * span)
+    main.margins(x=0.08)
+    if floor is None:
+        return main, None
+    if near:
+        main.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        _floor_label(main, floor)
+        return main, None
+    strip = figure.add_axes((left, bottom + 0.88 * height, width, 0.12 * height), sharex=main)
+    strip.set_ylim(floor - 1, floor + 2.4)
+    strip.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    strip.spines["bottom"].set_visible(False)
+    strip.tick_params(bottom=False, labelbottom=False)
+    strip.set_yticks([floor], [f"{floor:.2f}"])
+    _floor_label(strip, floor)
+    for axes, y in ((main, 1.0), (strip, 0.0)):
+        axes.plot(
+            [0], [y], transform=axes.transAxes, marker=[(-1, -0.6), (1, 0.6)], markersize=8, color=MUTED, clip_on=False
+        )
+    return main, strip
+
+
+def _floor_label(axes: Axes, floor: float) -> None:
+    axes.annotate(
+        f"context-free floor, {fixed(floor, 2)} nats",
+        (0.012, floor),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        color=MUTED,
+        va="bottom",
+    )

@@ -1,0 +1,55 @@
+"""Parameters against final loss: what each saving costs."""
+
+from matplotlib.figure import Figure
+
+from leanformer.report.comparison import Findings
+from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, loss_axes, numbered, paint
+from leanformer.report.study import Study
+from leanformer.report.style import PAPER, Picture, series
+
+
+def picture(findings: Findings) -> Picture | None:
+    study = findings.study
+    names = [
+        name
+        for name in study.attention
+        if study.spread(name, "parameters").mean is not None and study.spread(name, "final_loss").mean is not None
+    ]
+    if len(names) < 2:
+        return None
+    caption = (
+        "Final validation loss against parameters (left and down is better). Large: mean over seeds, bar: ± 1 standard "
+        "deviation; small: single seeds. Bars hold what the seeds have in common, so bars that overlap do not make a "
+        "paired difference chance: the next picture shows those."
+    )
+    title = "Parameters against final validation loss"
+    return paint("parameters", title, caption, lambda frame: _draw(study, names, frame))
+
+
+def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
+    height = max(3.9, 1.2 + 0.17 * len(names))
+    figure = frame.figure(height)
+    left, right = 0.62 / frame.width, 1 - label_width(names, frame) / frame.width
+    spreads = {name: study.spread(name, "final_loss") for name in names}
+    reach = [value for of in spreads.values() if of.mean is not None for value in _reach(of)]
+    axes, _ = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), reach, study.floor)
+    ends = {}
+    for name in names:
+        of, look = spreads[name], series(numbered(study)[name])
+        x = study.spread(name, "parameters").mean
+        assert x is not None and of.mean is not None
+        single = [run.final_loss for run in study.at(name) if run.final_loss is not None]
+        axes.plot([x] * len(single), single, look["marker"], color=look["color"], markersize=2.5, alpha=0.55)
+        large = {"color": look["color"], "marker": look["marker"], "markersize": 7, "markeredgecolor": PAPER}
+        axes.errorbar(x, of.mean, of.sd, capsize=3, zorder=3, **large)
+        ends[name] = (x, of.mean)
+    figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final validation loss (nats)", fontweight="bold", va="center")
+    axes.set_xlabel("parameters")
+    axes.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))
+    axes.xaxis.set_major_formatter(in_one_unit(axes))
+    label_ends(axes, ends, study, frame)
+    return figure
+
+
+def _reach(of) -> list[float]:
+    return [of.least, of.greatest, of.mean - (of.sd or 0), of.mean + (of.sd or 0)]

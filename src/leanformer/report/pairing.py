@@ -1,0 +1,96 @@
+"""Pairs: the runs of a mechanism and of the baseline that share a seed, hence data order, masks and initial values.
+
+Two runs whose losses are not on one scale (other data, tokenizer or validation masks) are refused as a pair. Two that
+differ in anything but their attention and learning rate stay a pair, and the report says in what they differ.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from leanformer.report.quantities import listed
+from leanformer.report.runs import Run
+from leanformer.report.study import Study
+
+OWN = ("model.attention", "training.learning_rate")
+"""Beginnings of the settings in which the runs of a pair may differ."""
+ONE_SCALE = (
+    ("data.hash", "their data"),
+    ("data.tokenizer_hash", "their tokenizer"),
+    ("data.vocab_size", "their vocabulary"),
+    ("floor.context_free", "their validation masks"),
+)
+PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    pairs: tuple[tuple[Run, Run], ...]
+    """(mechanism, baseline)."""
+    refused: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def pairs(study: Study, attention: str) -> Pairs:
+    assert study.baseline is not None
+    other = {run.seed: run for run in study.at(study.baseline)}
+    kept: list[tuple[Run, Run]] = []
+    refused: dict[str, list[int]] = {}
+    doubts: dict[str, list[int]] = {}
+    for run in study.at(attention):
+        if run.seed not in other:
+            continue
+        if reason := _not_on_one_scale(run, other[run.seed]):
+            refused.setdefault(reason, []).append(run.seed)
+            continue
+        kept.append((run, other[run.seed]))
+        for doubt in _differences(run, other[run.seed]):
+            doubts.setdefault(doubt, []).append(run.seed)
+    names = f"{attention} and {study.baseline}"
+    return Pairs(
+        tuple(kept),
+        tuple(
+            f"{names} are not compared {_at(seeds)}: {why} differ, so their losses do."
+            for why, seeds in refused.items()
+        ),
+        tuple(f"{names} are not a true pair {_at(seeds)}: they differ in {what}." for what, seeds in doubts.items()),
+    )
+
+
+def _at(seeds: Iterable[int]) -> str:
+    seeds = sorted(seeds)
+    return f"at seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
+
+
+def _not_on_one_scale(run: Run, other: Run) -> str | None:
+    return next((what for key, what in ONE_SCALE if _get(run.record, key) != _get(other.record, key)), None)
+
+
+def _get(record: dict[str, Any], dotted: str) -> Any:
+    table, key = dotted.split(".")
+    return (record.get(table) or {}).get(key)
+
+
+def _differences(run: Run, other: Run) -> Iterable[str]:
+    ours, theirs = run.settings, other.settings
+    for key in sorted(ours.keys() | theirs.keys()):
+        if not key.startswith(OWN) and ours.get(key) != theirs.get(key):
+            yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
+    if "training.seed" in ours and ours["training.seed"] != run.seed:
+        yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
+    if run.steps != other.steps:
+        yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
+
+
+def unequal_makers(runs: Iterable[Run]) -> list[str]:
+    """Sentences on runs that were not made by the same program on the same kind of machine."""
+    runs = [run for run in runs if run.status == "finished"]
+    out = []
+    for package in PACKAGES:
+        values = {str((run.record.get("versions") or {}).get(package)) for run in runs}
+        if len(values) > 1:
+            out.append(f"The runs were made with different versions of {package}: {listed(sorted(values))}.")
+    machines = {str(run.record.get("hardware")) for run in runs}
+    if len(machines) > 1:
+        out.append(f"The runs were made on {len(machines)} kinds of machine: their tokens per second do not compare.")
+    return out

@@ -1,0 +1,241 @@
+"""Reads the records of runs: run.json, curve.jsonl and the fine-tunings below a pre-training run.
+
+A run that is missing, unfinished, failed or diverged is a `Run` with that status: it is listed, never left out.
+A record that cannot be read is a `ValueError` of one line that names the file.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA = 1
+Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """One task trained from one pre-trained model with one seed. `score` is a fraction; 1 is perfect."""
+
+    task: str
+    seed: int
+    path: str
+    status: Status
+    problem: str = ""
+    score: float | None = None
+    collapsed: bool = False
+    """It answers the same whatever it reads, or its Matthews correlation is 0: a failed training, kept and marked."""
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pre-training. Losses in nats; `flops_per_token` counts training (forward and backward)."""
+
+    attention: str
+    seed: int
+    learning_rate: float | None
+    path: str
+    status: Status
+    problem: str = ""
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+    curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+    """(tokens, validation loss)."""
+    finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
+
+    def _number(self, *keys: str) -> float | None:
+        value: Any = self.record
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+    @property
+    def parameters(self) -> float | None:
+        return self._number("ledger", "parameters", "total")
+
+    @property
+    def flops_per_token(self) -> float | None:
+        return self._number("ledger", "flops_per_token", "training")
+
+    @property
+    def tokens(self) -> float | None:
+        return self._number("results", "tokens")
+
+    @property
+    def steps(self) -> float | None:
+        return self._number("results", "steps")
+
+    @property
+    def seconds(self) -> float | None:
+        return self._number("results", "seconds")
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self._number("results", "tokens_per_second")
+
+    @property
+    def final_loss(self) -> float | None:
+        return self._number("results", "final_loss")
+
+    @property
+    def best_loss(self) -> float | None:
+        return self._number("results", "best_loss")
+
+    @property
+    def floor(self) -> float | None:
+        return self._number("floor", "context_free")
+
+    @property
+    def unigram(self) -> float | None:
+        return self._number("floor", "unigram")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return flat(self.record.get("settings", {}))
+
+
+def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"hidden_size": 8}} -> {"model.hidden_size": 8}."""
+    out: dict[str, Any] = {}
+    for key, value in tables.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return out
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): restore it, or delete its run and start it again") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged (no table of names and values): restore it, or start its run again")
+    if record.get("schema", SCHEMA) != SCHEMA:
+        raise ValueError(f"{path} has schema {record['schema']!r}, known here is {SCHEMA}: use a matching leanformer")
+    return record
+
+
+def read_run(
+    directory: Path, path: str, attention: str | None = None, seed: int | None = None, rate: float | None = None
+) -> Run:
+    """The run at `directory`/`path`; what the plan says of it (label, seed, rate) wins over its own record."""
+    folder = directory / path
+    file = folder / "run.json"
+    if not file.is_file():
+        return Run(attention or "", seed or 0, rate, path, "missing", "planned, but it has no run.json")
+    record = read_record(file)
+    _require(file, record, dict, "settings", "ledger", "floor", "results")
+    results = record.get("results") or {}
+    _require(file, results, (int, float), "final_loss", "best_loss", "tokens", "steps", "seconds", "tokens_per_second")
+    curve = _pairs(file, results.get("validations")) or tuple(_validations(folder / "curve.jsonl"))
+    return Run(
+        attention=attention or _label(record),
+        seed=_seed(file, record) if seed is None else seed,
+        learning_rate=rate,
+        path=path,
+        **_status(record, results.get("final_loss"), curve),
+        record=record,
+        curve=curve,
+        finetunings=tuple(_finetunings(directory, folder)),
+    )
+
+
+def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
+    for place in sorted(folder.glob("tasks/*/seed-*"), key=lambda p: (p.parent.name, len(p.name), p.name)):
+        path = place.relative_to(directory).as_posix()
+        file = place / "run.json"
+        if not file.is_file():
+            number = place.name.removeprefix("seed-")
+            if number.isdigit():
+                yield FineTuning(place.parent.name, int(number), path, "missing", "it has no run.json")
+            continue
+        record = read_record(file)
+        _require(file, record, dict, "results")
+        results = record.get("results") or {}
+        _require(file, results, (int, float), "score")
+        score = results.get("score")
+        yield FineTuning(
+            task=record.get("task", place.parent.name),
+            seed=_seed(file, record),
+            path=path,
+            **_status(record, score),
+            score=score if score is not None and math.isfinite(score) else None,
+            collapsed=_collapsed(results, place / "predictions.jsonl"),
+            record=record,
+        )
+
+
+def _collapsed(results: dict[str, Any], predictions: Path) -> bool:
+    metrics = results.get("metrics") or {}
+    if results.get("collapsed") or any(v == 0 for k, v in metrics.items() if k.startswith(("matthews", "mcc"))):
+        return True
+    if "collapsed" in results or not predictions.is_file():
+        return False
+    given = [line.get("prediction") for line in read_lines(predictions)]
+    return len(given) > 1 and all(answer == given[0] for answer in given)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            if not line.endswith("\n"):
+                return
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} is damaged in line {number}: restore it, or delete its run and start it again")
+        yield value
+
+
+def _validations(path: Path) -> Iterator[tuple[float, float]]:
+    if not path.is_file():
+        return
+    for line in read_lines(path):
+        if isinstance(line.get("validation_loss"), int | float):
+            _require(path, line, (int, float), "tokens")
+            yield line.get("tokens", 0), line["validation_loss"]
+
+
+def _status(
+    record: dict[str, Any], result: float | None, curve: tuple[tuple[float, float], ...] = ()
+) -> dict[str, Any]:
+    """{"status", "problem"}: what the record says of itself, checked against the number it should have produced."""
+    said = record.get("status")
+    reason = str(record.get("error") or record.get("problem") or "").strip()
+    first = reason.splitlines()[0] if reason else ""
+    if result is not None and not math.isfinite(result) or any(not math.isfinite(loss) for _, loss in curve):
+        return {"status": "diverged", "problem": first or "its loss is not a finite number"}
+    if said == "failed":
+        numeric = any(word in reason.lower() for word in ("nan", "not finite", "non-finite", "diverged", "infinite"))
+        return {"status": "diverged" if numeric else "failed", "problem": first or "it ended with an error"}
+    if said == "finished":
+        return {"status": "finished"} if result is not None else {"status": "failed", "problem": "it has no result"}
+    reached = f" after {curve[-1][0]:,.0f} tokens" if curve else ""
+    return {"status": "unfinished", "problem": f"{said or 'its status is unknown'}{reached}: resume it"}
+
+
+def _label(record: dict[str, Any]) -> str:
+    options = ",".join(f"{k}={v}" for k, v in (record.get("attention_options") or {}).items())
+    return f"{record.get('attention', 'unnamed')}[{options}]" if options else str(record.get("attention", "unnamed"))
+
+
+def _seed(file: Path, record: dict[str, Any]) -> int:
+    _require(file, record, int, "seed")
+    return record.get("seed") or 0
+
+
+def _pairs(file: Path, value: Any) -> tuple[tuple[float, float], ...]:
+    try:
+        return tuple((float(tokens), float(loss)) for tokens, loss in value or ())
+    except (TypeError, ValueError):
+        raise ValueError(f"{file} is damaged: results.validations must be pairs of tokens and loss") from None
+
+
+def _require(file: Path, record: dict[str, Any], kind: type | tuple[type, ...], *keys: str) -> None:
+    for key in keys:
+        if record.get(key) is not None and not isinstance(record[key], kind):
+            raise ValueError(f"{file} is damaged: {key} = {record[key]!r}; restore it, or start its run again")

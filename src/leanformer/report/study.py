@@ -1,0 +1,143 @@
+"""Everything a report is about: the runs of a comparison directory, or the one run of a run directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leanformer.report import sweep
+from leanformer.report.runs import Run, read_record, read_run
+from leanformer.report.statistics import Spread, spread
+from leanformer.report.sweep import Rate
+from leanformer.report.target import FRACTION, Target, target
+
+LEARNED = 0.01
+"""A run that ends less than this fraction below the context-free floor counts as still on it."""
+DEFAULT_BASELINE = "dot_product"
+
+
+@dataclass(frozen=True)
+class Study:
+    """`runs` are all that were planned, whatever became of them; `at` gives those to compare."""
+
+    directory: Path
+    plan: dict[str, Any]
+    attention: tuple[str, ...]
+    baseline: str | None
+    runs: tuple[Run, ...]
+    sweep: dict[str, list[Rate]]
+    warnings: tuple[str, ...]
+
+    @property
+    def challengers(self) -> list[str]:
+        return [name for name in self.attention if name != self.baseline] if self.baseline else []
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def swept(self) -> bool:
+        return any(len(rates) > 1 for rates in self.sweep.values())
+
+    @property
+    def tasks(self) -> list[str]:
+        found = {tuning.task for run in self.runs for tuning in run.finetunings}
+        planned = [task for task in self.plan.get("tasks") or () if isinstance(task, str)]
+        return [*planned, *sorted(found - set(planned))]
+
+    def chosen(self, attention: str) -> Rate:
+        return next(rate for rate in self.sweep[attention] if rate.chosen)
+
+    def at(self, attention: str) -> tuple[Run, ...]:
+        return self.chosen(attention).finished
+
+    def is_chosen(self, run: Run) -> bool:
+        return run in self.chosen(run.attention).runs
+
+    def spread(self, attention: str, quantity: str) -> Spread:
+        """Over the seeds, of one of `Run`'s numbers."""
+        values = [getattr(run, quantity) for run in self.at(attention)]
+        return spread([value for value in values if value is not None])
+
+    @property
+    def floor(self) -> float | None:
+        """Context-free floor in nats, of the baseline's data (`pairing` refuses runs with another)."""
+        return self._first("floor")
+
+    @property
+    def unigram(self) -> float | None:
+        return self._first("unigram")
+
+    def target(self, fraction: float = FRACTION) -> Target | None:
+        return target(self.floor, self.spread(self.baseline, "final_loss").mean, fraction) if self.baseline else None
+
+    def below_floor(self, attention: str) -> float | None:
+        """1 - final loss / floor, of the mean over seeds."""
+        mean = self.spread(attention, "final_loss").mean
+        return None if mean is None or not self.floor else 1 - mean / self.floor
+
+    def stuck(self, attention: str) -> list[Run]:
+        """The finished runs that learned nothing from context."""
+        return [run for run in self.at(attention) if is_stuck(run)]
+
+    def _first(self, quantity: str) -> float | None:
+        runs = [run for name in (self.baseline, *self.attention) if name for run in self.at(name)]
+        return next((v for run in (*runs, *self.runs) if (v := getattr(run, quantity)) is not None), None)
+
+
+def is_stuck(run: Run) -> bool:
+    return run.final_loss is not None and run.floor is not None and run.final_loss > (1 - LEARNED) * run.floor
+
+
+def read_study(directory: Path) -> Study:
+    """`ValueError` or `FileNotFoundError`, one line, if there is nothing sensible to report."""
+    directory = Path(directory)
+    if (directory / "comparison.json").is_file():
+        return _comparison(directory)
+    if not (directory / "run.json").is_file():
+        known = "a comparison (comparison.json) nor a run (run.json)"
+        raise FileNotFoundError(f"{directory} holds neither {known}: give a directory that compare or pretrain wrote")
+    run = read_run(directory, ".")
+    if run.record.get("kind", "pretrain") != "pretrain":
+        raise ValueError(
+            f"{directory} holds a {run.record['kind']} run: report the pre-training run or comparison around it"
+        )
+    runs = {run.attention: sweep.rates([run], run.attention)}
+    return Study(directory, {}, (run.attention,), None, (run,), runs, ())
+
+
+def _comparison(directory: Path) -> Study:
+    file = directory / "comparison.json"
+    plan = read_record(file)
+    try:
+        attention = tuple(dict.fromkeys(str(name) for name in plan["attention"]))
+        entries = [(str(r["attention"]), int(r["seed"]), r.get("learning_rate"), str(r["path"])) for r in plan["runs"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({type(error).__name__}: {error}): restore it, or compare again") from None
+    if not entries:
+        raise ValueError(f"{file} plans no runs: there is nothing to report")
+    for entry in entries:
+        if [e[:3] for e in entries].count(entry[:3]) > 1:
+            raise ValueError(f"{file} plans {entry[0]} with seed {entry[1]} twice: a seed can be compared once only")
+    runs = tuple(read_run(directory, path, name, seed, rate) for name, seed, rate, path in entries)
+    attention += tuple(dict.fromkeys(r.attention for r in runs if r.attention not in attention))
+    runs_of = {name: sweep.rates(runs, name) for name in attention}
+    unplanned = [name for name, rates in runs_of.items() if not rates]
+    if unplanned:
+        raise ValueError(f"{file} names {unplanned[0]}, but plans no run of it: compare again with --resume")
+    baseline, warnings = _baseline(plan.get("baseline"), attention)
+    return Study(directory, plan, attention, baseline, runs, runs_of, (*warnings, *sweep.doubts(runs_of)))
+
+
+def _baseline(named: Any, attention: tuple[str, ...]) -> tuple[str, list[str]]:
+    if named in attention:
+        return named, []
+    instead = DEFAULT_BASELINE if DEFAULT_BASELINE in attention else attention[0]
+    why = f"The baseline {named} is not among the mechanisms" if named else "No baseline is named"
+    return instead, [f"{why}: {instead} stands in for it."]
+
+
+def best_rates(directory: Path) -> dict[str, float | None]:
+    """The chosen learning rate of every mechanism with a finished run in a comparison directory."""
+    of = read_study(directory).sweep
+    return {name: r.learning_rate for name, rates in of.items() for r in rates if r.chosen and r.finished}

@@ -1,0 +1,154 @@
+"""The look of the pictures: colours, type, and SVG that follows the page's light or dark scheme.
+
+Colours follow Okabe and Ito (2008), told apart by colour-blind readers; every mechanism has a marker of its own too.
+matplotlib draws with the light scheme's colours; `inline` turns each into a CSS variable, `css` defines these for both.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+INK, MUTED, LINE, PAPER = "#1b1f24", "#5b6470", "#d5dae0", "#ffffff"
+SERIES = ("#3b424b", "#0072b2", "#c84e00", "#00845f", "#b0558f", "#b57a00", "#2f8fc4", "#7a5cc7")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+DARK = {
+    INK: "#e8eaed",
+    MUTED: "#a3abb5",
+    LINE: "#3a4149",
+    PAPER: "#14171b",
+    **dict(
+        zip(
+            SERIES,
+            ("#c9ced5", "#56aef0", "#ff8b4d", "#2fc998", "#e59bcb", "#eab83e", "#8ed0f5", "#b6a0f2"),
+            strict=True,
+        )
+    ),
+}
+NAMES = {INK: "--ink", MUTED: "--muted", LINE: "--line", PAPER: "--paper"} | {
+    colour: f"--series-{i}" for i, colour in enumerate(SERIES)
+}
+FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+WIDE, NARROW = 9.6, 4.1
+"""Inches (72 to an SVG unit): on a page 1,000 pixels wide and on a phone, 9-point type comes out at 12 pixels or so."""
+SIZE = 9.0
+
+RC: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": SIZE,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": SIZE,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.formatter.useoffset": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": PAPER,
+    "figure.constrained_layout.use": False,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture in two widths, as standalone SVG."""
+
+    name: str
+    title: str
+    caption: str
+    wide: str
+    narrow: str
+
+
+def series(index: int) -> dict[str, Any]:
+    """Colour, marker and line of the mechanism with this number; 0 is the baseline, whose colour nobody else gets.
+
+    Where there are more mechanisms than colours, marker and line tell apart those that share one.
+    """
+    lap = max(index - 1, 0) // (len(SERIES) - 1)
+    marker = MARKERS[_turn(index + lap) if index else 0]
+    return {"color": SERIES[_turn(index)], "marker": marker, "linestyle": LINES[lap % len(LINES)]}
+
+
+def variable(index: int) -> str:
+    return f"var(--series-{_turn(index)})"
+
+
+def _turn(index: int) -> int:
+    return 1 + (index - 1) % (len(SERIES) - 1) if index else 0
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """matplotlib in this style, whatever the user's own settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Standalone SVG, the same for the same figure: no date, no random ids, the reader's own sans-serif type."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", rf"\1 {FONTS.replace(chr(34), chr(39))}", text)
+    return text[text.index("<svg") :]
+
+
+def inline(svg: str) -> str:
+    """For a page: colours as variables, no namespaces, no fixed size."""
+    for colour, name in NAMES.items():
+        svg = re.sub(re.escape(colour), f"var({name})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)
+    return svg.replace("xlink:href", "href")
+
+
+def css() -> str:
+    """The variables, for the light and the dark scheme."""
+    light = "; ".join(f"{name}: {colour}" for colour, name in NAMES.items())
+    dark = "; ".join(f"{name}: {DARK[colour]}" for colour, name in NAMES.items())
+    return f":root {{ {light}; --sans: {FONTS} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+
+
+def spaced(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions in the same order as near to the wanted ones as `gap` between neighbours allows, within low..high.
+
+    Neighbours that collide form a block that sits at its members' mean (least squares, by pooling adjacent violators).
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    blocks: list[list[float]] = []  # [sum of (wanted - own offset), members]
+    for rank, i in enumerate(order):
+        blocks.append([wanted[i] - rank * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
+            total, members = blocks.pop()
+            blocks[-1][0] += total
+            blocks[-1][1] += members
+    last = (len(wanted) - 1) * gap
+    starts = [max(low, min(total / members, high - last)) for total, members in blocks for _ in range(int(members))]
+    out = [0.0] * len(wanted)
+    for rank, i in enumerate(order):
+        out[i] = starts[rank] + rank * gap
+    return out

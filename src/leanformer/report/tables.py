@@ -1,0 +1,277 @@
+"""The tables of a report. A mean carries its sample standard deviation over seeds, or says that it has none."""
+
+from collections.abc import Callable
+from typing import Any
+
+from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
+from leanformer.report.document import Table
+from leanformer.report.quantities import NONE, decimals, fixed, flops, p_value, percent, scaled, seconds, signed, unit
+from leanformer.report.statistics import Interval, Spread, spread
+from leanformer.report.study import Study
+
+DAGGER = " \N{DAGGER}"
+
+
+def costs(study: Study) -> Table:
+    rows = []
+    for name in study.attention:
+        parameters, work = study.spread(name, "parameters").mean, study.spread(name, "flops_per_token").mean
+        rows.append(
+            [
+                name,
+                NONE if parameters is None else f"{parameters:,.0f}",
+                _relative(study, name, "parameters"),
+                NONE if work is None else flops(work),
+                _relative(study, name, "flops_per_token"),
+                _speed(study.spread(name, "tokens_per_second")),
+                _time(study.spread(name, "seconds")),
+            ]
+        )
+    header = ["Attention", "Parameters", "vs baseline", "FLOPs / token", "vs baseline", "Tokens / s", "Time a run"]
+    return _without_baseline(
+        study,
+        Table(
+            header,
+            rows,
+            "lrrrrrr",
+            "Parameters and training FLOPs (forward and backward) are exact counts; "
+            "speed and time are measured (mean ± sd over seeds).",
+        ),
+        (2, 4),
+    )
+
+
+def losses(findings: Findings) -> Table:
+    study, by_name = findings.study, {c.attention: c for c in findings.of(LOSS)}
+    rows = []
+    for name in study.attention:
+        below, chosen = study.below_floor(name), study.chosen(name)
+        row = [
+            name,
+            f"{len(chosen.finished)} of {len(chosen.runs)}",
+            mean_sd(study.spread(name, "final_loss"), fixed),
+            mean_sd(study.spread(name, "best_loss"), fixed),
+            (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
+        ]
+        rows.append(row + (_judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", ""]))
+    header = [
+        "Attention",
+        "Runs",
+        "Final loss",
+        "Best loss",
+        "Below floor",
+        "Difference [95 % CI]",
+        "Holm p",
+        "Verdict",
+    ]
+    caption = (
+        "Validation loss on frozen masks in nats, mean ± sd over seeds; below floor: 1 - final loss / context-free "
+        "floor. Difference: mechanism minus baseline, paired by seed, with its 95 % interval; negative is "
+        "better. The verdict rests on the Holm-corrected p-value at 0.05."
+    )
+    if any(study.stuck(name) for name in study.attention):
+        caption += (
+            f"{DAGGER} Runs of it ended on the floor: they learned nothing from context; comparing them says nothing."
+        )
+    return _without_baseline(study, Table(header, rows, "lrrrrrrl", caption), (5, 6, 7))
+
+
+def tokens_to_target(findings: Findings) -> Table:
+    rows = []
+    for c in findings.sensitivity:
+        assert c.target is not None
+        means = [
+            scaled(sum(v[side] for v in c.values) / len(c.values)) if c.values and not c.censored else NONE
+            for side in (0, 1)
+        ]
+        arrived = f"{c.arrived} of {len(c.seeds)}, {c.baseline_arrived} of {len(c.seeds)}"
+        goal = f"{percent(c.target.fraction, 0)}: {fixed(c.target.loss, 3)} nats"
+        rows.append([c.attention, goal, arrived, *means, *_judged(c, signed_tokens)])
+    header = [
+        "Attention",
+        "Target",
+        "Runs that arrive",
+        "Tokens",
+        "Baseline's",
+        "Difference [95 % CI]",
+        "Holm p",
+        "Verdict",
+    ]
+    caption = (
+        "Target: the loss at which so much of the baseline's final lead over the context-free floor is reached. "
+        "Tokens: at the first crossing, interpolated linearly. Runs that arrive: mechanism's, baseline's. A row "
+        "with a run that never arrives is censored and has no mean and no p-value."
+    )
+    return Table(header, rows, "llrrrrrl", caption)
+
+
+def task_scores(study: Study) -> Table:
+    rows = [[task, *(_score(study, name, task) for name in study.attention)] for task in study.tasks]
+    caption = (
+        "Score x 100 at the end of training on the validation data, mean ± sd over all fine-tunings (in brackets: how "
+        "many, pre-training seeds times fine-tuning seeds). Collapsed runs are counted and kept."
+    )
+    return Table(["Task", *study.attention], rows, "l" + "r" * len(study.attention), caption)
+
+
+def task_differences(findings: Findings) -> Table:
+    rows = []
+    for task in [*findings.study.tasks, AVERAGE]:
+        for c in findings.of(task):
+            name = "all tasks, average" if task == AVERAGE else task
+            by_seed = ", ".join(
+                f"{seed}: {signed(100 * (a - b), 1)}" for seed, (a, b) in zip(c.seeds, c.values, strict=True)
+            )
+            rows.append([name, c.attention, by_seed or NONE, *_judged(c, signed_points)])
+    header = ["Task", "Attention", "By seed", "Difference [95 % CI]", "Holm p", "Verdict"]
+    caption = (
+        "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
+        "the mean of its fine-tunings; Holm's correction is over the mechanisms within a task."
+    )
+    return Table(header, rows, "lllrrl", caption)
+
+
+def sweep(study: Study) -> Table:
+    values = sorted({r.learning_rate for of in study.sweep.values() for r in of if r.learning_rate is not None})
+    rows = []
+    for name, of in study.sweep.items():
+        cells = {r.learning_rate: r for r in of}
+        row = [name]
+        for value in values:
+            rate = cells.get(value)
+            if rate is None:
+                row.append("not run")
+                continue
+            missing = len(rate.runs) - rate.final_loss.n
+            cell = mean_sd(rate.final_loss, fixed) + (
+                f" ({missing} of {len(rate.runs)} without result)" if missing else ""
+            )
+            row.append(f"{cell} best" if rate.chosen else cell)
+        rows.append(row)
+    caption = "Final validation loss in nats, mean ± sd over seeds, at every learning rate tried."
+    return Table(["Attention", *(f"{value:g}" for value in values)], rows, "l" + "r" * len(values), caption)
+
+
+def runs(study: Study) -> Table:
+    rows = []
+    for run in study.runs:
+        said = run.status if not run.problem else f"{run.status}: {run.problem}"
+        rows.append(
+            [
+                run.attention,
+                str(run.seed),
+                NONE if run.learning_rate is None else f"{run.learning_rate:g}",
+                NONE if run.final_loss is None else fixed(run.final_loss, 4),
+                NONE if run.tokens is None else scaled(run.tokens),
+                NONE if run.seconds is None else seconds(run.seconds),
+                said,
+                run.path,
+            ]
+        )
+    header = ["Attention", "Seed", "Learning rate", "Final loss (nats)", "Tokens", "Time", "Status", "Directory"]
+    return Table(header, rows, "lrrrrrwl")
+
+
+def finetunings(study: Study) -> Table:
+    rows = [
+        [
+            t.task,
+            run.attention,
+            str(run.seed),
+            str(t.seed),
+            NONE if t.score is None else fixed(100 * t.score, 1),
+            (f"{t.status}: {t.problem}" if t.problem else t.status) + (", collapsed" if t.collapsed else ""),
+        ]
+        for task in study.tasks
+        for run in study.runs
+        for t in run.finetunings
+        if t.task == task
+    ]
+    header = ["Task", "Attention", "Pre-training seed", "Fine-tuning seed", "Score x 100", "Status"]
+    return Table(header, rows, "llrrrw")
+
+
+def settings(values: dict[str, Any], what: str) -> Table:
+    return Table([what, "Value"], [[key, str(value)] for key, value in values.items()], "lw")
+
+
+def mean_sd(of: Spread, shown: Callable[[float, int], str], letter: str = "") -> str:
+    if of.mean is None:
+        return NONE
+    if of.sd is None:
+        return f"{shown(of.mean, 3)}{letter} (n = 1)"
+    places = decimals(of.sd)
+    return f"{shown(of.mean, places)} ± {shown(of.sd, places)}{letter}"
+
+
+def _speed(of: Spread) -> str:
+    if of.mean is None:
+        return NONE
+    divisor, letter, _ = unit(of.mean)
+    return mean_sd(of, lambda v, _: fixed(v / divisor, 1), f" {letter}".rstrip())
+
+
+def _time(of: Spread) -> str:
+    if of.mean is None:
+        return NONE
+    divisor, letter = (1, "s") if of.mean < 120 else (60, "min") if of.mean < 7200 else (3600, "h")
+    return mean_sd(of, lambda v, _: fixed(v / divisor, 1), f" {letter}")
+
+
+def fixed_nats(mean: float, ci: Interval | None) -> str:
+    places = decimals((ci[1] - ci[0]) / 2 if ci else None)
+    return _with_interval(mean, ci, lambda v: signed(v, places))
+
+
+def signed_points(mean: float, ci: Interval | None) -> str:
+    return _with_interval(100 * mean, ci and (100 * ci[0], 100 * ci[1]), lambda v: signed(v, 1))
+
+
+def signed_tokens(mean: float, ci: Interval | None) -> str:
+    divisor, letter, places = unit(max(map(abs, (mean, *(ci or ())))))
+    return f"{_with_interval(mean, ci, lambda v: signed(v / divisor, places))} {letter}".rstrip()
+
+
+def _with_interval(mean: float, ci: Interval | None, shown: Callable[[float], str]) -> str:
+    return f"{shown(mean)} [{shown(ci[0])}, {shown(ci[1])}]" if ci else f"{shown(mean)} (no interval)"
+
+
+def _judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> list[str]:
+    """Difference, Holm p and verdict."""
+    d = c.difference
+    amount = NONE if d.mean is None else shown(d.mean, d.ci95)
+    p = NONE if d.p_value_holm is None else p_value(d.p_value_holm).removeprefix("= ")
+    return [amount, p, c.shown_verdict]
+
+
+def _relative(study: Study, name: str, quantity: str) -> str:
+    ours = study.spread(name, quantity).mean
+    theirs = study.spread(study.baseline, quantity).mean if study.baseline else None
+    if name == study.baseline:
+        return "baseline"
+    return NONE if ours is None or not theirs else f"{signed(100 * (ours / theirs - 1), 1)} %"
+
+
+def _score(study: Study, name: str, task: str) -> str:
+    done = [t for run in study.at(name) for t in run.finetunings if t.task == task and t.score is not None]
+    of = spread([100 * t.score for t in done if t.score is not None])
+    if of.mean is None:
+        return NONE
+    collapsed = sum(t.collapsed for t in done)
+    marked = f", {collapsed} collapsed" if collapsed else ""
+    deviation = "" if of.sd is None else f" ± {of.sd:.1f}"
+    return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked})"
+
+
+def _without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
+    """Without a baseline, the columns that compare with it go."""
+    if study.baseline:
+        return table
+    keep = [i for i in range(len(table.header)) if i not in columns]
+    rows = [[row[i] for i in keep] for row in table.rows]
+    return Table(
+        [table.header[i] for i in keep],
+        rows,
+        "".join(table.align[i] for i in keep),
+        table.caption.split(" Difference:")[0],
+    )

@@ -1,0 +1,277 @@
+"""What the numbers say, in plain sentences. A sentence carries its interval, its number of seeds and its p-value, or
+says that it has none."""
+
+from collections.abc import Callable
+
+from leanformer.report.comparison import AVERAGE, LOSS, STUCK, TOKENS, Comparison, Findings
+from leanformer.report.quantities import (
+    decimals,
+    fixed,
+    listed,
+    p_value,
+    percent,
+    scaled,
+    seconds,
+    several,
+    tokens,
+)
+from leanformer.report.statistics import POWER
+from leanformer.report.study import LEARNED, Study
+
+Shown = Callable[[float], str]
+NOTHING = "tells nothing about attention"
+
+
+def title(study: Study) -> str:
+    if study.challengers:
+        few = len(study.challengers) <= 4
+        return (
+            f"{listed(study.challengers) if few else f'{len(study.challengers)} mechanisms'} against {study.baseline}"
+        )
+    return f"{study.attention[0]}: {several(len(study.runs), 'run')}, nothing to compare"
+
+
+def headline(findings: Findings) -> str:
+    """The answer in one or two sentences."""
+    study = findings.study
+    if not study.challengers:
+        return " ".join([_alone(study), "Nothing is compared."])
+    if not study.at(study.baseline or ""):
+        return f"Nothing can be compared: no run of the baseline, {study.baseline}, has finished."
+    if stuck := _stuck_names(study):
+        rest = [c for c in findings.of(LOSS) if c.informative]
+        scope = f"Comparing {listed([n for n in stuck if n != study.baseline])}" if rest else "This comparison"
+        who = f"runs of {'every mechanism' if set(stuck) == set(study.attention) else listed(stuck)}"
+        verdict = f"{scope} {NOTHING}: {who} ended on the context-free floor, having learned nothing from context."
+        return f"{verdict} {_standings(study, rest)}".strip()
+    return _standings(study, findings.of(LOSS))
+
+
+def answers(findings: Findings) -> list[str]:
+    """A paragraph for each mechanism, then the tasks."""
+    out = []
+    for name in findings.study.challengers:
+        sentences = [loss_sentence(c, findings.study) for c in findings.of(LOSS) if c.attention == name]
+        sentences.append(cost_sentence(name, findings.study))
+        sentences += [tokens_sentence(c, findings.study) for c in findings.of(TOKENS) if c.attention == name]
+        out.append(" ".join(filter(None, sentences)))
+    return out
+
+
+def _standings(study: Study, family: list[Comparison]) -> str:
+    """ "pairwise is better than dot_product by 0.022 nats, shared is worse by 0.109 nats and ..." """
+    parts, named = [], False
+
+    def baseline(word: str) -> str:
+        nonlocal named
+        other, named = ("it" if word == "from" else "") if named else study.baseline, True
+        return f" {word} {other}" if other else ""
+
+    for verdict in ("better", "worse"):
+        for c in sorted((c for c in family if c.verdict == verdict), key=lambda c: c.difference.mean or 0.0):
+            amount = fixed(abs(c.difference.mean or 0.0), _decimals(c))
+            parts.append(f"{c.attention} is {verdict}{baseline('than')} by {amount} nats")
+    tested = [c.attention for c in family if c.verdict == "not distinguishable" and c.difference.p_value is not None]
+    if tested:
+        be = "are" if len(tested) > 1 else "is"
+        parts.append(f"{listed(tested)} {be} not distinguishable{baseline('from')}")
+    said = [f"After {budget(study)}, {listed(parts)}."] if parts else []
+    untested = [c for c in family if c.difference.p_value is None]
+    if untested:
+        why = "; ".join(dict.fromkeys(c.note for c in untested))
+        said.append(f"{listed([c.attention for c in untested])} cannot be judged against {study.baseline}: {why}.")
+    return " ".join(said)
+
+
+def _alone(study: Study) -> str:
+    loss = study.spread(study.attention[0], "final_loss").mean
+    if loss is None:
+        return f"{study.runs[0].attention} has no finished run ({study.runs[0].status}: {study.runs[0].problem})."
+    below = study.below_floor(study.attention[0])
+    floor = f"the context-free floor ({fixed(study.floor or 0, 3)} nats)"
+    said = f"{study.attention[0]} ends at {fixed(loss, 3)} nats after {budget(study)}"
+    if below is None:
+        return f"{said}."
+    if study.stuck(study.attention[0]):
+        return f"{said}: on {floor}, so it learned nothing from context."
+    return f"{said}, {percent(below)} below {floor}."
+
+
+def budget(study: Study) -> str:
+    """What every run had: "8.02 M tokens", or a range of them with the seconds of the budget."""
+    runs = [run for name in study.attention for run in study.at(name)]
+    counts = sorted(run.tokens for run in runs if run.tokens is not None)
+    limit = next((s for run in runs if (s := run.settings.get("training.max_seconds"))), None)
+    if not counts:
+        return "an unknown budget"
+    read = tokens(counts[0]) if counts[0] == counts[-1] else f"{scaled(counts[0])} to {tokens(counts[-1])}"
+    return f"{seconds(limit)} ({read})" if limit else read
+
+
+def loss_sentence(c: Comparison, study: Study) -> str:
+    """ "pairwise is 0.031 nats better than dot_product after 8 M tokens, 95 % CI 0.012 to 0.050, 5 seeds (...)" """
+    return _sentence(c, study, f" after {budget(study)}", "nats", ("better", "worse"), lambda v: fixed(v, _decimals(c)))
+
+
+def tokens_sentence(c: Comparison, study: Study) -> str:
+    assert c.target is not None
+    goal = f"To reach {fixed(c.target.loss, 3)} nats"
+    if c.censored:
+        total = len(c.seeds)
+        return (
+            f"A loss of {fixed(c.target.loss, 3)} nats is reached within the budget by {c.arrived} of its {total} runs "
+            f"and {c.baseline_arrived} of {study.baseline}'s, so tokens to target have no mean and no p-value."
+        )
+    if not c.values or c.difference.mean is None:
+        return ""
+    ours, theirs = (sum(pair[side] for pair in c.values) / len(c.values) for side in (0, 1))
+    word = "fewer" if ours < theirs else "more"
+    amount = f"{scaled(abs(ours - theirs))} {word} tokens ({percent(abs(ours / theirs - 1))})"
+    evidence = _evidence(c, ("fewer", "more"), scaled)
+    if c.difference.n == 1:
+        return f"{goal} it needs {amount} with the one seed."
+    if c.verdict == "not distinguishable":
+        return f"{goal} it needs {amount} on average, not distinguishable from as many: {evidence}."
+    return f"{goal} it needs {amount}, {evidence}."
+
+
+def task_sentences(findings: Findings) -> list[str]:
+    """One for each mechanism: what stands, then what could not be told apart."""
+    study = findings.study
+    metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
+    said = []
+    for name in study.challengers:
+        family = [c for metric in metrics for c in findings.of(metric) if c.attention == name]
+        parts = []
+        for verdict in ("better", "worse"):
+            stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
+            parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
+        rest = [_place(c) for c in family if c.verdict == "not distinguishable" and c.difference.p_value is not None]
+        parts += [f"not distinguishable from {study.baseline} on {listed(rest)}"] if rest else []
+        told = [f"{name}, fine-tuned, is {'; '.join(parts)}."] if parts else []
+        if untested := [c for c in family if c.difference.p_value is None]:
+            why = "; ".join(dict.fromkeys(c.note for c in untested))
+            subject = "It" if told else f"{name}, fine-tuned,"
+            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
+        said.append(" ".join(told))
+    return [sentence for sentence in said if sentence]
+
+
+def _place(c: Comparison) -> str:
+    return "the average of all tasks" if c.metric == AVERAGE else c.metric
+
+
+def _points(c: Comparison) -> str:
+    def shown(value: float) -> str:
+        return fixed(100 * value, 1)
+
+    return f"{shown(abs(c.difference.mean or 0.0))} points, {_evidence(c, ('better', 'worse'), shown, ', ')}"
+
+
+def _sentence(c: Comparison, study: Study, where: str, unit: str, words: tuple[str, str], shown: Shown) -> str:
+    mean, name = c.difference.mean, c.attention
+    if mean is None:
+        return f"{name} is not compared with {study.baseline}{where}: {c.note}."
+    if not mean and c.difference.p_value == 1.0:
+        return f"{name} is not distinguishable from {study.baseline}{where}: all {c.difference.n} pairs are identical."
+    size, word = shown(abs(mean)), words[(mean > 0) != c.higher_is_better]
+    if c.difference.n == 1:
+        return (
+            f"{name} cannot be judged{where}: {size} {unit} {word} than {study.baseline} with one seed, and {c.note}."
+        )
+    evidence = _evidence(c, words, shown)
+    if not c.informative:
+        return f"{name} ended {size} {unit} {word} than {study.baseline}{where}, {evidence}, but {STUCK}."
+    if c.verdict == "not distinguishable":
+        said = f"{name} is not distinguishable from {study.baseline}{where}: {size} {unit} {word} on average"
+    else:
+        said = f"{name} is {size} {unit} {word} than {study.baseline}{where}"
+    return f"{said}, {evidence}."
+
+
+def _evidence(c: Comparison, words: tuple[str, str], shown: Shown, apart: str = "") -> str:
+    """ "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
+    d = c.difference
+    seeds = f"{d.n} of {several(c.planned, 'seed')}" if d.n < c.planned else several(d.n, "seed")
+    if d.p_value_holm is None or d.ci95 is None:
+        return f"{seeds} ({d.note})"
+    holm = f"Holm p {p_value(d.p_value_holm)}"
+    return f"95 % CI {_interval(c, words, shown)}, {seeds}" + (f"{apart}{holm}" if apart else f" ({holm})")
+
+
+def _interval(c: Comparison, words: tuple[str, str], shown: Shown) -> str:
+    """Its ends in the direction of the mean; with their own words where it includes zero."""
+    assert c.difference.ci95 is not None
+    good = 1 if c.higher_is_better else -1
+    ends = sorted((good * end for end in c.difference.ci95), reverse=True)
+    told = [f"{shown(abs(end))} {words[end < 0]}" for end in ends]
+    if ends[0] * ends[1] > 0:
+        near, far = sorted(ends, key=abs)
+        return f"{shown(abs(near))} to {shown(abs(far))}" + (
+            f" {words[near < 0]}" if c.verdict.startswith("not") else ""
+        )
+    return " to ".join(told)
+
+
+def _decimals(c: Comparison) -> int:
+    ci = c.difference.ci95
+    return decimals((ci[1] - ci[0]) / 2 if ci else None)
+
+
+def cost_sentence(name: str, study: Study) -> str:
+    parts = []
+    for quantity, noun in (("parameters", "parameters"), ("flops_per_token", "training FLOPs per token")):
+        ours, theirs = study.spread(name, quantity).mean, study.spread(study.baseline or "", quantity).mean
+        if ours is not None and theirs:
+            if ours == theirs:
+                parts.append(f"as many {noun}")
+            else:
+                parts.append(f"{percent(abs(ours / theirs - 1))} {'fewer' if ours < theirs else 'more'} {noun}")
+    return f"It has {listed(parts)}." if parts else ""
+
+
+def _stuck_names(study: Study) -> list[str]:
+    return [name for name in study.attention if study.stuck(name)]
+
+
+def floor_sentences(study: Study) -> list[str]:
+    floor = study.floor
+    if floor is None:
+        return ["The records name no context-free floor, so it is unknown whether any run learned from context."]
+    shown, out = f"{fixed(floor, 3)} nats", []
+    if stuck := _stuck_names(study):
+        each = [_stuck_runs(study, name) for name in stuck]
+        out.append(
+            f"On the context-free floor of {shown}, or less than {percent(LEARNED, 0)} below it, ended {listed(each)}. "
+            f"These runs learned nothing from context, and a comparison with them {NOTHING}; at most it shows which "
+            "mechanism leaves the plateau first."
+        )
+    free = [
+        f"{n} by {percent(b)}" for n in study.attention if n not in stuck and (b := study.below_floor(n)) is not None
+    ]
+    if free:
+        out.append(
+            f"Below the context-free floor of {shown}, which the best predictor reaches that sees only the corrupted "
+            f"token itself: {listed(free)}. These have learned from context."
+        )
+    return out
+
+
+def _stuck_runs(study: Study, name: str) -> str:
+    stuck, total = study.stuck(name), len(study.at(name))
+    if len(stuck) == total:
+        return f"{name} ({'all ' * (total > 1)}{several(total, 'run')})"
+    seeds = listed([str(run.seed) for run in stuck])
+    return f"{name} ({len(stuck)} of {total} runs: seed{'s' * (len(stuck) > 1)} {seeds})"
+
+
+def power_sentence(findings: Findings) -> str:
+    if findings.detectable is None:
+        return "How small a difference would have been found cannot be said: no mechanism has two pairs that differ."
+    d = [c.difference for c in findings.of(LOSS) if c.difference.sd and c.difference.n > 1]
+    seeds = several(min(x.n for x in d), "seed")
+    miss = percent(1 - POWER, 0)
+    return (
+        f"What would be missed: with {seeds} and the spread seen here, a true difference below "
+        f"{fixed(findings.detectable, 3)} nats in final loss goes unnoticed at least {miss} of the time."
+    )

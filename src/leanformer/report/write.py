@@ -1,0 +1,52 @@
+"""`leanformer report DIR`: the records in a directory become report.html, report.md, results.json and figures/."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from leanformer.report.comparison import find
+from leanformer.report.contents import contents
+from leanformer.report.html import html
+from leanformer.report.markdown import markdown
+from leanformer.report.results import results
+from leanformer.report.study import read_study
+from leanformer.report.style import Picture
+
+
+def write_report(directory: Path | str) -> dict[str, Any]:
+    """The content of results.json. The directory holds a comparison, finished or not, or a single pre-training run.
+
+    `ValueError` or `OSError` of one line for what cannot be read or makes no sense; then nothing is written.
+    """
+    directory = Path(directory)
+    findings = find(read_study(directory))
+    document, found = contents(findings), results(findings)
+    files = {
+        "report.html": html(document),
+        "report.md": markdown(document),
+        "results.json": json.dumps(found, indent=1, allow_nan=False) + "\n",
+    }
+    pictures = [block for section in document.sections for block in section.blocks if isinstance(block, Picture)]
+    files |= {f"figures/{picture.name}.svg": picture.wide for picture in pictures}
+    if pictures:
+        (directory / "figures").mkdir(exist_ok=True)
+    for name, text in files.items():
+        _write(directory / name, text)
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a reader never sees half a file."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,245 @@
+"""The training loop, one for pre-training and fine-tuning.
+
+With S the micro-batches of a step over all processes,
+
+    gradient = d/dw  sum_{b in S} loss_sum(b) / sum_{b in S} num_targets(b)
+
+however the global batch is cut into processes and micro-batches. Data and masks are functions of the step, dropout of
+(seed, step, rank), the learning rate of the progress: hence a run that is killed and resumed from a checkpoint draws
+the curve of one that was left alone, on a CPU bit by bit.
+
+Only a logged step waits for a GPU: until then losses stay there, and the host prepares the next batch meanwhile.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..data.randomness import random_bits
+from ..settings import TrainingSettings
+from .checkpoint import Checkpoints, Progress, weights
+from .curve import Curve, read_curve
+from .display import Display
+from .hardware import autocast_dtype
+from .interrupts import Interrupts, Stopped
+from .objective import Batch, Objective
+from .optimizers import adamw
+from .record import RunDirectory
+from .schedule import Budget, learning_rate, validation_due
+from .team import News, Team
+from .trackers import start_trackers
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    settings: TrainingSettings,
+    run: RunDirectory,
+    *,
+    accelerator: Accelerator,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train `model` in place until the budget is spent; returns the `results` of run.json.
+
+    Raises ArithmeticError if the loss or a weight is no longer finite, OSError if the disk is full (the checkpoints
+    before stay in both cases), `Stopped` after the checkpoint a signal asked for, ValueError for a damaged checkpoint.
+    How a run ended goes to run.json, unless it reached its end: that is the caller's to say. Sets torch's seed.
+    """
+    main = accelerator.is_main_process
+    try:
+        with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
+            loop = Loop(model, objective, settings, run, accelerator, resume)
+            title, silent = run.path.name, quiet or not main
+            with Display(title, loop.budget, objective.tokens_per_step, loop.at, silent) as display:
+                loop.run(interrupts, display)
+    except Stopped:
+        accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has left
+        raise
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    return loop.results()
+
+
+class Loop:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        settings: TrainingSettings,
+        run: RunDirectory,
+        accelerator: Accelerator,
+        resume: bool,
+    ) -> None:
+        self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.device, self.main = accelerator.device, accelerator.is_main_process
+        self.dtype = autocast_dtype(settings.precision, self.device)
+        self.budget, self.team = Budget(objective.total_steps, settings.max_seconds), Team(accelerator)
+
+        self.model = model.to(self.device).train()
+        self.optimizer = adamw(model, settings)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
+        self.at = self.checkpoints.restore(model, self.optimizer) if resume else Progress()
+        self.curve = None
+        if self.main:
+            self.checkpoints.prune()
+            self.curve = Curve(run.curve, keep=self.at.curve_bytes)
+        else:
+            self.at.loss = 0.0
+        self.learner = accelerator.prepare_model(model)
+        if settings.compile:
+            self.learner = torch.compile(self.learner)
+        start_trackers(accelerator, settings, self.at.step)
+        self.pending: list[Tensor] = []
+        self.started = time.perf_counter() - self.at.seconds
+
+    def run(self, interrupts: Interrupts, display: Display) -> None:
+        at, settings, budget = self.at, self.settings, self.budget
+        batches, news = self.look_ahead(interrupts.signal)
+        over = budget.spent(at.step, news.seconds)
+        while not over and not news.signal:
+            before = budget.fraction(at.step, news.seconds)
+            rate = learning_rate(settings, budget.fraction(at.step + 0.5, news.seconds))
+            norm = self.update(batches, news.targets, rate)
+            at.step, at.targets = at.step + 1, at.targets + news.targets
+
+            batches, news = self.look_ahead(interrupts.signal)
+            at.seconds, over = news.seconds, budget.spent(at.step, news.seconds)
+            validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, news.seconds))
+            if validate or at.step % settings.log_every == 0:
+                self.log(rate, norm, validate, display)
+            if settings.checkpoint_every and at.step % settings.checkpoint_every == 0 and not over:
+                self.save()
+            display.step(at.step, at.seconds)
+        if not over:
+            self.save()
+            raise Stopped(news.signal, at.step)
+        at.seconds = time.perf_counter() - self.started
+
+    def look_ahead(self, signal: int) -> tuple[list[Batch], News]:
+        """This process's batches of the coming step, and what all processes must know before it."""
+        over = self.at.step == self.objective.total_steps
+        batches = [] if over else self.objective.micro_batches(self.at.step, self.rank, self.world)
+        targets = sum(self.objective.num_targets(batch) for batch in batches)
+        return batches, self.team.agree(targets, time.perf_counter() - self.started, signal)
+
+    def update(self, batches: list[Batch], targets: int, rate: float) -> Tensor | None:
+        """One step; the gradient's norm before clipping."""
+        torch.manual_seed(int(random_bits(self.settings.seed, self.at.step, self.rank)))
+        self.optimizer.zero_grad()
+        for i, batch in enumerate(batches, start=1):
+            with nullcontext() if i == len(batches) else self.accelerator.no_sync(self.learner):
+                loss = self.loss_sum(self.learner, batch)
+                self.accelerator.backward(loss * (self.world / max(1, targets)))  # DDP averages over the world
+            self.pending.append(loss.detach())
+        norm = None
+        if self.settings.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return norm
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        if self.device.type == "cuda":  # a copy from pageable memory would wait for the steps before it
+            batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+        batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is not None):
+            return self.objective.loss_sum(model, batch)
+
+    def log(self, rate: float, norm: Tensor | None, validate: bool, display: Display) -> None:
+        """A line in the curve: the mean loss since the line before."""
+        at = self.at
+        self.fetch_losses()
+        (loss,) = self.team.total(at.loss)
+        line: dict[str, Any] = {
+            "step": at.step,
+            "tokens": at.step * self.objective.tokens_per_step,
+            "seconds": time.perf_counter() - self.started,
+            "loss": self.finite("the loss", loss / max(1, at.targets)),
+            "learning_rate": rate,
+        }
+        if norm is not None:
+            line["gradient_norm"] = self.finite("the gradient", float(norm))
+        if validate and (validation_loss := self.validate()) is not None:
+            line["validation_loss"] = self.finite("the validation loss", validation_loss)
+        at.loss, at.targets = 0.0, 0
+        if self.curve is not None:
+            self.curve.append(line)
+        display.log(line)
+        self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=at.step)
+
+    def fetch_losses(self) -> None:
+        """Wait for the device. Sums of float32 numbers in float64 are exact here, so their grouping is no matter."""
+        if self.pending:
+            self.at.loss += sum(torch.stack(self.pending).tolist())
+            self.pending.clear()
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        with self.idle():
+            self.model.eval()
+            loss = targets = 0.0
+            for batch in self.objective.validation_batches(self.rank, self.world):
+                loss += float(self.loss_sum(self.model, batch))
+                targets += self.objective.num_targets(batch)
+            self.model.train()
+            loss, targets = self.team.total(loss, targets)
+            return loss / targets if targets else None
+
+    def save(self) -> None:
+        at = self.at
+        with self.idle():
+            self.fetch_losses()
+            (loss,) = self.team.total(at.loss)
+            self.finite("the loss", loss)
+            for name, tensor in weights(self.model).items():
+                self.finite(name, float(tensor.sum()))
+            if self.curve is None:
+                return
+            before = [p.name for p in self.checkpoints.all()]
+            try:
+                progress = replace(at, loss=loss, curve_bytes=self.curve.force_to_disk())
+                self.checkpoints.save(self.model, self.optimizer, progress)
+            except OSError as error:
+                kept = f"{before[-1]} is intact" if before else "there is no earlier one"
+                raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
+
+    def finite(self, what: str, value: float) -> float:
+        if not math.isfinite(value):
+            raise ArithmeticError(
+                f"{what} is {value} at step {self.at.step}: lower training.learning_rate, raise training.warmup "
+                "or set training.clip_norm; checkpoints before this step are kept"
+            )
+        return value
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Time that is not spent on training."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.at.idle_seconds += time.perf_counter() - begin
+
+    def results(self) -> dict[str, Any]:
+        at, tokens = self.at, self.at.step * self.objective.tokens_per_step
+        lines = read_curve(self.directory.curve)
+        validations = [[line["tokens"], line["validation_loss"]] for line in lines if "validation_loss" in line]
+        return {
+            "steps": at.step,
+            "tokens": tokens,
+            "seconds": at.seconds,
+            "tokens_per_second": tokens / max(1e-9, at.seconds - at.idle_seconds),
+            "final_loss": validations[-1][1] if validations else None,
+            "best_loss": min((loss for _, loss in validations), default=None),
+            "validations": validations,
+        }

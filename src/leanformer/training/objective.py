@@ -1,0 +1,37 @@
+"""What is learned. The loop knows a task through this protocol only, so pre-training and fine-tuning share one loop.
+
+Everything is a pure function of the step: a run that is resumed at step s asks for `micro_batches(s, ...)` and for
+nothing before it.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+class Objective(Protocol):
+    @property
+    def total_steps(self) -> int | None:
+        """Updates in the budget, None if it is given in seconds."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one global batch: the unit of the curve's `tokens`."""
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        """The share of process `rank` of `world` in the global batch of `step` (counted from 0), on the CPU.
+
+        Every rank returns equally many micro-batches; together the ranks hold the same batch whatever `world` is.
+        """
+
+    def num_targets(self, batch: Batch) -> int:
+        """How many predictions the batch asks for: the weight of its loss."""
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss summed over those predictions, float32, differentiable; runs under the loop's autocast."""
+
+    def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
+        """The share of `rank` in a validation set that never changes; none at all: nothing is validated."""

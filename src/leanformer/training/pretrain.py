@@ -1,0 +1,182 @@
+"""Pre-training from a data directory to a run directory: the function behind `leanformer pretrain`."""
+
+import hashlib
+import shlex
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from transformers.utils import logging
+
+from ..attention import load_plugin
+from ..data.corpus import Corpus
+from ..models.config import LeanformerConfig
+from ..models.cost import ledger
+from ..models.heads import LeanformerForMaskedLM
+from ..models.initialisation import initialise
+from ..settings import Settings, TrainingSettings, settings_from
+from . import durable
+from .hardware import autocast_dtype, describe, prepare_cpu
+from .identity import continued, difference
+from .interrupts import Stopped
+from .loop import fit
+from .masked_lm import MaskedLM
+from .record import RunDirectory, versions
+from .trackers import make_accelerator
+
+FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
+"""Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
+
+
+def pretrain(
+    settings: Settings | None,
+    data: str | Path | None,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    plugin: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train a masked LM on the corpus `data` into the run directory `out`; returns its run.json.
+
+    On `resume`, what is None of `settings`, `data` and `plugin` is the run's own, and what is not must agree with it.
+    Everything is checked before `out` is touched. Beside what `fit` raises: FileNotFoundError if there is no run to
+    resume, FileExistsError if `out` holds another run, ValueError for settings that do not fit the model or the data.
+    """
+    run, before = RunDirectory(Path(out)), None
+    if resume:
+        before = run.read()
+        settings = settings or settings_from(before["settings"])
+        data, plugin = data or before["data"]["path"], plugin or (before["plugin"] or {}).get("path")
+    else:
+        run.require_unused()
+    if data is None:
+        raise ValueError("no data directory given: make one with: leanformer prepare TEXT --out DATA")
+    if plugin is not None:
+        load_plugin(plugin)
+    settings = settings or Settings()
+    training, corpus = settings.training, Corpus.open(data)
+    config = model_config(settings, corpus)
+    prepare_cpu(training.threads)
+    accelerator = make_accelerator(training, run.path)
+    objective = MaskedLM(corpus, training, accelerator.num_processes)
+    record = new_record(training, config, corpus, objective, accelerator, plugin)
+    main = accelerator.is_main_process
+    console = Console(quiet=quiet or not main, highlight=False, soft_wrap=True)
+    if before is not None:
+        if changed := difference(before, record, FREE):
+            raise ValueError(f"{run.record} was made with {changed}: repeat its settings, or choose another --out")
+        if before["status"] == "finished":
+            console.print(f"{run.path} is already finished")
+            return before
+        record = continued(before, record)
+        if record["resumed"] != before.get("resumed", []):
+            console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
+    model = LeanformerForMaskedLM(config)
+    initialise(model, training.seed)
+
+    with run.claimed(new=before is None) if main else nullcontext():
+        if main:
+            record["floor"] = record["floor"] or objective.floor()
+            run.write(record)
+        accelerator.wait_for_everyone()
+        console.print(headline(record, training, run))
+        exact = replace(training, precision=record["hardware"]["precision"])
+        try:
+            results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
+        except Stopped as stop:
+            command = shlex.join(["leanformer", "pretrain", "--data", str(data), "--out", str(out), "--resume"])
+            console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
+            raise
+        if main:
+            with run.outcome():
+                save_model(model, corpus, run.model)
+                record = run.update(status="finished", results=results)
+    accelerator.end_training()
+    console.print(f"finished: {run.model}")
+    return record
+
+
+def model_config(settings: Settings, corpus: Corpus) -> LeanformerConfig:
+    """[model] of the settings; vocabulary and padding are the corpus's, the length is BERT's 512 or the sequences'."""
+    length = settings.training.sequence_length
+    own = {"vocab_size": corpus.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": corpus.pad_id}
+    config = LeanformerConfig.from_settings(own | settings.model)
+    if config.vocab_size < corpus.vocab_size:
+        raise ValueError(
+            f"model.vocab_size = {config.vocab_size}: {corpus.path} has {corpus.vocab_size} tokens; leave it out"
+        )
+    if config.max_position_embeddings < length:
+        raise ValueError(
+            f"training.sequence_length = {length} is longer than the model: lower it, or raise "
+            f"model.max_position_embeddings = {config.max_position_embeddings}"
+        )
+    return config
+
+
+def new_record(
+    training: TrainingSettings,
+    config: LeanformerConfig,
+    corpus: Corpus,
+    objective: MaskedLM,
+    accelerator: Accelerator,
+    plugin: str | Path | None,
+) -> dict[str, Any]:
+    """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
+    device = accelerator.device
+    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
+    return {
+        "kind": "pretrain",
+        "status": "running",
+        "attention": config.attention,
+        "attention_options": config.attention_options,
+        "seed": training.seed,
+        "settings": {"model": model, "training": asdict(training)},
+        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
+        "versions": versions(),
+        "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
+        "ledger": ledger(config, training.sequence_length, objective.count(0)),
+        "data": {
+            "path": str(corpus.path.resolve()),
+            "hash": corpus.hash,
+            "tokenizer_hash": corpus.tokenizer_hash,
+            "vocab_size": corpus.vocab_size,
+            "train_tokens": len(corpus.train),
+            "validation_tokens": len(corpus.valid),
+        },
+        "floor": None,
+        "results": None,
+    }
+
+
+def headline(record: Mapping[str, Any], training: TrainingSettings, run: RunDirectory) -> str:
+    hardware, steps = record["hardware"], training.total_steps
+    budget = f"{training.max_seconds:,.0f} s" if steps is None else f"{steps:,} steps"
+    parts = [
+        f"{record['attention']}, {record['ledger']['parameters']['total']:,} parameters",
+        f"{budget} of {training.tokens_per_step:,} tokens",
+        f"{hardware['gpu'] or hardware['cpu']}, {hardware['precision']}",
+        f"-> {run.path}",
+    ]
+    return "; ".join(parts)
+
+
+def save_model(model: LeanformerForMaskedLM, corpus: Corpus, path: Path) -> None:
+    """save_pretrained and the tokenizer, all or nothing."""
+    logging.disable_progress_bar()
+    try:
+        with durable.new_directory(path) as folder:
+            model.save_pretrained(folder)
+            for file in corpus.tokenizer_files:
+                shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise OSError(f"{error}: free disk space and continue with --resume") from error
+
+
+def _sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,130 @@
+"""A run directory and its record.
+
+    run.json      settings, seed, versions, hardware, ledger, data, floor, status and results; written before step 1
+    curve.jsonl   see `curve`
+    checkpoint/   see `checkpoint`
+    model/        save_pretrained and the tokenizer, when the run is finished
+
+`status` is running (or killed: the directory's lock tells which), stopped (by a signal), failed or finished.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..version import __version__
+from . import durable
+from .interrupts import Stopped
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "curve.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    def read(self) -> dict[str, Any]:
+        if not self.record.is_file():
+            raise FileNotFoundError(f"no run in {self.path} (it has no run.json): leave out --resume to start one")
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            schema = record["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.record} is damaged ({error}): restore it, or choose another --out") from None
+        if schema != SCHEMA:
+            raise ValueError(f"{self.record} has schema {schema!r}, this version reads {SCHEMA}")
+        return record
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        durable.write_json(self.record, {"schema": SCHEMA, **record})
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        record = self.read() | changes
+        self.write(record)
+        return record
+
+    def require_unused(self) -> None:
+        """FileExistsError if a run lives here, finished or not. Other files, such as a log, do no harm."""
+        if self.record.is_file():
+            status = self.read().get("status")
+            remedy = "" if status == "finished" else "continue it with --resume, or "
+            raise FileExistsError(f"{self.path} already holds a run (status {status}): {remedy}choose another --out")
+        for path in (self.curve, self.checkpoints, self.model):
+            if path.exists():
+                raise FileExistsError(f"{path} already exists, but belongs to no run: choose another --out")
+
+    @contextmanager
+    def claimed(self, new: bool) -> Iterator[None]:
+        """This directory, made and tidied, for one process at a time; the lock dies with its process."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError("permission denied")
+        except OSError as error:
+            raise OSError(f"cannot write to {self.path} ({error.strerror or error}): choose another --out") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if new:
+                self.require_unused()
+            for folder, name in ((self.path, "run.json"), (self.path, "model"), (self.checkpoints, "step-*")):
+                durable.remove_leftovers(folder, name)
+            yield
+        except BlockingIOError:
+            raise FileExistsError(f"{self.path} is being trained by another process: wait for it or stop it") from None
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def outcome(self) -> Iterator[None]:
+        """Put into the record how the block ended, if it did not reach its end."""
+        try:
+            yield
+        except Stopped:
+            self.update(status="stopped")
+            raise
+        except Exception as error:
+            with suppress(OSError):  # a full disk: the record stays as it is, the first error is the one to show
+                self.update(status="failed", error=str(error))
+            raise
+
+
+def versions() -> dict[str, str | None]:
+    packages = {name: version(name) for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy")}
+    return {"leanformer": __version__, "commit": _commit(), "python": platform.python_version(), **packages}
+
+
+def _commit() -> str | None:
+    """Of the checkout this package runs from, with -dirty if files differ; None for an installed package."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,56 @@
+"""How much of the budget is spent, and the learning rate at that point.
+
+    rate(p) = peak * min(1, p / warmup, tail(p))        p in [0, 1]: fraction of the budget
+    tail:   linear               (1 - p) / (1 - warmup)
+            warmup_stable_decay  (1 - p) / decay
+            constant             1
+
+Steps have equally many tokens, so p is a fraction of the tokens. An update takes the rate of its middle: neither the
+first nor the last one is wasted on a rate of zero. In a budget of seconds p is the time elapsed.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ..settings import TrainingSettings
+
+VALIDATIONS = 20
+"""In a run, unless the settings say every how many steps."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps or seconds: exactly one of the two is None."""
+
+    steps: int | None
+    seconds: float | None = None
+
+    def fraction(self, step: float, seconds: float) -> float:
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.seconds is not None
+        return min(1.0, seconds / self.seconds)
+
+    def spent(self, step: int, seconds: float) -> bool:
+        return self.fraction(step, seconds) >= 1
+
+
+def learning_rate(settings: TrainingSettings, fraction: float) -> float:
+    rising = _ratio(fraction, settings.warmup)
+    falling = {
+        "linear": _ratio(1 - fraction, 1 - settings.warmup),
+        "warmup_stable_decay": _ratio(1 - fraction, settings.decay),
+        "constant": 1.0,
+    }[settings.schedule]
+    return settings.learning_rate * min(1.0, rising, falling)
+
+
+def validation_due(settings: TrainingSettings, step: int, before: float, after: float) -> bool:
+    """Whether to validate after this step, which took the spent fraction of the budget from `before` to `after`."""
+    if settings.validate_every is not None:
+        return step % settings.validate_every == 0
+    return math.floor(VALIDATIONS * after) > math.floor(VALIDATIONS * before)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 1.0

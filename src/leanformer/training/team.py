@@ -1,0 +1,42 @@
+"""What the processes of a run must agree on before each step. One process agrees with itself, at no cost."""
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+
+
+class News(NamedTuple):
+    """Known alike to every process."""
+
+    targets: int
+    """Predictions in the global batch of the coming step."""
+    seconds: float
+    """The first process's clock: a budget in seconds must end on every process at the same step."""
+    signal: int
+    """Not 0 if any process was asked to stop."""
+
+
+class Team:
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.size = accelerator.num_processes
+        # Host numbers travel over gloo, also beside NCCL: nobody waits for a GPU to learn them.
+        self._group = dist.new_group(backend="gloo") if self.size > 1 else None
+
+    def agree(self, targets: int, seconds: float, signal: int) -> News:
+        rows = self._gather(targets, seconds, signal)
+        return News(int(sum(r[0] for r in rows)), rows[0][1], int(max(r[2] for r in rows)))
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over the processes, in float64 and in the order of the ranks."""
+        return [sum(column) for column in zip(*self._gather(*values), strict=True)]
+
+    def _gather(self, *values: float) -> list[list[float]]:
+        """One row a process."""
+        if self._group is None:
+            return [list(values)]
+        mine = torch.tensor(values, dtype=torch.float64)
+        rows = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(rows, mine, group=self._group)
+        return [row.tolist() for row in rows]

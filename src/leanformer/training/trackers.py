@@ -1,0 +1,34 @@
+"""Trackers of accelerate beside curve.jsonl: RUN/tensorboard, Weights & Biases, trackio."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+
+from ..settings import TrainingSettings
+
+
+def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
+    """Devices and processes as `accelerate launch` gives them. The loop does autocast and accumulation itself."""
+    try:
+        accelerator = Accelerator(
+            mixed_precision="no",
+            log_with=settings.log_with,
+            project_config=ProjectConfiguration(project_dir=str(run), logging_dir=str(run)),
+        )
+    except ValueError as error:
+        if settings.log_with is None:
+            raise
+        raise ValueError(f"training.log_with = {settings.log_with!r}: {error}") from None
+    if settings.log_with is not None and not accelerator.log_with:
+        raise ValueError(f"training.log_with = {settings.log_with!r}: not installed: pip install {settings.log_with}")
+    return accelerator
+
+
+def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: int) -> None:
+    """Lines beyond `step`, which a killed run may have logged, are purged from TensorBoard."""
+    if accelerator.log_with:
+        config = {name: value for name, value in asdict(settings).items() if value is not None}
+        project = "tensorboard" if settings.log_with == "tensorboard" else "leanformer"
+        accelerator.init_trackers(project, config, {"tensorboard": {"purge_step": step + 1}})

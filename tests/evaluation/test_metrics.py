@@ -1,0 +1,91 @@
+"""Metrics against values worked out by hand, and against scikit-learn and scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from leanformer.data import tasks
+from leanformer.data.tasks import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task, task
+from leanformer.evaluation.metrics import METRICS, Predicted, score
+
+LABELS = np.array([1, 1, 1, 1, 0, 0, 0])
+GUESSES = np.array([1, 1, 1, 0, 1, 0, 0])  # 3 true positives, 1 false negative, 1 false positive, 2 true negatives
+BY_HAND = {
+    "accuracy": 5 / 7,
+    "f1": 2 * 3 / (2 * 3 + 1 + 1),
+    "macro_f1": (6 / 8 + 4 / 6) / 2,
+    "matthews": (3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_classification_metrics_by_hand(name: str):
+    assert METRICS[name](LABELS, GUESSES) == pytest.approx(BY_HAND[name], abs=1e-12)
+
+
+def test_correlations_by_hand():
+    labels, outputs = np.array([0.0, 1.0, 2.0, 5.0]), np.array([1.0, 3.0, 2.0, 10.0])
+    # deviations (-2, -1, 0, 3) and (-3, -1, -2, 6): covariance 25, variances 14 and 50; ranks 1234 and 1324
+    assert METRICS["pearson"](labels, outputs) == pytest.approx(25 / math.sqrt(14 * 50), abs=1e-12)
+    assert METRICS["spearman"](labels, outputs) == pytest.approx(1 - 6 * 2 / (4 * 15), abs=1e-12)
+
+
+def test_metrics_equal_the_libraries_on_random_predictions():
+    generator = np.random.default_rng(7)
+    labels, guesses = generator.integers(0, 2, (2, 101))
+    for name, peer in (
+        ("accuracy", sklearn_metrics.accuracy_score),
+        ("f1", sklearn_metrics.f1_score),
+        ("matthews", sklearn_metrics.matthews_corrcoef),
+    ):
+        assert METRICS[name](labels, guesses) == peer(labels, guesses)
+    numbers, outputs = generator.normal(size=(2, 101))
+    assert METRICS["pearson"](numbers, outputs) == stats.pearsonr(numbers, outputs)[0]
+    assert METRICS["spearman"](numbers, outputs) == stats.spearmanr(numbers, outputs)[0]
+
+
+def test_every_metric_a_task_may_name_exists():
+    assert sorted(METRICS) == sorted(CLASSIFICATION_METRICS + REGRESSION_METRICS)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_perfect_predictions_score_one(name: str):
+    of = task(name)
+    labels = np.array([0.5, 1.5, 3.0]) if of.regression else np.arange(len(of.labels))
+    scored = score(of, {split: Predicted(labels, labels) for split in of.validation})
+    assert scored["score"] == pytest.approx(1)
+    assert not scored["collapsed"]
+
+
+@pytest.mark.parametrize("metric", ["matthews", "f1", "macro_f1", "pearson", "spearman"])
+@pytest.mark.parametrize("labels", [[0, 1, 1, 0], [0, 0, 0, 0]])
+def test_constant_predictions_are_flagged_and_never_nan(metric: str, labels: list[int]):
+    regression = metric in REGRESSION_METRICS
+    of = Task("mine", ("text",), () if regression else ("no", "yes"), (metric,))
+    predictions = np.full(4, 2.7, np.float32) if regression else np.zeros(4, np.int64)
+    scored = score(of, {"validation": Predicted(np.array(labels), predictions)})
+    assert scored["collapsed"] is True
+    if metric != "macro_f1":
+        assert scored["metrics"][metric] == 0.0
+
+
+def test_numbers_that_differ_by_rounding_are_constant():
+    outputs = np.float32(2.7) + np.array([0, 1, -1, 1], np.float32) * np.spacing(np.float32(2.7))
+    of = task("stsb")
+    scored = score(of, {"validation": Predicted(np.array([0.0, 1.0, 2.0, 3.0]), outputs)})
+    assert scored == {"score": 0.0, "metrics": {"pearson": 0.0, "spearman": 0.0}, "collapsed": True}
+
+
+def test_two_metrics_or_two_splits_are_averaged_and_named():
+    half = Predicted(np.array([0, 1]), np.array([0, 0]))
+    whole = Predicted(np.array([0, 1]), np.array([0, 1]))
+    assert score(task("mrpc"), {"validation": whole})["metrics"] == {"accuracy": 1.0, "f1": 1.0}
+    assert score(task("mnli"), {"validation_matched": half, "validation_mismatched": whole}) == {
+        "score": 0.75,
+        "metrics": {"accuracy_matched": 0.5, "accuracy_mismatched": 1.0},
+        "collapsed": True,
+    }
+    assert score(task("mnli"), {"validation_matched": half})["metrics"] == {"accuracy_matched": 0.5}

@@ -1,0 +1,60 @@
+"""A tiny model in distinct, mostly prime sizes, so that no transposition survives, with no weight at zero or one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from leanformer import LeanformerConfig
+
+SIZES = {
+    "vocab_size": 101,
+    "hidden_size": 30,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 2,
+    "intermediate_size": 37,
+    "max_position_embeddings": 29,
+    "type_vocab_size": 3,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet_and_repeatable() -> None:
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(1)
+
+
+@pytest.fixture
+def tiny() -> Callable[..., LeanformerConfig]:
+    return lambda **settings: LeanformerConfig(**SIZES | settings)
+
+
+@pytest.fixture
+def scattered() -> Callable[[nn.Module], Any]:
+    """A model in eval mode whose every weight is random."""
+
+    def scatter(model: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(std=0.2)
+        return model.eval()
+
+    return scatter
+
+
+@pytest.fixture
+def batch() -> dict[str, Tensor]:
+    """Three sequences of 11 tokens in three segments, the last 4 of one sequence and the first 2 of another padding."""
+    attention_mask = torch.ones(3, 11, dtype=torch.long)
+    attention_mask[1, 7:] = 0
+    attention_mask[2, :2] = 0
+    return {
+        "input_ids": torch.randint(1, 101, (3, 11)),
+        "attention_mask": attention_mask,
+        "token_type_ids": torch.randint(0, 3, (3, 11)),
+    }

@@ -1,0 +1,65 @@
+import pytest
+from transformers import AutoConfig, BertConfig
+
+from leanformer import LeanformerConfig
+
+WRONG = {
+    "attention": ("pairwize", "unknown attention mechanism 'pairwize'; did you mean 'pairwise'?"),
+    "attention_options": ({"rank": 3}, "dot_product has no option 'rank'"),
+    "hidden_size": (32, "hidden_size = 32: is not divisible by num_attention_heads = 3, but 33 is"),
+    "num_attention_heads": (0, "num_attention_heads = 0: must be positive"),
+    "num_hidden_layers": (0, "num_hidden_layers = 0: must be positive"),
+    "vocab_size": (-1, "vocab_size = -1: must be positive"),
+    "max_position_embeddings": (0, "max_position_embeddings = 0: must be positive"),
+    "hidden_dropout_prob": (1.0, "hidden_dropout_prob = 1.0: is a probability"),
+    "classifier_dropout": (-0.1, "classifier_dropout = -0.1: is a probability"),
+    "initializer_range": (-1, "initializer_range = -1: must not be negative"),
+    "hidden_act": ("gello", "hidden_act = 'gello': did you mean 'gelu'?"),
+    "positions": ("rotarry", "positions = 'rotarry': did you mean 'rotary'?"),
+    "rotary_base": (0, "rotary_base = 0: must be positive"),
+    "pad_token_id": (101, "pad_token_id = 101: must be less than vocab_size = 101"),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_wrong_value_is_one_line_that_names_the_key_and_the_remedy(tiny, key):
+    value, message = WRONG[key]
+    with pytest.raises(ValueError) as error:
+        tiny(**{key: value})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_rotary_positions_need_an_even_head_size(tiny):
+    with pytest.raises(ValueError, match='positions = "rotary" needs an even head size, not 11: .*hidden_size'):
+        tiny(positions="rotary", hidden_size=33)
+    assert tiny(positions="rotary").rotary().head_size == 10
+    assert tiny().rotary() is None
+
+
+def test_settings_by_hand_may_not_hold_unknown_keys_or_types():
+    with pytest.raises(ValueError, match="unknown setting model.hiden_size; did you mean 'hidden_size'?"):
+        LeanformerConfig.from_settings({"hiden_size": 64})
+    with pytest.raises(ValueError, match="^model: Field 'hidden_size' expected int, got str") as error:
+        LeanformerConfig.from_settings({"hidden_size": "64"})
+    assert "\n" not in str(error.value)
+    assert LeanformerConfig.from_settings({"attention": "shared", "num_labels": 3}).num_classes() == 3
+
+
+def test_names_and_defaults_are_berts():
+    ours, berts = LeanformerConfig().to_dict(), BertConfig().to_dict()
+    assert {key: ours[key] for key in berts.keys() & ours.keys() - {"model_type"}}.items() <= berts.items()
+    assert ours.keys() - berts.keys() == {"attention", "attention_options", "positions", "rotary_base"}
+
+
+def test_saved_and_loaded_it_is_the_same(tiny, tmp_path):
+    config = tiny(attention="pairwise", attention_options={"coefficients_init": "identity"}, num_labels=3)
+    config.save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert type(loaded) is LeanformerConfig
+    assert loaded.to_dict() == config.to_dict() | {"_name_or_path": str(tmp_path)}
+
+
+def test_options_are_not_shared_between_configs():
+    LeanformerConfig().attention_options["rank"] = 3
+    assert LeanformerConfig().attention_options == {}

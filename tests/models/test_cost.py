@@ -1,0 +1,114 @@
+"""Counts are exact: closed forms against built models and PyTorch's own counter."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from leanformer import LeanformerConfig, models
+from leanformer.attention import PROJECTIONS, names
+from leanformer.models.cost import HEADS, ledger
+
+BERT_BASE = {
+    "dot_product": (109_514_298, 1_771_776),
+    "symmetric": (102_427_194, 1_181_184),
+    "pairwise": (103_017_018, 1_230_336),
+    "shared": (95_367_738, 592_896),
+}
+CLASSES = dict(
+    zip(
+        HEADS,
+        (
+            models.LeanformerModel,
+            models.LeanformerForMaskedLM,
+            models.LeanformerForSequenceClassification,
+            models.LeanformerForTokenClassification,
+            models.LeanformerForQuestionAnswering,
+        ),
+        strict=True,
+    )
+)
+VARIANTS = [
+    {},
+    {"positions": "rotary", "num_labels": 7},
+    {"tie_word_embeddings": False, "num_hidden_layers": 3},
+    {"intermediate_size": 5, "vocab_size": 211, "num_labels": 1},
+]
+
+
+@pytest.mark.parametrize("attention", BERT_BASE)
+def test_bert_base_has_the_published_counts(attention):
+    total, qkv = BERT_BASE[attention]
+    config = LeanformerConfig(attention=attention)
+    with torch.device("meta"):
+        model = models.LeanformerForMaskedLM(config)
+    assert model.num_parameters() == total
+    own = model.encoder.layers[0].attention
+    assert sum(p.numel() for part in (own.projection, own.compatibility) for p in part.parameters()) == qkv
+    counted = ledger(config, 512)["parameters"]
+    assert (counted["total"], counted["attention_qkv"]) == (total, 12 * qkv)
+
+
+@pytest.mark.parametrize("attention", names())
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_parameters_equal_the_built_models(tiny, attention, variant):
+    config = tiny(attention=attention, **variant)
+    for head, model_class in CLASSES.items():
+        with torch.device("meta"):
+            model = model_class(config)
+        counted = ledger(config, 11, head=head)["parameters"]
+        encoder = model.base_model
+        built = {
+            "embeddings": _size(encoder.embeddings) - _size(encoder.embeddings.norm),
+            "attention": sum(_size(layer.attention) for layer in encoder.layers),
+            "attention_qkv": sum(_size(layer.attention) - _size(layer.attention.output) for layer in encoder.layers),
+            "feed_forward": sum(_size(layer.feed_forward) for layer in encoder.layers),
+            "pooler": _size(encoder.pooler),
+            "head": model.num_parameters() - encoder.num_parameters() if model is not encoder else 0,
+            "total": model.num_parameters(),
+        }
+        assert {key: counted[key] for key in built} == built
+        parts = ("embeddings", "attention", "feed_forward", "norms", "pooler", "head")
+        assert sum(counted[key] for key in parts) == counted["total"]
+
+
+@pytest.mark.parametrize("attention", names())
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_flops_equal_pytorchs_counter(tiny, attention, variant):
+    config = tiny(attention=attention, **variant)
+    ids = torch.randint(1, 101, (3, 11))
+    for head, model_class in CLASSES.items():
+        forward, training = _counted(model_class(config), {"input_ids": ids})
+        expected = ledger(config, 11, head=head)["flops_per_token"]
+        assert (expected["forward"] * 33, expected["training"] * 33) == pytest.approx((forward, training), rel=1e-12)
+        assert expected["forward"] == expected["attention"] + expected["feed_forward"] + expected["head"]
+
+
+def test_a_head_on_masked_positions_costs_only_them(tiny):
+    inputs = {"input_ids": torch.randint(1, 101, (3, 11)), "masked_positions": torch.tensor([[0, 2], [1, 5], [3, 10]])}
+    counted, _ = _counted(models.LeanformerForMaskedLM(tiny()), inputs)
+    assert ledger(tiny(), 11, masked_per_sequence=2)["flops_per_token"]["forward"] * 33 == pytest.approx(counted)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_every_projection_of_the_grid_is_counted(tiny, projection):
+    config = tiny(attention="pairwise", attention_options={"projection": projection})
+    assert ledger(config, 11)["parameters"]["total"] == models.LeanformerForMaskedLM(config).num_parameters()
+
+
+def test_an_unknown_head_is_refused(tiny):
+    with pytest.raises(ValueError, match="head = 'mlm': known are none, masked_lm"):
+        ledger(tiny(), 11, head="mlm")
+
+
+def _size(module):
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
+
+
+def _counted(model, inputs):
+    """FLOPs of a forward pass, and of it with its backward pass, by PyTorch's counter, which is blind to CPU's SDPA."""
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        outputs = model.train()(**inputs)
+        forward = counter.get_total_flops()
+        sum(output.sum() for output in outputs.values()).backward()
+    return forward, counter.get_total_flops()

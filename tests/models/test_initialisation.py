@@ -1,0 +1,124 @@
+"""Runs are paired: models of different attention start from the same values wherever they have a weight in common."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from leanformer import LeanformerForMaskedLM, LeanformerForSequenceClassification, LeanformerModel
+from leanformer.attention import names
+from leanformer.models.initialisation import initial_values, initialise
+
+
+def initialised(config, seed=1, model_class=LeanformerForMaskedLM, dtype=torch.float32):
+    model = model_class(config).to(dtype)
+    initialise(model, seed)
+    return dict(model.named_parameters())
+
+
+@pytest.mark.parametrize("attention", names())
+def test_weights_of_the_same_name_are_equal_in_every_mechanism(tiny, attention):
+    ours, baseline = initialised(tiny(attention=attention)), initialised(tiny())
+    common = ours.keys() & baseline.keys()
+    assert len(common) >= len(baseline) - 12
+    for key in common:
+        assert torch.equal(ours[key], baseline[key]), key
+
+
+@pytest.mark.parametrize(
+    ("options", "tied", "source"),
+    [
+        ({"attention": "symmetric"}, "token", "query"),
+        ({"attention": "pairwise"}, "token", "query"),
+        ({"attention": "shared"}, "shared", "query"),
+        ({"attention_options": {"projection": "shared_key_value"}}, "key_value", "key"),
+        ({"attention_options": {"projection": "shared_query_value"}}, "query_value", "query"),
+    ],
+)
+def test_a_tied_projection_starts_from_the_one_it_stands_for(tiny, options, tied, source):
+    ours, baseline = initialised(tiny(**options)), initialised(tiny())
+    for layer in range(2):
+        path = f"encoder.layers.{layer}.attention.projection"
+        assert torch.equal(ours[f"{path}.{tied}.weight"], baseline[f"{path}.{source}.weight"])
+
+
+@pytest.mark.parametrize("attention", names())
+def test_values_depend_on_the_seed_and_on_nothing_else(tiny, attention):
+    config = tiny(attention=attention)
+    first = initialised(config)
+    torch.randn(3)
+    again, other = initialised(config), initialised(config, seed=2)
+    for key, value in first.items():
+        assert torch.equal(value, again[key]), key
+        drawn = value.numel() > 1 and value.std() > 0
+        assert not drawn or not torch.equal(value, other[key]), key
+
+
+def test_the_global_generator_is_left_alone(tiny):
+    model = LeanformerForMaskedLM(tiny())
+    before = torch.get_rng_state()
+    initialise(model, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_order_modules_are_built_in_does_not_matter(tiny):
+    model = LeanformerForMaskedLM(tiny())
+    model._modules = dict(reversed(model._modules.items()))
+    model.encoder._modules = dict(reversed(model.encoder._modules.items()))
+    initialise(model, 1)
+    expected = initialised(tiny())
+    assert list(model.state_dict()) != list(expected)
+    for key, value in model.named_parameters():
+        assert torch.equal(
+            value, expected[key] if key in expected else expected["encoder.embeddings.word_embeddings.weight"]
+        )
+
+
+def test_depth_and_head_do_not_move_what_is_shared(tiny):
+    shallow, deep = initialised(tiny()), initialised(tiny(num_hidden_layers=3))
+    for key, value in shallow.items():
+        assert torch.equal(value, deep[key]), key
+    bare = initialised(tiny(), model_class=LeanformerModel)
+    classifier = initialised(tiny(), model_class=LeanformerForSequenceClassification)
+    for key, value in bare.items():
+        assert torch.equal(value, classifier[f"encoder.{key}"]), key
+
+
+def test_half_precision_starts_from_the_rounded_values(tiny):
+    full, half = initialised(tiny()), initialised(tiny(), dtype=torch.bfloat16)
+    for key, value in full.items():
+        assert torch.equal(value.bfloat16(), half[key]), key
+
+
+def test_only_the_named_modules_are_touched(tiny):
+    model = LeanformerForSequenceClassification(tiny())
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    initialise(model, 5, only="classifier")
+    changed = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
+    assert changed == {"classifier.weight"}
+
+
+def test_the_rule_is_berts(tiny):
+    drawn = initialised(tiny(hidden_size=150, vocab_size=1009))
+    for key, value in drawn.items():
+        if "norm" in key:
+            assert_close(value, torch.full_like(value, key.endswith("weight")))
+        elif key.endswith("bias"):
+            assert not value.any()
+        else:
+            assert value.std().item() == pytest.approx(0.02, rel=0.1), key
+            assert value.mean().item() == pytest.approx(0, abs=0.002), key
+    assert not drawn["encoder.embeddings.word_embeddings.weight"][0].any()
+
+
+def test_other_layers_of_a_plug_in_start_as_torch_has_them():
+    values = initial_values(nn.Conv1d(3, 5, 7, device="meta"), 0.02)
+    assert values["weight"].shape == (5, 3, 7)
+    assert values["weight"].abs().max().item() == pytest.approx(21**-0.5, rel=0.1)
+
+
+def test_bare_parameters_without_a_rule_are_refused():
+    module = nn.Module()
+    module.table = nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match="Module holds parameters: it needs initial_values()"):
+        initial_values(module, 0.02)

@@ -1,0 +1,78 @@
+"""The baseline is the real one: `dot_product` is Hugging Face's BERT, in values and gradients."""
+
+import pytest
+import torch
+import transformers
+from torch.testing import assert_close
+from transformers import BertConfig
+
+from leanformer import models
+from leanformer.models import names
+
+LABELS = {
+    "BertModel": {},
+    "BertForMaskedLM": {"labels": (101, (3, 11))},
+    "BertForSequenceClassification": {"labels": (5, (3,))},
+    "BertForTokenClassification": {"labels": (5, (3, 11))},
+    "BertForQuestionAnswering": {"start_positions": (11, (3,)), "end_positions": (11, (3,))},
+}
+
+
+@pytest.fixture(params=names.CLASSES)
+def pair(request, tiny, scattered):
+    """A BERT, the leanformer with its weights, and how BERT's parameters are called there."""
+    ours_name = names.CLASSES[request.param]
+    five = {} if request.param == "BertForQuestionAnswering" else {"num_labels": 5}
+    config = tiny(**five)
+    shared = {key: value for key, value in config.to_dict().items() if key in BertConfig().to_dict()}
+    bert = scattered(getattr(transformers, request.param)(BertConfig(**shared | {"model_type": "bert"})))
+    ours = getattr(models, ours_name)(config).eval()
+    bare = request.param == "BertModel"
+    called = {}
+    for key in bert.state_dict():
+        new = names.to_leanformer(f"bert.{key}" if bare else key)
+        called[key] = new.removeprefix("encoder.") if bare else new
+    ours.load_state_dict({called[key]: value for key, value in bert.state_dict().items()})
+    return bert, ours, called
+
+
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+def test_outputs_loss_and_gradients_equal_berts(pair, batch, kernel):
+    bert, ours, called = pair
+    ours.set_attn_implementation(kernel)
+    targets = LABELS[type(bert).__name__]
+    batch |= {key: torch.randint(0, classes, shape) for key, (classes, shape) in targets.items()}
+    expected, actual = bert(**batch), ours(**batch)
+    assert actual.keys() == expected.keys()
+    attended = batch["attention_mask"].bool()
+    for key in expected:
+        theirs, mine = expected[key], actual[key]
+        if theirs.shape[:2] == attended.shape:  # what stands in the padding is nobody's business
+            theirs, mine = theirs[attended], mine[attended]
+        assert_close(mine, theirs, rtol=0, atol=1e-5, msg=lambda message, key=key: f"{key}: {message}")
+    for output in (expected, actual):
+        if output.get("loss") is not None:
+            output.loss.backward()
+        else:
+            (output.last_hidden_state[attended].sin().sum() + output.pooler_output.sin().sum()).backward()
+    gradients = {key: parameter.grad for key, parameter in ours.named_parameters()}
+    for key, parameter in bert.named_parameters():
+        assert_close(
+            gradients[called[key]],
+            parameter.grad,
+            rtol=1e-5,
+            atol=1e-5,
+            msg=lambda message, key=key: f"{key}: {message}",
+        )
+
+
+def test_every_parameter_has_one_counterpart(pair):
+    bert, ours, called = pair
+    assert {called[key] for key, _ in bert.named_parameters()} == {key for key, _ in ours.named_parameters()}
+    assert ours.num_parameters() == bert.num_parameters()
+
+
+def test_embeddings_and_positions_given_by_hand_equal_berts(pair, batch):
+    bert, ours, _ = pair
+    inputs = {"inputs_embeds": torch.randn(3, 11, 30), "position_ids": torch.randperm(29)[:11][None]}
+    assert_close(ours(**inputs)[0], bert(**inputs)[0], rtol=0, atol=1e-5)

@@ -1,0 +1,56 @@
+"""Leanformer in the shape the transformers project's own test-suite expects; copied into its tree by test_peer.py."""
+
+import os
+import unittest
+
+from transformers.testing_utils import require_torch, torch_device
+
+import leanformer
+from leanformer import LeanformerConfig, LeanformerModel
+
+from ...test_modeling_common import ModelTesterMixin, ids_tensor, random_attention_mask
+
+SETTINGS = {"attention": os.environ["LEANFORMER_ATTENTION"], "positions": os.environ["LEANFORMER_POSITIONS"]}
+MODELS = (
+    leanformer.LeanformerForMaskedLM,
+    leanformer.LeanformerForSequenceClassification,
+    leanformer.LeanformerForTokenClassification,
+    leanformer.LeanformerForQuestionAnswering,
+)
+
+
+class LeanformerModelTester:
+    batch_size, seq_length, is_training = 13, 7, True
+    vocab_size, hidden_size, num_hidden_layers, num_attention_heads = 99, 32, 2, 4
+
+    def __init__(self, parent: unittest.TestCase) -> None:
+        self.parent = parent
+
+    def get_config(self) -> LeanformerConfig:
+        return LeanformerConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=64,
+            max_position_embeddings=64,
+            **SETTINGS,
+        )
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[LeanformerConfig, dict]:
+        shape = [self.batch_size, self.seq_length]
+        inputs = {
+            "input_ids": ids_tensor(shape, self.vocab_size),
+            "token_type_ids": ids_tensor(shape, 2),
+            "attention_mask": random_attention_mask(shape),
+        }
+        return self.get_config(), {name: tensor.to(torch_device) for name, tensor in inputs.items()}
+
+
+@require_torch
+class LeanformerModelTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (LeanformerModel, *MODELS)
+    test_can_init_all_missing_weights_before_2023 = True
+
+    def setUp(self) -> None:
+        self.model_tester = LeanformerModelTester(self)

@@ -1,0 +1,85 @@
+"""The transformers project's own model tests, on every mechanism.
+
+They come from its source distribution at the installed version, downloaded into the user's cache on first use, and
+prove the plumbing: files, ties, dtypes, kernels, checkpointing, resizing. What they are blind to (masks, scaling,
+parity with BERT) is tested in tests/models.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+import transformers
+
+from leanformer.attention import names
+
+pytestmark = pytest.mark.peer
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leanformer" / "peer"
+MODEL_TESTS = Path(__file__).with_name("modeling_leanformer.py")
+PACKAGES = ("tests", "tests/exporters", "tests/generation", "tests/utils", "tests/models", "tests/models/leanformer")
+STUBS = {
+    "tests/exporters/test_export.py": "class ExportTesterMixin: pass\n",
+    "tests/generation/test_utils.py": "class GenerationTesterMixin: pass\n",
+}
+"""What the suite imports and its distribution lacks."""
+
+
+@pytest.fixture(scope="module")
+def suite() -> Path:
+    """The folder of transformers' tests."""
+    version = transformers.__version__
+    folder = CACHE / version
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as download:
+            _download(f"transformers=={version}", download)
+            with tarfile.open(next(Path(download).glob("*.tar.gz"))) as archive:
+                wanted = [m for m in archive.getmembers() if re.fullmatch(r"[^/]+/tests/[^/]+\.py", m.name)]
+                archive.extractall(download, wanted, filter="data")
+            (Path(download) / f"transformers-{version}" / "tests").rename(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("attention", "positions"), [*((name, "learned") for name in names()), ("pairwise", "rotary")])
+def test_transformers_own_tests_pass(suite, tmp_path, attention, positions):
+    shutil.copytree(suite, tmp_path / "tests")
+    for package in PACKAGES:
+        (tmp_path / package).mkdir(exist_ok=True)
+        (tmp_path / package / "__init__.py").touch()
+    for path, text in STUBS.items():
+        (tmp_path / path).write_text(text)
+    shutil.copy(MODEL_TESTS, tmp_path / "tests/models/leanformer/test_modeling_leanformer.py")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    settings = {"LEANFORMER_ATTENTION": attention, "LEANFORMER_POSITIONS": positions, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "tests/models"]
+    run = subprocess.run(command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-1000:]
+    passed = re.search(r"(\d+) passed", run.stdout)
+    assert passed and int(passed[1]) > 90, run.stdout[-1000:]
+
+
+def _download(requirement: str, folder: str) -> None:
+    """The source distribution; skips the test where no package registry answers, fails on whatever else goes wrong."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--retries",
+        "1",
+    ]
+    run = subprocess.run([*command, "--dest", folder, requirement], capture_output=True, text=True)
+    if "from versions: none" in run.stderr:
+        pytest.skip(f"no package registry hands out {requirement}: {run.stderr.strip().splitlines()[-1]}")
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,57 @@
+from leanformer.report.pairing import pairs, unequal_makers
+from leanformer.report.study import read_study
+
+
+def test_pairs_share_a_seed(fabricate):
+    directory = fabricate(seeds=(1, 2, 3))
+    (directory / "runs/shared/seed-2/run.json").unlink()
+    paired = pairs(read_study(directory), "shared")
+    assert [(run.seed, other.seed) for run, other in paired.pairs] == [(1, 1), (3, 3)]
+    assert {other.attention for _, other in paired.pairs} == {"dot_product"}
+    assert paired.refused == paired.doubts == ()
+
+
+def test_attention_and_learning_rate_may_differ(fabricate, edit):
+    directory = fabricate(seeds=(1, 2))
+    change = {"attention_options": {"projection": "shared_key_value"}}
+    edit(directory / "runs/shared/seed-1/run.json", lambda r: r["settings"]["model"].update(change))
+    edit(directory / "runs/shared/seed-1/run.json", lambda r: r["settings"]["training"].update(learning_rate=9.0))
+    assert pairs(read_study(directory), "shared").doubts == ()
+
+
+def test_any_other_difference_is_told_with_its_seeds(fabricate, edit):
+    directory = fabricate(seeds=(1, 2, 3))
+    for seed in (1, 3):
+        file = directory / f"runs/shared/seed-{seed}/run.json"
+        edit(file, lambda r: r["settings"]["training"].update(batch_size=64))
+    edit(directory / "runs/shared/seed-2/run.json", lambda r: r["results"].update(steps=7))
+    paired = pairs(read_study(directory), "shared")
+    assert len(paired.pairs) == 3
+    assert any("seeds 1 and 3" in doubt and "training.batch_size (64 against 32)" in doubt for doubt in paired.doubts)
+    assert any("seed 2" in doubt and "steps (7 against 3,916)" in doubt for doubt in paired.doubts)
+
+
+def test_a_seed_other_than_planned_is_told(fabricate, edit):
+    directory = fabricate(seeds=(1, 2))
+    for name in ("shared", "dot_product"):
+        edit(directory / f"runs/{name}/seed-2/run.json", lambda r: r["settings"]["training"].update(seed=1))
+    assert any("the plan says 2, the record 1" in doubt for doubt in pairs(read_study(directory), "shared").doubts)
+
+
+def test_losses_on_different_scales_are_not_compared(fabricate, edit):
+    directory = fabricate(seeds=(1, 2, 3))
+    edit(directory / "runs/shared/seed-1/run.json", lambda r: r["data"].update(hash="other"))
+    edit(directory / "runs/shared/seed-2/run.json", lambda r: r["floor"].update(context_free=2.5))
+    paired = pairs(read_study(directory), "shared")
+    assert [run.seed for run, _ in paired.pairs] == [3]
+    assert any("not compared at seed 1: their data differ" in sentence for sentence in paired.refused)
+    assert any("not compared at seed 2: their validation masks differ" in sentence for sentence in paired.refused)
+
+
+def test_unequal_versions_and_machines_are_told(fabricate, edit):
+    directory = fabricate(seeds=(1, 2))
+    edit(directory / "runs/shared/seed-1/run.json", lambda r: r["versions"].update(torch="2.12.0"))
+    edit(directory / "runs/shared/seed-1/run.json", lambda r: r["hardware"].update(cores=64))
+    versions, machines = unequal_makers(read_study(directory).runs)
+    assert "torch: 2.12.0 and 2.13.0" in versions
+    assert "2 kinds of machine" in machines

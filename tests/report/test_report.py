@@ -1,0 +1,255 @@
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from leanformer.report import write_report
+
+TASKS = {"sst2": 0.8, "cola": 0.12}
+
+
+def read(directory, name):
+    return (directory / name).read_text(encoding="utf-8")
+
+
+def words(directory):
+    """What a reader of the page sees."""
+    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", read(directory, "report.html"), flags=re.DOTALL)
+    return " ".join(text.replace("&nbsp;", " ").split())
+
+
+@pytest.fixture(scope="module")
+def reported(whole):
+    """The directory of one full report, and its results."""
+    return whole, write_report(whole)
+
+
+def test_results_have_the_promised_schema(reported):
+    directory, found = reported
+    assert found == json.loads(read(directory, "results.json"), parse_constant=pytest.fail)
+    assert found["baseline"] == "dot_product" and found["schema"] == 1
+    assert len(found["runs"]) == 12
+    run = found["runs"][0]
+    keys = {"attention", "seed", "parameters", "flops_per_token", "tokens", "seconds", "tokens_per_second", "path"}
+    assert keys | {"final_loss", "best_loss", "tasks", "status"} <= run.keys()
+    assert {"seed", "score"} <= run["tasks"]["sst2"][0].keys()
+    metrics = {c["metric"] for c in found["comparisons"]}
+    assert metrics == {"final_loss", "tokens_to_target", "sst2", "cola", "task_average"}
+    for c in found["comparisons"]:
+        assert {"attention", "metric", "n", "mean_difference", "ci95", "p_value", "p_value_holm", "verdict"} <= c.keys()
+        assert c["verdict"] in ("better", "worse", "not distinguishable")
+        assert c["ci95"] is None or (len(c["ci95"]) == 2 and c["ci95"][0] <= c["mean_difference"] <= c["ci95"][1])
+    assert found["floor"] == {"context_free": 2.921, "unigram": 3.046}
+    assert found["versions"]["torch"] == "2.13.0"
+    assert found["command"].startswith("leanformer compare")
+
+
+def test_the_page_needs_nothing_but_itself(reported):
+    page = read(reported[0], "report.html")
+    assert "http" not in page and "<script" not in page and "url(//" not in page and "@import" not in page
+    sources = re.findall(r"(?:src|href)=\"([^\"]*)\"", page)
+    assert all(source.startswith("#") for source in sources)
+
+
+def test_the_page_follows_light_and_dark(reported):
+    page = read(reported[0], "report.html")
+    assert "prefers-color-scheme: dark" in page
+    assert "var(--series-1)" in page and "#0072b2" not in page[page.index("<body>") :]
+
+
+def test_the_markup_is_balanced(reported):
+    class Balance(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open = []
+
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "wbr"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+    parser = Balance()
+    parser.feed(read(reported[0], "report.html"))
+    assert parser.open == []
+
+
+def test_pictures_are_files_of_their_own_too(reported):
+    directory = reported[0]
+    names = {file.stem for file in (directory / "figures").iterdir()}
+    assert names == {"curves", "parameters", "differences", "finetuning"}
+    for name in names:
+        ElementTree.fromstring(read(directory, f"figures/{name}.svg"))
+        assert f"(figures/{name}.svg)" in read(directory, "report.md")
+    for name in ("curves", "parameters"):
+        assert "context-free floor" in read(directory, f"figures/{name}.svg")
+
+
+def test_page_and_markdown_tell_the_same_facts(reported):
+    directory, found = reported
+    plain = read(directory, "report.md").replace("\\", "")
+    seen = words(directory)
+    for sentence in (found["headline"], *found["caveats"]):
+        assert sentence in plain
+        assert sentence in seen
+    for c in found["comparisons"]:
+        if c["metric"] == "final_loss":
+            amount = f"{abs(c['mean_difference']):.3f}"
+            assert amount in plain and amount in seen
+    for text in (plain, seen):
+        assert "batch_size" in text and "5d1f0a7c" in text and "2.13.0" in text and "leanformer compare --data" in text
+
+
+def test_the_sentence_carries_interval_seeds_and_corrected_p_value(fabricate):
+    directory = fabricate(noise=0.002)
+    write_report(directory)
+    pattern = (
+        r"pairwise is 0\.0\d+ nats better than dot_product after 8\.02 M tokens, "
+        r"95 % CI 0\.0\d+ to 0\.0\d+, 5 seeds \(Holm p (= 0\.0\d\d|< 0\.001)\)"
+    )
+    assert re.search(pattern, words(directory))
+    assert "a true difference below" in words(directory)
+
+
+def test_two_reports_of_the_same_records_are_the_same(fabricate):
+    directory = fabricate(seeds=(1, 2), tasks=TASKS)
+    write_report(directory)
+    first = read(directory, "report.html")
+    write_report(directory)
+    assert read(directory, "report.html") == first
+
+
+def test_runs_that_did_not_finish_are_listed(fabricate, edit):
+    directory = fabricate(seeds=(1, 2, 3))
+    (directory / "runs/shared/seed-1/run.json").unlink()
+    edit(directory / "runs/shared/seed-2/run.json", lambda r: r.update(status="failed", error="no space left"))
+    edit(directory / "runs/symmetric/seed-3/run.json", lambda r: r["results"].update(final_loss=float("nan")))
+    edit(directory / "runs/pairwise/seed-1/run.json", lambda r: r.update(status="stopped"))
+    found = write_report(directory)
+    statuses = {(r["attention"], r["seed"]): r["status"] for r in found["runs"] if r["status"] != "finished"}
+    assert statuses == {
+        ("shared", 1): "missing",
+        ("shared", 2): "failed",
+        ("symmetric", 3): "diverged",
+        ("pairwise", 1): "unfinished",
+    }
+    for text in (words(directory), read(directory, "report.md")):
+        assert "8 of 12" in text
+        assert "1 missing run of shared (seed 1) not in any mean" in text.replace("\\", "")
+        assert "failed: no space left" in text
+        assert "1 diverged run of symmetric (seed 3)" in text.replace("\\", "")
+
+
+def test_a_collapsed_fine_tuning_is_marked_and_kept(fabricate, edit):
+    directory = fabricate(seeds=(1, 2), tasks={"cola": 0.12})
+    file = directory / "runs/shared/seed-2/tasks/cola/seed-1/run.json"
+    edit(file, lambda r: r["results"].update(score=0.0, collapsed=True, metrics={"matthews": 0.0}))
+    found = write_report(directory)
+    (run,) = [r for r in found["runs"] if (r["attention"], r["seed"]) == ("shared", 2)]
+    assert (run["tasks"]["cola"][0]["score"], run["tasks"]["cola"][0]["collapsed"]) == (0.0, True)
+    assert "(6, 1 collapsed)" in words(directory)
+    assert "1 fine-tuning of 6 of shared on cola collapsed" in words(directory)
+
+
+def test_runs_on_the_plateau_tell_nothing_about_attention(fabricate):
+    directory = fabricate(base=2.95, seeds=(1, 2, 3))
+    found = write_report(directory)
+    assert found["headline"].startswith("This comparison tells nothing about attention")
+    assert not any(run["learned_from_context"] for run in found["runs"])
+    assert not any(c["informative"] for c in found["comparisons"] if c["metric"] == "final_loss")
+    assert "tokens_to_target" not in {c["metric"] for c in found["comparisons"]}
+    assert "learned nothing from context" in words(directory)
+    assert "▲ better" not in words(directory)
+
+
+def test_one_mechanism_on_the_plateau_does_not_silence_the_others(fabricate):
+    effects = {"dot_product": 0.0, "pairwise": -0.031, "stuck": 1.2}
+    directory = fabricate(effects=effects, noise=0.002)
+    headline = write_report(directory)["headline"]
+    assert headline.startswith("Comparing stuck tells nothing about attention")
+    assert "pairwise is better than dot_product by" in headline
+
+
+def test_one_seed_is_no_evidence_and_says_so(fabricate):
+    directory = fabricate(seeds=(1,))
+    found = write_report(directory)
+    assert all(c["p_value"] is None and c["ci95"] is None for c in found["comparisons"])
+    assert "cannot be judged against dot_product: a single pair has no spread" in found["headline"]
+    assert "(n = 1)" in words(directory)
+
+
+def test_identical_runs_are_called_identical(fabricate):
+    directory = fabricate(effects={"dot_product": 0.0, "copy": 0.0}, noise=0.0, seeds=(1, 2, 3))
+    found = write_report(directory)
+    assert "copy is not distinguishable from dot_product" in found["headline"]
+    assert "all 3 pairs are identical" in words(directory)
+
+
+def test_every_rate_of_the_sweep_is_reported(fabricate):
+    directory = fabricate(learning_rates=(1e-3, 2e-3, 4e-3), seeds=(1, 2))
+    found = write_report(directory)
+    assert len(found["runs"]) == 24
+    assert [r["learning_rate"] for r in found["runs"] if r["chosen"]] == [2e-3] * 8
+    assert [r["learning_rate"] for r in found["sweep"]["shared"] if r["chosen"]] == [2e-3]
+    assert "context-free floor" in read(directory, "figures/sweep.svg")
+    assert "chosen by the very losses that are compared" in words(directory)
+
+
+def test_a_label_cannot_break_the_page(fabricate):
+    label = "<b onload='x'>&\"$a_b$|`*"
+    directory = fabricate(effects={"dot_product": 0.0, label: 0.05}, seeds=(1, 2), tasks={"rte": 0.5})
+    write_report(directory)
+    page = read(directory, "report.html")
+    assert "<b onload" not in page
+    assert "&lt;b onload=" in page
+    for file in (directory / "figures").iterdir():
+        ElementTree.fromstring(file.read_text(encoding="utf-8"))
+    row = next(line for line in read(directory, "report.md").splitlines() if line.startswith("| \\<b onload"))
+    assert "\\|\\`\\*" in row
+
+
+def test_long_labels_with_options_are_opaque(fabricate):
+    names = ["pairwise[coefficients_init=identity]", "pairwise[coefficients_init=scaled_normal,projection=shared]"]
+    directory = fabricate(effects={"dot_product": 0.0, names[0]: 0.01, names[1]: 0.02}, seeds=(1, 2))
+    found = write_report(directory)
+    assert found["attention"] == ["dot_product", *names]
+    assert all(name in words(directory).replace("[ ", "[").replace("= ", "=").replace(", ", ",") for name in names)
+
+
+def test_a_single_run_has_a_report_without_comparison(fabricate_run):
+    directory = fabricate_run("pairwise", seed=3)
+    found = write_report(directory)
+    assert (found["baseline"], found["comparisons"], len(found["runs"])) == (None, [], 1)
+    assert "Nothing is compared" in words(directory)
+    assert (directory / "figures/curves.svg").is_file()
+
+
+def test_a_comparison_that_has_only_just_begun_has_a_report(fabricate):
+    directory = fabricate(seeds=(1, 2), tasks=TASKS)
+    for file in directory.glob("runs/*/*/run.json"):
+        file.unlink()
+    found = write_report(directory)
+    assert found["headline"].startswith("Nothing can be compared")
+    assert {run["status"] for run in found["runs"]} == {"missing"}
+
+
+def test_a_decaying_schedule_and_a_budget_in_seconds_are_told(fabricate):
+    directory = fabricate(seeds=(1, 2), settings={"max_seconds": 50.0, "max_tokens": None})
+    write_report(directory)
+    assert "decays over this very budget (linear)" in words(directory)
+    assert "Budgets in seconds are neither paired nor repeatable" in words(directory)
+    assert "50 s (8.02 M tokens)" in words(directory)
+
+
+def test_a_damaged_record_leaves_an_earlier_report_untouched(fabricate):
+    directory = fabricate(seeds=(1, 2))
+    write_report(directory)
+    before = read(directory, "report.html")
+    (directory / "runs/shared/seed-1/run.json").write_text("{")
+    with pytest.raises(ValueError, match="run.json is damaged"):
+        write_report(directory)
+    assert read(directory, "report.html") == before
+    assert not list(directory.glob(".report*"))

@@ -1,0 +1,151 @@
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SPECIAL = {"pad_id": 0, "unk_id": 1, "cls_id": 2, "sep_id": 3, "mask_id": 4}
+MODEL = {
+    "hidden_size": 14,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 7,
+    "intermediate_size": 29,
+    "max_position_embeddings": 13,
+    "positions": "rotary",
+}
+
+
+@pytest.fixture(scope="session")
+def make_corpus() -> Callable[..., Path]:
+    """A data directory made by hand: a Markov chain over a few letters, so there is something to learn."""
+
+    def make(path: Path, *, train: int = 3001, valid: int = 401, vocab_size: int = 23, seed: int = 0) -> Path:
+        path.mkdir(parents=True)
+        random = np.random.default_rng(seed)
+        follower = random.permutation(vocab_size - 5)
+        for split, length in (("train", train), ("valid", valid)):
+            tokens = np.zeros(length, np.uint16)
+            state = 0
+            for i in range(length):
+                state = follower[state] if random.random() < 0.8 else random.integers(vocab_size - 5)
+                tokens[i] = state + 5
+            tokens[::97] = SPECIAL["cls_id"]
+            tokens.tofile(path / f"{split}.bin")
+            np.arange(0, length, 97, dtype="<i8").tofile(path / f"{split}.documents.bin")
+        (path / "tokenizer.json").write_text("{}")
+        hashes = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(path.iterdir())}
+        record = {
+            "schema": 1,
+            "dtype": "uint16",
+            "files": {name: {"bytes": (path / name).stat().st_size, "sha256": sha} for name, sha in hashes.items()},
+            "vocabulary": {"size": vocab_size, "special_ids": list(SPECIAL.values()), **SPECIAL},
+            "hash": hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
+            "tokenizer_hash": hashes["tokenizer.json"],
+        }
+        (path / "data.json").write_text(json.dumps(record))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory, make_corpus: Callable[..., Path]) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus") / "data")
+
+
+@dataclass
+class Nursery:
+    """Runs of the real `pretrain` in child processes, see nursery.py."""
+
+    server: subprocess.Popen[str]
+    data: Path
+
+    def start(
+        self,
+        out: Path,
+        settings: dict[str, Any] | None,
+        *,
+        resume: bool = False,
+        file_limit: int = 0,
+        fatal: bool = True,
+        environment: dict[str, str] | None = None,
+    ) -> int:
+        job = {"settings": settings, "data": str(self.data), "out": str(out), "resume": resume}
+        return self._ask(job | {"file_limit": file_limit, "fatal": fatal, "environment": environment or {}})
+
+    def wait(self, pid: int) -> int:
+        return self._ask({"wait": pid})
+
+    def run(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> int:
+        return self.wait(self.start(out, settings, **options))
+
+    def start_two(self, out: Path, settings: dict[str, Any] | None, *, resume: bool = False) -> list[int]:
+        """Two processes over gloo, with the environment that `accelerate launch` gives them."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+        return [
+            self.start(out, settings, resume=resume, environment=common | {"RANK": rank, "LOCAL_RANK": rank})
+            for rank in ("0", "1")
+        ]
+
+    def run_two(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
+        return [self.wait(pid) for pid in self.start_two(out, settings, **options)]
+
+    def _ask(self, job: dict[str, Any]) -> int:
+        assert self.server.stdin and self.server.stdout
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def nursery(corpus: Path) -> Iterator[Nursery]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    script = [sys.executable, "-W", "error", str(Path(__file__).parent / "nursery.py")]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        yield Nursery(server, corpus)
+        assert server.stdin
+        server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., dict[str, Any]]:
+    """Tables of a tiny run, dropout on, in odd sizes: a batch crosses epochs, a checkpoint cuts the logging window."""
+
+    def make(model: dict[str, Any] | None = None, **training: Any) -> dict[str, Any]:
+        small = {
+            "max_steps": 37,
+            "batch_size": 22,
+            "micro_batch_size": 9,
+            "sequence_length": 13,
+            "learning_rate": 3e-3,
+            "log_every": 3,
+            "validate_every": 10,
+            "validation_sequences": 17,
+            "checkpoint_every": 7,
+            "precision": "fp32",
+        }
+        return {"model": MODEL | (model or {}), "training": small | training}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def curve() -> Callable[[Path], list[dict[str, Any]]]:
+    """The curve without the only column that may differ between two equal runs."""
+
+    def read(run: Path) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+    return read

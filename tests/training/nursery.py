@@ -1,0 +1,54 @@
+"""Bears the real thing as child processes that share the cost of the imports: a script that forks one for each job.
+
+A job is a line of JSON on stdin, {"settings", "data", "out", "resume", "environment", "file_limit", "fatal"}; the
+answer is the child's pid, its output goes to OUT.log beside the run. {"wait": pid} answers with its exit status,
+negative for a signal, as `subprocess` does. A child ends as the command line would.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+
+from leanformer.settings import settings_from
+from leanformer.training.pretrain import pretrain
+
+
+def run(job: dict) -> None:
+    log = os.open(job["out"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(job["environment"])
+    if job["file_limit"]:  # who writes a longer file is killed by the kernel in the middle of it, or gets an error
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if job["fatal"] else signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], job["file_limit"]))
+    settings = job["settings"] and settings_from(job["settings"])
+    pretrain(settings, job["data"], job["out"], resume=job["resume"])
+
+
+def bear(job: dict) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        run(job)
+        status = 0
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except SystemExit as stop:
+        status = stop.code
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+for line in sys.stdin:
+    job = json.loads(line)
+    if "wait" in job:
+        print(os.waitstatus_to_exitcode(os.waitpid(job["wait"], 0)[1]), flush=True)
+    else:
+        print(bear(job), flush=True)

@@ -1,0 +1,65 @@
+"""One process and two draw the same curve, however the batch is cut; two stop and resume together."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.testing import assert_close
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+@pytest.fixture(scope="module")
+def alone(nursery: Any, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert nursery.run(out, settings(NO_DROPOUT, max_steps=19, micro_batch_size=None)) == 0
+    return out
+
+
+def assert_close_curves(actual: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(actual) == len(expected) > 5
+    for line, other in zip(actual, expected, strict=True):
+        assert_close(line, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 4])
+def test_two_processes_draw_the_curve_of_one(
+    micro_batch_size: int | None, nursery: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
+) -> None:
+    run = tmp_path / "run"
+    tables = settings(NO_DROPOUT, max_steps=19, micro_batch_size=micro_batch_size)
+    assert nursery.run_two(run, tables) == [0, 0]
+    assert_close_curves(curve(run), curve(alone))
+    assert json.loads((run / "run.json").read_text())["hardware"]["processes"] == 2
+
+
+def test_accumulation_draws_the_same_curve(
+    nursery: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
+) -> None:
+    run = tmp_path / "run"
+    assert nursery.run(run, settings(NO_DROPOUT, max_steps=19, micro_batch_size=3)) == 0
+    assert_close_curves(curve(run), curve(alone))
+
+
+def test_two_processes_stop_together_and_resume_exactly(
+    nursery: Any, settings: Any, tmp_path: Path, curve: Any
+) -> None:
+    """Only the second process hears the signal. Dropout is on, so each process must find its own again."""
+    undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
+    assert nursery.run_two(undisturbed, settings()) == [0, 0]
+    pids = nursery.start_two(run, settings())
+    deadline = time.monotonic() + 60
+    while not (run / "curve.jsonl").exists() or (run / "curve.jsonl").read_bytes().count(b"\n") < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.kill(pids[1], signal.SIGTERM)
+    assert [nursery.wait(pid) for pid in pids] == [143, 143]
+    assert json.loads((run / "run.json").read_text())["status"] == "stopped"
+    assert curve(run) == curve(undisturbed)[: len(curve(run))]
+
+    assert nursery.run_two(run, settings(), resume=True) == [0, 0]
+    assert curve(run) == curve(undisturbed)
