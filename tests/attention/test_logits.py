@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from leanformer.attention.logits import Logits, attend, attention_weights, has_fused_kernel
+from leanformer.attention.logits import Logits, attend, attention_weights, fused_pays
 
 B, H, L, M, K = 2, 3, 5, 7, 11
 
@@ -69,12 +69,15 @@ def test_dropout_drops_and_rescales_weights():
     assert context.std() > 0, "dropout has no effect on the context"
 
 
-def test_cpu_takes_the_plain_path_where_its_kernel_refuses():
+def test_cpu_takes_the_plain_path_where_its_kernel_refuses_or_is_slower():
     value = draw(B, H, M, K)
-    assert has_fused_kernel(logits(), value)
-    assert has_fused_kernel(logits(bias=True), value)
-    assert not has_fused_kernel(logits(), value, dropout=0.1)
-    assert not has_fused_kernel(logits(), value[..., :-1])
-    assert not has_fused_kernel(Logits(bias=draw(L, M)), value)
+    assert fused_pays(logits(), value)
+    assert fused_pays(logits(bias=True), value)
+    assert not fused_pays(logits(), value, dropout=0.1)
+    assert not fused_pays(logits(), value[..., :-1])
+    assert not fused_pays(Logits(bias=draw(L, M)), value)
+    half = Logits(*(part.bfloat16() for part in logits()[:2]))
+    assert not fused_pays(half, value.bfloat16()), "slower in bf16"
+    assert fused_pays(half._replace(key=half.key.repeat(1, 1, 2**18, 1)), value.bfloat16()), "saves memory when long"
     learned = logits()._replace(bias=draw(L, M).requires_grad_())
-    assert not has_fused_kernel(learned, value)
+    assert not fused_pays(learned, value)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.attention import MultiHeadAttention, Positions, Rotary, names
 from leanformer.attention.testing import B, D, H, K, L, inputs, layer
 
 
@@ -107,3 +107,16 @@ def test_a_tied_projection_is_computed_once_in_self_attention():
     module.projection.token.register_forward_hook(lambda *_: calls.append(1))
     module(inputs(2, L))
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_heads_and_logits_stay_in_bf16_under_autocast(name):
+    """A float32 factor anywhere would silently double the memory and leave the fast matrix products."""
+    module = MultiHeadAttention(name, 12, 2, 16)
+    x = torch.randn(B, L, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        heads = module.projection(x, x)
+        positions = Positions.of(torch.arange(L)[None], rotary=Rotary(6))
+        logits = module.compatibility(heads, x, x, positions)
+    for part in (*heads, *logits):
+        assert part is None or part.dtype == torch.bfloat16

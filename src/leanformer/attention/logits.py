@@ -11,6 +11,9 @@ from torch import Tensor
 
 from leanformer.attention.dropout import dropout as drop
 
+PLAIN_UP_TO = 1024
+"""Positions up to which bf16 attention on a CPU is computed by the plain formula."""
+
 
 class Heads(NamedTuple):
     """What a projection makes of its input, a head each."""
@@ -65,7 +68,7 @@ def attend(
     `mask` is boolean, True = may attend, broadcastable to (B, H, L, M). A row that may attend to nothing yields zeros,
     whatever the kernel would have made of it. `dropout` is the probability in force now: 0 outside training.
     """
-    if not (fused and has_fused_kernel(logits, value_BHMK, dropout)):
+    if not (fused and fused_pays(logits, value_BHMK, dropout)):
         return attention_weights(logits, mask, dropout) @ value_BHMK
     query, key, allowed = logits
     assert query is not None and key is not None
@@ -88,18 +91,21 @@ def attention_weights(logits: Logits, mask: Tensor | None = None, dropout: float
     return drop(weights, dropout)
 
 
-def has_fused_kernel(logits: Logits, value_BHMK: Tensor, dropout: float = 0.0) -> bool:
-    """Whether a fused kernel takes this case, or the plain path is the faster way to the same numbers.
+def fused_pays(logits: Logits, value_BHMK: Tensor, dropout: float = 0.0) -> bool:
+    """Whether a fused kernel takes this case, and is the faster way to the same numbers.
 
-    On CPU the fused kernel refuses dropout, vectors compared in another size than the values', and a bias that learns;
-    PyTorch would then run the plain formula behind the same name, slower than the one here.
+    On a CPU it refuses dropout, vectors compared in another size than the values', and a bias that learns: PyTorch
+    then runs the plain formula behind the same name. In bf16 it is slower than two matrix products, three times at 128
+    positions and twice at 1024 with the backward pass (AVX512-BF16, PyTorch 2.13); beyond, it saves memory.
     """
     if logits.query is None or logits.key is None:
         return False
     if value_BHMK.device.type != "cpu":
         return True
     learns = logits.bias is not None and logits.bias.requires_grad
-    return not dropout and not learns and logits.query.shape[-1] == value_BHMK.shape[-1]
+    long = logits.query.shape[-2] * logits.key.shape[-2] > PLAIN_UP_TO**2
+    fast = long or logits.query.dtype != torch.bfloat16
+    return fast and not dropout and not learns and logits.query.shape[-1] == value_BHMK.shape[-1]
 
 
 def _without_empty_rows(mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -161,11 +161,16 @@ class SharedAll(Projection):
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         source = self.shared(x)
         target = source if memory is x else self.shared(memory)
-        return Heads(
-            value=self.split(target * self.value_scale),
-            query=self.split(source * self.query_scale),
-            key=self.split(target * self.key_scale),
+        # Under autocast the maps are bf16 and the scales float32: a product of the two would leave bf16.
+        query, key, value = (
+            self.split(x_BLD * scale.to(x_BLD.dtype))
+            for x_BLD, scale in (
+                (source, self.query_scale),
+                (target, self.key_scale),
+                (target, self.value_scale),
+            )
         )
+        return Heads(value, query, key)
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         s, t = affine(self.shared, x), affine(self.shared, y)
