@@ -157,7 +157,8 @@ def pretrain(
     from leanformer.settings import read_settings
     from leanformer.training.pretrain import pretrain
 
-    settings = read_settings(config, set_ or ())
+    given = config is not None or set_ or not resume
+    settings = read_settings(config, set_ or ()) if given else None  # resumed without any, a run keeps its own
     record = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
     if as_json:
         print(json.dumps(record, indent=2))
@@ -279,7 +280,8 @@ def convert(
     """Convert a Hugging Face BERT to leanformer, or back, with equal outputs."""
     from leanformer.models.convert import convert
 
-    convert(source, target, attention=attention, to=to)
+    for note in convert(source, target, attention=attention, to=to):
+        print(note, file=sys.stderr)
     if not quiet:
         print(target)
 

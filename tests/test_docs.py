@@ -1,13 +1,18 @@
 """What the documentation shows works: the example mechanism, every config, every command's options, every table."""
 
 import re
-import tomllib
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
+from leanformer import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.attention import load_plugin, registry
 from leanformer.attention.testing import check_mechanism
+from leanformer.comparison.catalogue import catalogue
+from leanformer.settings import FinetuningSettings, TrainingSettings, read_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,3 +26,57 @@ def test_the_example_mechanism_keeps_the_contract(tmp_path, monkeypatch):
     assert load_plugin(file) == ["bilinear"]
     check_mechanism("bilinear", rank=6)
     check_mechanism("bilinear", projection="separate")
+
+
+@pytest.mark.parametrize("table", [TrainingSettings(), FinetuningSettings()], ids=lambda table: table.title())
+def test_every_setting_is_documented_with_its_default(table):
+    page = (ROOT / "docs" / "settings.md").read_text()
+    section = page.partition(f"## `[{table.title()}]`")[2].partition("\n## ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.MULTILINE))
+    assert documented == {k: repr(v).replace("'", '"') for k, v in asdict(table).items()}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda file: file.stem)
+def test_every_config_builds_its_model(file):
+    settings = read_settings(file)
+    config = LeanformerConfig.from_settings({**settings.model, "vocab_size": 100})
+    assert config.max_position_embeddings >= settings.training.sequence_length
+    with torch.device("meta"):
+        LeanformerForMaskedLM(config)
+
+
+def commands():
+    """Every `leanformer verb ...` in a code block or indented line of the documentation."""
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^(?: {4}|leanformer |\.venv/bin/)?\s*((?:\S*/)?leanformer \S.*)$", text, re.MULTILINE):
+            yield pytest.param(line.partition("#")[0], id=f"{page.stem}: {line[:60]}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_documented_commands_exist(line):
+    """The verb is one, and so are the options."""
+    import typer.main
+
+    import leanformer_cli
+
+    verbs = typer.main.get_command(leanformer_cli.app).commands
+    verb, *rest = shlex.split(line.partition("leanformer ")[2].replace("[", " ").replace("]", " ").replace("|", " "))
+    known = {name for parameter in verbs[verb].params for name in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= known
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_table_of_mechanisms_is_what_the_command_prints():
+    page = (ROOT / "docs" / "mechanisms.md").read_text()
+    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+    for row in catalogue(**sizes, vocab_size=30522, max_position_embeddings=512):
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{row['name']}` | {row['paper']}"))
+        for key in ("qkv_parameters_per_layer", "parameters"):
+            assert f"{row[key]:,}" in line
+        assert f"{row['forward_flops_per_token'] / 1e6:.1f}" in line

@@ -1,5 +1,6 @@
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ def read(directory, name):
 def words(directory):
     """What a reader of the page sees."""
     text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", read(directory, "report.html"), flags=re.DOTALL)
-    return " ".join(text.replace("&nbsp;", " ").split())
+    return " ".join(unescape(text).split())
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,9 @@ def test_runs_that_did_not_finish_are_listed(fabricate, edit):
     }
     for text in (words(directory), read(directory, "report.md")):
         assert "8 of 12" in text
-        assert "1 missing run of shared (seed 1) not in any mean" in text.replace("\\", "")
+        assert "1 missing run of shared (seed 1) is in no mean" in text.replace("\\", "")
         assert "failed: no space left" in text
-        assert "1 diverged run of symmetric (seed 3)" in text.replace("\\", "")
+        assert "1 diverged run of symmetric (seed 3) is in no mean, which flatters it" in text.replace("\\", "")
 
 
 def test_a_collapsed_fine_tuning_is_marked_and_kept(fabricate, edit):
@@ -163,6 +164,14 @@ def test_runs_on_the_plateau_tell_nothing_about_attention(fabricate):
     assert "tokens_to_target" not in {c["metric"] for c in found["comparisons"]}
     assert "learned nothing from context" in words(directory)
     assert "▲ better" not in words(directory)
+
+
+@pytest.mark.parametrize("base", [1.8, 2.85, 2.95, 5.0])
+def test_the_floor_is_a_line_in_every_loss_picture_wherever_the_runs_are(fabricate, base):
+    directory = fabricate(base=base, seeds=(1, 2), learning_rates=(1e-3, 2e-3, 4e-3))
+    write_report(directory)
+    for name in ("curves", "parameters", "sweep"):
+        assert re.search(r"context-free floor,? 2\.92", read(directory, f"figures/{name}.svg"))
 
 
 def test_one_mechanism_on_the_plateau_does_not_silence_the_others(fabricate):

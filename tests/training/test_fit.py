@@ -1,9 +1,11 @@
 """The loop itself, on a model of a few numbers."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from leanformer.settings import TrainingSettings
-from leanformer.training.loop import fit
+from leanformer.training.display import Display
+from leanformer.training.interrupts import Interrupts
+from leanformer.training.loop import Loop, fit
 from leanformer.training.record import RunDirectory
 
 Fit = Callable[..., dict[str, Any]]
@@ -57,6 +61,14 @@ class Broken(Regression):
         if self.asked[-1] < self.at:
             return loss
         return loss * math.inf if self.loss_too else loss + (loss * 0).sqrt()
+
+
+class Drawing(Unvalidated):
+    """Remembers what a dropout would draw."""
+
+    def loss_sum(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        self.draws = [*getattr(self, "draws", []), float(torch.rand(()))]
+        return super().loss_sum(model, batch)
 
 
 def new_model() -> nn.Linear:
@@ -126,6 +138,22 @@ def test_a_step_is_adamw_on_the_mean_loss_with_a_clipped_gradient(train: Fit) ->
     assert_close(list(model.parameters()), list(reference.parameters()), rtol=1e-5, atol=1e-6)
 
 
+def test_dropout_is_a_function_of_seed_step_and_rank(tmp_path: Path) -> None:
+    def draws(seed: int, rank: int) -> list[float]:
+        objective = Drawing(5, cut=(3, 4))
+        settings = TrainingSettings(seed=seed, precision="fp32", checkpoint_every=0, validate_every=9, log_every=9)
+        loop = Loop(new_model(), objective, settings, RunDirectory(tmp_path), Accelerator(), resume=False)
+        loop.rank = rank
+        with Interrupts() as interrupts, Display("", loop.budget, 7, loop.at, quiet=True) as display:
+            loop.run(interrupts, display)
+        return objective.draws
+
+    first = draws(seed=1, rank=0)
+    torch.manual_seed(99)
+    assert draws(seed=1, rank=0) == first
+    assert len({*first, *draws(seed=2, rank=0), *draws(seed=1, rank=1)}) == 3 * 5 * 2
+
+
 def test_resuming_asks_for_no_step_twice(train: Fit) -> None:
     model, objective = new_model(), Broken(11)
     with pytest.raises(ArithmeticError):
@@ -141,7 +169,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoints(
 ) -> None:
     objective = Broken(20)
     objective.loss_too = loss_too
-    with pytest.raises(ArithmeticError, match="at step (9|10): lower training.learning_rate") as caught:
+    with pytest.raises(ArithmeticError, match="at step (9|10): lower learning_rate") as caught:
         train(new_model(), objective, log_every=50, validate_every=50, clip_norm=None)
     assert sorted(p.name for p in (tmp_path / "checkpoint").iterdir()) == ["step-00000003", "step-00000006"]
     record = json.loads((tmp_path / "run.json").read_text())
@@ -154,12 +182,20 @@ def test_without_validation_there_is_no_validation_loss(train: Fit, tmp_path: Pa
     assert all("validation_loss" not in line for line in read(tmp_path))
 
 
-def test_a_budget_of_seconds_ends_on_time_validated_at_its_end(train: Fit, tmp_path: Path) -> None:
-    results = train(new_model(), Regression(None), max_seconds=0.5, log_every=10)
-    assert 0.5 <= results["seconds"] < 5
+def test_a_budget_of_seconds_ends_on_time_validated_at_its_end(
+    train: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(start=100.0, step=0.01)  # every look at it takes a hundredth of a second
+    monkeypatch.setattr("leanformer.training.loop.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    results = train(new_model(), Regression(None), max_seconds=10, log_every=10, warmup=0.2)
+    assert 10 <= results["seconds"] < 10.2
+    assert results["tokens_per_second"] > results["tokens"] / results["seconds"]
     lines = read(tmp_path)
-    assert lines[-1]["step"] == results["steps"] > 20 and "validation_loss" in lines[-1]
-    assert lines[-1]["learning_rate"] < 0.1 * max(line["learning_rate"] for line in lines)
+    assert lines[-1]["step"] == results["steps"] > 500 and "validation_loss" in lines[-1]
+    assert sum("validation_loss" in line for line in lines) == 20
+    for line in lines:
+        fraction = line["seconds"] / 10
+        assert line["learning_rate"] == pytest.approx(0.03 * min(fraction / 0.2, (1 - fraction) / 0.8), abs=0.001)
 
 
 def test_no_checkpoint_unless_asked_for(train: Fit, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
 
     data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all
-    train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32, little-endian
+    train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32
     *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]
     tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
 
@@ -22,6 +22,8 @@ from leanformer.data.vocabulary import Vocabulary
 
 SCHEMA = 1
 RECORD = "data.json"
+REQUIRED = ("hash", "tokenizer_hash", "dtype", "vocabulary", "files")
+OFFSET = np.dtype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Corpus:
         dtype = np.dtype(record["dtype"])
         return cls(
             path=path,
-            train=_store(path, "train", dtype),
-            valid=_store(path, "valid", dtype),
+            train=TokenStore(mapped(path / "train.bin", dtype), mapped(path / "train.documents.bin", OFFSET)),
+            valid=TokenStore(mapped(path / "valid.bin", dtype), mapped(path / "valid.documents.bin", OFFSET)),
             vocabulary=Vocabulary.of(record["vocabulary"]),
             hash=record["hash"],
             tokenizer_hash=record["tokenizer_hash"],
@@ -124,11 +126,13 @@ def read_record(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: not a data directory (it has no {RECORD}); {remedy}")
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        schema = record["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        schema, lacking = record.get("schema"), [key for key in REQUIRED if key not in record]
+    except (ValueError, AttributeError) as error:
         raise ValueError(f"{path / RECORD}: damaged ({error}); {remedy}") from error
     if schema != SCHEMA:
         raise ValueError(f"{path / RECORD}: schema {schema!r}, this version reads {SCHEMA}; {remedy}")
+    if lacking:
+        raise ValueError(f"{path / RECORD}: damaged (it has no {', '.join(lacking)}); {remedy}")
     return record
 
 
@@ -146,8 +150,6 @@ def _check(file: Path, expected: dict[str, Any], verify: bool) -> None:
         raise ValueError(f"{file}: its content has changed since it was written; run leanformer prepare again")
 
 
-def _store(path: Path, split: str, dtype: np.dtype) -> TokenStore:
-    return TokenStore(
-        tokens=np.memmap(path / f"{split}.bin", dtype, mode="r"),
-        documents=np.memmap(path / f"{split}.documents.bin", np.dtype("<i8"), mode="r"),
-    )
+def mapped(file: Path, dtype: np.dtype) -> NDArray:
+    """The file as an array that is read when it is looked at; an empty file cannot be mapped."""
+    return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)

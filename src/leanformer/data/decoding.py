@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 BLOCK = 1 << 20
 
-UNPACKED: dict[str, Callable[[BinaryIO], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
 def decoded(path: Path, advance: Callable[[int], None]) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _decode(decode: Callable, block: bytes, path: Path, offset: int, lines: int,
 def _blocks(path: Path, advance: Callable[[int], None]) -> Iterator[bytes]:
     """The file's bytes, unpacked."""
     kind = path.suffix.lower()
-    with path.open("rb") as raw, UNPACKED.get(kind, nullcontext)(raw) as file:
+    with path.open("rb") as raw, COMPRESSED.get(kind, nullcontext)(raw) as file:
         seen = 0
         while block := _read(file, path, kind):
             position = raw.tell()

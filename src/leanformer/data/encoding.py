@@ -53,7 +53,7 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
 
 
 def standing_alone(tokenizer: Tokenizer) -> str | None:
-    """Characters that are always words of their own, for a tokenizer that never looks across a space; None if it may."""
+    """The characters that are always words of their own to a tokenizer that never looks across a space; else None."""
     parts = json.loads(tokenizer.to_str())
     normalizer, splitter, model = (parts[name] or {} for name in ("normalizer", "pre_tokenizer", "model"))
     if normalizer.get("type") != "BertNormalizer" or not all(token["special"] for token in parts["added_tokens"]):

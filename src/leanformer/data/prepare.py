@@ -29,7 +29,7 @@ Source = str | Path
 
 
 def prepare(
-    texts: Sequence[Source],
+    texts: Source | Sequence[Source],
     out: Source,
     *,
     vocab_size: int = 30522,
@@ -37,7 +37,7 @@ def prepare(
     cased: bool = False,
     tokenizer_megabytes: float = 32,
     tokenizer: Source | None = None,
-    valid: Sequence[Source] | None = None,
+    valid: Source | Sequence[Source] | None = None,
     valid_fraction: float = 0.01,
     sequence_length: int = 128,
     field: str = "text",
@@ -53,7 +53,7 @@ def prepare(
 
     The same texts and settings give the same bytes. An error is one line, and leaves nothing behind.
     """
-    texts, valid, out = list(texts), list(valid or ()), Path(out)
+    texts, valid, out = _several(texts), _several(valid or ()), Path(out)
     if not texts:
         raise ValueError("no text to prepare: name at least one file, folder or data set")
     if not 0 < valid_fraction < 1:
@@ -102,6 +102,10 @@ def prepare(
         }
         (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
+
+
+def _several(sources: Source | Sequence[Source]) -> list[Source]:
+    return [sources] if isinstance(sources, str | Path) else list(sources)
 
 
 def _read(sources: Sequence[Source], title: str, *, field: str, progress: Progress) -> Iterator[str]:

@@ -3,7 +3,7 @@
 A source is
     a file        .jsonl or .json (one JSON object a line), .parquet, any other suffix plain text; all but parquet
                   also compressed, with .xz, .gz or .bz2 appended
-    a folder      all its files whose suffix is known, in the order of their names, sub-folders included
+    a folder      its .txt, .jsonl, .json and .parquet files in the order of their names, sub-folders included
     hf:NAME       a Hugging Face data set, hf:NAME[:CONFIG[:SPLIT]] (split `train` by default), streamed; `hf:` may be
                   left out of USER/NAME where no such path exists
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
@@ -19,14 +19,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.decoding import decoded
+from leanformer.data.decoding import COMPRESSED, decoded
 
 Advance = Callable[[int], None]
 """Told how many more bytes of a file (as stored) have been read."""
 
 JSON_SUFFIXES = (".jsonl", ".json")
-SUFFIXES = (".txt", ".text", ".md", *JSON_SUFFIXES, ".parquet")
-COMPRESSED = (".xz", ".gz", ".bz2")
+SUFFIXES = (".txt", *JSON_SUFFIXES, ".parquet")
 LONGEST = 4_000_000
 BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
@@ -39,9 +38,9 @@ def files(source: str | Path) -> list[Path] | None:
         return [shipped(name.removeprefix("shipped:"))]
     path = Path(source)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.is_file() and _suffix(file) in SUFFIXES)
+        found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and _suffix(file) in SUFFIXES)
         if not found:
-            raise FileNotFoundError(f"{path}: this folder holds no text file ({', '.join(SUFFIXES)})")
+            raise FileNotFoundError(f"{path}: no text in this folder; known suffixes: {', '.join(SUFFIXES)}")
         return found
     if path.exists():
         return [path]
@@ -79,15 +78,16 @@ def shipped(name: str = "novels") -> Path:
 
 def _suffix(path: Path) -> str:
     """What the file holds, whatever it is compressed with."""
-    return (path.with_suffix("") if path.suffix in COMPRESSED else path).suffix.lower()
+    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
 
 
 def _reader(path: Path) -> Callable[[Path, str, Advance], Iterator[str]]:
-    suffix = _suffix(path)
-    return _json_rows if suffix in JSON_SUFFIXES else _parquet_rows if suffix == ".parquet" else _paragraph_groups
+    if _suffix(path) == ".parquet":
+        return _parquet_rows
+    return _json_rows if _suffix(path) in JSON_SUFFIXES else _passages
 
 
-def _paragraph_groups(path: Path, _field: str, advance: Advance) -> Iterator[str]:
+def _passages(path: Path, _field: str, advance: Advance) -> Iterator[str]:
     rest = ""
     for block in decoded(path, advance):
         *complete, rest = BLANK_LINES.split(rest + block)
@@ -112,9 +112,11 @@ def _json_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
         if line and not line.isspace():
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}, line {number}: not JSON ({error}); one object a line is expected") from None
-            yield _text(row, field, f"{path}, line {number}")
+            text = _text(row, field, f"{path}, line {number}")
+            # JSON can spell half a surrogate pair, which is no character, and no tokenizer would take it.
+            yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if "\\u" in line else text
 
 
 def _parquet_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
@@ -143,13 +145,10 @@ def _hub_rows(source: str, field: str) -> Iterator[str]:
     split = split or "train"
     try:
         rows = datasets.load_dataset(name, config or None, split=split, streaming=True)
-    except (
-        Exception
-    ) as error:  # whatever goes wrong in there (network, name, split, format), this is what it means here
+    except Exception as error:
+        # Network, name, split, format: whatever goes wrong in there, this is what it means here.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"{source}: no such file, and no Hugging Face data set that can be loaded ({reason})"
-        ) from error
+        raise ValueError(f"{source}: no file, and no Hugging Face data set that can be loaded ({reason})") from error
     number = 0
     for number, row in enumerate(rows, 1):
         if document := _text(row, field, f"{source}, row {number}").strip():

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from leanformer.data.corpus import SCHEMA, file_hash
+from leanformer.data.corpus import OFFSET, SCHEMA, file_hash, mapped
 from leanformer.data.tokenizer_files import FILE
 from leanformer.data.vocabulary import Vocabulary
-
-OFFSET = np.dtype(np.int64)
 
 
 class SplitWriter:
@@ -43,18 +40,13 @@ def split_files(directory: Path, split: str) -> tuple[Path, Path]:
     return directory / f"{split}.bin", directory / f"{split}.documents.bin"
 
 
-def read(file: Path, dtype: np.dtype) -> NDArray:
-    """Memory-mapped; an empty file cannot be."""
-    return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)
-
-
 def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> None:
     """Move the last tokens of train to the end of valid: `wanted` of them or, to begin with a document, up to twice as
     many, as long as train keeps `keep`. A document longer than that is cut in two.
     """
     train, train_starts = split_files(directory, "train")
     valid, valid_starts = split_files(directory, "valid")
-    tokens, starts = read(train, dtype), read(train_starts, OFFSET)
+    tokens, starts = mapped(train, dtype), mapped(train_starts, OFFSET)
     held = valid.stat().st_size // dtype.itemsize
 
     cut = len(tokens) - wanted

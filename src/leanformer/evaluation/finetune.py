@@ -52,8 +52,9 @@ def finetune(
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Score and metrics over seeds; `sd` has n - 1 below the line, and is None for a single seed."""
+    """Score and metrics over seeds: mean and `sd`, which has n - 1 below the line, and is None for a single seed."""
     results = [record["results"] for record in records]
+    scores = [result["score"] for result in results]
     return {
         "schema": 1,
         "kind": "finetune-summary",
@@ -61,8 +62,9 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "attention": records[0]["attention"],
         "pretrained": records[0]["pretrained"],
         "seeds": [record["seed"] for record in records],
-        "scores": [result["score"] for result in results],
-        "score": _spread([result["score"] for result in results]),
+        "scores": scores,
+        "score": _spread(scores)["mean"],
+        "sd": _spread(scores)["sd"],
         "metrics": {name: _spread([r["metrics"][name] for r in results]) for name in results[0]["metrics"]},
         "collapsed": sum(result["collapsed"] for result in results),
     }

@@ -174,12 +174,19 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
     found = directory.read()
     if found.get("kind") == "finetune" and found.get("status") != "finished":
         return found
-    for key in ("kind", "task", "seed", "pretrained_hash", "settings"):
-        if found.get(key) != record[key]:
+    old, new = _identity(found), _identity(record)
+    for key in new:
+        if old.get(key) != new[key]:
             raise FileExistsError(f"{directory.path} holds a finished run with another {key}: choose another --out")
-    if found["data"]["hash"] != record["data"]["hash"]:
-        raise FileExistsError(f"{directory.path} holds a finished run on other data: choose another --out")
     return found
+
+
+def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result depends on, by name. How many threads share the sums is not the experiment."""
+    named = {key: record.get(key) for key in ("kind", "task", "pretrained_hash")}
+    named |= {f"finetuning.{key}": value for key, value in record.get("settings", {}).get("finetuning", {}).items()}
+    named |= {f"data.hash of {split}": value for split, value in record.get("data", {}).get("hash", {}).items()}
+    return {key: value for key, value in named.items() if key != "finetuning.threads"}
 
 
 def _clear(directory: RunDirectory) -> None:

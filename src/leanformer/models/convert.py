@@ -16,7 +16,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.bert import modeling_bert
 from transformers.models.bert.configuration_bert import BertConfig
 
-from leanformer import models
+import leanformer.models as models
 from leanformer.attention import mechanism
 from leanformer.models import checkpoint_files, names
 from leanformer.models.config import LeanformerConfig

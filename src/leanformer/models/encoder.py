@@ -63,7 +63,6 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.gradient_checkpointing = False
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
         self.pooler = Pooler(config) if add_pooling_layer else None

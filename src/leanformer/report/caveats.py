@@ -26,9 +26,10 @@ def _absent(study: Study) -> list[str]:
         for status in ("missing", "unfinished", "failed", "diverged"):
             gone = [run for run in runs if run.status == status]
             if gone:
-                flatter = " Leaving them out flatters it." if status in ("failed", "diverged") else ""
+                flatter = ", which flatters it" if status in ("failed", "diverged") else ""
+                be = "is" if len(gone) == 1 else "are"
                 each = listed([_which(study, run.seed, run.learning_rate) for run in gone])
-                out.append(f"{several(len(gone), f'{status} run')} of {name} ({each}) not in any mean.{flatter}")
+                out.append(f"{several(len(gone), f'{status} run')} of {name} ({each}) {be} in no mean{flatter}.")
     return out
 
 
@@ -51,7 +52,7 @@ def _finetunings(study: Study) -> list[str]:
             undone = [t for t in runs if t.status != "finished"]
             if undone:
                 states = listed(sorted({t.status for t in undone}))
-                out.append(f"{several(len(undone), 'fine-tuning')} of {name} on {task} not in any mean: {states}.")
+                out.append(f"{several(len(undone), 'fine-tuning')} of {name} on {task} in no mean: {states}.")
             planned = len(study.at(name)) * int(study.plan.get("task_seeds") or 0)
             if len(runs) < planned:
                 out.append(f"{several(planned - len(runs), 'planned fine-tuning')} of {name} on {task} not done.")
@@ -88,5 +89,5 @@ def _design(findings: Findings) -> list[str]:
             f"size or time. Whether a {study.baseline} made as small by other means would do as well is not asked here."
         )
         out.append("Intervals are not corrected for the number of mechanisms; p-values and verdicts are (Holm).")
-    out.append("Tokens per second are measured on whatever else the machine was doing; FLOPs are exact counts.")
+    out.append("Tokens per second depend on what else the machine was doing; FLOPs are exact counts.")
     return out

@@ -30,7 +30,7 @@ from leanformer.report.target import FRACTIONS, Target, first_crossing
 
 LOSS, TOKENS, AVERAGE = "final_loss", "tokens_to_target", "task_average"
 
-STUCK = "runs on the context-free floor take part, so it tells nothing about attention"
+STUCK = "runs that are not below the context-free floor take part, so it tells nothing about attention"
 
 Values = tuple[float, float] | None
 """(mechanism, baseline) of one pair."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from leanformer.report import tables, text
 from leanformer.report.caveats import caveats
-from leanformer.report.comparison import TOKENS, Findings
+from leanformer.report.comparison import LOSS, TOKENS, Findings
 from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.report.figures import figures
 from leanformer.report.figures.frame import numbered
@@ -53,8 +53,9 @@ def _asked(study: Study) -> list[Block]:
     if not study.challengers:
         asked = f"One mechanism, {study.attention[0]}, was pre-trained, so there is nothing to compare it with."
     else:
+        do = "do" if len(study.challengers) > 1 else "does"
         asked = (
-            f"How do {listed(study.challengers)} compare with {study.baseline}, when nothing else changes? Each was "
+            f"How {do} {listed(study.challengers)} compare with {study.baseline}, when nothing else changes? Each was "
             f"pre-trained as a masked language model with {several(len(study.seeds), 'seed')}; runs of one seed share "
             "the order of the data, the masks and the initial values of every weight they have in common, so they are "
             "compared in pairs."
@@ -89,7 +90,10 @@ def _answer(findings: Findings) -> list[Block]:
     floor = text.floor_sentences(study)
     stuck = any(study.stuck(name) for name in study.attention)
     points = [*floor, *answers] if stuck else [*answers, *floor]
-    return [Points([*points, *text.task_sentences(findings), text.power_sentence(findings)])]
+    points += text.task_sentences(findings)
+    if any(c.informative for c in findings.of(LOSS)):
+        points.append(text.power_sentence(findings))
+    return [Points(points)]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
@@ -128,7 +132,7 @@ def _repeat(study: Study) -> list[Block]:
 def _particulars(study: Study) -> list[Block]:
     shared, _ = _settings(study)
     blocks: list[Block] = [tables.settings(shared, "Setting"), tables.settings(flat(_data(study)), "Data")]
-    for key in ("versions", "hardware"):
+    for key in ("versions", "hardware", "plugin"):
         made = made_by(study, key)
         for number, one in enumerate(made if isinstance(made, list) else [made] if made else [], start=1):
             name = key.capitalize() + (f" {number}" if isinstance(made, list) else "")
@@ -149,4 +153,5 @@ def _settings(study: Study) -> tuple[dict[str, Any], list[str]]:
     keys = sorted({key for settings in each for key in settings})
     own = [key for key in keys if any(s.get(key) != each[0].get(key) for s in each)]
     shared = {key: each[0].get(key) for key in keys if key not in own}
-    return {**{k: v for k, v in plan.items() if k not in own}, **shared}, own
+    every = {**{k: v for k, v in plan.items() if k not in own}, **shared}
+    return dict(sorted(every.items())), own

@@ -4,6 +4,7 @@ Two runs whose losses are not on one scale (other data, tokenizer or validation 
 differ in anything but their attention and learning rate stay a pair, and the report says in what they differ.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,13 @@ def _at(seeds: Iterable[int]) -> str:
 
 
 def _not_on_one_scale(run: Run, other: Run) -> str | None:
-    return next((what for key, what in ONE_SCALE if _get(run.record, key) != _get(other.record, key)), None)
+    return next((what for key, what in ONE_SCALE if not _same(_get(run.record, key), _get(other.record, key))), None)
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Equal; numbers up to rounding, since machines sum in different orders."""
+    numbers = isinstance(ours, float) and isinstance(theirs, float)
+    return math.isclose(ours, theirs, rel_tol=1e-9) if numbers else ours == theirs
 
 
 def _get(record: dict[str, Any], dotted: str) -> Any:

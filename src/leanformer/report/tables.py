@@ -71,7 +71,7 @@ def losses(findings: Findings) -> Table:
     )
     if any(study.stuck(name) for name in study.attention):
         caption += (
-            f"{DAGGER} Runs of it ended on the floor: they learned nothing from context; comparing them says nothing."
+            f"{DAGGER} Runs of it did not get below the floor: they learned nothing, and comparing them says nothing."
         )
     return _without_baseline(study, Table(header, rows, "lrrrrrrl", caption), (5, 6, 7))
 

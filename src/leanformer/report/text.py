@@ -42,7 +42,9 @@ def headline(findings: Findings) -> str:
         rest = [c for c in findings.of(LOSS) if c.informative]
         scope = f"Comparing {listed([n for n in stuck if n != study.baseline])}" if rest else "This comparison"
         who = f"runs of {'every mechanism' if set(stuck) == set(study.attention) else listed(stuck)}"
-        verdict = f"{scope} {NOTHING}: {who} ended on the context-free floor, having learned nothing from context."
+        verdict = (
+            f"{scope} {NOTHING}: {who} did not get below the context-free floor, so they learned nothing from context."
+        )
         return f"{verdict} {_standings(study, rest)}".strip()
     return _standings(study, findings.of(LOSS))
 
@@ -93,7 +95,7 @@ def _alone(study: Study) -> str:
     if below is None:
         return f"{said}."
     if study.stuck(study.attention[0]):
-        return f"{said}: on {floor}, so it learned nothing from context."
+        return f"{said}: not below {floor}, so it learned nothing from context."
     return f"{said}, {percent(below)} below {floor}."
 
 
@@ -242,9 +244,9 @@ def floor_sentences(study: Study) -> list[str]:
     if stuck := _stuck_names(study):
         each = [_stuck_runs(study, name) for name in stuck]
         out.append(
-            f"On the context-free floor of {shown}, or less than {percent(LEARNED, 0)} below it, ended {listed(each)}. "
-            f"These runs learned nothing from context, and a comparison with them {NOTHING}; at most it shows which "
-            "mechanism leaves the plateau first."
+            f"These runs did not end {percent(LEARNED, 0)} or more below the context-free floor of {shown}: "
+            f"{listed(each)}. They learned nothing from context, and a comparison with them {NOTHING}; at most it "
+            "shows which mechanism leaves the plateau first."
         )
     free = [
         f"{n} by {percent(b)}" for n in study.attention if n not in stuck and (b := study.below_floor(n)) is not None

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import durable
+from leanformer.training import durable
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from .checkpoint import Progress
-from .schedule import Budget
+from leanformer.training.checkpoint import Progress
+from leanformer.training.schedule import Budget
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines."""

@@ -1,7 +1,8 @@
-"""SIGINT and SIGTERM as a number the loop looks at between steps; the second signal acts at once."""
+"""SIGINT and SIGTERM as a number the loop looks at between steps."""
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -16,10 +17,14 @@ class Stopped(SystemExit):
 
 
 class Interrupts:
-    """Within its context, `signal` is 0 or the number of the signal that came. Only the main thread can listen."""
+    """Within its context, `signal` is 0 or the number of the signal that came. Only the main thread can listen.
+
+    A second signal acts at once, if it comes a second later: the first one may come twice, from the terminal and from
+    a launcher that passes it on.
+    """
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.signal, self._came = 0, 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -33,5 +38,8 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, self._before[number])
+        if not self.signal:
+            self.signal, self._came = number, time.monotonic()
+        elif time.monotonic() > self._came + 1:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)

@@ -22,19 +22,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..data.randomness import random_bits
-from ..settings import TrainingSettings
-from .checkpoint import Checkpoints, Progress, weights
-from .curve import Curve, read_curve
-from .display import Display
-from .hardware import autocast_dtype
-from .interrupts import Interrupts, Stopped
-from .objective import Batch, Objective
-from .optimizers import adamw
-from .record import RunDirectory
-from .schedule import Budget, learning_rate, validation_due
-from .team import News, Team
-from .trackers import start_trackers
+from leanformer.data.randomness import random_bits
+from leanformer.settings import TrainingSettings
+from leanformer.training.checkpoint import Checkpoints, Progress, weights
+from leanformer.training.curve import Curve, read_curve
+from leanformer.training.display import Display
+from leanformer.training.hardware import autocast_dtype
+from leanformer.training.interrupts import Interrupts, Stopped
+from leanformer.training.objective import Batch, Objective
+from leanformer.training.optimizers import adamw
+from leanformer.training.record import RunDirectory
+from leanformer.training.schedule import Budget, learning_rate, validation_due
+from leanformer.training.team import News, Team
+from leanformer.training.trackers import start_trackers
 
 
 def fit(
@@ -216,8 +216,8 @@ class Loop:
     def finite(self, what: str, value: float) -> float:
         if not math.isfinite(value):
             raise ArithmeticError(
-                f"{what} is {value} at step {self.at.step}: lower training.learning_rate, raise training.warmup "
-                "or set training.clip_norm; checkpoints before this step are kept"
+                f"{what} is {value} at step {self.at.step}: lower learning_rate, raise warmup or lower clip_norm; "
+                "the checkpoints before it are kept"
             )
         return value
 

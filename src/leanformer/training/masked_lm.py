@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..data.corpus import Corpus, TokenStore
-from ..data.floor import context_free_floor
-from ..data.masking import IGNORED, Masked, count, mask
-from ..data.order import permutation
-from ..settings import TrainingSettings
-from .objective import Batch
+from leanformer.data.corpus import Corpus, TokenStore
+from leanformer.data.floor import context_free_floor
+from leanformer.data.masking import IGNORED, Masked, count, mask
+from leanformer.data.order import permutation
+from leanformer.settings import TrainingSettings
+from leanformer.training.objective import Batch
 
 VALIDATION_SEED, VALIDATION_RATE, VALIDATION_BATCH = 0, 0.15, 64
 

@@ -7,7 +7,7 @@ shared's scales (D,) do not. Differs from Google's code in the bias correction o
 import torch
 from torch import nn
 
-from ..settings import TrainingSettings
+from leanformer.settings import TrainingSettings
 
 FUSED = ("cpu", "cuda", "mps", "xpu")
 """Devices where torch updates all parameters in one kernel."""

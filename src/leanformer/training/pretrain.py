@@ -13,21 +13,21 @@ from accelerate import Accelerator
 from rich.console import Console
 from transformers.utils import logging
 
-from ..attention import load_plugin
-from ..data.corpus import Corpus
-from ..models.config import LeanformerConfig
-from ..models.cost import ledger
-from ..models.heads import LeanformerForMaskedLM
-from ..models.initialisation import initialise
-from ..settings import Settings, TrainingSettings, settings_from
-from . import durable
-from .hardware import autocast_dtype, describe, prepare_cpu
-from .identity import continued, difference
-from .interrupts import Stopped
-from .loop import fit
-from .masked_lm import MaskedLM
-from .record import RunDirectory, versions
-from .trackers import make_accelerator
+from leanformer.attention import load_plugin
+from leanformer.data.corpus import Corpus
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.cost import ledger
+from leanformer.models.heads import LeanformerForMaskedLM
+from leanformer.models.initialisation import initialise
+from leanformer.settings import Settings, TrainingSettings, settings_from
+from leanformer.training import durable
+from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
+from leanformer.training.identity import continued, difference
+from leanformer.training.interrupts import Stopped
+from leanformer.training.loop import fit
+from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.record import RunDirectory, versions
+from leanformer.training.trackers import make_accelerator
 
 FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
 """Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""

@@ -20,9 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..version import __version__
-from . import durable
-from .interrupts import Stopped
+from leanformer.training import durable
+from leanformer.training.interrupts import Stopped
+from leanformer.version import __version__
 
 SCHEMA = 1
 

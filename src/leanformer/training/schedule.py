@@ -12,7 +12,7 @@ first nor the last one is wasted on a rate of zero. In a budget of seconds p is 
 import math
 from dataclasses import dataclass
 
-from ..settings import TrainingSettings
+from leanformer.settings import TrainingSettings
 
 VALIDATIONS = 20
 """In a run, unless the settings say every how many steps."""

@@ -3,16 +3,21 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
-from ..settings import TrainingSettings
+from leanformer.settings import TrainingSettings
 
 
 def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
-    """Devices and processes as `accelerate launch` gives them. The loop does autocast and accumulation itself."""
+    """Devices and processes as torchrun or `accelerate launch` give them; autocast and accumulation are the loop's.
+
+    Unless it is told that there is no GPU, accelerate takes the processes of a launcher for as many runs of one.
+    """
     try:
         accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
             mixed_precision="no",
             log_with=settings.log_with,
             project_config=ProjectConfiguration(project_dir=str(run), logging_dir=str(run)),

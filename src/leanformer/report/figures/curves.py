@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from leanformer.report.comparison import Findings
-from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, numbered, paint
+from leanformer.report.figures.frame import Frame, digits, in_one_unit, label_ends, label_width, numbered, paint
 from leanformer.report.quantities import fixed, signed
 from leanformer.report.runs import Run
 from leanformer.report.study import Study
@@ -59,7 +59,9 @@ def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Fi
     bottom, between, top = 0.55, 0.5 if differences else 0.0, 0.3
     height = bottom + lower + between + upper + top
     figure = frame.figure(height)
-    left, right = 0.62 / frame.width, 1 - label_width(list(losses), frame) / frame.width
+    low, high = _range(differences, 0.2) if differences else (0.0, 1.0)
+    places = digits(high - low)
+    left, right = max(0.62, 0.32 + 0.1 * places) / frame.width, 1 - label_width(list(losses), frame) / frame.width
     end = max(tokens[-1] for tokens, _ in losses.values())
 
     axes = figure.add_axes((left, (bottom + lower + between) / height, right - left, upper / height))
@@ -75,7 +77,6 @@ def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Fi
     if differences:
         last = figure.add_axes((left, bottom / height, right - left, lower / height), sharex=axes)
         last.set_title(f"Difference to {study.baseline} (nats)", pad=9, x=-0.45 / (frame.width * (right - left)))
-        low, high = _range(differences, 0.2)
         last.set_ylim(low, high)
         last.grid(axis="y")
         last.axhline(0, color=series(0)["color"], linewidth=1)
@@ -83,7 +84,7 @@ def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Fi
         ends = {name: (tokens[-1], values[:, -1].mean()) for name, (tokens, values) in differences.items()}
         label_ends(last, ends, study, frame)
         last.yaxis.set_major_locator(MaxNLocator(4))
-        last.yaxis.set_major_formatter(FuncFormatter(lambda y, _: signed(round(y, 6), _places(high - low))))
+        last.yaxis.set_major_formatter(FuncFormatter(lambda y, _: signed(y, places)))
         axes.tick_params(labelbottom=False)
     last.set_xlabel("training tokens")
     last.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))
@@ -104,9 +105,9 @@ def _limit(axes: Axes, study: Study, losses: Curves) -> None:
     low, high = _range(losses, 0.05)
     marks = [mark for mark in (study.floor, study.unigram) if mark is not None]
     if marks:
-        low, high = min(low, *marks), max(marks)
-        high = max(high, *(values[:, -1].max() for _, values in losses.values()))
-        low, high = low - 0.02 * (high - low), high + 0.12 * (high - low)
+        late = [values[:, values.shape[1] // 2 :].max() for _, values in losses.values()]
+        low, high = min(low, *marks), max(*marks, *late)
+        low, high = low - 0.08 * (high - low), high + 0.1 * (high - low)
     axes.set_ylim(low, high)
     axes.grid(axis="y")
 
@@ -118,10 +119,6 @@ def _range(curves: Curves, skip: float) -> tuple[float, float]:
     low, high = (min(low, 0.0), max(high, 0.0)) if low < 0 or skip > 0.1 else (low, high)
     air = 0.08 * max(high - low, 1e-6)
     return low - air, high + air
-
-
-def _places(span: float) -> int:
-    return 1 if span > 1 else 2 if span > 0.1 else 3
 
 
 def _lines(axes: Axes, study: Study) -> None:

@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from leanformer.report.comparison import LOSS, Comparison, Findings
-from leanformer.report.figures.frame import Frame, label_width, numbered, paint, short_names
+from leanformer.report.figures.frame import Frame, digits, label_width, numbered, paint, short_names
 from leanformer.report.quantities import p_value, signed
 from leanformer.report.study import Study
 from leanformer.report.style import MUTED, PAPER, Picture, series
@@ -69,6 +69,5 @@ def _draw(study: Study, family: list[Comparison], frame: Frame) -> Figure:
     axes.annotate("worse \N{RIGHTWARDS ARROW}", (zero, 1), xytext=(4, 5), ha="left", **place)
     axes.set_xlabel(f"final loss minus {names[study.baseline or '']}'s (nats)")
     axes.xaxis.set_major_locator(frame.ticks(width * frame.width))
-    places = 2 if high - low > 0.2 else 3
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(round(x, 9), places)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(x, digits(high - low))))
     return figure

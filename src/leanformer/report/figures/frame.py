@@ -1,8 +1,10 @@
 """What the pictures share: a width to draw for, names that fit, labels that keep apart, axes that hold the floor."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -106,40 +108,45 @@ def line_height(axes: Axes) -> float:
 
 def loss_axes(
     figure: Figure, box: tuple[float, float, float, float], losses: Sequence[float], floor: float | None
-) -> tuple[Axes, Axes | None]:
+) -> tuple[Axes, Axes]:
     """Axes for `losses` in the box (left, bottom, width, height, as fractions) with the context-free floor as a line.
 
-    Where the floor is so far above that it would flatten all else, it gets a strip of its own above a broken axis.
+    Where the floor is so far off that it would flatten all else, it gets a strip of its own beyond a broken axis.
+    The second axes returned are the lowest, which carry the horizontal labels.
     """
     left, bottom, width, height = box
     low, high = min(losses), max(losses)
     span = max(high - low, 1e-3 * abs(high))
-    near = floor is None or floor <= high + 0.5 * span
-    main = figure.add_axes((left, bottom, width, height if near else 0.84 * height))
-    top = high if floor is None or not near else max(high, floor)
-    main.set_ylim(low - 0.12 * span, top + 0.15 * span)
+    if floor is None or low - span / 2 <= floor <= high + span / 2:
+        main = lower = figure.add_axes(box)
+        if floor is not None:
+            _draw_floor(main, floor)
+            low, high = min(low, floor), max(high, floor)
+    else:
+        above = floor > high
+        main = figure.add_axes((left, bottom if above else bottom + 0.16 * height, width, 0.84 * height))
+        strip = figure.add_axes((left, bottom + 0.88 * height if above else bottom, width, 0.12 * height), sharex=main)
+        strip.set_ylim(floor - 1, floor + 2.4)
+        strip.set_yticks([floor], [f"{floor:.2f}"])
+        _draw_floor(strip, floor)
+        upper, lower = (strip, main) if above else (main, strip)
+        upper.spines["bottom"].set_visible(False)
+        upper.tick_params(bottom=False, labelbottom=False)
+        for axes, y in ((upper, 0), (lower, 1)):
+            slash: dict[str, Any] = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 8, "color": MUTED}
+            axes.plot([0], [y], transform=axes.transAxes, clip_on=False, **slash)
+    main.set_ylim(low - 0.12 * span, high + 0.15 * span)
     main.margins(x=0.08)
-    if floor is None:
-        return main, None
-    if near:
-        main.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        _floor_label(main, floor)
-        return main, None
-    strip = figure.add_axes((left, bottom + 0.88 * height, width, 0.12 * height), sharex=main)
-    strip.set_ylim(floor - 1, floor + 2.4)
-    strip.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    strip.spines["bottom"].set_visible(False)
-    strip.tick_params(bottom=False, labelbottom=False)
-    strip.set_yticks([floor], [f"{floor:.2f}"])
-    _floor_label(strip, floor)
-    for axes, y in ((main, 1.0), (strip, 0.0)):
-        axes.plot(
-            [0], [y], transform=axes.transAxes, marker=[(-1, -0.6), (1, 0.6)], markersize=8, color=MUTED, clip_on=False
-        )
-    return main, strip
+    return main, lower
 
 
-def _floor_label(axes: Axes, floor: float) -> None:
+def digits(span: float) -> int:
+    """Decimals of the ticks on an axis of this length: 0.3 -> 2."""
+    return max(1, 1 - math.floor(math.log10(span)))
+
+
+def _draw_floor(axes: Axes, floor: float) -> None:
+    axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
         f"context-free floor, {fixed(floor, 2)} nats",
         (0.012, floor),

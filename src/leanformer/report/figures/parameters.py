@@ -32,7 +32,7 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
     left, right = 0.62 / frame.width, 1 - label_width(names, frame) / frame.width
     spreads = {name: study.spread(name, "final_loss") for name in names}
     reach = [value for of in spreads.values() if of.mean is not None for value in _reach(of)]
-    axes, _ = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), reach, study.floor)
+    axes, lowest = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), reach, study.floor)
     ends = {}
     for name in names:
         of, look = spreads[name], series(numbered(study)[name])
@@ -44,7 +44,7 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
         axes.errorbar(x, of.mean, of.sd, capsize=3, zorder=3, **large)
         ends[name] = (x, of.mean)
     figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final validation loss (nats)", fontweight="bold", va="center")
-    axes.set_xlabel("parameters")
+    lowest.set_xlabel("parameters")
     axes.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))
     axes.xaxis.set_major_formatter(in_one_unit(axes))
     label_ends(axes, ends, study, frame)

@@ -35,7 +35,7 @@ def _draw(study: Study, frame: Frame) -> Figure:
         for v in (r.final_loss.least, r.final_loss.greatest)
         if v is not None
     ]
-    axes, _ = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), values, study.floor)
+    axes, lowest = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), values, study.floor)
     axes.set_xscale("log")
     ends, tried = {}, set()
     for place, name in enumerate(names):
@@ -55,6 +55,6 @@ def _draw(study: Study, frame: Frame) -> Figure:
     axes.xaxis.set_major_formatter(FixedFormatter([f"{rate:g}" for rate in sorted(tried)]))
     axes.xaxis.set_minor_locator(NullLocator())
     figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final validation loss (nats)", fontweight="bold", va="center")
-    axes.set_xlabel("learning rate")
+    lowest.set_xlabel("learning rate")
     label_ends(axes, ends, study, frame)
     return figure

@@ -1,0 +1,303 @@
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from leanformer.data import prepare as module
+from leanformer.data import tokenizer_files
+from leanformer.data.corpus import Corpus
+from leanformer.data.prepare import prepare
+
+
+@pytest.fixture(scope="session")
+def chapters(text) -> list[str]:
+    return text.split("\n\n")
+
+
+@pytest.fixture
+def source(text, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def bytes_of(directory):
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def read_back(store, tokenizer):
+    """The texts of a split, without special tokens."""
+    ends = np.append(store.documents[1:], len(store))
+    return [
+        tokenizer.decode(store.tokens[a:b].tolist(), skip_special_tokens=True)
+        for a, b in zip(store.documents, ends, strict=True)
+    ]
+
+
+def plain(document):
+    return document.strip().replace("\n", " ").lower()
+
+
+def test_every_document_is_in_one_part_once(text, tmp_path):
+    paragraphs = text.split()
+    paragraphs = [" ".join(paragraphs[i : i + 29]) for i in range(0, len(paragraphs), 29)]
+    (tmp_path / "text").write_text("\n\n".join(paragraphs))
+    prepare(tmp_path / "text", tmp_path / "data", algorithm="characters", valid_fraction=0.1, quiet=True)
+    corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
+    train, valid = read_back(corpus.train, tokenizer), read_back(corpus.valid, tokenizer)
+    expected = [plain(paragraph) for paragraph in paragraphs]
+    assert sorted(train + valid) == sorted(expected)
+    assert train == [paragraph for paragraph in expected if paragraph in set(train)]
+    assert len(valid) > 10
+
+
+def test_a_text_without_documents_is_cut_in_two(text, tmp_path):
+    (tmp_path / "text").write_text(plain(text))
+    prepare(tmp_path / "text", tmp_path / "data", algorithm="characters", valid_fraction=0.1, quiet=True)
+    corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
+    (train,), (valid,) = read_back(corpus.train, tokenizer), read_back(corpus.valid, tokenizer)
+    assert train + valid == plain(text)
+    assert len(corpus.valid) == (len(corpus.train) + len(corpus.valid)) // 10
+
+
+@pytest.mark.parametrize("algorithm", ["wordpiece", "bpe", "characters"])
+def test_the_same_text_and_settings_give_the_same_bytes(source, tmp_path, algorithm):
+    one, two = (
+        prepare(source, tmp_path / name, algorithm=algorithm, vocab_size=503, quiet=True) for name in ("a", "b")
+    )
+    assert one == two and bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
+
+
+def test_another_text_or_setting_gives_another_hash(source, tmp_path, text):
+    other = tmp_path / "other.txt"
+    other.write_text(text.replace("Bennet", "Bonnet"))
+    records = [
+        prepare(source, tmp_path / "a", vocab_size=503, quiet=True),
+        prepare(source, tmp_path / "b", vocab_size=499, quiet=True),
+        prepare(source, tmp_path / "c", vocab_size=503, valid_fraction=0.2, quiet=True),
+        prepare(other, tmp_path / "d", vocab_size=503, quiet=True),
+    ]
+    assert len({record["hash"] for record in records}) == 4
+
+
+def test_the_hash_does_not_know_the_place(source, tmp_path):
+    record = prepare(source, tmp_path / "a", vocab_size=503, quiet=True)
+    moved = source.rename(tmp_path / "moved.txt")
+    assert prepare(moved, tmp_path / "b", vocab_size=503, quiet=True)["hash"] == record["hash"]
+
+
+@pytest.mark.parametrize("algorithm", ["wordpiece", "bpe", "characters"])
+def test_transformers_loads_the_tokenizer(source, tmp_path, algorithm):
+    prepare(source, tmp_path / "data", algorithm=algorithm, vocab_size=503, quiet=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "data")
+    encoding = tokenizer("the cat", "the mat")
+    assert list(encoding) == ["input_ids", "token_type_ids", "attention_mask"]
+    assert encoding["token_type_ids"][0] == 0 and encoding["token_type_ids"][-1] == 1
+    assert (tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.mask_token_id) == (0, 2, 4)
+    assert tokenizer.model_max_length == 512
+    assert tokenizer.decode(tokenizer("the cat")["input_ids"], skip_special_tokens=True) == "the cat"
+
+
+def test_a_given_validation_text_is_the_validation_text(chapters, tmp_path):
+    for name, part in (("train", chapters[:-1]), ("valid", chapters[-1:])):
+        (tmp_path / name).write_text("\n\n".join(part))
+    prepare(tmp_path / "train", tmp_path / "data", valid=[tmp_path / "valid"], algorithm="characters", quiet=True)
+    corpus, tokenizer = Corpus.open(tmp_path / "data"), AutoTokenizer.from_pretrained(tmp_path / "data")
+    assert read_back(corpus.valid, tokenizer) == [chapters[-1].strip().replace("\n", " ").lower()]
+    assert len(corpus.train.documents) == len(chapters) - 1
+
+
+@pytest.mark.parametrize("documents", [1, 2, 5, 40, 400])
+@pytest.mark.parametrize("fraction", [0.01, 0.2])
+def test_every_size_of_corpus_has_its_share_held_out(documents, fraction, text, tmp_path):
+    size = len(text) // documents
+    body = text.replace("\n", " ")
+    (tmp_path / "text").write_text("\n\n".join(body[i * size : (i + 1) * size] for i in range(documents)))
+    prepare(tmp_path / "text", tmp_path / "data", algorithm="characters", valid_fraction=fraction, quiet=True)
+    corpus = Corpus.open(tmp_path / "data")
+    total = len(corpus.train) + len(corpus.valid)
+    assert fraction / 2 <= len(corpus.valid) / total <= 2 * fraction
+    for store in (corpus.train, corpus.valid):
+        assert store.documents[0] == 0 and (np.diff(store.documents) > 0).all() and store.documents[-1] < len(store)
+
+
+def test_several_sources_are_one_text(chapters, tmp_path):
+    for number, chapter in enumerate(chapters[:4]):
+        (tmp_path / f"{number}.txt").write_text(chapter)
+    (tmp_path / "all.txt").write_text("\n\n".join(chapters[:4]))
+    parts = prepare([tmp_path / f"{i}.txt" for i in range(4)], tmp_path / "a", vocab_size=503, quiet=True)
+    whole = prepare(tmp_path / "all.txt", tmp_path / "b", vocab_size=503, quiet=True)
+    assert parts["hash"] == whole["hash"]
+
+
+def test_a_given_tokenizer_is_taken(source, tmp_path):
+    """As a file, as a directory, and as an earlier data directory."""
+    record = prepare(source, tmp_path / "a", vocab_size=503, quiet=True)
+    for name in ("a", "a/tokenizer.json"):
+        other = prepare(source, tmp_path / "b", tokenizer=tmp_path / name, quiet=True)
+        assert other["files"]["train.bin"] == record["files"]["train.bin"] and other["hash"] == record["hash"]
+        for file in (tmp_path / "b").iterdir():
+            file.unlink()
+
+
+def test_a_tokenizer_with_other_names_for_its_special_tokens(source, tmp_path):
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz", "<mask>", "<extra>"]
+    bare = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token="<unk>"))
+    bare.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<extra>"])
+    bare.save(str(tmp_path / "roberta.json"))
+    prepare(source, tmp_path / "data", tokenizer=tmp_path / "roberta.json", quiet=True)
+    corpus = Corpus.open(tmp_path / "data")
+    assert (corpus.cls_id, corpus.pad_id, corpus.sep_id, corpus.mask_id) == (0, 1, 2, 30)
+    np.testing.assert_array_equal(corpus.ordinary_ids, np.arange(4, 30))
+    assert corpus.train.tokens[0] == 0
+
+
+def tokenizer_file(tmp_path, kind):
+    path = tmp_path / "tokenizer.json"
+    if kind == "corrupt":
+        path.write_text('{"version": "1.0", "model": {"ty')
+    elif kind == "not one":
+        path.write_text("{}")
+    elif kind == "no mask":
+        Tokenizer(models.BPE({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2}, [])).save(str(path))
+    elif kind == "directory":
+        return tmp_path
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind, error, message",
+    [
+        ("missing", FileNotFoundError, "tokenizer.json: no such tokenizer"),
+        ("corrupt", ValueError, "tokenizer.json: cannot be read as a tokenizer"),
+        ("not one", ValueError, "tokenizer.json: cannot be read as a tokenizer"),
+        ("directory", ValueError, "cannot be read as a tokenizer"),
+        ("no mask", ValueError, "tokenizer.json: this tokenizer has no mask_token, which"),
+    ],
+)
+def test_a_bad_tokenizer_is_refused(source, tmp_path, kind, error, message):
+    path = tokenizer_file(tmp_path, kind)
+    with pytest.raises(error, match=message) as caught:
+        prepare(source, tmp_path / "data", tokenizer=path, quiet=True)
+    assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
+
+
+def test_a_saved_tokenizer_keeps_its_class_and_length(source, tmp_path):
+    prepare(source, tmp_path / "a", vocab_size=503, quiet=True)
+    tokenizer = tokenizer_files.load(tmp_path / "a")
+    tokenizer.model_max_length = 64
+    tokenizer.save_pretrained(tmp_path / "b")
+    prepare(source, tmp_path / "c", tokenizer=tmp_path / "b", quiet=True)
+    again = AutoTokenizer.from_pretrained(tmp_path / "c")
+    assert isinstance(again, PreTrainedTokenizerFast) and again.model_max_length == 64
+
+
+@pytest.mark.parametrize("text", ["a few words", "x" * 300, "\x01\x02"])
+def test_too_little_text_is_refused(text, tmp_path):
+    (tmp_path / "small.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"small.txt: too little text, \d+ tokens to (train|validate) on"):
+        prepare(tmp_path / "small.txt", tmp_path / "data", sequence_length=200, algorithm="characters", quiet=True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_too_little_validation_text_is_refused(source, tmp_path):
+    (tmp_path / "small.txt").write_text("a few words")
+    with pytest.raises(ValueError, match=r"small.txt: too little text, \d+ tokens to validate on where one .* 128"):
+        prepare(source, tmp_path / "data", valid=[tmp_path / "small.txt"], vocab_size=503, quiet=True)
+
+
+def test_small_texts_do_for_short_sequences(tmp_path):
+    (tmp_path / "small.txt").write_text("a few words, and a few words more " * 3)
+    prepare(tmp_path / "small.txt", tmp_path / "data", sequence_length=16, algorithm="characters", quiet=True)
+    corpus = Corpus.open(tmp_path / "data")
+    assert corpus.train.sequences(16) >= 1 and corpus.valid.sequences(16) >= 1
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"valid_fraction": 0}, "valid_fraction = 0: must lie between 0 and 1"),
+        ({"valid_fraction": 1.5}, "valid_fraction = 1.5"),
+        ({"algorithm": "unigram"}, "unknown tokenizer algorithm 'unigram'; known"),
+        ({"vocab_size": 2}, "vocab_size = 2: wordpiece needs at least"),
+        ({"texts": []}, "no text to prepare"),
+    ],
+)
+def test_wrong_settings_are_refused(source, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(**{"texts": [source], "out": tmp_path / "data", "quiet": True, **settings})
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_source_is_looked_for_before_any_is_read(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "documents", lambda *_: pytest.fail("read"))
+    with pytest.raises(FileNotFoundError, match="nothing.txt: no such file"):
+        prepare([source, tmp_path / "nothing.txt"], tmp_path / "data", quiet=True)
+
+
+def test_a_bad_file_leaves_nothing_behind(source, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"text" * 99 + b"\xff")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="bad.txt: not UTF-8 at byte 396"):
+        prepare([source, tmp_path / "bad.txt"], tmp_path / "data", quiet=True)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_there_is_not_overwritten(source, tmp_path):
+    prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
+    before = bytes_of(tmp_path / "data")
+    with pytest.raises(FileExistsError, match="data: there is something here already"):
+        prepare(source, tmp_path / "data", vocab_size=499, quiet=True)
+    assert bytes_of(tmp_path / "data") == before
+
+
+def test_a_full_disk_leaves_nothing_behind(source, tmp_path):
+    """The system's limit on the size of a file stands in for the end of the disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match="nothing was kept: make room there or choose another place") as caught:
+            prepare(source, tmp_path / "data", algorithm="characters", quiet=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "data")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_killed_run_leaves_no_data_and_the_next_one_cleans_up(source, tmp_path):
+    code = (
+        "import sys, time; from leanformer.data import prepare as module\n"
+        "def slow(*_): yield 'text ' * 99; time.sleep(600)\n"
+        "module.documents = slow; module.prepare(sys.argv[1], sys.argv[2], tokenizer=sys.argv[3], quiet=True)"
+    )
+    prepare(source, tmp_path / "given", vocab_size=503, quiet=True)
+    arguments = [str(source), str(tmp_path / "data"), str(tmp_path / "given")]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    while not list(tmp_path.glob(".data.partial-*/valid.bin")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "data").exists() and len(list(tmp_path.glob(".data.partial-*"))) == 1
+    prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
+    assert not list(tmp_path.glob(".data.partial-*"))
+
+
+def test_progress_is_shown_on_stderr_unless_quiet(source, tmp_path, capsys):
+    prepare(source, tmp_path / "a", vocab_size=503)
+    out, err = capsys.readouterr()
+    assert not out and "tokenizing" in err
+    prepare(source, tmp_path / "b", vocab_size=503, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_record_is_what_is_returned(source, tmp_path):
+    record = prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
+    assert json.loads((tmp_path / "data" / "data.json").read_text()) == json.loads(json.dumps(record))
+    assert record["sources"] == [str(source)] and record["settings"]["vocab_size"] == 503

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from leanformer.data.sampling import HoldOut, sample
+
+DOCUMENTS = [f"{i:05}" * (1 + i % 7) for i in range(9973)]
+
+
+def test_a_small_text_is_taken_whole():
+    assert sample(DOCUMENTS, 10**9) == DOCUMENTS
+    assert sample([], 100) == []
+
+
+def test_a_sample_fills_its_size_and_keeps_the_order():
+    chosen = sample(iter(DOCUMENTS), 20_000)
+    assert 20_000 - 35 <= sum(map(len, chosen)) <= 20_000
+    assert chosen == sorted(chosen)
+
+
+def test_a_sample_comes_from_everywhere():
+    places = np.array([int(document[:5]) for document in sample(DOCUMENTS, 40_000)])
+    counts, _ = np.histogram(places, bins=10, range=(0, 9973))
+    assert counts.min() > 0.6 * len(places) / 10
+
+
+def test_a_larger_sample_holds_the_smaller_one():
+    small, large = (set(sample(DOCUMENTS, size)) for size in (10_000, 50_000))
+    assert len(small - large) <= 1
+
+
+def test_one_long_document_is_still_a_sample():
+    assert sample(["x" * 100], 10) == ["x" * 100]
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1])
+def test_about_the_fraction_is_held_out(fraction):
+    hold_out = HoldOut(fraction)
+    sizes = [len(document) for document in DOCUMENTS]
+    held = sum(size for size in sizes if hold_out(size))
+    assert abs(held / sum(sizes) - fraction) < 0.25 * fraction
+
+
+@pytest.mark.parametrize("number", [1, 3, 11, 101, 1009])
+def test_never_more_than_twice_the_fraction(number):
+    sizes = np.random.default_rng(number).pareto(1.0, number) * 1000 + 1
+    hold_out = HoldOut(0.05)
+    held = total = 0.0
+    for size in sizes:
+        total += size
+        held += size * hold_out(size)
+        assert held <= 0.1 * total + 1e-9
+
+
+def test_nothing_can_be_held_out():
+    hold_out = HoldOut(0)
+    assert not any(hold_out(1) for _ in range(5000))

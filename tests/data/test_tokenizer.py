@@ -1,0 +1,127 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from tokenizers import Tokenizer
+
+from leanformer.data.tokenizer import ALGORITHMS, SPECIAL, train
+
+TEXTS = [
+    "The cat sat on the mat. " * 20,
+    "Élan, naïve café? " * 20,
+    "the thing, the other thing " * 20,
+    "日本 語 " * 20,
+]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_special_tokens_come_first_and_wrap_one_text_or_two(algorithm):
+    tokenizer = train(TEXTS, algorithm, 300)
+    assert [tokenizer.id_to_token(i) for i in range(5)] == list(SPECIAL)
+    pair = tokenizer.encode("the cat", "the mat")
+    one, two = (
+        tokenizer.encode("the cat", add_special_tokens=False),
+        tokenizer.encode("the mat", add_special_tokens=False),
+    )
+    assert pair.ids == [2, *one.ids, 3, *two.ids, 3]
+    assert pair.type_ids == [0] * (len(one) + 2) + [1] * (len(two) + 1)
+    assert tokenizer.encode("the [MASK]").ids[-2:] == [4, 3]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_is_encoded_can_be_read_again(algorithm):
+    tokenizer = train(TEXTS, algorithm, 300)
+    assert tokenizer.decode(tokenizer.encode("the other cat").ids) == "the other cat"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_ids_have_no_gaps_and_keep_to_the_size(algorithm):
+    tokenizer = train(TEXTS, algorithm, 290)
+    ids = sorted(tokenizer.get_vocab().values())
+    assert ids == list(range(len(ids))) and len(ids) <= 290
+
+
+def test_the_size_asked_for_is_met_where_the_text_has_the_pieces(text):
+    for algorithm in ("wordpiece", "bpe"):
+        assert train([text], algorithm, 503).get_vocab_size() == 503
+
+
+def test_wordpiece_knows_frequent_words_whole_and_spells_the_others(text):
+    tokenizer = train([text], "wordpiece", 503)
+    assert tokenizer.encode("Elizabeth", add_special_tokens=False).tokens == ["elizabeth"]
+    pieces = tokenizer.encode("zebra", add_special_tokens=False).tokens
+    assert "".join(piece.removeprefix("##") for piece in pieces) == "zebra" and pieces[1].startswith("##")
+    assert "[UNK]" not in pieces
+
+
+def test_wordpiece_makes_about_as_few_tokens_as_the_librarys_trainer(text):
+    from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+    theirs = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    theirs.normalizer, theirs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    theirs.train_from_iterator(
+        [text], trainers.WordPieceTrainer(vocab_size=503, special_tokens=list(SPECIAL), show_progress=False)
+    )
+    ours = train([text], "wordpiece", 503)
+    assert len(ours.encode(text)) < 1.01 * len(theirs.encode(text))
+
+
+def test_uncased_by_default_cased_on_request():
+    for algorithm in ALGORITHMS:
+        uncased, cased = train(TEXTS, algorithm, 300), train(TEXTS, algorithm, 300, cased=True)
+        assert uncased.encode("THE").ids == uncased.encode("the").ids
+        assert cased.encode("THE").ids != cased.encode("the").ids
+    assert train(TEXTS, "wordpiece", 300).encode("Élan").ids == train(TEXTS, "wordpiece", 300).encode("elan").ids
+
+
+def test_characters_are_tokens_one_by_one():
+    tokenizer = train(TEXTS, "characters", 300)
+    assert tokenizer.encode("Thé\ncat", add_special_tokens=False).tokens == list("the cat")
+
+
+def test_rare_characters_are_unknown_and_the_rarest_go_first():
+    texts = ["ab" * 50_000 + "c" * 7 + "d"]
+    tokenizer = train(texts, "characters", 300)
+    assert set(tokenizer.get_vocab()) == {*SPECIAL, "a", "b"}
+    assert tokenizer.encode("abcd", add_special_tokens=False).ids == [5, 6, 1, 1]
+    assert set(train(["aaabbc " * 9], "characters", 9).get_vocab()) == {*SPECIAL, "a", "b", " ", "c"}
+
+
+def test_bytes_are_never_unknown():
+    tokenizer = train(TEXTS, "bpe", 300)
+    assert 1 not in tokenizer.encode("zebra ∮ 𝔘 한").ids
+    assert tokenizer.decode(tokenizer.encode("zebra ∮ 𝔘 한").ids) == "zebra ∮ 𝔘 한".lower()
+
+
+def test_the_same_text_gives_the_same_bytes_in_another_process(text, tmp_path):
+    """With another hash seed and number of threads, on which the library's WordPiece trainer depends."""
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    code = (
+        "import sys; from leanformer.data.tokenizer import ALGORITHMS, train;"
+        "text = open(sys.argv[1], encoding='utf-8').read().split('\\n');"
+        "print(*(train(text, algorithm, 997).to_str() for algorithm in ALGORITHMS), sep='\\n')"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "1", "RAYON_NUM_THREADS": "3", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", code, str(tmp_path / "text")]
+    theirs = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
+    assert theirs.splitlines() == [train(text.split("\n"), algorithm, 997).to_str() for algorithm in ALGORITHMS]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_training_again_gives_the_same_bytes(algorithm, text):
+    assert len({train(text.split("\n"), algorithm, 997).to_str() for _ in range(4)}) == 1
+
+
+def test_the_order_of_the_text_does_not_matter_to_wordpiece(text):
+    lines = text.split("\n")
+    assert train(lines, "wordpiece", 503).to_str() == train(lines[::-1], "wordpiece", 503).to_str()
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="unknown tokenizer algorithm 'wordpeice'; did you mean 'wordpiece'"):
+        train(TEXTS, "wordpeice", 300)
+    with pytest.raises(ValueError, match="vocab_size = 260: bpe needs at least 261"):
+        train(TEXTS, "bpe", 260)
+    with pytest.raises(ValueError, match="vocab_size = 3: wordpiece needs at least"):
+        train(TEXTS, "wordpiece", 3)

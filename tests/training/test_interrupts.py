@@ -1,0 +1,35 @@
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from leanformer.training import interrupts
+from leanformer.training.interrupts import Interrupts, Stopped
+
+
+def test_a_signal_is_noted_and_the_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interrupts() as heard:
+        assert heard.signal == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert heard.signal == signal.SIGTERM
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_echo_is_ignored_and_a_second_signal_acts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(interrupts, "time", SimpleNamespace(monotonic=lambda: now))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupts() as heard:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert heard.signal == signal.SIGINT
+            now = 1.5
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_exit_status_says_which_signal() -> None:
+    assert (Stopped(signal.SIGTERM, 7).code, Stopped(signal.SIGINT, 7).code) == (143, 130)
