@@ -174,6 +174,9 @@ def finetune(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
     seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="CONFIG.toml", help="Settings.")] = None,
+    discard_model: Annotated[
+        bool, typer.Option("--discard-model", help="Keep scores and predictions, not the model.")
+    ] = False,
     set_: Set = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -185,7 +188,9 @@ def finetune(
 
     _load(plugin)
     settings = read_settings(config, set_ or ())
-    results = finetune(run, task, task_data, out, settings, seeds=seeds, quiet=quiet or as_json)
+    results = finetune(
+        run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
+    )
     _result(results, as_json, quiet)
 
 

@@ -19,6 +19,9 @@ class MultiHeadAttention(nn.Module):
     projections; further options are the mechanism's own.
     """
 
+    projection: Any  # a projection's module has more than nn.Module: see `projections` and the mechanisms' files
+    compatibility: Any
+
     def __init__(
         self,
         mechanism: str,

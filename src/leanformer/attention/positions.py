@@ -47,8 +47,10 @@ class Positions(NamedTuple):
             return cls(query, query, query_turn, query_turn)
         return cls(query, key, query_turn, None if rotary is None else rotary.turn(key))
 
-    def rotate(self, query_BHLK: Tensor, key_BHMK: Tensor) -> tuple[Tensor, Tensor]:
+    def rotate(self, query_BHLK: Tensor | None, key_BHMK: Tensor | None) -> tuple[Tensor, Tensor]:
         """Query and key as they are compared: turned to where they stand, or unchanged if positions are not rotary."""
+        if query_BHLK is None or key_BHMK is None:
+            raise ValueError("this compatibility compares queries with keys, and the projection makes none")
         if self.query_turn is None or self.key_turn is None:
             return query_BHLK, key_BHMK
         query = _turned(query_BHLK, *self.query_turn)

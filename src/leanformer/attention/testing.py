@@ -256,7 +256,7 @@ def _random_mask(memory_length: int) -> Tensor:
 
 
 def _gradients(module: MultiHeadAttention, leaves: list[Tensor], loss: Tensor) -> dict[str, Tensor]:
-    named = {k: p for k, p in module.named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {k: p for k, p in module.named_parameters() if p.requires_grad}
     named |= {f"input {i}": leaf for i, leaf in enumerate(leaves)}
     gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
     return {k: torch.zeros_like(p) if g is None else g for (k, p), g in zip(named.items(), gradients, strict=True)}

@@ -180,7 +180,14 @@ def _finetuning(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int)
     directory = out / run.path
     arguments = ["finetune", str(directory), "--task", task, "--task-data", str(plan.task_data)]
     arguments += ["--out", str(directory / "tasks" / task), "--seeds", str(plan.task_seeds)]
-    arguments += ["--config", str(out / "settings.json"), "--set", f"finetuning.threads={threads}", "--quiet"]
+    arguments += [
+        "--config",
+        str(out / "settings.json"),
+        "--set",
+        f"finetuning.threads={threads}",
+        "--discard-model",
+        "--quiet",
+    ]
     arguments += ["--plugin", plan.plugin] if plan.plugin else []
     return Job(
         name=f"{_name(run, plan)} {task}",

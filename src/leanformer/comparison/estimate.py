@@ -49,7 +49,6 @@ class Estimator:
         seconds = sum(map(self.pretraining_seconds, runs)) + sum(self.finetuning_seconds(*pair) for pair in finetunings)
         copies = 1 + 3 * self.plan.settings.training.keep_checkpoints  # model; weights and two moments a checkpoint
         size = sum(4 * self._parameters(run.variant) * copies for run in runs)
-        size += sum(4 * self._parameters(run.variant) for run, _ in finetunings)
         slowest = max([*map(self.pretraining_seconds, runs), 0.0])
         return Estimate(max(seconds / self.workers, slowest), size, len(runs) + len(finetunings))
 
@@ -93,7 +92,8 @@ class Estimator:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            model = LeanformerForMaskedLM(self._config(variant)).to(device).train()
+            with device:
+                model = LeanformerForMaskedLM(self._config(variant)).train()
             tokens = torch.randint(self.vocab_size, (batch, length), device=device)
             positions = torch.arange(masked, device=device).expand(batch, masked)
             labels = tokens[:, :masked]

@@ -24,7 +24,7 @@ class PlannedRun:
 
     def settings(self, common: Settings) -> Settings:
         """The comparison's settings with what is this run's own."""
-        options = {"attention": self.variant.mechanism}
+        options: dict[str, Any] = {"attention": self.variant.mechanism}
         if self.variant.options:
             options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
         training = common.training.updated({"seed": self.seed, "learning_rate": self.learning_rate})

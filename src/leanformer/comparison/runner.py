@@ -40,7 +40,8 @@ def run_jobs(
 ) -> list[Job]:
     """Run all `jobs`, at most `workers` at a time; return those that failed. `on_change(running, done, failed)` is
     called a few times a second. A signal stops them, each after saving its work: exit status 128 + signal."""
-    waiting, running, done, failed = list(jobs), {}, [], []
+    waiting, running = list(jobs), dict[Job, subprocess.Popen]()
+    done, failed = list[Job](), list[Job]()
     with Interrupts() as interrupts:
         while waiting or running:
             while waiting and len(running) < workers and not interrupts.signal:
