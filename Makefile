@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEXT := src/leanformer/data/texts/english.txt.xz
 QUICK := runs/quickstart
 
 .PHONY: help install quickstart test test-peer lint docs clean
@@ -26,7 +25,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	@echo "quickstart: 4 mechanisms x 3 seeds on public-domain English, about 5 minutes on 2 CPU cores"
 	@test -e $(QUICK)/data/data.json || \
-	  $(BIN)/leanformer prepare $(TEXT) --out $(QUICK)/data --algorithm characters --vocab-size 128 --quiet
+	  $(BIN)/leanformer prepare shipped:novels --out $(QUICK)/data --algorithm characters --quiet
 	$(BIN)/leanformer compare configs/quickstart.toml --data $(QUICK)/data --out $(QUICK)/comparison \
 	  --attention dot_product,symmetric,pairwise,shared --seeds 3 \
 	  $$(test ! -e $(QUICK)/comparison/comparison.json || echo --resume)

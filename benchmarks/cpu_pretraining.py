@@ -31,7 +31,7 @@ from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
 from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.loop import fit
-from leanformer.training.pretrain import PretrainObjective
+from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.record import RunDirectory
 
 SIZES = {
@@ -142,7 +142,7 @@ def ours(corpus: Corpus, steps: int, precision: str, attention: str) -> float:
         run = RunDirectory(Path(folder) / "run")
         run.create()
         run.write({"status": "running"})
-        fit(model, PretrainObjective(corpus, settings), settings, run, accelerator=Accelerator(cpu=True), quiet=True)
+        fit(model, MaskedLM(corpus, settings), settings, run, accelerator=Accelerator(cpu=True), quiet=True)
         lines = [json.loads(line) for line in run.curve.read_text().splitlines()]
     # The last logged step includes a validation of one sequence; the one before it does not.
     first, last = lines[0], lines[-2]
@@ -207,11 +207,10 @@ def main() -> None:
 def shipped_text() -> Path:
     """The package's own text with a vocabulary of 8192, prepared once into the benchmark's cache."""
     from leanformer.data.prepare import prepare
-    from leanformer.data.texts import english
 
-    folder = Path(__file__).parent / ".cache" / "english-8192"
+    folder = Path(__file__).parent / ".cache" / "novels-8192"
     if not (folder / "data.json").exists():
-        prepare([str(english())], folder, vocab_size=8192)
+        prepare(["shipped:novels"], folder, vocab_size=8192)
     return folder
 
 

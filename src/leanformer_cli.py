@@ -111,13 +111,16 @@ def prepare(
     text: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEXT...", help="Files (.txt, .jsonl, .parquet; plain, .xz, .gz or .bz2) or hf:DATASET[/CONFIG]."
+            metavar="TEXT...",
+            help="Files, folders (.txt, .jsonl, .parquet; .xz, .gz, .bz2), hf:NAME[:CONFIG[:SPLIT]], shipped:novels.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DATA", help="The directory to make.")],
     vocab_size: Annotated[int, typer.Option(help="Size of the tokenizer to train.")] = 30522,
     algorithm: Annotated[str, typer.Option(help="wordpiece, bpe or characters.")] = "wordpiece",
     tokenizer: Annotated[str | None, typer.Option(metavar="FILE", help="Take this tokenizer instead.")] = None,
+    cased: Annotated[bool, typer.Option("--cased", help="Keep capitals and accents.")] = False,
+    tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
     valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
     field: Annotated[str, typer.Option(help="The field of JSONL or parquet that holds the text.")] = "text",
@@ -133,6 +136,8 @@ def prepare(
         vocab_size=vocab_size,
         algorithm=algorithm,
         tokenizer=tokenizer,
+        cased=cased,
+        tokenizer_megabytes=tokenizer_megabytes,
         valid=valid,
         valid_fraction=valid_fraction,
         field=field,
