@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from leanformer.data.sampling import HoldOut, sample
+from leanformer.data.sampling import FOR_TOKENIZER, HoldOut, numbered_bits, sample
 
 DOCUMENTS = [f"{i:05}" * (1 + i % 7) for i in range(9973)]
 
@@ -15,6 +15,15 @@ def test_a_sample_fills_its_size_and_keeps_the_order():
     chosen = sample(iter(DOCUMENTS), 20_000)
     assert 20_000 - 35 <= sum(map(len, chosen)) <= 20_000
     assert chosen == sorted(chosen)
+
+
+def test_a_sample_is_a_threshold_on_the_bits():
+    """So no document's chance depends on its size, its place or its neighbours."""
+    documents = DOCUMENTS[:307]
+    bits = dict(zip(documents, numbered_bits(FOR_TOKENIZER), strict=False))
+    for size in range(200, 800, 7):
+        chosen = set(sample(documents, size))
+        assert max(bits[document] for document in chosen) < min(bits[document] for document in bits.keys() - chosen)
 
 
 def test_a_sample_comes_from_everywhere():

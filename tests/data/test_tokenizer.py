@@ -55,6 +55,12 @@ def test_wordpiece_knows_frequent_words_whole_and_spells_the_others(text):
     assert "[UNK]" not in pieces
 
 
+def test_no_piece_is_wasted_on_what_only_begins_a_word(text):
+    vocabulary = train([text], "wordpiece", 503).get_vocab()
+    assert {".", ",", "##a"} < set(vocabulary)
+    assert not {"##.", "##,", '##"', "##-"} & set(vocabulary)
+
+
 def test_wordpiece_makes_about_as_few_tokens_as_the_librarys_trainer(text):
     from tokenizers import models, normalizers, pre_tokenizers, trainers
 
@@ -78,6 +84,8 @@ def test_uncased_by_default_cased_on_request():
 def test_characters_are_tokens_one_by_one():
     tokenizer = train(TEXTS, "characters", 300)
     assert tokenizer.encode("Thé\ncat", add_special_tokens=False).tokens == list("the cat")
+    characters = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)[5:]
+    assert characters == sorted(characters)
 
 
 def test_rare_characters_are_unknown_and_the_rarest_go_first():

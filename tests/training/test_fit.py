@@ -185,17 +185,17 @@ def test_without_validation_there_is_no_validation_loss(train: Fit, tmp_path: Pa
 def test_a_budget_of_seconds_ends_on_time_validated_at_its_end(
     train: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = itertools.count(start=100.0, step=0.01)  # every look at it takes a hundredth of a second
+    clock = itertools.count(start=100.0, step=0.05)  # every look at it takes a twentieth of a second
     monkeypatch.setattr("leanformer.training.loop.time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    results = train(new_model(), Regression(None), max_seconds=10, log_every=10, warmup=0.2)
-    assert 10 <= results["seconds"] < 10.2
+    results = train(new_model(), Regression(None), max_seconds=10, log_every=5, warmup=0.2)
+    assert 10 <= results["seconds"] < 10.5
     assert results["tokens_per_second"] > results["tokens"] / results["seconds"]
     lines = read(tmp_path)
-    assert lines[-1]["step"] == results["steps"] > 500 and "validation_loss" in lines[-1]
+    assert lines[-1]["step"] == results["steps"] > 50 and "validation_loss" in lines[-1]
     assert sum("validation_loss" in line for line in lines) == 20
     for line in lines:
         fraction = line["seconds"] / 10
-        assert line["learning_rate"] == pytest.approx(0.03 * min(fraction / 0.2, (1 - fraction) / 0.8), abs=0.001)
+        assert line["learning_rate"] == pytest.approx(0.03 * min(fraction / 0.2, (1 - fraction) / 0.8), abs=0.005)
 
 
 def test_no_checkpoint_unless_asked_for(train: Fit, tmp_path: Path) -> None:

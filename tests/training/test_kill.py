@@ -35,7 +35,7 @@ def assert_same(undisturbed: Path, curve: Any) -> Callable[[Path], None]:
 
 
 def kill_when(pid: int, condition: Callable[[], bool], number: int = signal.SIGKILL) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.0005)

@@ -170,6 +170,13 @@ def test_what_does_not_change_the_curve_may_change(killed: Path, settings: Table
     assert [p.name for p in (killed / "checkpoint").iterdir()] == ["step-00000007"]
 
 
+def test_a_checkpoint_too_many_is_removed(killed: Path) -> None:
+    """A run killed between a new checkpoint and the removal of an old one leaves one."""
+    shutil.copytree(killed / "checkpoint/step-00000003", killed / "checkpoint/step-00000001")
+    pretrain(None, None, killed, resume=True, quiet=True)
+    assert sorted(p.name for p in (killed / "checkpoint").iterdir()) == ["step-00000003", "step-00000006"]
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_works(killed: Path, finished: Path, curve: Any) -> None:
     newest = Checkpoints(killed / "checkpoint").path(6)
     (newest / "optimizer.safetensors").write_bytes(b"short")

@@ -19,32 +19,34 @@ PLAIN_EVERY = 10.0
 class Display:
     def __init__(self, title: str, budget: Budget, tokens_per_step: int, at: Progress, quiet: bool) -> None:
         self._budget, self._tokens_per_step, self._begin = budget, tokens_per_step, replace(at)
-        self._console = Console(quiet=quiet, highlight=False)
+        self._console = Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         self._live = not quiet and self._console.is_terminal
-        self._numbers = ""
+        self._loss = self._validation = ""
         self._printed = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[text]}"))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.fields[text]}"))
         self._bar = Bar(*columns, console=self._console, refresh_per_second=4, disable=not self._live)
         self._task = self._bar.add_task(title, total=1.0, text="")
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text)
 
     def step(self, step: int, seconds: float) -> None:
         """After every step; cheap."""
         if self._live:
-            text = f"{self._numbers}  {self._pace(step, seconds)}"
+            text = f"{self._loss}{self._validation}  {self._pace(step, seconds)}"
             self._bar.update(self._task, completed=self._budget.fraction(step, seconds), text=text)
 
     def log(self, line: dict[str, Any]) -> None:
         """After every line of the curve."""
         validated = "validation_loss" in line
-        self._numbers = f"step {line['step']:,}  loss {line['loss']:.4f}"
+        self._loss = f"step {line['step']:,}  loss {line['loss']:.4f}"
         if validated:
-            self._numbers += f"  validation {line['validation_loss']:.4f}"
+            self._validation = f"  validation {line['validation_loss']:.4f}"
         if not self._live and (validated or time.monotonic() - self._printed > PLAIN_EVERY):
             self._printed = time.monotonic()
-            self.say(f"{self._numbers}  {self._pace(line['step'], line['seconds'])}")
+            self.say(
+                f"{self._loss}{self._validation if validated else ''}  {self._pace(line['step'], line['seconds'])}"
+            )
 
     def _pace(self, step: int, seconds: float) -> str:
         """Tokens a second and time to go, since this process began."""

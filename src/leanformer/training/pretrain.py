@@ -1,32 +1,29 @@
 """Pre-training from a data directory to a run directory: the function behind `leanformer pretrain`."""
 
-import hashlib
 import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 from transformers.utils import logging
 
 from leanformer.attention import load_plugin
 from leanformer.data.corpus import Corpus
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.cost import ledger
 from leanformer.models.heads import LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, TrainingSettings, settings_from
 from leanformer.training import durable
-from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
-from leanformer.training.identity import continued, difference
+from leanformer.training.hardware import prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
 from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.record import RunDirectory, versions
+from leanformer.training.provenance import continued, difference, new_record
+from leanformer.training.record import RunDirectory
 from leanformer.training.trackers import make_accelerator
 
 FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
@@ -67,7 +64,7 @@ def pretrain(
     objective = MaskedLM(corpus, training, accelerator.num_processes)
     record = new_record(training, config, corpus, objective, accelerator, plugin)
     main = accelerator.is_main_process
-    console = Console(quiet=quiet or not main, highlight=False, soft_wrap=True)
+    console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
     if before is not None:
         if changed := difference(before, record, FREE):
             raise ValueError(f"{run.record} was made with {changed}: repeat its settings, or choose another --out")
@@ -119,41 +116,6 @@ def model_config(settings: Settings, corpus: Corpus) -> LeanformerConfig:
     return config
 
 
-def new_record(
-    training: TrainingSettings,
-    config: LeanformerConfig,
-    corpus: Corpus,
-    objective: MaskedLM,
-    accelerator: Accelerator,
-    plugin: str | Path | None,
-) -> dict[str, Any]:
-    """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
-    device = accelerator.device
-    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
-    return {
-        "kind": "pretrain",
-        "status": "running",
-        "attention": config.attention,
-        "attention_options": config.attention_options,
-        "seed": training.seed,
-        "settings": {"model": model, "training": asdict(training)},
-        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
-        "versions": versions(),
-        "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
-        "ledger": ledger(config, training.sequence_length, objective.count(0)),
-        "data": {
-            "path": str(corpus.path.resolve()),
-            "hash": corpus.hash,
-            "tokenizer_hash": corpus.tokenizer_hash,
-            "vocab_size": corpus.vocab_size,
-            "train_tokens": len(corpus.train),
-            "validation_tokens": len(corpus.valid),
-        },
-        "floor": None,
-        "results": None,
-    }
-
-
 def headline(record: Mapping[str, Any], training: TrainingSettings, run: RunDirectory) -> str:
     hardware, steps = record["hardware"], training.total_steps
     budget = f"{training.max_seconds:,.0f} s" if steps is None else f"{steps:,} steps"
@@ -176,7 +138,3 @@ def save_model(model: LeanformerForMaskedLM, corpus: Corpus, path: Path) -> None
                 shutil.copyfile(file, folder / file.name)
     except OSError as error:
         raise OSError(f"{error}: free disk space and continue with --resume") from error
-
-
-def _sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

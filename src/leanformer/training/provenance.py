@@ -1,0 +1,83 @@
+"""What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
+
+import hashlib
+from collections.abc import Container, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from leanformer.data.corpus import Corpus
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.cost import ledger
+from leanformer.settings import TrainingSettings
+from leanformer.training.hardware import autocast_dtype, describe
+from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.record import versions
+
+
+def new_record(
+    training: TrainingSettings,
+    config: LeanformerConfig,
+    corpus: Corpus,
+    objective: MaskedLM,
+    accelerator: Accelerator,
+    plugin: str | Path | None,
+) -> dict[str, Any]:
+    """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
+    device = accelerator.device
+    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
+    return {
+        "kind": "pretrain",
+        "status": "running",
+        "attention": config.attention,
+        "attention_options": config.attention_options,
+        "seed": training.seed,
+        "settings": {"model": model, "training": asdict(training)},
+        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
+        "versions": versions(),
+        "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
+        "ledger": ledger(config, training.sequence_length, objective.count(0)),
+        "data": {
+            "path": str(corpus.path.resolve()),
+            "hash": corpus.hash,
+            "tokenizer_hash": corpus.tokenizer_hash,
+            "vocab_size": corpus.vocab_size,
+            "train_tokens": len(corpus.train),
+            "validation_tokens": len(corpus.valid),
+        },
+        "floor": None,
+        "results": None,
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
+    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
+    old, new = identity(before), identity(now)
+    for key in sorted(old.keys() | new.keys()):
+        if key not in free and old.get(key) != new.get(key):
+            return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
+    return None
+
+
+def identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the curve of a run depends on, by name."""
+    named = {f"{table}.{key}": value for table, keys in record["settings"].items() for key, value in keys.items()}
+    named |= {f"data.{key}": record["data"][key] for key in ("hash", "tokenizer_hash")}
+    named["plugin.sha256"] = (record["plugin"] or {}).get("sha256")
+    return named
+
+
+def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The run's own record, running again; another machine or other packages are noted, the precision stays."""
+    now["hardware"]["precision"] = before["hardware"]["precision"]
+    where = {"versions": now["versions"], "hardware": now["hardware"]}
+    legs = before.get("resumed", [])
+    last = legs[-1] if legs else {key: before[key] for key in where}
+    before = {key: value for key, value in before.items() if key != "error"}
+    return before | {"status": "running", "resumed": legs if last == where else [*legs, where]}
+
+
+def _sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
