@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import transformers
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from leanformer.attention import names
 from leanformer.data.corpus import Corpus
@@ -139,10 +140,11 @@ def ours(corpus: Corpus, steps: int, precision: str, attention: str) -> float:
     config = LeanformerConfig(vocab_size=corpus.vocab_size, pad_token_id=corpus.pad_id, attention=attention, **SIZES)
     model = LeanformerForMaskedLM(config)
     with tempfile.TemporaryDirectory() as folder:
-        run = RunDirectory(Path(folder) / "run")
-        run.create()
+        run = RunDirectory(Path(folder))
         run.write({"status": "running"})
-        fit(model, MaskedLM(corpus, settings), settings, run, accelerator=Accelerator(cpu=True), quiet=True)
+        AcceleratorState._reset_state(True)  # or the last Trainer's precision would be inherited
+        accelerator = Accelerator(cpu=True, mixed_precision="no")  # the loop has its own autocast
+        fit(model, MaskedLM(corpus, settings), settings, run, accelerator=accelerator, quiet=True)
         lines = [json.loads(line) for line in run.curve.read_text().splitlines()]
     # The last logged step includes a validation of one sequence; the one before it does not.
     first, last = lines[0], lines[-2]

@@ -6,11 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from leanformer.data import prepare as module
-from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
 
@@ -134,68 +132,6 @@ def test_several_sources_are_one_text(chapters, tmp_path):
     parts = prepare([tmp_path / f"{i}.txt" for i in range(4)], tmp_path / "a", vocab_size=503, quiet=True)
     whole = prepare(tmp_path / "all.txt", tmp_path / "b", vocab_size=503, quiet=True)
     assert parts["hash"] == whole["hash"]
-
-
-def test_a_given_tokenizer_is_taken(source, tmp_path):
-    """As a file, as a directory, and as an earlier data directory."""
-    record = prepare(source, tmp_path / "a", vocab_size=503, quiet=True)
-    for name in ("a", "a/tokenizer.json"):
-        other = prepare(source, tmp_path / "b", tokenizer=tmp_path / name, quiet=True)
-        assert other["files"]["train.bin"] == record["files"]["train.bin"] and other["hash"] == record["hash"]
-        for file in (tmp_path / "b").iterdir():
-            file.unlink()
-
-
-def test_a_tokenizer_with_other_names_for_its_special_tokens(source, tmp_path):
-    tokens = ["<s>", "<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz", "<mask>", "<extra>"]
-    bare = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token="<unk>"))
-    bare.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<extra>"])
-    bare.save(str(tmp_path / "roberta.json"))
-    prepare(source, tmp_path / "data", tokenizer=tmp_path / "roberta.json", quiet=True)
-    corpus = Corpus.open(tmp_path / "data")
-    assert (corpus.cls_id, corpus.pad_id, corpus.sep_id, corpus.mask_id) == (0, 1, 2, 30)
-    np.testing.assert_array_equal(corpus.ordinary_ids, np.arange(4, 30))
-    assert corpus.train.tokens[0] == 0
-
-
-def tokenizer_file(tmp_path, kind):
-    path = tmp_path / "tokenizer.json"
-    if kind == "corrupt":
-        path.write_text('{"version": "1.0", "model": {"ty')
-    elif kind == "not one":
-        path.write_text("{}")
-    elif kind == "no mask":
-        Tokenizer(models.BPE({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2}, [])).save(str(path))
-    elif kind == "directory":
-        return tmp_path
-    return path
-
-
-@pytest.mark.parametrize(
-    "kind, error, message",
-    [
-        ("missing", FileNotFoundError, "tokenizer.json: no such tokenizer"),
-        ("corrupt", ValueError, "tokenizer.json: cannot be read as a tokenizer"),
-        ("not one", ValueError, "tokenizer.json: cannot be read as a tokenizer"),
-        ("directory", ValueError, "cannot be read as a tokenizer"),
-        ("no mask", ValueError, "tokenizer.json: this tokenizer has no mask_token, which"),
-    ],
-)
-def test_a_bad_tokenizer_is_refused(source, tmp_path, kind, error, message):
-    path = tokenizer_file(tmp_path, kind)
-    with pytest.raises(error, match=message) as caught:
-        prepare(source, tmp_path / "data", tokenizer=path, quiet=True)
-    assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
-
-
-def test_a_saved_tokenizer_keeps_its_class_and_length(source, tmp_path):
-    prepare(source, tmp_path / "a", vocab_size=503, quiet=True)
-    tokenizer = tokenizer_files.load(tmp_path / "a")
-    tokenizer.model_max_length = 64
-    tokenizer.save_pretrained(tmp_path / "b")
-    prepare(source, tmp_path / "c", tokenizer=tmp_path / "b", quiet=True)
-    again = AutoTokenizer.from_pretrained(tmp_path / "c")
-    assert isinstance(again, PreTrainedTokenizerFast) and again.model_max_length == 64
 
 
 @pytest.mark.parametrize("text", ["a few words", "x" * 300, "\x01\x02"])

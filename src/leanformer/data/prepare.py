@@ -87,9 +87,10 @@ def prepare(
                 (validation if hold_out(len(ids)) else training).add(ids)
             for ids in tokenize(read(valid, "tokenizing the validation text")):
                 validation.add(ids)
-        tail = 0 if valid else _missing(training.tokens, validation.tokens, valid_fraction, sequence_length)
-        if tail:
-            move_tail(directory, dtype, tail, keep=sequence_length)
+        held_out = "nothing: the validation text was given" if valid else "documents by a hash of their number"
+        lacking = 0 if valid else _lacking(training.tokens, validation.tokens, valid_fraction, sequence_length)
+        if lacking:
+            held_out += f", and the last {move_tail(directory, dtype, lacking, keep=sequence_length)} tokens"
 
         record = describe(directory, dtype, vocabulary)
         for split, sources in (("train", texts), ("valid", valid or texts)):
@@ -97,7 +98,7 @@ def prepare(
         record |= {
             "sources": [str(source) for source in texts],
             "settings": settings,
-            "held_out": None if valid else f"documents by hash of their number, then the last {tail} tokens",
+            "held_out": held_out,
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
         (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -125,13 +126,11 @@ def _progress(quiet: bool) -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=quiet)
 
 
-def _missing(train: int, valid: int, fraction: float, least: int) -> int:
-    """Tokens to move from the end of train to valid: what it lacks, if it has less than half its share or `least`."""
+def _lacking(train: int, valid: int, fraction: float, least: int) -> int:
+    """Tokens valid needs from the end of train: none if it has half its share and `least`, or train has too few."""
     share = fraction * (train + valid)
-    if valid >= max(share / 2, least):
-        return 0
-    missing = int(max(share, least)) - valid
-    return missing if train - missing >= least else 0
+    lacking = 0 if valid >= max(share / 2, least) else int(max(share, least)) - valid
+    return lacking if train - lacking >= least else 0
 
 
 def _require(tokens: int, least: int, split: str, sources: Sequence[Source]) -> None:

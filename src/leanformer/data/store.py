@@ -40,9 +40,9 @@ def split_files(directory: Path, split: str) -> tuple[Path, Path]:
     return directory / f"{split}.bin", directory / f"{split}.documents.bin"
 
 
-def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> None:
+def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
     """Move the last tokens of train to the end of valid: `wanted` of them or, to begin with a document, up to twice as
-    many, as long as train keeps `keep`. A document longer than that is cut in two.
+    many, as long as train keeps `keep`. A document longer than that is cut in two. Returns how many were moved.
     """
     train, train_starts = split_files(directory, "train")
     valid, valid_starts = split_files(directory, "valid")
@@ -61,6 +61,7 @@ def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> None:
         (moved - cut + held).tofile(file)
     os.truncate(train, cut * dtype.itemsize)
     os.truncate(train_starts, kept_documents * starts.itemsize)
+    return len(tokens) - cut
 
 
 def describe(directory: Path, dtype: np.dtype, vocabulary: Vocabulary) -> dict[str, Any]:
