@@ -176,6 +176,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoints(
     assert (record["status"], record["error"]) == ("failed", str(caught.value))
 
 
+def test_a_line_with_a_loss_that_is_not_finite_is_never_written(train: Fit, tmp_path: Path) -> None:
+    with pytest.raises(ArithmeticError, match="^the loss is (inf|nan) at step 9: "):
+        train(new_model(), Broken(20), log_every=1, validate_every=50, clip_norm=None)
+    assert [line["step"] for line in read(tmp_path)] == list(range(1, 9))
+
+
+def test_validation_is_without_dropout_and_training_with_it(train: Fit) -> None:
+    class Dropping(nn.Linear):
+        modes = list[bool]()
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.modes.append(self.training)
+            return super().forward(x)
+
+    model = Dropping(3, 1)
+    train(model, Regression(2), validate_every=1)
+    assert model.modes == [True, False, False, True, False, False]
+
+
 def test_without_validation_there_is_no_validation_loss(train: Fit, tmp_path: Path) -> None:
     results = train(new_model(), Unvalidated(5))
     assert results["final_loss"] is None and results["validations"] == []
