@@ -158,7 +158,7 @@ def pretrain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pre-train one model as a masked language model. For several processes: accelerate launch -m leanformer_cli ..."""
+    """Pre-train one model as a masked LM. For several processes: torchrun --nproc-per-node N -m leanformer_cli ..."""
     from leanformer.settings import read_settings
     from leanformer.training.pretrain import pretrain
 
