@@ -6,6 +6,7 @@ here every such import waits until a verb needs it, and `--help` is instant.
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -262,7 +263,7 @@ def compare(
         resume=resume,
         dry_run=dry_run,
         quiet=quiet,
-        command="leanformer " + " ".join(map(_quoted, sys.argv[1:])),
+        command=shlex.join(["leanformer", *sys.argv[1:]]),
     )
 
 
@@ -310,12 +311,6 @@ def _floats(text: str | None, option: str) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{option} {text!r}: write numbers separated by commas, for example 3e-4,1e-3") from None
-
-
-def _quoted(argument: str) -> str:
-    import shlex
-
-    return shlex.quote(argument)
 
 
 def _result(result: dict[str, Any], as_json: bool, quiet: bool) -> None:

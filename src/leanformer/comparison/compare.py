@@ -3,7 +3,6 @@
 Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from leanformer.models import LeanformerConfig
 from leanformer.report import best_rates, write_report
 from leanformer.settings import Settings
 from leanformer.training.durable import write_json
+from leanformer.training.record import RunDirectory
 
 
 def compare(
@@ -136,13 +136,8 @@ def _made(directory: Path) -> Path:
 
 def _status(run: Path) -> str | None:
     """The status of a run, None where there is none."""
-    file = run / "run.json"
-    if not file.exists():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))["status"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): delete {run} and repeat with --resume") from None
+    directory = RunDirectory(run)
+    return directory.read()["status"] if directory.record.exists() else None
 
 
 def _finished(run: Path) -> bool:
@@ -161,7 +156,7 @@ def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int) -> Job:
     directory = out / run.path
     begun = _status(directory) is not None
     if begun:  # Sums depend on how many threads share them: a resumed run keeps its number.
-        threads = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]["training"]["threads"]
+        threads = RunDirectory(directory).read()["settings"]["training"]["threads"]
     overrides = [*run.overrides(), f"training.threads={threads}"]
     arguments = ["pretrain", str(out / "settings.json"), "--data", plan.data["path"], "--out", str(directory)]
     arguments += [argument for override in overrides for argument in ("--set", override)]

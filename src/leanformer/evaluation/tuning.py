@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import examples, tasks
@@ -35,6 +34,7 @@ from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
 from leanformer.training.record import RunDirectory, versions
+from leanformer.training.trackers import make_accelerator
 
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
@@ -92,7 +92,7 @@ def tune(
 ) -> dict[str, Any]:
     """Fine-tune with `settings.seed` into the run directory `out`; its run.json."""
     prepare_cpu(settings.threads)
-    accelerator = Accelerator(mixed_precision="no")
+    accelerator = make_accelerator(TrainingSettings(), out)
     if accelerator.num_processes > 1:
         raise ValueError("a fine-tuning is one process: start it without accelerate launch")
     device, dtype = accelerator.device, autocast_dtype(settings.precision, accelerator.device)
