@@ -127,6 +127,7 @@ def test_an_encoder_decoder_equals_barts(pair, batch, kernel):
     assert_same_gradients(theirs, ours)
 
 
+WRITING = {"max_new_tokens": 13, "no_repeat_ngram_size": 1}
 GENERATE = {
     "greedy": {},
     "uncached": {"use_cache": False},
@@ -138,7 +139,7 @@ GENERATE = {
 @pytest.mark.parametrize("how", GENERATE)
 def test_a_language_model_writes_what_bart_writes(lm_pair, how):
     ids = torch.randint(3, 101, (3, 5))
-    expected, actual = (model.generate(ids, max_new_tokens=13, no_repeat_ngram_size=1, **GENERATE[how]) for model in lm_pair)
+    expected, actual = (model.generate(ids, **WRITING, **GENERATE[how]) for model in lm_pair)
     assert expected.unique().numel() > 20
     assert torch.equal(actual, expected)
 
@@ -146,6 +147,6 @@ def test_a_language_model_writes_what_bart_writes(lm_pair, how):
 @pytest.mark.parametrize("how", GENERATE)
 def test_an_encoder_decoder_writes_what_bart_writes(pair, batch, how):
     source = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-    expected, actual = (model.generate(**source, max_new_tokens=13, no_repeat_ngram_size=1, **GENERATE[how]) for model in pair)
+    expected, actual = (model.generate(**source, **WRITING, **GENERATE[how]) for model in pair)
     assert expected.unique().numel() > 12
     assert torch.equal(actual, expected)
