@@ -1,6 +1,7 @@
 """LeanformerConfig: BERT's names and defaults, and the attention slot."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import field, fields
 from typing import Any, Self
 
@@ -123,6 +124,26 @@ class LeanformerConfig(PreTrainedConfig):
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
         return Shape(self.hidden_size, heads, longest, head_size=self.head_size or 0)
+
+    def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
+        """Name and options of the mechanism in a decoder's self-attention."""
+        if self.decoder_attention is None:
+            return self.attention, self.attention_options
+        return self.decoder_attention, self.decoder_attention_options
+
+    def decoder_depth(self) -> int:
+        return self.num_decoder_layers or self.num_hidden_layers
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """This config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
+
+        Its own rule takes every key that starts with decoder_ for one of another config, without that start.
+        """
+        if not decoder or encoder or self.decoder_depth() == self.num_hidden_layers:
+            return self
+        half = deepcopy(self)
+        half.num_hidden_layers = self.decoder_depth()
+        return half
 
     def rotary(self) -> Rotary | None:
         if self.positions != "rotary":

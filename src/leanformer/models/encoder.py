@@ -36,7 +36,8 @@ class LeanformerPreTrainedModel(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["Embeddings", "Block"]
+    _no_split_modules = ["Embeddings", "Block", "DecoderBlock"]
+    _skip_keys_device_placement = ["past_key_values"]
     _can_record_outputs = {"hidden_states": Block, "attentions": MultiHeadAttention}
 
     def post_init(self) -> None:
