@@ -3,6 +3,8 @@
 Shape letters: B batch, L length, S length of what an encoder read, D model width.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,43 +58,58 @@ class FeedForward(nn.Module):
         return self.down(self.activation(self.up(x_BLD)))
 
 
-class Block(GradientCheckpointingLayer):
-    """x <- norm(x + dropout(attention(x))),  then  x <- norm(x + dropout(feed_forward(x))): BERT's post-norm block."""
+class Residual(GradientCheckpointingLayer):
+    """post:  x <- norm(x + dropout(f(x))),    pre:  x <- x + dropout(f(norm(x))),    by `config.norm`.
+
+    Post is BERT's and BART's; pre (Xiong et al., 2020, "On Layer Normalization in the Transformer Architecture") trains
+    without a long warm-up, and wants a last norm behind the last block.
+    """
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
-        self.attention = _attention(config, config.attention, config.attention_options)
-        self.attention_norm = _norm(config)
-        self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = _norm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.pre = config.norm == "pre"
+
+    def add(self, x_BLD: Tensor, norm: nn.Module, f: Callable[[Tensor], Any]) -> Tensor:
+        # Asked for weights, attention returns them beside the context; a hook of transformers collects them from there.
+        context = f(norm(x_BLD) if self.pre else x_BLD)
+        x_BLD = x_BLD + self.dropout(context[0] if isinstance(context, tuple) else context)
+        return x_BLD if self.pre else norm(x_BLD)
+
+
+class Block(Residual):
+    """Two residual steps: attention, then the feed-forward layer."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.attention = _attention(config, config.attention, config.attention_options)
+        self.attention_norm = new_norm(config)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = new_norm(config)
 
     def forward(self, x_BLD: Tensor, mask: Tensor | None, positions: Positions, return_weights: bool = False) -> Tensor:
-        # Asked for weights, attention returns them beside the context; a hook of transformers collects them from there.
-        attended = self.attention(x_BLD, mask=mask, positions=positions, return_weights=return_weights)
-        context_BLD = attended[0] if return_weights else attended
-        x_BLD = self.attention_norm(x_BLD + self.dropout(context_BLD))
-        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+        attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
+        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
 
 
-class DecoderBlock(GradientCheckpointingLayer):
-    """x <- norm(x + dropout(f(x))) three times: causal self-attention, attention to what an encoder read, feed-forward:
-    BART's post-norm block. A language model has no second f.
+class DecoderBlock(Residual):
+    """Three residual steps: causal self-attention, attention to what an encoder read, the feed-forward layer; a
+    language model has no second one.
 
     `past_key_values` remembers the heads of layer `number` for the tokens to come.
     """
 
     def __init__(self, config: LeanformerConfig, number: int) -> None:
-        super().__init__()
+        super().__init__(config)
         self.number = number
         self.attention = _attention(config, *config.decoder_self_attention())
-        self.attention_norm = _norm(config)
+        self.attention_norm = new_norm(config)
         if config.is_encoder_decoder:
             self.cross_attention = _attention(config, config.cross_attention, config.cross_attention_options)
-            self.cross_attention_norm = _norm(config)
+            self.cross_attention_norm = new_norm(config)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = _norm(config)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.feed_forward_norm = new_norm(config)
 
     def forward(
         self,
@@ -108,17 +125,22 @@ class DecoderBlock(GradientCheckpointingLayer):
     ) -> Tensor:
         """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states."""
         cache = remembered(past_key_values, self.number)
-        attended = self.attention(
-            x_BLD, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
+        attend = partial(
+            self.attention, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
         )
-        x_BLD = self.attention_norm(x_BLD + self.dropout(attended[0] if return_weights else attended))
+        x_BLD = self.add(x_BLD, self.attention_norm, attend)
         if states_BSD is not None:
             memory, cache = encoded_once(past_key_values, self.number, states_BSD)
-            attended = self.cross_attention(
-                x_BLD, memory, states_mask, across, cache=cache, return_weights=return_weights
+            look_up = partial(
+                self.cross_attention,
+                memory=memory,
+                mask=states_mask,
+                positions=across,
+                cache=cache,
+                return_weights=return_weights,
             )
-            x_BLD = self.cross_attention_norm(x_BLD + self.dropout(attended[0] if return_weights else attended))
-        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+            x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
 
 
 class Pooler(nn.Module):
@@ -158,5 +180,5 @@ def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]
     )
 
 
-def _norm(config: LeanformerConfig) -> nn.LayerNorm:
+def new_norm(config: LeanformerConfig) -> nn.LayerNorm:
     return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

@@ -14,6 +14,7 @@ from leanformer.attention import Rotary, Shape, mechanism, names
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
+NORMS = ("post", "pre")
 
 
 @strict
@@ -25,7 +26,8 @@ class LeanformerConfig(PreTrainedConfig):
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
-    with `rotary_base`; either way a sequence has at most `max_position_embeddings`. A wrong value is a ValueError that
+    with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
+    residual step as in BERT, or "pre", before it and once behind the last. A wrong value is a ValueError that
     names the key. A key nobody knows is kept, as Hugging Face does; `from_settings` refuses it.
     """
 
@@ -61,6 +63,7 @@ class LeanformerConfig(PreTrainedConfig):
     label_smoothing: float | int = 0.0
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
+    norm: str = "post"
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
@@ -84,6 +87,7 @@ class LeanformerConfig(PreTrainedConfig):
         )
         self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
+        self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         padding = self.pad_token_id
         self._require(
             "pad_token_id",

@@ -16,7 +16,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
-from leanformer.models.blocks import DecoderBlock, Embeddings
+from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import Extras, LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
@@ -39,6 +39,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config, token_types=False)
         self.layers = nn.ModuleList([DecoderBlock(config, number) for number in range(config.decoder_depth())])
+        self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.rotary = config.rotary()
         self.post_init()
 
@@ -103,6 +104,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
                 bool(output_attentions),
                 past_key_values=past_key_values,
             )
+        if self.last_norm is not None:
+            x_BLD = self.last_norm(x_BLD)
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x_BLD, past_key_values=past_key_values)
 
     def _positions(
