@@ -139,7 +139,7 @@ def _mixture(parts: tuple[Mechanism, ...]) -> Mechanism:
         name="+".join(part.name for part in parts),
         projection=wanted.pop() if len(wanted) == 1 else None,
         compatibility=compatibility,
-        paper="; ".join(dict.fromkeys(part.paper for part in parts)),
+        paper="Tay et al. 2020",  # whatever the parts, the mixing is theirs
         cross=all(part.cross for part in parts),
     )
 
