@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from leanformer.data import tasks
-from leanformer.data.tasks import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task, task
+from leanformer.data.tasks import KINDS, Task, task
 from leanformer.evaluation.metrics import METRICS, Predicted, score
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0])
