@@ -194,10 +194,13 @@ def finetune(
 
     _load(plugin)
     settings = read_settings(config, set_ or ())
-    results = finetune(
+    record = finetune(
         run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
     )
-    _result(results, as_json, quiet)
+    results = record.get("results") or record  # of one run, or of several
+    means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
+    shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
+    _result(record if as_json else shown, as_json, quiet)
 
 
 @app.command()

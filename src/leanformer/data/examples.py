@@ -99,7 +99,7 @@ def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[
     train, held_out = whole.split(task.held_out)
     note = (
         f"{task.name} has no training split here: {len(train.texts):,} of the {len(whole.texts):,} {split} examples, "
-        f"chosen by seed {SEED}, are trained on and the others scored, so scores are not comparable with published ones"
+        f"chosen by seed {SEED}, are for training and the others for scores, not comparable with published ones"
     )
     return train._replace(note=note), {split: held_out}
 

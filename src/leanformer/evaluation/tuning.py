@@ -40,6 +40,8 @@ from leanformer.training.trackers import make_accelerator
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
 """Lines of curve.jsonl, about."""
+MANY = 0.1
+"""The fraction of examples that may be cut without a word."""
 ENCODERS: dict[str, Callable[[PreTrainedTokenizerBase, Examples, int], Encoded]] = {
     "classification": encoding.encode,
     "regression": encoding.encode,
@@ -83,7 +85,7 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
         "pretrained_hash": pretrained.weights_hash(source),
         "data": {
             "path": str(task_data),
-            "notes": [*([train.note] if train.note else []), *_unscored(task, validation, splits)],
+            "notes": _notes(task, splits, validation, encoded, settings),
             "hash": {split: part.hash for split, part in splits.items()},
             "examples": {split: len(part.labels) for split, part in splits.items()},
             "truncated": {split: part.truncated for split, part in encoded.items()},
@@ -92,13 +94,25 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
     return Material(of, source, tokenizer, encoded.pop("train"), encoded, record)
 
 
-def _unscored(task: str, whole: Mapping[str, Examples], used: Mapping[str, Examples]) -> list[str]:
-    sizes = [(split, len(used[split].texts), len(part.texts)) for split, part in whole.items()]
-    return [
-        f"{task} is scored on {some:,} of its {every:,} {split} examples (finetuning.max_eval_examples)"
-        for split, some, every in sizes
-        if some < every
-    ]
+def _notes(
+    task: str,
+    splits: Mapping[str, Examples],
+    validation: Mapping[str, Examples],
+    encoded: Mapping[str, Encoded],
+    settings: FinetuningSettings,
+) -> list[str]:
+    """What a reader of the scores must know of the data: how they were divided, left out and cut."""
+    notes = [splits["train"].note] if splits["train"].note else []
+    for split, whole in validation.items():
+        some, every = len(splits[split].texts), len(whole.texts)
+        if some < every:
+            notes.append(f"{task} is scored on {some:,} of {every:,} {split} examples (finetuning.max_eval_examples)")
+    cut, examples = sum(part.truncated for part in encoded.values()), sum(len(part.texts) for part in splits.values())
+    if cut > MANY * examples:
+        notes.append(
+            f"{task}: {cut / examples:.0%} of the examples are cut to finetuning.max_length = {settings.max_length}"
+        )
+    return notes
 
 
 def tune(
