@@ -109,9 +109,8 @@ def _notes(
             notes.append(f"{task} is scored on {some:,} of {every:,} {split} examples (finetuning.max_eval_examples)")
     cut, examples = sum(part.truncated for part in encoded.values()), sum(len(part.texts) for part in splits.values())
     if cut > MANY * examples:
-        notes.append(
-            f"{task}: {cut / examples:.0%} of the examples are cut to finetuning.max_length = {settings.max_length}"
-        )
+        share = f"{cut / examples:.0%}"
+        notes.append(f"{task}: {share} of the examples are cut to finetuning.max_length = {settings.max_length} tokens")
     return notes
 
 

@@ -65,7 +65,7 @@ class Windows(Encoded):
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: int) -> Windows:
     third, special = max_length // 3, tokenizer.num_special_tokens_to_add(pair=True)
-    if 2 * third + special >= max_length:
+    if max_length <= 3 * special:  # two thirds are given away
         raise ValueError(f"finetuning.max_length = {max_length}: windows of a context need at least {3 * special + 1}")
     questions, cut = _shortened(tokenizer, [question for question, _ in examples.texts], third)
     contexts = [context for _, context in examples.texts]
