@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForQuestionAnswering
 
+from leanformer.data.tasks import task
+from leanformer.evaluation import pretrained
 from leanformer.evaluation.finetune import finetune
 
 Row = dict[str, Any]
@@ -99,3 +102,19 @@ def test_what_is_divided_left_out_and_cut_is_noted(run: Path, quick: Callable, t
     ]
     assert record["data"]["examples"] == {"train": 40, "validation": 7}
     assert [line for line in capsys.readouterr().out.splitlines() if "boolq" in line] == [f"note: {n}" for n in notes]
+
+
+def test_heads_are_functions_of_the_seed(make_model: Callable, tmp_path: Path):
+    """A mechanism does not change them, and a head that was trained before is replaced."""
+    for name, head in (("squad", "span"), ("copa", "classifier")):
+        start = {}
+        for attention in ("dot_product", "shared"):
+            folder = make_model(tmp_path / attention, attention=attention) / "model"
+            start[attention] = getattr(pretrained.load_classifier(folder, task(name), seed=5), head).weight
+        torch.testing.assert_close(start["shared"], start["dot_product"], rtol=0, atol=0)
+        again = tmp_path / f"{name}-again"
+        trained = pretrained.load_classifier(folder, task(name), seed=6)
+        trained.save_pretrained(again)
+        assert (getattr(trained, head).weight != start["shared"]).all()
+        found = getattr(pretrained.load_classifier(again, task(name), seed=5), head).weight
+        torch.testing.assert_close(found, start["shared"], rtol=0, atol=0)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -119,8 +120,8 @@ def _target(answers: dict[str, list], first: int, offsets: NDArray[np.int64]) ->
 
 def _best(logits: NDArray[np.float32]) -> tuple[int, int, float]:
     """(i, j, start[i] + end[j]) of the best span in logits (tokens, 2)."""
-    sums = logits[:, 0, None].astype(np.float64) + logits[None, :, 1]
-    length = np.arange(len(sums)) - np.arange(len(sums))[:, None] + 1
-    allowed = (length >= 1) & (length <= MAX_ANSWER)
-    i, j = divmod(int(np.where(allowed, sums, -np.inf).argmax()), len(sums))
-    return i, j, float(sums[i, j])
+    starts, ends = logits.astype(np.float64).T
+    behind = np.pad(ends, (0, MAX_ANSWER - 1), constant_values=-np.inf)
+    sums = starts[:, None] + sliding_window_view(behind, MAX_ANSWER)  # (tokens, MAX_ANSWER): start, tokens behind it
+    i, more = divmod(int(sums.argmax()), MAX_ANSWER)
+    return i, i + more, float(sums[i, more])
