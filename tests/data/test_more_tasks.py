@@ -108,6 +108,8 @@ def test_labels_may_be_json_booleans(tmp_path: Path):
         ("copa", {"label": 2}, "label 2 is not of copa: choice1, choice2"),
         ("wic", {"end2": 13}, "characters 0 to 13 are no part of a sentence of 12"),
         ("wic", {"start1": 16}, "characters 16 to 16 are no part"),
+        ("wic", {"start1": "eleven"}, "invalid literal for int"),
+        ("wic", {"start1": [11]}, "int.. argument must be a string"),
         ("wsc", {"span2_index": 7}, "span 2, words 7 to 7, is no part of a text of 7 words"),
         ("wsc", {"span1_index": -1}, "span 1, words -1 to 0, is no part"),
         ("wsc", {"span1_text": " "}, "span 1, words 0 to -1, is no part"),
@@ -163,6 +165,12 @@ def test_data_without_a_training_split_are_divided_where_the_entry_says_so(tmp_p
     write(tmp_path / "boolq", "train", rows[:7])
     train, validation = load(task("boolq"), tmp_path)
     assert (len(train.texts), len(validation["validation"].texts), train.note) == (7, 101, None)
+
+
+def test_a_single_example_cannot_be_divided(tmp_path: Path):
+    write(tmp_path / "boolq", "validation", [TASKS["boolq"][0]])
+    with pytest.raises(ValueError, match="boolq has no training split, and too few validation examples to divide"):
+        load(task("boolq"), tmp_path)
 
 
 def test_data_without_a_training_split_are_refused_otherwise(tmp_path: Path):

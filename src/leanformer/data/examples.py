@@ -97,6 +97,8 @@ def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[
     assert task.held_out is not None
     ((split, whole),) = examples.items()
     train, held_out = whole.split(task.held_out)
+    if not train.texts:
+        raise ValueError(f"{task.name} has no training split, and too few {split} examples to divide: add the split")
     note = (
         f"{task.name} has no training split here: {len(train.texts):,} of the {len(whole.texts):,} {split} examples, "
         f"chosen by seed {SEED}, are for training and the others for scores, not comparable with published ones"
@@ -207,10 +209,10 @@ def _examples(task: Task, rows: Iterable[dict[str, Any]], source: str) -> Exampl
         try:
             text = task.template(row) if task.template else tuple(str(row[column]) for column in task.columns)
             values.append(read(row[task.label_column], text))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{source}, row {number}: {error}") from None
         texts.append(text)
-        groups.append(tuple(row[column] for column in task.group))
+        groups.append(tuple(str(row[column]) for column in task.group))
     if not texts:
         raise ValueError(
             f"{source} is empty: {task.name} needs rows with {', '.join(task.columns)}, {task.label_column}"

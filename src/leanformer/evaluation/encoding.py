@@ -70,7 +70,7 @@ class Encoded:
         return losses(logits, labels)
 
     def read(self, logits: Sequence[NDArray[np.float32]]) -> Read:
-        """From the logits of every row: the label with the greatest one, or the number itself."""
+        """From the logits of every row in order: the label with the greatest one, or the number itself."""
         table = np.stack(logits)
         number = np.issubdtype(self.labels.dtype, np.floating)
         return Read(table[:, 0] if number else table.argmax(1), table.astype(np.float64).tolist())
