@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
-THIRD |= {"matplotlib", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
+THIRD |= {"matplotlib", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm", "torchmetrics"}
 SMALL = {"leanformer.spelling", "leanformer.version"}
 
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "transformers", "rich"}
+    | {"torchmetrics"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "settings")},
     "report": {"numpy", "scipy", "matplotlib"},
     "comparison": {"torch", "rich"}

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from leanformer.data.examples import Examples
-from leanformer.evaluation.encoding import POOL, encode, evaluation_batches, training_rows
+from leanformer.evaluation.batches import POOL, evaluation_batches, training_rows
+from leanformer.evaluation.encoding import encode
 
 LENGTHS = np.random.default_rng(3).integers(3, 97, 211)
 BATCH = 7

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from leanformer.data.examples import Examples
-from leanformer.evaluation.encoding import Encoded, encode, training_rows
-from leanformer.evaluation.objective import TaskObjective, losses
+from leanformer.evaluation.batches import training_rows
+from leanformer.evaluation.encoding import Encoded, encode, losses
+from leanformer.evaluation.objective import TaskObjective
 
 
 @pytest.fixture

@@ -262,3 +262,11 @@ def test_a_damaged_record_leaves_an_earlier_report_untouched(fabricate):
         write_report(directory)
     assert read(directory, "report.html") == before
     assert not list(directory.glob(".report*"))
+
+
+def test_notes_on_a_tasks_data_are_caveats_said_once(fabricate, edit):
+    directory = fabricate(tasks={"boolq": 0.6}, seeds=(1, 2))
+    note = "boolq has no training split here"
+    for file in directory.rglob("tasks/*/seed-*/run.json"):
+        edit(file, lambda record: record.update(data={"notes": [note]}))
+    assert write_report(directory)["caveats"].count(f"{note}.") == 1

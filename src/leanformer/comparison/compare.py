@@ -59,9 +59,11 @@ def compare(
         plugin=None if plugin is None else str(plugin),
         command=command,
     )
-    _check(plan, corpus)
+    notes = _check(plan, corpus)
     check_continues(out, plan, resume=resume)
     console = Console(quiet=quiet, highlight=False)
+    for note in notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     workers, threads = _share_of_the_machine(jobs, len(plan.runs), settings)
 
     runs = [run for run in plan.runs if not _finished(out / run.path)]
@@ -95,8 +97,8 @@ def compare(
     return results
 
 
-def _check(plan: Plan, corpus: Corpus) -> None:
-    """Find mistakes before the first run starts rather than in the last."""
+def _check(plan: Plan, corpus: Corpus) -> list[str]:
+    """Find mistakes before the first run starts rather than in the last; what is to be known of the tasks' data."""
     if not plan.seeds:
         raise ValueError("--seeds must be at least 1")
     if plan.task_seeds < 1:
@@ -107,7 +109,8 @@ def _check(plan: Plan, corpus: Corpus) -> None:
         LeanformerConfig.from_settings({**run.settings(plan.settings).model, "vocab_size": corpus.vocab_size})
     for name in plan.tasks:
         plan.settings.finetuning_for(name)
-        load(find_task(name), plan.task_data or "")
+    trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks]
+    return [examples.note for examples in trained if examples.note]
 
 
 def _share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:
