@@ -86,6 +86,8 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
             use_cache = False
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            raise ValueError("there is no target: give labels or decoder_input_ids")
         decoded = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
