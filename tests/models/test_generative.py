@@ -214,13 +214,13 @@ def test_wrong_input_is_named(tiny, inputs):
         model(ids)
     with pytest.raises(ValueError, match="encoder_hidden_states is missing, .* is_encoder_decoder = True"):
         model.decoder(ids)
-    with pytest.raises(ValueError, match="decoder_start_token_id is None: labels become"):
+    with pytest.raises(ValueError, match="decoder_start_token_id is None, and labels need it"):
         LeanformerForConditionalGeneration(tiny())(ids, labels=ids)
 
 
 @old_name_of_checkpointing
 def test_trainer_trains_and_generates(tiny, tmp_path):
-    """A cipher of three letters is learned: the source, each word three higher."""
+    """A cipher: the target is the source with every word three higher."""
     torch.manual_seed(2)
     model = LeanformerForConditionalGeneration(tiny(attention="shared", label_smoothing=0.1, **SPECIAL))
     words = torch.randint(5, 60, (24, 5))

@@ -50,14 +50,12 @@ def suite() -> Path:
 GENERATIVE = ("dot_product", "random+dot_product")
 """With these the decoders are tested too; the others would differ in nothing but time."""
 
-MIXTURES = ["random+dot_product", "dense+pairwise"]
-CASES = [(name, "learned") for name in [*names(), *MIXTURES] if "+" not in name or name in MIXTURES]
-CASES = [*dict.fromkeys(CASES), ("pairwise", "rotary")]
+MIXTURES = ("random+dot_product", "dense+pairwise")
+ALONE = tuple(name for name in names() if "+" not in name)
+CASES = [*((name, "learned") for name in ALONE + MIXTURES), ("pairwise", "rotary")]
 
 
-@pytest.mark.parametrize(
-    ("attention", "positions"), [*((name, "learned") for name in ATTENTION), ("pairwise", "rotary")]
-)
+@pytest.mark.parametrize(("attention", "positions"), CASES)
 def test_transformers_own_tests_pass(suite, tmp_path, attention, positions):
     shutil.copytree(suite, tmp_path / "tests")
     for package in PACKAGES:

@@ -124,7 +124,7 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
         for name, value in (("decoder_start_token_id", start), ("pad_token_id", self.config.pad_token_id)):
             if value is None:
                 raise ValueError(
-                    f"config.{name} is None: labels become decoder_input_ids by it, so give one or the other"
+                    f"{name} is None, and labels need it to become decoder_input_ids: set it"
                 )
         shifted = labels.roll(1, dims=-1)
         shifted[:, 0] = start
