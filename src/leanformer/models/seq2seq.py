@@ -123,9 +123,7 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
         start = self.config.bos_token_id if start is None else start
         for name, value in (("decoder_start_token_id", start), ("pad_token_id", self.config.pad_token_id)):
             if value is None:
-                raise ValueError(
-                    f"{name} is None, and labels need it to become decoder_input_ids: set it"
-                )
+                raise ValueError(f"{name} is None, and labels need it to become decoder_input_ids: set it")
         shifted = labels.roll(1, dims=-1)
         shifted[:, 0] = start
         return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
