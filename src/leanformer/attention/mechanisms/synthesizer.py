@@ -182,11 +182,7 @@ class Dense(Hidden):
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        second_layer: str = "per_head",
-        tie_query: bool = False,
-        biases: bool | None = None,
+        self, shape: Shape, second_layer: str = "per_head", tie_query: bool = False, biases: bool | None = None
     ) -> None:
         super().__init__(shape, tie_query, biases)
         if second_layer not in SECOND_LAYERS:
