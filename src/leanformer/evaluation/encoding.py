@@ -1,11 +1,4 @@
-"""Texts to token ids, and which examples meet in which batch.
-
-A batch is padded to its longest example, so a batch of equal lengths wastes nothing. Training reads the epochs as one
-endless stream, each epoch in its own order, and cuts it into pools of `POOL` batches; a pool is sorted by length, cut
-into batches, and the batches shuffled: nearly as tight as sorting everything, nearly as random as not sorting. Every
-batch is full, every example is read equally often, and the rows of a step are a function of (lengths, seed, step):
-equal for every mechanism, and for a run that is repeated. B batch, L length of the longest example in it.
-"""
+"""Texts to token ids, and examples to a batch (`data/buckets.py` says which). B batch, L length of its longest example."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +10,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data.examples import Examples
-from leanformer.data.order import permutation
-
-POOL = 16
 
 
 @dataclass(frozen=True)
@@ -53,26 +43,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
     truncated = sum(bool(one.overflowing) for one in encoded.encodings or [])
     return Encoded(dict(encoded), examples.labels, truncated, tokenizer.pad_token_id or 0)
-
-
-def training_rows(lengths: NDArray[np.int64], batch_size: int, steps: int, seed: int, step: int) -> NDArray[np.int64]:
-    """(B,) the examples of this step out of `steps`; the last pool may hold fewer batches."""
-    size, first = len(lengths), step - step % POOL
-    batches = min(POOL, steps - first)
-    places = np.arange(first * batch_size, (first + batches) * batch_size)
-    pool = np.empty_like(places)
-    for epoch in np.unique(places // size):
-        within = places // size == epoch
-        pool[within] = permutation(places[within] % size, size, seed, int(epoch))
-    pool = pool[np.argsort(lengths[pool], kind="stable")]
-    batch = int(permutation(step - first, batches, seed, -1 - first))  # negative "epochs": a stream of its own
-    return pool[batch * batch_size : (batch + 1) * batch_size]
-
-
-def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Every example once, shortest first."""
-    order = np.argsort(lengths, kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
 def _padded(rows: list[list[int]], length: int, fill: int) -> Tensor:

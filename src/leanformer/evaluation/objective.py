@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanformer.evaluation.encoding import Encoded, training_rows
+from leanformer.data.buckets import training_rows
+from leanformer.evaluation.encoding import Encoded
 from leanformer.training.objective import Batch
 
 

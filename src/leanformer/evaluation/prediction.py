@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from leanformer.data.buckets import evaluation_batches
 from leanformer.data.tasks import Task
-from leanformer.evaluation.encoding import Encoded, evaluation_batches
+from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.objective import classify, losses
 from leanformer.training import durable
