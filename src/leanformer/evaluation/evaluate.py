@@ -29,8 +29,9 @@ from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.spelling import suggest
 from leanformer.training.hardware import autocast_dtype
-from leanformer.training.masked_lm import VALIDATION_BATCH, VALIDATION_RATE, VALIDATION_SEED
+from leanformer.training.masked_lm import VALIDATION_RATE, VALIDATION_SEED
 from leanformer.training.record import RunDirectory
+from leanformer.training.sequences import VALIDATION_BATCH
 
 
 def evaluate(run: str | Path, suite: str, data: str | Path) -> dict[str, Any]:
