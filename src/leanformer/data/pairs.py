@@ -1,10 +1,10 @@
 """A data directory of pairs: what encoder-decoder models are trained on and scored with.
 
-    data.json                         as of text (`corpus.py`), with kind "pairs", the task, and how its splits were made
-    SPLIT.source.bin, SPLIT.target.bin        token ids; each text is [CLS] text [SEP]
-    SPLIT.source.documents.bin ...            int64 start offset of every text
-    SPLIT.jsonl                       the raw texts of an evaluation split, a line a pair: source, references
-    tokenizer files                   one tokenizer for both sides
+    data.json                      as of text (`corpus.py`), with kind "pairs", the task, and how its splits were made
+    SPLIT.source.bin, .target.bin  token ids; each text is [CLS] text [SEP]
+    SPLIT.*.documents.bin          int64 start offset of every text
+    SPLIT.jsonl                    the raw texts of an evaluation split, a line a pair: source, references
+    tokenizer files                one tokenizer for both sides
 
 [CLS] begins what the decoder reads and [SEP] ends what it writes: for the pair (s, t) the encoder reads [CLS] s [SEP],
 the decoder [CLS] t, and t [SEP] is asked for. A side longer than the run's sequence length is cut, its [SEP] kept.
@@ -70,9 +70,7 @@ class PairCorpus(Prepared):
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "PairCorpus":
         common = checked(Path(path), "pairs", verify)
-        names = dict.fromkeys(
-            store.removesuffix(".source").removesuffix(".target") for store in common["record"]["splits"]
-        )
+        names = dict.fromkeys(store.rpartition(".")[0] for store in common["record"]["splits"])
         splits = {name: PairStore(*(token_store(common, f"{name}.{side}") for side in SIDES)) for name in names}
         return cls(**common, splits=splits)
 
@@ -89,9 +87,18 @@ class PairCorpus(Prepared):
         return self.record["task"]
 
     @property
+    def kind(self) -> str:
+        """Of `generation_tasks.KINDS`."""
+        return self.record["task_kind"]
+
+    @property
+    def evaluation_splits(self) -> list[str]:
+        return [name for name in self.splits if name != "train"]
+
+    @property
     def test(self) -> str:
         """The split that is scored unless another is asked for: the first test split, without any `valid`."""
-        return next((name for name in self.splits if name not in ("train", "valid")), "valid")
+        return next((name for name in self.evaluation_splits if name != "valid"), "valid")
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Texts to token ids, and examples to a batch; `data/buckets.py` says which. B batch, L length of its longest example."""
+"""Texts to token ids, and examples to a batch (`data/buckets.py` says which). B batch, L length of its longest one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

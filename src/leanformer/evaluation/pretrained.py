@@ -12,11 +12,14 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import file_hash
+from leanformer.data.corpus import Prepared, file_hash
+from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.models import LeanformerForMaskedLM, LeanformerForSequenceClassification, LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
+from leanformer.training.recipes import RECIPES
+from leanformer.training.record import RunDirectory
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -57,11 +60,42 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
-    model, missing = _load(LeanformerForMaskedLM, folder, config_of(folder))
+def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """ValueError unless `data` were prepared with the tokenizer of the model in `folder`."""
+    if tokenizer_files.load(data.path).get_vocab() != tokenizer.get_vocab():
+        remedy = "" if isinstance(data, PairCorpus) else ": give the text itself"
+        raise ValueError(f"{data.path} was prepared with another tokenizer than {folder}{remedy}")
+
+
+def length(run: Path) -> int:
+    """The length the run was trained with; of a model without its run, the longest it reads."""
+    directory, folder = RunDirectory(run), locate(run)
+    if directory.record.is_file() and directory.model == folder:
+        return int(directory.read()["settings"]["training"]["sequence_length"])
+    return config_of(folder).max_position_embeddings
+
+
+def objective(folder: Path) -> str:
+    """What the model in `folder` was trained for, by its class; a classifier began as a masked language model."""
+    classes = config_of(folder).architectures or []
+    return next((name for name, recipe in RECIPES.items() if recipe.model.__name__ in classes), "masked_lm")
+
+
+def load(folder: Path, kind: str) -> Any:
+    """The model of a pre-training objective."""
+    model, missing = _load(RECIPES[kind].model, folder, config_of(folder))
     if missing:
-        raise ValueError(f"{folder} holds no masked language model, {missing[0]} is missing: give a pre-training run")
+        named = {
+            "masked_lm": "masked language model",
+            "causal_lm": "causal language model",
+            "seq2seq": "encoder-decoder",
+        }
+        raise ValueError(f"{folder} holds no {named[kind]}, {missing[0]} is missing: give a pre-training run")
     return model
+
+
+def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
+    return load(folder, "masked_lm")
 
 
 def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerForSequenceClassification:

@@ -49,7 +49,7 @@ RECIPES = {
 
 
 def model_config(settings: Settings, data: Prepared) -> LeanformerConfig:
-    """[model] of the settings; vocabulary and special ids are the data's, the length is BERT's 512 or the sequences'."""
+    """[model] of the settings; the vocabulary is the data's, the length BERT's 512 or the sequences'."""
     length = settings.training.sequence_length
     own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
     own |= RECIPES[settings.training.objective].config(data)
