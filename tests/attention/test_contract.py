@@ -13,9 +13,23 @@ GRID = [
     (name, {"projection": projection})
     for name in ("dot_product", "pairwise")
     for projection in PROJECTIONS
-    if projection != mechanism(name).options()["projection"]
+    if projection not in (mechanism(name).options()["projection"], "value_only")
 ]
 OPTIONS = [
+    ("fixed_random", {"init_std": 3.0}),
+    ("factorized_random", {"rank": 3}),
+    ("dense", {"second_layer": "shared"}),
+    ("dense", {"biases": False}),
+    ("dense+dot_product", {"tie_query": True}),
+    ("dense+pairwise", {"tie_query": True, "second_layer": "shared", "weights": "softmax"}),
+    ("factorized_dense", {"a": 2, "b": 7}),
+    ("factorized_dense+symmetric", {"tie_query": True, "biases": False}),
+    ("random+dot_product", {"weights": "sigmoid"}),
+    ("random+dot_product", {"weights": "sigmoid", "per_head": True}),
+    ("random+dense", {"weights": "softmax"}),
+    ("random+dense+dot_product", {"weights": "softmax", "per_head": True}),
+    ("dot_product+pairwise", {"projection": "shared_query_key"}),
+    ("random+factorized_random", {"rank": 3, "init_std": 0.5}),
     ("pairwise", {"coefficients_init": "scaled_normal"}),
     ("pairwise", {"coefficients_init": "identity"}),
     ("shared", {"scale_init": "normal"}),

@@ -6,9 +6,10 @@ attend        (logits, value, mask)          -> context                       th
 """
 
 import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
+from leanformer.attention.attend import attend, attention_weights, choose_path
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
-from leanformer.attention.logits import Heads, Logits, attend, attention_weights
+from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, register
@@ -26,6 +27,7 @@ __all__ = [
     "Shape",
     "attend",
     "attention_weights",
+    "choose_path",
     "load_plugin",
     "mechanism",
     "names",

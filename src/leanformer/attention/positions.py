@@ -33,12 +33,15 @@ class Positions(NamedTuple):
     """Positions of the queries (#B, L) and of the keys (#B, M), and their turns if positions are rotary.
 
     A compatibility indexes its tables by them and rotates what it compares; made once a forward pass, not once a layer.
+    `start` is the first query's position where all queries count start, start + 1, ... and all keys 0, 1, 2, ...: then
+    a table is cut, not looked up, and the cut is the same for the whole batch. Elsewhere it is None.
     """
 
     query: Tensor
     key: Tensor
     query_turn: tuple[Tensor, Tensor] | None = None
     key_turn: tuple[Tensor, Tensor] | None = None
+    start: int | None = None
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor | None = None, rotary: Rotary | None = None) -> "Positions":
@@ -46,6 +49,38 @@ class Positions(NamedTuple):
         if key is None:
             return cls(query, query, query_turn, query_turn)
         return cls(query, key, query_turn, None if rotary is None else rotary.turn(key))
+
+    @classmethod
+    def counted(
+        cls, length: int, memory: int, device: torch.device, rotary: Rotary | None = None, start: int = 0
+    ) -> "Positions":
+        """Queries start, start + 1, ..., start + `length` - 1 and keys 0, 1, ..., `memory` - 1."""
+        key = torch.arange(memory, device=device)[None]
+        if start == 0 and length == memory:
+            return cls.of(key, rotary=rotary)._replace(start=0)
+        query = torch.arange(start, start + length, device=device)[None]
+        return cls.of(query, key, rotary)._replace(start=start)
+
+    def rows(self, table_HNC: Tensor) -> Tensor:
+        """The rows of a table that belong to the queries; (#B, H, L, C)."""
+        if self.start is not None:
+            return table_HNC[None, :, self.start : self.start + self.query.shape[-1]]
+        return table_HNC[:, self.query].transpose(0, 1)
+
+    def memory_rows(self, table_HNC: Tensor) -> Tensor:
+        """The rows of a table that belong to the keys; (#B, H, M, C)."""
+        if self.start is not None:
+            return table_HNC[None, :, : self.key.shape[-1]]
+        return table_HNC[:, self.key].transpose(0, 1)
+
+    def columns(self, table: Tensor) -> Tensor:
+        """The columns of a table (H, C, N), or of one a batch row (#B, H, C, N), of the keys; (#B, H, C, M)."""
+        if self.start is not None:
+            cut = table[..., : self.key.shape[-1]]
+            return cut if table.ndim == 4 else cut[None]
+        rows = table[None] if table.ndim == 3 else table
+        size = max(len(rows), len(self.key)), *rows.shape[1:3], self.key.shape[-1]
+        return rows.expand(size[0], -1, -1, -1).gather(-1, self.key[:, None, None, :].expand(size))
 
     def rotate(self, query_BHLK: Tensor | None, key_BHMK: Tensor | None) -> tuple[Tensor, Tensor]:
         """Query and key as they are compared: turned to where they stand, or unchanged if positions are not rotary."""

@@ -1,16 +1,17 @@
-"""Where queries, keys and values come from: one D x D matrix each, or fewer.
+"""Where queries, keys and values come from: one D x E matrix each, or fewer.
 
 A projection maps x (B, L, D), which attends, and memory (B, M, D), which is attended, to heads (B, H, ., K).
 In self-attention `memory is x`, and a tied projection is then computed once.
 
-    name                  matrices   parameters (b = 1 with biases, else 0)
-    separate              q, k, v    3 (D^2 + b D)
-    shared_query_key      q = k, v   2 (D^2 + b D)
-    shared_key_value      q, k = v   2 (D^2 + b D)
-    shared_query_value    q = v, k   2 (D^2 + b D)
-    shared_all            q = k = v  1 (D^2 + b D) + 3 D
+    name                  matrices   parameters (b = 1 with biases, else 0; E = H K, usually D)
+    separate              q, k, v    3 (D E + b E)
+    shared_query_key      q = k, v   2 (D E + b E)
+    shared_key_value      q, k = v   2 (D E + b E)
+    shared_query_value    q = v, k   2 (D E + b E)
+    shared_all            q = k = v  1 (D E + b E) + 3 E
+    value_only            v          1 (D E + b E)
 
-The first two serve published mechanisms, the last one too (its file says how); the others are the rest of the grid.
+Published mechanisms use separate, shared_query_key, shared_all and value_only; the others are the rest of the grid.
 """
 
 import torch
@@ -21,17 +22,17 @@ from leanformer.attention.shape import Shape
 
 
 class Projection(nn.Module):
-    """What all projections share: D x D maps, and the split into heads."""
+    """What all projections share: D x E maps, and the split into heads."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
 
     def linear(self) -> nn.Linear:
-        return nn.Linear(self.shape.hidden_size, self.shape.hidden_size, bias=self.shape.bias)
+        return nn.Linear(self.shape.hidden_size, self.shape.inner_size, bias=self.shape.bias)
 
     def split(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, D) -> (B, H, L, K)"""
+        """(B, L, E) -> (B, H, L, K)"""
         return x_BLD.unflatten(-1, (self.shape.num_heads, self.shape.head_size)).transpose(1, 2)
 
 
@@ -156,7 +157,7 @@ class SharedAll(Projection):
 
     def initial_values(self) -> dict[str, Tensor]:
         draw = torch.ones if self.scale_init == "ones" else torch.randn
-        return {f"{part}_scale": draw(self.shape.hidden_size) for part in ("query", "key", "value")}
+        return {f"{part}_scale": draw(self.shape.inner_size) for part in ("query", "key", "value")}
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         source = self.shared(x)
@@ -178,11 +179,33 @@ class SharedAll(Projection):
 
     @staticmethod
     def num_params(shape: Shape, scale_init: str = "ones") -> int:
-        return shape.linear_params + 3 * shape.hidden_size
+        return shape.linear_params + 3 * shape.inner_size
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, scale_init: str = "ones") -> int:
         return shape.linear_flops(length) + (0 if memory is None else shape.linear_flops(memory))
+
+
+class ValueOnly(Projection):
+    """v = y W_v: for scores that compare nothing (Tay et al., 2020)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.value = self.linear()
+
+    def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        return Heads(value=self.split(self.value(memory)))
+
+    def formula(self, x: Tensor, y: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, affine(self.value, y)
+
+    @staticmethod
+    def num_params(shape: Shape) -> int:
+        return shape.linear_params
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+        return shape.linear_flops(memory or length)
 
 
 def affine(linear: nn.Linear, x: Tensor) -> Tensor:
@@ -197,5 +220,6 @@ PROJECTIONS: dict[str, type[Projection]] = {
     "shared_key_value": SharedKeyValue,
     "shared_query_value": SharedQueryValue,
     "shared_all": SharedAll,
+    "value_only": ValueOnly,
 }
 """Names for the option `projection=` of every mechanism."""

@@ -1,17 +1,19 @@
 """Published mechanisms are rows of a table: a name, a projection, a compatibility and the paper they come from."""
 
 import importlib.util
-import inspect
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from leanformer.attention.projections import PROJECTIONS
+from leanformer.attention.mixture import mixture_of
+from leanformer.attention.options import options_of
+from leanformer.attention.projections import PROJECTIONS, ValueOnly
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
 
@@ -20,12 +22,13 @@ from leanformer.spelling import suggest
 class Mechanism:
     """A projection and a compatibility under a published name; `cross`: memory may differ from x.
 
+    `projection` is None for a mixture whose parts need different ones: it works with the option `projection` only.
     Options are the keyword arguments of both constructors, and `projection`, which puts another projection of
     `PROJECTIONS` in the row's place: the grid of all projections times all compatibilities.
     """
 
     name: str
-    projection: type[Any]
+    projection: type[Any] | None
     compatibility: type[Any]
     paper: str
     cross: bool = True
@@ -40,8 +43,8 @@ class Mechanism:
 
     def options(self, projection: str | None = None) -> dict[str, Any]:
         """Name and default value of every option."""
-        chosen = self.projection if projection is None else self._named_projection(projection)
-        return {"projection": self._projection_name(chosen)} | _keywords(chosen) | _keywords(self.compatibility)
+        chosen = self._chosen(projection)
+        return {"projection": _projection_name(chosen)} | options_of(chosen) | options_of(self.compatibility)
 
     def num_params(self, shape: Shape, **options: Any) -> int:
         """Parameters of projection and compatibility, in closed form."""
@@ -54,7 +57,7 @@ class Mechanism:
         Matrix products only, two for a multiply-add.
         """
         projection, of_projection, of_compatibility = self._assign(options)
-        context = 2 * shape.hidden_size * length * (memory or length)
+        context = 2 * shape.inner_size * length * (memory or length)
         return (
             projection.flops(shape, length, memory, **of_projection)
             + self.compatibility.flops(shape, length, memory, **of_compatibility)
@@ -64,9 +67,10 @@ class Mechanism:
     def _assign(self, options: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any], dict[str, Any]]:
         """Each option to the constructor that takes it."""
         rest = dict(options)
-        name = rest.pop("projection", None)
-        projection = self.projection if name is None else self._named_projection(name)
-        of_projection, of_compatibility = _keywords(projection), _keywords(self.compatibility)
+        projection = self._chosen(rest.pop("projection", None))
+        if self.compares and projection is ValueOnly:
+            raise ValueError(f"{self.name} compares queries with keys, and projection = 'value_only' makes none")
+        of_projection, of_compatibility = options_of(projection), options_of(self.compatibility)
         for option in rest:
             if option not in of_projection and option not in of_compatibility:
                 known = ["projection", *of_projection, *of_compatibility]
@@ -77,13 +81,24 @@ class Mechanism:
             {k: v for k, v in rest.items() if k in of_compatibility},
         )
 
-    def _named_projection(self, name: str) -> type[Any]:
-        if name not in PROJECTIONS:
-            raise ValueError(f"unknown projection {name!r} for {self.name}; {suggest(name, PROJECTIONS)}")
-        return PROJECTIONS[name]
+    def _chosen(self, name: str | None) -> type[Any]:
+        if name is not None:
+            if name not in PROJECTIONS:
+                raise ValueError(f"unknown projection {name!r} for {self.name}; {suggest(name, PROJECTIONS)}")
+            return PROJECTIONS[name]
+        if self.projection is None:
+            parts = [mechanism(part) for part in self.name.split("+")]
+            wanted = ", ".join(f"{part.name} {_projection_name(part.projection)}" for part in parts if part.compares)
+            raise ValueError(
+                f"{self.name} needs one projection for all its parts, and they want different ones ({wanted}): "
+                "leave one out, or give the option projection"
+            )
+        return self.projection
 
-    def _projection_name(self, projection: type[Any]) -> str:
-        return next((name for name, known in PROJECTIONS.items() if known is projection), projection.__name__)
+    @property
+    def compares(self) -> bool:
+        """Whether it needs queries and keys."""
+        return getattr(self.compatibility, "compares", True)
 
 
 _MECHANISMS: dict[str, Mechanism] = {}
@@ -92,8 +107,11 @@ _PLUGINS: set[Path] = set()
 
 def register(mechanism: Mechanism) -> Mechanism:
     """Make a mechanism known by its name to models, commands and the contract of `leanformer.attention.testing`."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", mechanism.name):
-        raise ValueError(f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores")
+    word = "[a-z][a-z0-9_]*"
+    if not re.fullmatch(rf"{word}(\+{word})*", mechanism.name):
+        raise ValueError(
+            f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores (+ joins a mixture's)"
+        )
     if mechanism.name in _MECHANISMS:
         raise ValueError(f"a mechanism named {mechanism.name!r} is registered already: choose another name")
     _MECHANISMS[mechanism.name] = mechanism
@@ -106,9 +124,26 @@ def names() -> list[str]:
 
 
 def mechanism(name: str) -> Mechanism:
-    if name not in _MECHANISMS:
-        raise ValueError(f"unknown attention mechanism {name!r}; {suggest(name, _MECHANISMS)}")
-    return _MECHANISMS[name]
+    """The mechanism of this name; `a+b` is a mixture of any two or more, registered or not."""
+    if name in _MECHANISMS:
+        return _MECHANISMS[name]
+    if "+" in name:
+        return _mixture(tuple(mechanism(part) for part in name.split("+")))
+    raise ValueError(f"unknown attention mechanism {name!r}; {suggest(name, _MECHANISMS)}")
+
+
+@cache
+def _mixture(parts: tuple[Mechanism, ...]) -> Mechanism:
+    """The projection is that of the parts that compare; a part that only needs values is content with any."""
+    compatibility = mixture_of(parts)
+    wanted = {part.projection for part in parts if part.compares} or {ValueOnly}
+    return Mechanism(
+        name="+".join(part.name for part in parts),
+        projection=wanted.pop() if len(wanted) == 1 else None,
+        compatibility=compatibility,
+        paper="; ".join(dict.fromkeys(part.paper for part in parts)),
+        cross=all(part.cross for part in parts),
+    )
 
 
 def load_plugin(path: str | Path) -> list[str]:
@@ -134,7 +169,6 @@ def load_plugin(path: str | Path) -> list[str]:
     return [name for name in names() if name not in before]
 
 
-def _keywords(constructor: type[Any]) -> dict[str, Any]:
-    """Keyword options of a constructor with their defaults: everything after `self` and `shape`."""
-    parameters = list(inspect.signature(constructor.__init__).parameters.values())[2:]
-    return {p.name: p.default for p in parameters}
+def _projection_name(projection: type[Any] | None) -> str:
+    known = (name for name, built in PROJECTIONS.items() if built is projection)
+    return next(known, getattr(projection, "__name__", "none"))

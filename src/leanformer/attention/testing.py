@@ -64,7 +64,8 @@ def reference(module: MultiHeadAttention, x: Tensor, memory: Tensor, mask: Tenso
                 for j, y_j in enumerate(memory[b]):
                     if mask[b, h, i, j]:
                         q, k, v = module.projection.formula(x_i, y_j)
-                        logit = module.compatibility.formula(q[part], k[part], x_i, y_j, h, i, j)
+                        q, k = (None if whole is None else whole[part] for whole in (q, k))
+                        logit = module.compatibility.formula(q, k, x_i, y_j, h, i, j)
                         weights.append(logit.exp())
                         values.append(v[part])
                 total = sum(weights)
@@ -174,17 +175,21 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
     rotary = Rotary(size, base=7.0)
     with _float64():
         turned = module.compatibility(heads, x, x, Positions.of(ids, rotary=rotary)).dense()
-        shifted = module.compatibility(heads, x, x, Positions.of(ids + 13, rotary=rotary)).dense()
     frequency = 7.0 ** (-torch.arange(K, dtype=torch.float64) / K)
     turn = torch.polar(torch.ones(L, K, dtype=torch.float64), ids[0][:, None] * frequency)
-    query, key = (torch.complex(*part.chunk(2, -1)) * turn for part in (plain.query, plain.key))
-    expected = torch.einsum("bhlc,bhmc->bhlm", query, key.conj()).real
+    expected = sum(  # a mixture has a pair a part, side by side
+        torch.einsum("bhlc,bhmc->bhlm", _complex(query) * turn, (_complex(key) * turn).conj()).real
+        for query, key in zip(plain.query.split(size, -1), plain.key.split(size, -1), strict=True)
+    )
     _assert_close("logits", turned, expected if plain.bias is None else expected + plain.bias)
     if plain.bias is None:
+        with _float64():
+            shifted = module.compatibility(heads, x, x, Positions.of(ids + 13, rotary=rotary)).dense()
         _assert_close("logits after a common shift", shifted, turned)
 
 
 def check_counts_are_exact(name: str, options: dict[str, Any]) -> None:
+    """FLOPs are those of one sequence: scores that do not depend on the input are made once for a whole batch."""
     for bias in (False, True):
         module = layer(name, options, bias=bias)
         assert module.num_params() == sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -192,8 +197,8 @@ def check_counts_are_exact(name: str, options: dict[str, Any]) -> None:
         for memory_length in _memory_lengths(name):
             memory = None if memory_length is None else inputs(3, memory_length)
             with FlopCounterMode(display=False) as counter:
-                module(inputs(2, L), memory)
-            assert counter.get_total_flops() == B * module.flops(L, memory_length), "FLOPs differ from the closed form"
+                module(inputs(2, L)[:1], None if memory is None else memory[:1])
+            assert counter.get_total_flops() == module.flops(L, memory_length), "FLOPs differ from the closed form"
 
 
 def check_state_dict_restores_the_layer(name: str, options: dict[str, Any]) -> None:
@@ -245,6 +250,10 @@ CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
 
 def _memory_lengths(name: str) -> list[int | None]:
     return [None, M] if mechanism(name).cross else [None]
+
+
+def _complex(pairs: Tensor) -> Tensor:
+    return torch.complex(*pairs.chunk(2, -1))
 
 
 def _random_mask(memory_length: int) -> Tensor:

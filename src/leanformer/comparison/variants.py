@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
+from leanformer.attention.projections import ValueOnly
 from leanformer.settings import parse_override
 
 
@@ -34,17 +35,21 @@ def parse_variants(text: str) -> list[Variant]:
 
 
 def grid() -> list[Variant]:
-    """Every projection with every compatibility: a published name where the pair has one, else the name of the
-    compatibility's first mechanism with its `projection` option. The baseline stands first."""
-    rows: dict[tuple[type, type], str] = {}
+    """Every projection with every compatibility it serves, mixtures aside: a published name where the pair has one,
+    else the name of the compatibility's first mechanism with its `projection` option. The baseline stands first."""
+    rows: dict[tuple[type | None, type], str] = {}
     first: dict[type, str] = {}
     for name in names():
+        if "+" in name:
+            continue
         row = mechanism(name)
         rows.setdefault((row.projection, row.compatibility), name)
         first.setdefault(row.compatibility, name)
     variants = []
     for compatibility, name in first.items():
         for projection, built in PROJECTIONS.items():
+            if mechanism(name).compares == (built is ValueOnly):  # nothing to compare, or weights that never learn
+                continue
             published = rows.get((built, compatibility))
             variants.append(_parse(published or f"{name}[projection={projection}]"))
     return variants

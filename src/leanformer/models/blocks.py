@@ -19,7 +19,7 @@ class Embeddings(nn.Module):
         super().__init__()
         width = config.hidden_size
         self.word_embeddings: nn.Module = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
         self.position_embeddings = (
             nn.Embedding(config.max_position_embeddings, width) if config.positions == "learned" else None
         )
@@ -28,10 +28,10 @@ class Embeddings(nn.Module):
 
     def forward(self, words_BLD: Tensor, token_type_ids: Tensor | None, position_ids: Tensor) -> Tensor:
         # What does not depend on the example is added up first: (1, L, D) or smaller, instead of (B, L, D) twice.
-        if token_type_ids is None:
-            added = self.token_type_embeddings.weight[0]
-        else:
-            added = self.token_type_embeddings(token_type_ids)
+        added: Tensor | float = 0.0
+        if self.token_type_embeddings is not None:
+            types = self.token_type_embeddings
+            added = types.weight[0] if token_type_ids is None else types(token_type_ids)
         if self.position_embeddings is not None:
             added = added + self.position_embeddings(position_ids)
         return self.dropout(self.norm(words_BLD + added))
@@ -62,6 +62,7 @@ class Block(GradientCheckpointingLayer):
             config.num_attention_heads,
             config.max_position_embeddings,
             dropout=config.attention_probs_dropout_prob,
+            head_size=config.head_size,
             **config.attention_options,
         )
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)

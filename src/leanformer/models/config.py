@@ -9,7 +9,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.attention import Rotary, Shape, mechanism
+from leanformer.attention import Rotary, Shape, mechanism, names
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -18,6 +18,10 @@ POSITIONS = ("learned", "rotary")
 @strict
 class LeanformerConfig(PreTrainedConfig):
     """Sizes of the model, and its `attention`: the name of a mechanism, with `attention_options` for its constructor.
+
+    `head_size` is hidden_size / num_attention_heads if None. A decoder takes the same attention, an encoder-decoder
+    `decoder_attention` for its decoder's self-attention (None: the same again) and `cross_attention` between the two;
+    `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. A wrong value is a ValueError that
@@ -45,15 +49,27 @@ class LeanformerConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     attention: str = "dot_product"
     attention_options: dict[str, Any] = field(default_factory=dict)
+    head_size: int | None = None
+    is_encoder_decoder: bool = False
+    num_decoder_layers: int | None = None
+    decoder_attention: str | None = None
+    decoder_attention_options: dict[str, Any] = field(default_factory=dict)
+    cross_attention: str = "dot_product"
+    cross_attention_options: dict[str, Any] = field(default_factory=dict)
+    decoder_start_token_id: int | None = None
+    label_smoothing: float | int = 0.0
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "type_vocab_size", "rotary_base"):
+        for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("head_size", "num_decoder_layers"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
         for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing"):
             value = getattr(self, key)
             self._require(key, value is None or 0 <= value < 1, "is a probability: at least 0 and less than 1")
         for key in ("initializer_range", "layer_norm_eps"):
@@ -61,7 +77,9 @@ class LeanformerConfig(PreTrainedConfig):
         heads, width = self.num_attention_heads, self.hidden_size
         nearest = max(1, round(width / heads)) * heads
         self._require(
-            "hidden_size", width % heads == 0, f"is not divisible by num_attention_heads = {heads}, but {nearest} is"
+            "hidden_size",
+            self.head_size is not None or width % heads == 0,
+            f"is not divisible by num_attention_heads = {heads}, but {nearest} is; or give head_size",
         )
         self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
@@ -72,6 +90,17 @@ class LeanformerConfig(PreTrainedConfig):
             f"must be less than vocab_size = {self.vocab_size}",
         )
         mechanism(self.attention).check_options(self.attention_options)
+        if self.decoder_attention is not None:
+            mechanism(self.decoder_attention).check_options(self.decoder_attention_options)
+        elif self.decoder_attention_options:
+            raise ValueError("decoder_attention_options without decoder_attention: name the mechanism they belong to")
+        mechanism(self.cross_attention).check_options(self.cross_attention_options)
+        if not mechanism(self.cross_attention).cross:
+            able = ", ".join(name for name in names() if mechanism(name).cross)
+            raise ValueError(
+                f"cross_attention = {self.cross_attention!r} ties positions of one sequence and cannot attend to "
+                f"another; these can: {able}"
+            )
         self.rotary()
         super().__post_init__(**kwargs)
 
@@ -92,7 +121,8 @@ class LeanformerConfig(PreTrainedConfig):
         return self.num_labels or 0
 
     def shape(self) -> Shape:
-        return Shape(self.hidden_size, self.num_attention_heads, self.max_position_embeddings)
+        heads, longest = self.num_attention_heads, self.max_position_embeddings
+        return Shape(self.hidden_size, heads, longest, head_size=self.head_size or 0)
 
     def rotary(self) -> Rotary | None:
         if self.positions != "rotary":
@@ -100,7 +130,8 @@ class LeanformerConfig(PreTrainedConfig):
         if self.shape().head_size % 2:
             raise ValueError(
                 f'positions = "rotary" needs an even head size, not {self.shape().head_size}: '
-                f"choose another hidden_size ({self.hidden_size}) or num_attention_heads ({self.num_attention_heads})"
+                f"choose another hidden_size ({self.hidden_size}), num_attention_heads ({self.num_attention_heads}) or "
+                "head_size"
             )
         return Rotary(self.shape().head_size, self.rotary_base)
 

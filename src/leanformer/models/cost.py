@@ -1,8 +1,10 @@
 """What a model costs, in closed form: parameters, and floating point operations of its matrix products.
 
-    D width, I inner width, V vocabulary, P positions, T token types, C classes, L sequence length, N scored tokens
+    D width, E heads x head size, I intermediate width, V vocabulary, P positions, T token types, C classes,
+    L sequence length, N scored tokens
+
     embeddings     (V + P + T) D, without P for rotary positions        looked up: no products
-    attention      the mechanism's own count + D^2 + D a layer          the mechanism's own + 2 L D^2
+    attention      the mechanism's own count + E D + D a layer          the mechanism's own + 2 L E D
     feed forward   2 D I + I + D a layer                                4 L D I
     norms          2 D each, one behind the embeddings and two a layer  none
     pooler         D^2 + D                                              2 D^2
@@ -40,7 +42,7 @@ def ledger(
         tables += config.max_position_embeddings
     parameters = {
         "embeddings": tables * width,
-        "attention": qkv + layers * shape.linear_params,
+        "attention": qkv + layers * shape.output_params,
         "feed_forward": layers * (2 * width * inner + inner + width),
         "norms": (1 + 2 * layers) * 2 * width,
         "pooler": width * (width + 1) if pooled else 0,

@@ -99,12 +99,13 @@ class LeanformerModel(LeanformerPreTrainedModel):
         if length > longest:
             raise ValueError(f"{length} tokens are more than max_position_embeddings = {longest}: cut the sequence")
         if position_ids is None:
-            position_ids = torch.arange(length, device=words_BLD.device)[None]
+            positions = Positions.counted(length, length, words_BLD.device, self.rotary)
+        else:
+            positions = Positions.of(position_ids, rotary=self.rotary)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        positions = Positions.of(position_ids, rotary=self.rotary)
         mask = None if attention_mask is None else boolean_mask(attention_mask)
-        x_BLD = self.embeddings(words_BLD, token_type_ids, position_ids)
+        x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
         for layer in self.layers:
             x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)

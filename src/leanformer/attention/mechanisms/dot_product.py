@@ -12,7 +12,7 @@ from leanformer.attention.shape import Shape
 
 
 class DotProduct(nn.Module):
-    """logit_h(i, j) = q_i . k_j / sqrt(K);  no weights of its own, 2 D L M FLOPs."""
+    """logit_h(i, j) = q_i . k_j / sqrt(K);  no weights of its own, 2 E L M FLOPs."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class DotProduct(nn.Module):
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
-        return 2 * shape.hidden_size * length * (memory or length)
+        return 2 * shape.inner_size * length * (memory or length)
 
 
 register(Mechanism("dot_product", Separate, DotProduct, "Vaswani et al. 2017"))

@@ -34,7 +34,7 @@ INITS = {
 
 
 class Pairwise(nn.Module):
-    """logit_h(i, j) = q_i U_h k_j' / sqrt(K),  U of shape (H, K, K);  D K weights, 2 D (K L + L M) FLOPs."""
+    """logit_h(i, j) = q_i U_h k_j' / sqrt(K),  U of shape (H, K, K);  E K weights, 2 E (K L + L M) FLOPs."""
 
     def __init__(self, shape: Shape, coefficients_init: str = "normal") -> None:
         super().__init__()
@@ -57,11 +57,11 @@ class Pairwise(nn.Module):
 
     @staticmethod
     def num_params(shape: Shape, coefficients_init: str = "normal") -> int:
-        return shape.hidden_size * shape.head_size
+        return shape.inner_size * shape.head_size
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, coefficients_init: str = "normal") -> int:
-        return 2 * shape.hidden_size * length * (shape.head_size + (memory or length))
+        return 2 * shape.inner_size * length * (shape.head_size + (memory or length))
 
 
 DotProduct = mechanism("dot_product").compatibility

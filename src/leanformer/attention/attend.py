@@ -1,0 +1,126 @@
+"""The one place that turns scores into a context: the only softmax, mask and dropout.
+
+    context_i = sum_j softmax_j(logits_ij) value_j        over the j that the mask allows
+
+There are four ways to the same numbers, and `choose_path` says which one a case takes:
+
+    plain          the formula, with a (B, H, L, M) matrix
+    fused          one of PyTorch's kernels for dot products
+    flex           FlexAttention: a dot product and a bias that learns, on CUDA
+    shared_rows    scores that no example has a part in: one softmax for the whole batch
+
+`mask` is boolean, True = may attend, broadcastable to (B, H, L, M); with `causal` a query sees up to its own place
+besides, the last query being the last of the memory. A row that may attend to nothing yields zeros on every path.
+
+Shape letters: B batch, L query length, M memory length, H heads, K head size.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from leanformer.attention.dropout import dropout as drop
+from leanformer.attention.flex import flex_attend
+from leanformer.attention.logits import Logits
+from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
+
+Path = Literal["plain", "fused", "flex", "shared_rows"]
+
+PLAIN_UP_TO = 1024
+"""Positions up to which bf16 attention on a CPU is computed by the plain formula."""
+
+
+def attend(
+    logits: Logits,
+    value_BHMK: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    *,
+    causal: bool = False,
+    fused: bool = True,
+) -> Tensor:
+    """The context (B, H, L, K); `dropout` is the probability in force now: 0 outside training."""
+    path = choose_path(logits, value_BHMK, mask, dropout, fused=fused)
+    if path == "shared_rows":
+        separate = separated(mask)
+        assert logits.bias is not None and separate is not None
+        pairs, keys = separate
+        weights_HLM = shared_weights(logits.bias[0], pairs, causal)
+        return shared_rows(weights_HLM, value_BHMK, keys, dropout)
+    if path == "plain":
+        return attention_weights(logits, mask, dropout, causal=causal) @ value_BHMK
+    query, key, bias = logits
+    assert query is not None and key is not None
+    length, memory = query.shape[-2], key.shape[-2]
+    if path == "fused" and bias is None and mask is None and (not causal or length in (1, memory)):
+        return F.scaled_dot_product_attention(query, key, value_BHMK, None, dropout, causal and length > 1, scale=1.0)
+    allowed = with_causal(mask, length, memory, query.device) if causal else mask
+    allowed, empty = (None, None) if allowed is None else _without_empty_rows(allowed)
+    if path == "flex":
+        assert bias is not None
+        context_BHLK = flex_attend(query, key, value_BHMK, bias, allowed)
+    else:
+        if bias is not None:
+            bias = bias.to(query.dtype)
+            allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
+        context_BHLK = F.scaled_dot_product_attention(query, key, value_BHMK, allowed, dropout, scale=1.0)
+    return context_BHLK if empty is None else context_BHLK.masked_fill(empty, 0.0)
+
+
+def attention_weights(
+    logits: Logits, mask: Tensor | None = None, dropout: float = 0.0, *, causal: bool = False
+) -> Tensor:
+    """softmax_j(logits_ij), after mask and dropout; broadcastable to (B, H, L, M)."""
+    scores = logits.dense()
+    if causal:
+        mask = with_causal(mask, scores.shape[-2], scores.shape[-1], scores.device)
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        mask, empty = _without_empty_rows(mask)
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1).masked_fill(empty, 0.0)
+    return drop(weights, dropout)
+
+
+def choose_path(
+    logits: Logits, value_BHMK: Tensor, mask: Tensor | None = None, dropout: float = 0.0, *, fused: bool = True
+) -> Path:
+    """Which way takes this case, and is the fastest; `fused=False` asks for the plain formula.
+
+    A fused kernel on a CPU refuses dropout, vectors compared in another size than the values', and a bias that learns:
+    PyTorch then runs the plain formula behind the same name. In bf16 it is slower than two matrix products, three times
+    at 128 positions and twice at 1024 with the backward pass (AVX512-BF16, PyTorch 2.13); beyond, it saves memory.
+    FlexAttention knows no dropout, and has no backward pass on a CPU.
+    """
+    if not fused:
+        return "plain"
+    if logits.query is None or logits.key is None:
+        shares = logits.bias is not None and logits.bias.ndim == 4 and len(logits.bias) == 1
+        return "shared_rows" if shares and separated(mask) is not None else "plain"
+    learns = logits.bias is not None and logits.bias.requires_grad
+    if value_BHMK.device.type != "cpu":
+        if not learns:
+            return "fused"
+        return "plain" if dropout or value_BHMK.device.type != "cuda" else "flex"
+    long = logits.query.shape[-2] * logits.key.shape[-2] > PLAIN_UP_TO**2
+    fast = long or logits.query.dtype != torch.bfloat16
+    takes = fast and not dropout and not learns and logits.query.shape[-1] == value_BHMK.shape[-1]
+    return "fused" if takes else "plain"
+
+
+def with_causal(mask: Tensor | None, length: int, memory: int, device: torch.device) -> Tensor:
+    """The mask, and no look ahead."""
+    past = torch.ones(length, memory, dtype=torch.bool, device=device).tril(memory - length)
+    return past if mask is None else mask & past
+
+
+def _without_empty_rows(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Let rows that may attend to nothing attend to everything, and say which they are.
+
+    Kernels disagree on such rows (zeros, mean of the values, NaN) and a softmax over them has NaN gradients; so none
+    ever sees one, and the caller zeroes the result.
+    """
+    empty = ~mask.any(dim=-1, keepdim=True)
+    return mask | empty, empty

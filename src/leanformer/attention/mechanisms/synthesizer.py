@@ -1,0 +1,326 @@
+"""Synthesizer: attention without comparing tokens (Tay, Bahri, Metzler, Juan, Zhao and Zheng, 2020, "Synthesizer:
+Rethinking Self-Attention for Transformer Models", ICML 2021).
+
+Only the logits change; value and output projection stay. With N = `max_length`, for position i and memory position j:
+
+    random              R_h[i, j]                                  H N^2        one table a head, learned
+    fixed_random        R_h[i, j], frozen                          0
+    factorized_random   R1_h[i] . R2_h[j]                          2 H N k      rank k
+    dense               (relu(x_i W1_h + b1_h) W2_h + b2_h)[j]     D E + E N    own token only; W2 shared: D E + K N
+    factorized_dense    A_h(x_i)[j div b] B_h(x_i)[j mod b]        D E + E (a + b),    a b >= N
+
+where A_h and B_h map the hidden layer relu(x_i W1_h) to a and b numbers. Weights without biases; those of the tables
+start from N(0, `init_std`^2), of the factors so that their product does, of second layers from N(0, 1/K).
+
+Nothing is divided by sqrt(K): no product of K terms grows here. A shorter sequence uses the upper left of a table,
+which is masked, and the softmax normalises over what is visible. Rows and columns are positions: no cross-attention.
+
+The text of the paper leaves the order of the factorised dense logits open. Repeating both factors in the same order
+gives lcm(a, b) different logits, 32 of 512 for 16 x 32; the order above, a Kronecker product, gives all a b.
+A fixed table of small scale is only the mean of the visible values, so `fixed_random` starts from unit scale.
+"""
+
+from math import isqrt, sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.positions import Positions
+from leanformer.attention.projections import ValueOnly, affine
+from leanformer.attention.registry import Mechanism, mechanism, register
+from leanformer.attention.shape import Shape
+from leanformer.spelling import suggest
+
+SECOND_LAYERS = ("per_head", "shared")
+
+
+class Synthetic(nn.Module):
+    """Scores without queries and keys."""
+
+    compares = False
+    uses_input = True
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def initial_values(self) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _make_parameters(self) -> None:
+        for name, value in self.initial_values().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+
+class Random(Synthetic):
+    """logit_h(i, j) = R_h[i, j];  H N^2 weights, no FLOPs."""
+
+    uses_input = False
+    table: Tensor
+
+    def __init__(self, shape: Shape, init_std: float = 0.02) -> None:
+        super().__init__(shape)
+        self.init_std = init_std
+        self._make_parameters()
+
+    def initial_values(self) -> dict[str, Tensor]:
+        heads, length = self.shape.num_heads, self.shape.max_length
+        return {"table": torch.randn(heads, length, length) * self.init_std}
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        return Logits(bias=positions.columns(positions.rows(self.table)))
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        return self.table[h, i, j]
+
+    @staticmethod
+    def num_params(shape: Shape, init_std: float = 0.02) -> int:
+        return shape.num_heads * shape.max_length**2
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None, init_std: float = 0.02) -> int:
+        return 0
+
+
+class FixedRandom(Random):
+    """logit_h(i, j) = R_h[i, j], drawn once: a buffer, saved but never trained."""
+
+    def __init__(self, shape: Shape, init_std: float = 1.0) -> None:
+        super().__init__(shape, init_std)
+
+    def _make_parameters(self) -> None:
+        self.register_buffer("table", self.initial_values()["table"])
+
+    @staticmethod
+    def num_params(shape: Shape, init_std: float = 1.0) -> int:
+        return 0
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None, init_std: float = 1.0) -> int:
+        return 0
+
+
+class FactorizedRandom(Synthetic):
+    """logit_h(i, j) = R1_h[i] . R2_h[j], rank k;  2 H N k weights, 2 H L M k FLOPs, once for a whole batch."""
+
+    uses_input = False
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, shape: Shape, rank: int = 8, init_std: float = 0.02) -> None:
+        super().__init__(shape)
+        if rank < 1:
+            raise ValueError(f"rank = {rank} must be positive")
+        self.rank, self.init_std = rank, init_std
+        self._make_parameters()
+
+    def initial_values(self) -> dict[str, Tensor]:
+        size = (self.shape.num_heads, self.shape.max_length, self.rank)
+        std = sqrt(self.init_std / sqrt(self.rank))  # k products of variance std^4 add up to init_std^2
+        return {"left": torch.randn(size) * std, "right": torch.randn(size) * std}
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        return Logits(bias=positions.rows(self.left) @ positions.memory_rows(self.right).transpose(-1, -2))
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        return (self.left[h, i] * self.right[h, j]).sum()
+
+    @staticmethod
+    def num_params(shape: Shape, rank: int = 8, init_std: float = 0.02) -> int:
+        return 2 * shape.num_heads * shape.max_length * rank
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None, rank: int = 8, init_std: float = 0.02) -> int:
+        return 2 * shape.num_heads * length * (memory or length) * rank
+
+
+class Hidden(Synthetic):
+    """The first layer of the dense forms, relu(x W1 + b1) (B, H, L, K); with `tie_query` the relu of the query.
+
+    `biases` (of both layers) are the layer's own choice if None. The authors' code takes the query for W1.
+    """
+
+    second: Tensor
+    second_bias: Tensor
+
+    def __init__(self, shape: Shape, tie_query: bool, biases: bool | None) -> None:
+        super().__init__(shape)
+        self.tie_query, self.biases = tie_query, _biases(shape, biases)
+        self.first = None if tie_query else nn.Linear(shape.hidden_size, shape.inner_size, bias=self.biases)
+
+    def hidden(self, heads: Heads, x: Tensor) -> Tensor:
+        if self.first is not None:
+            return F.relu(self.first(x)).unflatten(-1, (self.shape.num_heads, -1)).transpose(1, 2)
+        if heads.query is None:
+            raise ValueError("tie_query takes the projection's query and value_only makes none: add a part that does")
+        return F.relu(heads.query)
+
+    def hidden_formula(self, q: Tensor, x: Tensor, h: int) -> Tensor:
+        """(K,)"""
+        if self.first is None:
+            return q.clamp(min=0)
+        size = self.shape.head_size
+        return affine(self.first, x)[h * size : (h + 1) * size].clamp(min=0)
+
+    def second_layer(self, *size: int) -> Tensor:
+        return torch.randn(size) / sqrt(self.shape.head_size)
+
+
+class Dense(Hidden):
+    """logit_h(i, j) = (relu(x_i W1_h + b1_h) W2_h + b2_h)[j];  D E + E N weights, 2 L E (D + M) FLOPs.
+
+    The second layer (H or 1, K, N) is `per_head` or `shared` by the heads, as in the authors' code.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        second_layer: str = "per_head",
+        tie_query: bool = False,
+        biases: bool | None = None,
+    ) -> None:
+        super().__init__(shape, tie_query, biases)
+        if second_layer not in SECOND_LAYERS:
+            raise ValueError(f"second_layer = {second_layer!r}; {suggest(second_layer, SECOND_LAYERS)}")
+        self.tables = shape.num_heads if second_layer == "per_head" else 1
+        self._make_parameters()
+
+    def initial_values(self) -> dict[str, Tensor]:
+        second = {"second": self.second_layer(self.tables, self.shape.head_size, self.shape.max_length)}
+        return second | ({"second_bias": torch.zeros(self.tables, 1, self.shape.max_length)} if self.biases else {})
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        # Columns are cut before the product, not after it: a short sequence pays for its own length only.
+        bias = self.hidden(heads, x) @ positions.columns(self.second)
+        if self.biases:
+            bias = bias + positions.columns(self.second_bias).to(bias.dtype)
+        return Logits(bias=bias)
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        table = h if self.tables > 1 else 0
+        logit = (self.hidden_formula(q, x, h) * self.second[table, :, j]).sum()
+        return logit + self.second_bias[table, 0, j] if self.biases else logit
+
+    @staticmethod
+    def num_params(
+        shape: Shape, second_layer: str = "per_head", tie_query: bool = False, biases: bool | None = None
+    ) -> int:
+        tables, biased = (shape.num_heads if second_layer == "per_head" else 1), _biases(shape, biases)
+        first = 0 if tie_query else shape.inner_size * (shape.hidden_size + biased)
+        return first + tables * (shape.head_size + biased) * shape.max_length
+
+    @staticmethod
+    def flops(
+        shape: Shape,
+        length: int,
+        memory: int | None = None,
+        second_layer: str = "per_head",
+        tie_query: bool = False,
+        biases: bool | None = None,
+    ) -> int:
+        first = 0 if tie_query else shape.linear_flops(length)
+        return first + 2 * length * shape.inner_size * (memory or length)
+
+
+class FactorizedDense(Hidden):
+    """logit_h(i, j) = A_i[j div b] B_i[j mod b],  A = relu(x W1_h) W_A,h + b_A,  B = relu(x W1_h) W_B,h + b_B.
+
+    D E + E (a + b) weights, 2 L E (D + a + b) FLOPs. By default a is the largest power of two up to sqrt(N), and
+    b = ceil(N / a): 16 x 32 for 512.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        a: int | None = None,
+        b: int | None = None,
+        tie_query: bool = False,
+        biases: bool | None = None,
+    ) -> None:
+        super().__init__(shape, tie_query, biases)
+        self.a, self.b = _factors(shape, a, b)
+        for name, value in self.initial_values().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+    def initial_values(self) -> dict[str, Tensor]:
+        heads, size, total = self.shape.num_heads, self.shape.head_size, self.a + self.b
+        second = {"second": self.second_layer(heads, size, total)}
+        return second | ({"second_bias": torch.zeros(heads, 1, total)} if self.biases else {})
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        factors = self.hidden(heads, x) @ self.second
+        if self.biases:
+            factors = factors + self.second_bias.to(factors.dtype)
+        outer, inner = factors.split((self.a, self.b), dim=-1)
+        logits_BHLN = (outer[..., :, None] * inner[..., None, :]).flatten(-2)[..., : self.shape.max_length]
+        return Logits(bias=positions.columns(logits_BHLN))
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        hidden = self.hidden_formula(q, x, h)
+
+        def factor(column: int) -> Tensor:
+            value = (hidden * self.second[h, :, column]).sum()
+            return value + self.second_bias[h, 0, column] if self.biases else value
+
+        return factor(j // self.b) * factor(self.a + j % self.b)
+
+    @staticmethod
+    def num_params(
+        shape: Shape,
+        a: int | None = None,
+        b: int | None = None,
+        tie_query: bool = False,
+        biases: bool | None = None,
+    ) -> int:
+        biased, factors = _biases(shape, biases), sum(_factors(shape, a, b))
+        first = 0 if tie_query else shape.inner_size * (shape.hidden_size + biased)
+        return first + shape.num_heads * (shape.head_size + biased) * factors
+
+    @staticmethod
+    def flops(
+        shape: Shape,
+        length: int,
+        memory: int | None = None,
+        a: int | None = None,
+        b: int | None = None,
+        tie_query: bool = False,
+        biases: bool | None = None,
+    ) -> int:
+        first = 0 if tie_query else shape.linear_flops(length)
+        return first + 2 * length * shape.inner_size * sum(_factors(shape, a, b))
+
+
+def _biases(shape: Shape, biases: bool | None) -> bool:
+    return shape.bias if biases is None else biases
+
+
+def _factors(shape: Shape, a: int | None, b: int | None) -> tuple[int, int]:
+    length = shape.max_length
+    if a is None:
+        a = 1 << (isqrt(length).bit_length() - 1) if b is None else -(-length // max(1, b))
+    if b is None:
+        b = -(-length // max(1, a))
+    if a < 1 or b < 1 or a * b < length:
+        raise ValueError(f"a x b = {a} x {b} must be positive and cover max_length = {length}: raise one, or leave out")
+    return a, b
+
+
+PAPER = "Tay et al. 2020"
+
+register(Mechanism("random", ValueOnly, Random, PAPER, cross=False))
+register(Mechanism("fixed_random", ValueOnly, FixedRandom, PAPER, cross=False))
+register(Mechanism("factorized_random", ValueOnly, FactorizedRandom, PAPER, cross=False))
+register(Mechanism("dense", ValueOnly, Dense, PAPER, cross=False))
+register(Mechanism("factorized_dense", ValueOnly, FactorizedDense, PAPER, cross=False))
+
+for _name in (
+    "random+dense",
+    "random+dot_product",
+    "dense+dot_product",
+    "random+symmetric",
+    "random+pairwise",
+    "random+shared",
+):
+    register(mechanism(_name))

@@ -1,0 +1,139 @@
+"""Mixtures: several compatibilities inside one softmax (Tay et al., 2020, "Synthesizer", section 3.2, generalised).
+
+    logits_h = sum_p  w_{h,p} logits_{h,p}
+
+    weights     w                                              learned
+    sum         1                                              nothing
+    softmax     softmax over the parts of a, a = 0 at first    P numbers, P H with per_head
+    sigmoid     g for the first part, 1 - g for the second,    1 number, H with per_head
+                g = 1 / (1 + exp(-a)), a = 0 at first
+
+The paper writes a weighted sum with learned weights that add up to one; its released code has the plain sum and the
+gate. All parts see the same heads, so a mixture needs one projection that serves every part.
+"""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.options import options_of
+from leanformer.attention.positions import Positions
+from leanformer.attention.shape import Shape
+from leanformer.spelling import suggest
+
+WEIGHTS = ("sum", "softmax", "sigmoid")
+
+
+class Part(Protocol):
+    """What a mixture asks of a mechanism."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def compatibility(self) -> type[Any]: ...
+
+
+class Mixture(nn.Module):
+    """A weighted sum of compatibilities, each a submodule under its mechanism's name; see the formulas above.
+
+    An option that several parts know goes to all of them. Use a subclass made by `mixture_of`.
+    """
+
+    parts: tuple[Part, ...] = ()
+    compares: bool
+    uses_input: bool
+    gate: Tensor
+
+    def __init__(self, shape: Shape, weights: str = "sum", per_head: bool = False, **options: Any) -> None:
+        super().__init__()
+        self.shape, self.weights, self.per_head = shape, weights, per_head
+        self._check(weights)
+        for part in self.parts:
+            self.add_module(part.name, part.compatibility(shape, **_of(part, options)))
+        for name, value in self.initial_values().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+    def initial_values(self) -> dict[str, Tensor]:
+        heads = (self.shape.num_heads,) if self.per_head else ()
+        sizes = {"softmax": (len(self.parts), *heads), "sigmoid": heads}
+        return {"gate": torch.zeros(sizes[self.weights])} if self.weights in sizes else {}
+
+    def mixing_weights(self) -> Tensor | None:
+        """(P, H) or (P, 1), None for the plain sum."""
+        if self.weights == "sum":
+            return None
+        if self.weights == "softmax":
+            return self.gate.softmax(dim=0).view(len(self.parts), -1)
+        first = self.gate.sigmoid()
+        return torch.stack((first, 1 - first)).view(2, -1)
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        weights = self.mixing_weights()
+        total = Logits()
+        for number, part in enumerate(self.parts):
+            logits = self.get_submodule(part.name)(heads, x, memory, positions)
+            if weights is not None:
+                weight_H11 = weights[number, :, None, None]
+                logits = logits.scale(weight_H11 if logits.query is None else weight_H11.to(logits.query.dtype))
+            total = total.plus(logits)
+        return total
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        weights = self.mixing_weights()
+        total = x.new_zeros(())
+        for number, part in enumerate(self.parts):
+            compatibility: Any = self.get_submodule(part.name)
+            logit = compatibility.formula(q, k, x, y, h, i, j)
+            total = total + (logit if weights is None else weights[number, h if self.per_head else 0] * logit)
+        return total
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        own: dict[str, Any] = {"weights": "sum", "per_head": False}
+        for part in cls.parts:
+            own |= options_of(part.compatibility)
+        return own
+
+    @classmethod
+    def num_params(cls, shape: Shape, weights: str = "sum", per_head: bool = False, **options: Any) -> int:
+        heads = shape.num_heads if per_head else 1
+        own = {"sum": 0, "softmax": len(cls.parts) * heads, "sigmoid": heads}[weights]
+        return own + sum(part.compatibility.num_params(shape, **_of(part, options)) for part in cls.parts)
+
+    @classmethod
+    def flops(
+        cls,
+        shape: Shape,
+        length: int,
+        memory: int | None = None,
+        weights: str = "sum",
+        per_head: bool = False,
+        **options: Any,
+    ) -> int:
+        return sum(part.compatibility.flops(shape, length, memory, **_of(part, options)) for part in cls.parts)
+
+    def _check(self, weights: str) -> None:
+        if weights not in WEIGHTS:
+            raise ValueError(f"weights = {weights!r}; {suggest(weights, WEIGHTS)}")
+        if weights == "sigmoid" and len(self.parts) != 2:
+            names = "+".join(part.name for part in self.parts)
+            raise ValueError(f"weights = 'sigmoid' is a gate between two parts, {names} has {len(self.parts)}: softmax")
+
+
+def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
+    """The compatibility of a mixture of these mechanisms."""
+    names = [part.name for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
+    flags = {
+        flag: any(getattr(part.compatibility, flag, True) for part in parts) for flag in ("compares", "uses_input")
+    }
+    return type("Mixture", (Mixture,), {"parts": parts, **flags})
+
+
+def _of(part: Part, options: dict[str, Any]) -> dict[str, Any]:
+    known = options_of(part.compatibility)
+    return {name: value for name, value in options.items() if name in known}
