@@ -62,9 +62,7 @@ def generation(
     longest = max_length or length
     config, device = pretrained.config_of(folder), Accelerator(mixed_precision="no").device
     if longest > config.max_position_embeddings:
-        raise ValueError(
-            f"--max-length {longest}: the model in {folder} has {config.max_position_embeddings} positions"
-        )
+        raise ValueError(f"--max-length {longest}: {folder} reads at most {config.max_position_embeddings} tokens")
 
     model = pretrained.load(folder, "seq2seq").to(device).eval()
     rows, started = spread(len(corpus.splits[split]), limit), time.perf_counter()

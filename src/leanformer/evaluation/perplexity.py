@@ -39,9 +39,8 @@ def perplexity(run: Path, data: str | Path) -> dict[str, Any]:
     else:
         corpus = _in_memory(tokenizer, data)
     if kind != "seq2seq" and not corpus.valid.sequences(length):
-        raise ValueError(
-            f"{data} has {len(corpus.valid):,} held-out tokens, not one sequence of {length}: give more text"
-        )
+        held_out = len(corpus.valid)
+        raise ValueError(f"{data} has {held_out:,} held-out tokens, not one sequence of {length}: give more text")
     settings = TrainingSettings(objective=kind, sequence_length=length, batch_size=1, validation_sequences=None)
     objective = recipe.objective(corpus, settings, 1)
 

@@ -83,14 +83,10 @@ def objective(folder: Path) -> str:
 
 def load(folder: Path, kind: str) -> Any:
     """The model of a pre-training objective."""
-    model, missing = _load(RECIPES[kind].model, folder, config_of(folder))
+    recipe = RECIPES[kind]
+    model, missing = _load(recipe.model, folder, config_of(folder))
     if missing:
-        named = {
-            "masked_lm": "masked language model",
-            "causal_lm": "causal language model",
-            "seq2seq": "encoder-decoder",
-        }
-        raise ValueError(f"{folder} holds no {named[kind]}, {missing[0]} is missing: give a pre-training run")
+        raise ValueError(f"{folder} holds no {recipe.noun}, {missing[0]} is missing: give a pre-training run")
     return model
 
 

@@ -28,7 +28,7 @@ def require(kind: str) -> None:
 
 
 def score(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """{"score", "metrics", "signatures", "collapsed"}: the metrics of this kind of task, the first of which is the score;
+    """{"score", "metrics", "signatures", "collapsed"}: the metrics of this kind of task, the first of them the score.
     `references[i]` are those of `hypotheses[i]`, one or more."""
     values, signatures = {}, {}
     if bleus := [metric for metric in KINDS[kind] if metric in SACREBLEU]:

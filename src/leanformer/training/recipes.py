@@ -23,6 +23,7 @@ from leanformer.training.seq2seq import Seq2Seq
 
 @dataclass(frozen=True)
 class Recipe:
+    noun: str
     open: Callable[[str | Path], Any]
     """A data directory of the kind that the objective reads; ValueError if it is of another."""
     objective: Callable[[Any, TrainingSettings, int], PretrainingObjective]
@@ -41,9 +42,9 @@ def _answerer(data: Prepared) -> dict[str, Any]:
 
 
 RECIPES = {
-    "masked_lm": Recipe(Corpus.open, MaskedLM, LeanformerForMaskedLM, lambda data: {}),
-    "causal_lm": Recipe(Corpus.open, CausalLM, LeanformerForCausalLM, _writer),
-    "seq2seq": Recipe(PairCorpus.open, Seq2Seq, LeanformerForConditionalGeneration, _answerer),
+    "masked_lm": Recipe("masked language model", Corpus.open, MaskedLM, LeanformerForMaskedLM, lambda data: {}),
+    "causal_lm": Recipe("causal language model", Corpus.open, CausalLM, LeanformerForCausalLM, _writer),
+    "seq2seq": Recipe("encoder-decoder model", PairCorpus.open, Seq2Seq, LeanformerForConditionalGeneration, _answerer),
 }
 """The names are also those of the heads in `models/cost.py`."""
 
