@@ -14,6 +14,7 @@ Its data are then read from DIR/titles/train.jsonl, DIR/titles/validation.jsonl 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from leanformer.spelling import suggest
@@ -25,8 +26,18 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """The metrics of a kind; the first one is the score."""
 
+PACKAGES = {"bleu": "sacrebleu", "chrf": "sacrebleu"} | dict.fromkeys(("rouge1", "rouge2", "rougeL"), "rouge_score")
+"""What computes a metric."""
+
 TURNS = 4
 """Of a conversation that a dialogue model is shown, at most."""
+
+
+def require_packages(kind: str) -> None:
+    """ValueError unless what scores this kind of task is installed."""
+    for package in {PACKAGES[metric]: None for metric in KINDS[kind]}:
+        if find_spec(package) is None:
+            raise ValueError(f"{package.replace('_', '-')} is not installed: pip install 'leanformer[generation]'")
 
 
 class Example(NamedTuple):

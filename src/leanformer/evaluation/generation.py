@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data.buckets import evaluation_batches
+from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
 from leanformer.models import LeanformerForConditionalGeneration
@@ -51,7 +52,7 @@ def generation(
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: must be at least 1")
     folder, corpus = pretrained.locate(run), PairCorpus.open(data)
-    text_metrics.require(corpus.kind)
+    require_packages(corpus.kind)
     split = split or corpus.test
     if split not in corpus.evaluation_splits:
         raise ValueError(f"{data} has no split {split!r} to evaluate on: {suggest(split, corpus.evaluation_splits)}")

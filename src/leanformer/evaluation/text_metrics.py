@@ -9,32 +9,21 @@ A model that writes the same text whatever it reads has failed; `collapsed` says
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from leanformer.data.generation_tasks import KINDS
-
-SACREBLEU = ("bleu", "chrf")
-
-
-def require(kind: str) -> None:
-    """ValueError unless the packages that score this kind of task are installed."""
-    for metric in KINDS[kind]:
-        package = "sacrebleu" if metric in SACREBLEU else "rouge_score"
-        if find_spec(package) is None:
-            raise ValueError(f"{package.replace('_', '-')} is not installed: pip install 'leanformer[generation]'")
+from leanformer.data.generation_tasks import KINDS, PACKAGES
 
 
 def score(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
     """{"score", "metrics", "signatures", "collapsed"}: the metrics of this kind of task, the first of them the score.
     `references[i]` are those of `hypotheses[i]`, one or more."""
     values, signatures = {}, {}
-    if bleus := [metric for metric in KINDS[kind] if metric in SACREBLEU]:
+    if bleus := [metric for metric in KINDS[kind] if PACKAGES[metric] == "sacrebleu"]:
         scored, signatures = _sacrebleu(bleus, hypotheses, references)
         values |= scored
-    if rouges := [metric for metric in KINDS[kind] if metric not in SACREBLEU]:
+    if rouges := [metric for metric in KINDS[kind] if PACKAGES[metric] == "rouge_score"]:
         values |= _rouge(rouges, hypotheses, references)
         signatures["rouge"] = f"rouge-score {version('rouge-score')}, stemmed, best of the references"
     return {
