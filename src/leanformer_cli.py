@@ -180,7 +180,10 @@ def pretrain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pre-train one model by training.objective: masked_lm, causal_lm or seq2seq. For several processes: torchrun --nproc-per-node N -m leanformer_cli ..."""
+    """Train one model by training.objective: masked_lm, causal_lm or seq2seq.
+
+    For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
+    """
     from leanformer.settings import read_settings
     from leanformer.training.pretrain import pretrain
 

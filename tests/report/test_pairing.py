@@ -45,7 +45,7 @@ def test_losses_on_different_scales_are_not_compared(fabricate, edit):
     paired = pairs(read_study(directory), "shared")
     assert [run.seed for run, _ in paired.pairs] == [3]
     assert any("not compared at seed 1: their data differ" in sentence for sentence in paired.refused)
-    assert any("not compared at seed 2: their validation masks differ" in sentence for sentence in paired.refused)
+    assert any("not compared at seed 2: their validation targets differ" in sentence for sentence in paired.refused)
 
 
 def test_unequal_versions_and_machines_are_told(fabricate, edit):

@@ -107,9 +107,7 @@ def _tasks(settings: Settings, data: Prepared, asked: list[str], seeds: int) -> 
     if not isinstance(data, PairCorpus):
         return asked
     if asked not in ([], [data.task]):
-        raise ValueError(
-            f"--task {','.join(asked)}: {data.path} holds {data.task}, and only that is scored; leave it out"
-        )
+        raise ValueError(f"--task {','.join(asked)}: {data.path} holds {data.task}, only that is scored; leave it out")
     if seeds != 1:
         raise ValueError(f"--task-seeds {seeds}: beam search takes no chances; leave it out")
     require_packages(data.kind)

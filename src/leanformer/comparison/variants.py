@@ -69,7 +69,7 @@ def _parse(text: str) -> Variant:
         (_, *prefix, key), value = parse_override(f"option.{item.strip()}")
         if prefix not in ([], ["model"]) or prefix and key.startswith("attention"):
             raise ValueError(
-                f"--attention {text!r}: {item.strip()} is neither an option of {name} nor a size model.NAME"
+                f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.SIZE=value"
             )
         (model if prefix else options)[key] = value
     mechanism(name).check_options(options)

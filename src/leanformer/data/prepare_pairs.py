@@ -72,10 +72,10 @@ def prepare_pairs(
         record = describe(directory, dtype, vocabulary, stores, kind="pairs", task=of.name, task_kind=of.kind)
         record |= {
             "split": made,
-            "note": of.note,
             "settings": settings,
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
+        record |= {"note": of.note} if of.note else {}
         (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 
