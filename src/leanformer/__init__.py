@@ -9,6 +9,8 @@ __all__ = ["__version__"]
 if find_spec("torch") is not None:  # `leanformer.report` reads records on machines without it
     from leanformer.models import (
         LeanformerConfig,
+        LeanformerForCausalLM,
+        LeanformerForConditionalGeneration,
         LeanformerForMaskedLM,
         LeanformerForQuestionAnswering,
         LeanformerForSequenceClassification,
@@ -20,6 +22,8 @@ if find_spec("torch") is not None:  # `leanformer.report` reads records on machi
     hub.register()
     __all__ += [
         "LeanformerConfig",
+        "LeanformerForCausalLM",
+        "LeanformerForConditionalGeneration",
         "LeanformerForMaskedLM",
         "LeanformerForQuestionAnswering",
         "LeanformerForSequenceClassification",

@@ -21,6 +21,11 @@ WRONG = {
 }
 
 
+OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size", "label_smoothing"}
+OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
+OWN |= {"num_decoder_layers", "decoder_start_token_id"}
+
+
 @pytest.mark.parametrize("key", WRONG)
 def test_a_wrong_value_is_one_line_that_names_the_key_and_the_remedy(tiny, key):
     value, message = WRONG[key]
@@ -49,7 +54,7 @@ def test_settings_by_hand_may_not_hold_unknown_keys_or_types():
 def test_names_and_defaults_are_berts():
     ours, berts = LeanformerConfig().to_dict(), BertConfig().to_dict()
     assert {key: ours[key] for key in berts.keys() & ours.keys() - {"model_type"}}.items() <= berts.items()
-    assert ours.keys() - berts.keys() == {"attention", "attention_options", "positions", "rotary_base"}
+    assert ours.keys() - berts.keys() == OWN
 
 
 def test_saved_and_loaded_it_is_the_same(tiny, tmp_path):
@@ -63,3 +68,12 @@ def test_saved_and_loaded_it_is_the_same(tiny, tmp_path):
 def test_options_are_not_shared_between_configs():
     LeanformerConfig().attention_options["rank"] = 3
     assert LeanformerConfig().attention_options == {}
+
+
+def test_a_cache_is_as_deep_as_the_decoder(tiny):
+    config = tiny(is_encoder_decoder=True, num_decoder_layers=5, decoder_attention="random")
+    assert config.get_text_config(decoder=True).num_hidden_layers == config.decoder_depth() == 5
+    assert config.get_text_config() is config.get_text_config(encoder=True) is config
+    assert config.get_text_config(decoder=True).attention == "dot_product"
+    assert config.decoder_self_attention() == ("random", {})
+    assert tiny(attention="pairwise").decoder_self_attention() == ("pairwise", {})

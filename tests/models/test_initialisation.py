@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from leanformer import LeanformerForMaskedLM, LeanformerForSequenceClassification, LeanformerModel
+from leanformer import (
+    LeanformerForCausalLM,
+    LeanformerForConditionalGeneration,
+    LeanformerForMaskedLM,
+    LeanformerForSequenceClassification,
+    LeanformerModel,
+)
 from leanformer.attention import names
 from leanformer.models.initialisation import initial_values, initialise
 
@@ -40,6 +46,41 @@ def test_a_tied_projection_starts_from_the_one_it_stands_for(tiny, options, tied
     for layer in range(2):
         path = f"encoder.layers.{layer}.attention.projection"
         assert torch.equal(ours[f"{path}.{tied}.weight"], baseline[f"{path}.{source}.weight"])
+
+
+@pytest.mark.parametrize("mixture", [name for name in names() if "+" in name] + ["factorized_dense+random"])
+def test_a_mechanism_starts_alone_as_in_a_mixture(tiny, mixture):
+    mixed, parts = initialised(tiny(attention=mixture)), mixture.split("+")
+    compared = 0
+    for part in parts:
+        alone = initialised(tiny(attention=part))
+        for key, value in mixed.items():
+            if f".compatibility.{part}." in key:
+                assert torch.equal(value, alone[key.replace(f".{part}.", ".", 1)]), key
+                compared += 1
+    assert compared >= 2
+
+
+@pytest.mark.parametrize("model_class", [LeanformerForCausalLM, LeanformerForConditionalGeneration])
+@pytest.mark.parametrize("attention", names())
+def test_decoders_start_from_the_same_weights(tiny, model_class, attention):
+    ours, baseline = (initialised(tiny(attention=a), model_class=model_class) for a in (attention, "dot_product"))
+    common = ours.keys() & baseline.keys()
+    assert len(common) >= len(baseline) - 24
+    for key in common:
+        assert torch.equal(ours[key], baseline[key]), key
+    layers = [key for key in common if ".layers.0." in key and ours[key].std() > 0]
+    assert layers and not any(torch.equal(ours[key], ours[key.replace(".0.", ".1.")]) for key in layers)
+
+
+def test_an_encoder_starts_the_same_with_and_without_a_decoder(tiny):
+    bare, whole = initialised(tiny()), initialised(tiny(), model_class=LeanformerForConditionalGeneration)
+    for key in bare.keys() & whole.keys():
+        assert torch.equal(bare[key], whole[key]), key
+    assert sum(key.startswith("encoder.") for key in whole) == sum(key.startswith("encoder.") for key in bare)
+    deeper = initialised(tiny(num_decoder_layers=3), model_class=LeanformerForConditionalGeneration)
+    for key, value in whole.items():
+        assert torch.equal(value, deeper[key]), key
 
 
 @pytest.mark.parametrize("attention", names())

@@ -41,7 +41,7 @@ class Logits(NamedTuple):
         return Logits(
             _both(self.query, other.query, lambda a, b: torch.cat((a, b), dim=-1)),
             _both(self.key, other.key, lambda a, b: torch.cat((a, b), dim=-1)),
-            _both(self.bias, other.bias, torch.add),
+            _both(self.bias, other.bias, _sum),
         )
 
     def dense(self) -> Tensor:
@@ -51,7 +51,13 @@ class Logits(NamedTuple):
                 raise ValueError("these logits hold neither query and key nor a bias")
             return self.bias
         product = self.query @ self.key.transpose(-1, -2)
-        return product if self.bias is None else product + self.bias
+        return product if self.bias is None else _sum(product, self.bias)
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    """a + b in the larger one's dtype: under autocast a float32 table must not make a batch of bf16 scores float32."""
+    larger, smaller = (a, b) if a.numel() >= b.numel() else (b, a)
+    return larger + smaller.to(larger.dtype)
 
 
 def _both(a: Tensor | None, b: Tensor | None, join) -> Tensor | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from leanformer.attention.mixture import mixture_of
+from leanformer.attention.mixture import Mixture, mixture_of
 from leanformer.attention.options import options_of
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
 from leanformer.attention.shape import Shape
@@ -107,11 +107,9 @@ _PLUGINS: set[Path] = set()
 
 def register(mechanism: Mechanism) -> Mechanism:
     """Make a mechanism known by its name to models, commands and the contract of `leanformer.attention.testing`."""
-    word = "[a-z][a-z0-9_]*"
-    if not re.fullmatch(rf"{word}(\+{word})*", mechanism.name):
-        raise ValueError(
-            f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores (+ joins a mixture's)"
-        )
+    mixed = issubclass(mechanism.compatibility, Mixture)
+    if not mixed and not re.fullmatch(r"[a-z][a-z0-9_]*", mechanism.name):
+        raise ValueError(f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores")
     if mechanism.name in _MECHANISMS:
         raise ValueError(f"a mechanism named {mechanism.name!r} is registered already: choose another name")
     _MECHANISMS[mechanism.name] = mechanism
@@ -141,7 +139,7 @@ def _mixture(parts: tuple[Mechanism, ...]) -> Mechanism:
         name="+".join(part.name for part in parts),
         projection=wanted.pop() if len(wanted) == 1 else None,
         compatibility=compatibility,
-        paper="; ".join(dict.fromkeys(part.paper for part in parts)),
+        paper="Tay et al. 2020",  # whatever the parts, the mixing is theirs
         cross=all(part.cross for part in parts),
     )
 

@@ -57,7 +57,7 @@ def shared_rows(weights_HLM: Tensor, value_BHMK: Tensor, keys_BM: Tensor | None 
         total_HLB = weights_HLM @ keys.transpose(0, 1)
     context_BHLK = _mixed(dropped_HLM, value_BHMK * keys_BM[:, None, :, None])
     total_BHL1 = total_HLB.permute(2, 0, 1)[..., None]
-    return context_BHLK * torch.where(total_BHL1 > 0, 1 / total_BHL1, 0.0).to(context_BHLK.dtype)
+    return context_BHLK / torch.where(total_BHL1 > 0, total_BHL1, 1.0).to(context_BHLK.dtype)
 
 
 def _mixed(weights_HLM: Tensor, value_BHMK: Tensor) -> Tensor:

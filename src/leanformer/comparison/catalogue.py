@@ -49,7 +49,7 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
             row["paper"],
         )
     # Numbers are never cut: a terminal narrower than the table wraps its lines.
-    Console(width=max(110, Console().width)).print(table)
+    Console(width=max(120, Console().width)).print(table)
 
 
 def _change(value: float, base: float) -> str:

@@ -1,6 +1,7 @@
 """BERT-like models with an attention slot, as Hugging Face transformers expects models to be."""
 
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.decoder import LeanformerDecoder, LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.heads import (
     LeanformerForMaskedLM,
@@ -8,9 +9,13 @@ from leanformer.models.heads import (
     LeanformerForSequenceClassification,
     LeanformerForTokenClassification,
 )
+from leanformer.models.seq2seq import LeanformerForConditionalGeneration
 
 __all__ = [
     "LeanformerConfig",
+    "LeanformerDecoder",
+    "LeanformerForCausalLM",
+    "LeanformerForConditionalGeneration",
     "LeanformerForMaskedLM",
     "LeanformerForQuestionAnswering",
     "LeanformerForSequenceClassification",

@@ -1,25 +1,33 @@
 """What a BERT-like model is made of, with the attention slot in it.
 
-Shape letters: B batch, L length, D model width.
+Shape letters: B batch, L length, S length of what an encoder read, D model width.
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from leanformer.attention import Dropout, MultiHeadAttention, Positions
+from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 
 
 class Embeddings(nn.Module):
-    """norm(word + token type + position), dropped out; (B, L, D). Rotary positions have no table here."""
+    """norm(word + token type + position), dropped out; (B, L, D). Rotary positions have no table here, and neither has
+    a decoder for token types: it writes one text.
+    """
 
-    def __init__(self, config: LeanformerConfig) -> None:
+    def __init__(self, config: LeanformerConfig, token_types: bool = True) -> None:
         super().__init__()
-        width = config.hidden_size
+        width, types = config.hidden_size, config.type_vocab_size if token_types else 0
         self.word_embeddings: nn.Module = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
+        self.token_type_embeddings = nn.Embedding(types, width) if types else None
         self.position_embeddings = (
             nn.Embedding(config.max_position_embeddings, width) if config.positions == "learned" else None
         )
@@ -50,32 +58,89 @@ class FeedForward(nn.Module):
         return self.down(self.activation(self.up(x_BLD)))
 
 
-class Block(GradientCheckpointingLayer):
-    """x <- norm(x + dropout(attention(x))),  then  x <- norm(x + dropout(feed_forward(x))): BERT's post-norm block."""
+class Residual(GradientCheckpointingLayer):
+    """post:  x <- norm(x + dropout(f(x))),    pre:  x <- x + dropout(f(norm(x))),    by `config.norm`.
+
+    Post is BERT's and BART's; pre (Xiong et al., 2020, "On Layer Normalization in the Transformer Architecture") trains
+    without a long warm-up, and wants a last norm behind the last block.
+    """
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
-        width = config.hidden_size
-        self.attention = MultiHeadAttention(
-            config.attention,
-            width,
-            config.num_attention_heads,
-            config.max_position_embeddings,
-            dropout=config.attention_probs_dropout_prob,
-            head_size=config.head_size,
-            **config.attention_options,
-        )
-        self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.pre = config.norm == "pre"
+
+    def add(self, x_BLD: Tensor, norm: nn.Module, f: Callable[[Tensor], Any]) -> Tensor:
+        # Asked for weights, attention returns them beside the context; a hook of transformers collects them from there.
+        context = f(norm(x_BLD) if self.pre else x_BLD)
+        x_BLD = x_BLD + self.dropout(context[0] if isinstance(context, tuple) else context)
+        return x_BLD if self.pre else norm(x_BLD)
+
+
+class Block(Residual):
+    """Two residual steps: attention, then the feed-forward layer."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.attention = _attention(config, config.attention, config.attention_options)
+        self.attention_norm = new_norm(config)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = new_norm(config)
 
     def forward(self, x_BLD: Tensor, mask: Tensor | None, positions: Positions, return_weights: bool = False) -> Tensor:
-        # Asked for weights, attention returns them beside the context; a hook of transformers collects them from there.
-        attended = self.attention(x_BLD, mask=mask, positions=positions, return_weights=return_weights)
-        context_BLD = attended[0] if return_weights else attended
-        x_BLD = self.attention_norm(x_BLD + self.dropout(context_BLD))
-        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+        attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
+        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+
+
+class DecoderBlock(Residual):
+    """Three residual steps: causal self-attention, attention to what an encoder read, the feed-forward layer; a
+    language model has no second one.
+
+    `past_key_values` remembers the heads of layer `number` for the tokens to come.
+    """
+
+    def __init__(self, config: LeanformerConfig, number: int) -> None:
+        super().__init__(config)
+        self.number = number
+        self.attention = _attention(config, *config.decoder_self_attention())
+        self.attention_norm = new_norm(config)
+        if config.is_encoder_decoder:
+            self.cross_attention = _attention(config, config.cross_attention, config.cross_attention_options)
+            self.cross_attention_norm = new_norm(config)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = new_norm(config)
+
+    def forward(
+        self,
+        x_BLD: Tensor,
+        mask: Tensor | None,
+        positions: Positions,
+        states_BSD: Tensor | None = None,
+        states_mask: Tensor | None = None,
+        across: Positions | None = None,
+        return_weights: bool = False,
+        *,
+        past_key_values: Cache | None = None,
+    ) -> Tensor:
+        """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states."""
+        cache = remembered(past_key_values, self.number)
+        attend = partial(
+            self.attention, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
+        )
+        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+        if states_BSD is not None:
+            memory, cache = encoded_once(past_key_values, self.number, states_BSD)
+            look_up = partial(
+                self.cross_attention,
+                memory=memory,
+                mask=states_mask,
+                positions=across,
+                cache=cache,
+                return_weights=return_weights,
+            )
+            x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
 
 
 class Pooler(nn.Module):
@@ -101,3 +166,19 @@ class MaskedLMHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.norm(self.activation(self.transform(x))))
+
+
+def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]) -> MultiHeadAttention:
+    return MultiHeadAttention(
+        mechanism,
+        config.hidden_size,
+        config.num_attention_heads,
+        config.max_position_embeddings,
+        dropout=config.attention_probs_dropout_prob,
+        head_size=config.head_size,
+        **options,
+    )
+
+
+def new_norm(config: LeanformerConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

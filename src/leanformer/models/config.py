@@ -1,6 +1,7 @@
 """LeanformerConfig: BERT's names and defaults, and the attention slot."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import field, fields
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from leanformer.attention import Rotary, Shape, mechanism, names
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
+NORMS = ("post", "pre")
 
 
 @strict
@@ -24,7 +26,8 @@ class LeanformerConfig(PreTrainedConfig):
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
-    with `rotary_base`; either way a sequence has at most `max_position_embeddings`. A wrong value is a ValueError that
+    with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
+    residual step as in BERT, or "pre", before it and once behind the last. A wrong value is a ValueError that
     names the key. A key nobody knows is kept, as Hugging Face does; `from_settings` refuses it.
     """
 
@@ -60,6 +63,7 @@ class LeanformerConfig(PreTrainedConfig):
     label_smoothing: float | int = 0.0
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
+    norm: str = "post"
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
@@ -83,6 +87,7 @@ class LeanformerConfig(PreTrainedConfig):
         )
         self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
+        self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         padding = self.pad_token_id
         self._require(
             "pad_token_id",
@@ -123,6 +128,26 @@ class LeanformerConfig(PreTrainedConfig):
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
         return Shape(self.hidden_size, heads, longest, head_size=self.head_size or 0)
+
+    def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
+        """Name and options of the mechanism in a decoder's self-attention."""
+        if self.decoder_attention is None:
+            return self.attention, self.attention_options
+        return self.decoder_attention, self.decoder_attention_options
+
+    def decoder_depth(self) -> int:
+        return self.num_decoder_layers or self.num_hidden_layers
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """This config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
+
+        Its own rule takes every key that starts with decoder_ for one of another config, without that start.
+        """
+        if not decoder or encoder or self.decoder_depth() == self.num_hidden_layers:
+            return self
+        half = deepcopy(self)
+        half.num_hidden_layers = self.decoder_depth()
+        return half
 
     def rotary(self) -> Rotary | None:
         if self.positions != "rotary":

@@ -71,6 +71,7 @@ def _from_leanformer(
         ("attention", settings.get("attention", "dot_product"), "dot_product"),
         ("attention_options.projection", options.get("projection", "separate"), "separate"),
         ("positions", settings.get("positions", "learned"), "learned"),
+        ("norm", settings.get("norm", "post"), "post"),
     ):
         if value != only:
             raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")

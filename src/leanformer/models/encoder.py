@@ -13,7 +13,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
-from leanformer.models.blocks import Block, Embeddings, Pooler
+from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initial_values
 
@@ -36,7 +36,8 @@ class LeanformerPreTrainedModel(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["Embeddings", "Block"]
+    _no_split_modules = ["Embeddings", "Block", "DecoderBlock"]
+    _skip_keys_device_placement = ["past_key_values"]
     _can_record_outputs = {"hidden_states": Block, "attentions": MultiHeadAttention}
 
     def post_init(self) -> None:
@@ -65,6 +66,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
+        self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.pooler = Pooler(config) if add_pooling_layer else None
         self.rotary = config.rotary()
         self.post_init()
@@ -108,6 +110,8 @@ class LeanformerModel(LeanformerPreTrainedModel):
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
         for layer in self.layers:
             x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
+        if self.last_norm is not None:
+            x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
         return BaseModelOutputWithPooling(last_hidden_state=x_BLD, pooler_output=pooled_BD)
 

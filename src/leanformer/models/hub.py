@@ -4,7 +4,9 @@ from transformers.models.auto import configuration_auto, modeling_auto
 
 from leanformer.models import heads
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.decoder import LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel
+from leanformer.models.seq2seq import LeanformerForConditionalGeneration
 
 CLASSES = (
     (modeling_auto.AutoModel, modeling_auto.MODEL_MAPPING_NAMES, LeanformerModel),
@@ -12,6 +14,16 @@ CLASSES = (
         modeling_auto.AutoModelForPreTraining,
         modeling_auto.MODEL_FOR_PRETRAINING_MAPPING_NAMES,
         heads.LeanformerForMaskedLM,
+    ),
+    (
+        modeling_auto.AutoModelForCausalLM,
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        LeanformerForCausalLM,
+    ),
+    (
+        modeling_auto.AutoModelForSeq2SeqLM,
+        modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+        LeanformerForConditionalGeneration,
     ),
     (
         modeling_auto.AutoModelForMaskedLM,

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
 
+from leanformer.attention import MultiHeadAttention
+
 SOURCES = {"token": "query", "shared": "query", "query_value": "query", "key_value": "key"}
 """A tied projection starts where this projection of the baseline starts."""
 
@@ -41,16 +43,33 @@ def initialise(model: PreTrainedModel, seed: int, only: str = "") -> None:
     """Set every weight (of the modules whose name starts with `only`) to a function of `seed` and its module's name.
 
     So two models agree bit by bit on every weight they share by name and shape, whatever their mechanisms, dtypes,
-    devices and the order they were built in; a tied projection takes the values of the one it stands for.
+    devices and the order they were built in; a tied projection takes the values of the one it stands for, and a
+    mechanism alone those of itself as a part of a mixture.
     """
-    tied = model.all_tied_weights_keys
+    tied, alone = model.all_tied_weights_keys, _alone(model)
     with torch.random.fork_rng(devices=[]):
         for name, module in model.named_modules():
             if name.startswith(only):
-                torch.default_generator.manual_seed(_seed(seed, name.removeprefix(f"{model.base_model_prefix}.")))
+                torch.default_generator.manual_seed(_seed(seed, _shared_name(model, name, alone)))
                 for key, value in initial_values(module, model.config.initializer_range).items():
                     if f"{name}.{key}" not in tied:
                         getattr(module, key).copy_(value)
+
+
+def _alone(model: nn.Module) -> dict[str, str]:
+    """Where a model has a compatibility that is no mixture, and what its mechanism is called."""
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)]
+    return {f"{name}.compatibility": layer.mechanism.name for name, layer in layers if "+" not in layer.mechanism.name}
+
+
+def _shared_name(model: PreTrainedModel, name: str, alone: dict[str, str]) -> str:
+    """What the module is called in models with another head and in mixtures: encoder.layers.0.attention.compatibility
+    of `random` is layers.0.attention.compatibility.random, its place in `random+dot_product`.
+    """
+    path, dot, rest = name.partition(".compatibility")
+    if (mechanism := alone.get(path + dot)) is not None:
+        name = f"{path}{dot}.{mechanism}{rest}"
+    return name.removeprefix(f"{model.base_model_prefix}.")
 
 
 def _seed(seed: int, name: str) -> int:

@@ -6,6 +6,7 @@ A trainer that accumulates gradients, or averages over processes, passes the num
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,10 +16,27 @@ IGNORED = -100
 """A label that is no target."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | int | None = None, ignored: int = IGNORED) -> Tensor:
-    """logits (..., classes), labels (...): -log softmax(logits)[label], in float32 whatever the logits are in."""
-    flat = logits.reshape(-1, logits.shape[-1]).float()
-    return _reduced(F.cross_entropy, flat, labels.reshape(-1), count, ignore_index=ignored)
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    count: Tensor | int | None = None,
+    ignored: int = IGNORED,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """logits (..., classes), labels (...): -log softmax(logits)[label], in float32 or better whatever logits are in.
+
+    With `smoothing` s the target is 1 - s of the label and s of all classes evenly (Szegedy et al., 2016).
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    return _reduced(F.cross_entropy, flat, labels.reshape(-1), count, ignore_index=ignored, label_smoothing=smoothing)
+
+
+def next_token_loss(
+    logits: Tensor, labels: Tensor, count: Tensor | int | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """logits (B, L, V), labels (B, L): the scores at a position are for the label of the next one."""
+    return cross_entropy(logits[:, :-1], labels[:, 1:], count, smoothing=smoothing)
 
 
 def sequence_loss(logits: Tensor, labels: Tensor, config: LeanformerConfig, count: Tensor | int | None) -> Tensor:
@@ -39,7 +57,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: LeanformerConfig, coun
 
 
 def _reduced(
-    loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, count: Tensor | int | None, **options: int
+    loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, count: Tensor | int | None, **options: float
 ) -> Tensor:
     if count is None:
         return loss(logits, labels, **options)
