@@ -52,8 +52,8 @@ def _asked(study: Study) -> list[Block]:
     settings = next((run.settings for run in study.runs if run.settings), flat(study.plan.get("settings") or {}))
     if not study.challengers:
         asked = (
-            f"One mechanism, {study.attention[0]}, was trained as {study.wording.model}, so there is nothing to compare "
-            "it with."
+            f"One mechanism, {study.attention[0]}, was trained as {study.wording.model}, so there is nothing to "
+            "compare it with."
         )
     else:
         do = "do" if len(study.challengers) > 1 else "does"
