@@ -22,7 +22,6 @@ from leanformer.data.buckets import evaluation_batches
 from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
-from leanformer.models import LeanformerForConditionalGeneration
 from leanformer.spelling import suggest
 from leanformer.training import durable
 from leanformer.training.hardware import describe
@@ -104,7 +103,7 @@ def generation(
 
 @torch.inference_mode()
 def write(
-    model: LeanformerForConditionalGeneration,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     corpus: PairCorpus,
     split: str,

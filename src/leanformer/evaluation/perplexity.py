@@ -41,7 +41,8 @@ def perplexity(run: Path, data: str | Path) -> dict[str, Any]:
     if kind != "seq2seq" and not corpus.valid.sequences(length):
         held_out = len(corpus.valid)
         raise ValueError(f"{data} has {held_out:,} held-out tokens, not one sequence of {length}: give more text")
-    settings = TrainingSettings(objective=kind, sequence_length=length, batch_size=1, validation_sequences=None)
+    how = {"objective": kind, "sequence_length": length, "batch_size": 1, "validation_sequences": None}
+    settings = TrainingSettings.of(how)
     objective = recipe.objective(corpus, settings, 1)
 
     device = Accelerator(mixed_precision="no").device

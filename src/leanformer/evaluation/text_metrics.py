@@ -19,7 +19,8 @@ from leanformer.data.generation_tasks import KINDS, PACKAGES
 def score(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
     """{"score", "metrics", "signatures", "collapsed"}: the metrics of this kind of task, the first of them the score.
     `references[i]` are those of `hypotheses[i]`, one or more."""
-    values, signatures = {}, {}
+    values: dict[str, float] = {}
+    signatures: dict[str, str] = {}
     if bleus := [metric for metric in KINDS[kind] if PACKAGES[metric] == "sacrebleu"]:
         scored, signatures = _sacrebleu(bleus, hypotheses, references)
         values |= scored

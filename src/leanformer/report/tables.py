@@ -70,8 +70,8 @@ def losses(findings: Findings) -> Table:
     ]
     caption = (
         f"Validation loss {study.wording.validation} in nats, mean ± sd over seeds; {_said(study)}below floor: 1 - "
-        "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % interval; "
-        "negative is better. The verdict rests on the Holm-corrected p-value at 0.05."
+        "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
+        "interval; negative is better. The verdict rests on the Holm-corrected p-value at 0.05."
     )
     if any(study.stuck(name) for name in study.attention):
         caption += (
