@@ -262,3 +262,20 @@ def test_a_damaged_record_leaves_an_earlier_report_untouched(fabricate):
         write_report(directory)
     assert read(directory, "report.html") == before
     assert not list(directory.glob(".report*"))
+
+
+WRITERS = [("causal_lm", "a causal language model", True), ("seq2seq", "an encoder-decoder model", False)]
+
+
+@pytest.mark.parametrize(("objective", "model", "tuned"), WRITERS)
+def test_no_report_says_masked_of_another_model(fabricate, objective, model, tuned):
+    directory = fabricate(settings={"objective": objective}, tasks={"multi30k_ende": 0.3}, task_seeds=1)
+    write_report(directory)
+    text = read(directory, "report.md")
+    assert model in text and "mask" not in text.lower() and "| Perplexity |" in text
+    assert ("fine-tun" in text.lower().partition("## to repeat it")[0]) == tuned
+
+
+def test_a_masked_models_report_has_no_perplexity(reported):
+    text = read(reported[0], "report.md")
+    assert "Perplexity" not in text and "a masked language model" in text
