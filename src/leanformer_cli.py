@@ -110,39 +110,60 @@ def mechanisms(
 @app.command()
 def prepare(
     text: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="TEXT...",
+            metavar="[TEXT...]",
             help="Files, folders (.txt, .jsonl, .parquet; .xz, .gz, .bz2), hf:NAME[:CONFIG[:SPLIT]], shipped:novels.",
         ),
-    ],
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option("--out", metavar="DATA", help="The directory to make.")],
-    vocab_size: Annotated[int, typer.Option(help="Size of the tokenizer to train.")] = 30522,
-    algorithm: Annotated[str, typer.Option(help="wordpiece, bpe or characters.")] = "wordpiece",
+    task: Annotated[
+        str | None, typer.Option(help="Pairs of this task instead of text: multi30k_ende, dialogsum, persona_chat, ...")
+    ] = None,
+    task_data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/multi30k_ende/train.jsonl.xz)."),
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Size of the tokenizer to train: 30522, of a task 8000.")
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="wordpiece, bpe or characters; of a task always cased: bpe.")
+    ] = None,
     tokenizer: Annotated[str | None, typer.Option(metavar="FILE", help="Take this tokenizer instead.")] = None,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capitals and accents.")] = False,
     tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
     valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
     field: Annotated[str, typer.Option(help="The field of JSONL or parquet that holds the text.")] = "text",
+    plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn raw text into tokens on disk, with a tokenizer and a held-out part."""
+    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and a held-out part."""
+    _load(plugin)
+    made: dict[str, Any] = {"tokenizer": tokenizer, "tokenizer_megabytes": tokenizer_megabytes}
+    made |= {"vocab_size": vocab_size} if vocab_size is not None else {}
+    made |= {"algorithm": algorithm} if algorithm is not None else {}
+    if task is not None:
+        from leanformer.data.prepare_pairs import prepare_pairs
+
+        if task_data is None or text or valid:
+            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT nor --valid")
+        _result(prepare_pairs(task, task_data, out, **made), as_json, quiet)
+        return
     from leanformer.data.prepare import prepare
 
     summary = prepare(
-        text,
+        text or (),
         out,
-        vocab_size=vocab_size,
-        algorithm=algorithm,
-        tokenizer=tokenizer,
         cased=cased,
-        tokenizer_megabytes=tokenizer_megabytes,
         valid=valid,
         valid_fraction=valid_fraction,
         field=field,
         quiet=quiet or as_json,
+        **made,
     )
     _result(summary, as_json, quiet)
 
@@ -159,7 +180,10 @@ def pretrain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pre-train one model as a masked LM. For several processes: torchrun --nproc-per-node N -m leanformer_cli ..."""
+    """Train one model by training.objective: masked_lm, causal_lm or seq2seq.
+
+    For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
+    """
     from leanformer.settings import read_settings
     from leanformer.training.pretrain import pretrain
 
@@ -207,16 +231,27 @@ def finetune(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
     data: Annotated[Path, typer.Option(metavar="PATH", help="A data directory or a text file.")],
-    suite: Annotated[str, typer.Option(help="perplexity")] = "perplexity",
+    suite: Annotated[str, typer.Option(help="perplexity, or generation: texts written and scored.")] = "perplexity",
+    split: Annotated[str | None, typer.Option(help="generation: the split, else the first test split.")] = None,
+    beams: Annotated[int | None, typer.Option(help="generation: width of the beam search, 4.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="generation: tokens of a text, else as in training.")] = None,
+    limit: Annotated[int | None, typer.Option(help="generation: so many pairs, spread over the split.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="generation: for texts and scores, else RUN/generation/SPLIT.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a pre-trained model on held-out text."""
+    """Measure a pre-trained model on held-out text, or score what it writes."""
     from leanformer.evaluation.evaluate import evaluate
+    from leanformer.training.hardware import prepare_cpu
 
     _load(plugin)
-    _result(evaluate(run, suite, data), as_json, quiet)
+    prepare_cpu(threads)
+    options = {"split": split, "beams": beams, "max_length": max_length, "limit": limit, "out": out}
+    _result(evaluate(run, suite, data, **options), as_json, quiet)
 
 
 @app.command()
@@ -227,7 +262,9 @@ def compare(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The comparison directory to make or resume.")],
     attention: Annotated[
         str,
-        typer.Option(metavar="A,B,C", help="Mechanisms; options in brackets: pairwise[coefficients_init=identity]."),
+        typer.Option(
+            metavar="A,B,C", help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity]."
+        ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
     seeds: Annotated[int, typer.Option(help="Runs of each mechanism: seeds 1 to N.")] = 3,
@@ -244,7 +281,7 @@ def compare(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Pre-train several mechanisms under equal conditions, fine-tune them, and write a report with statistics."""
+    """Pre-train several mechanisms under equal conditions, fine-tune or score them, and report with statistics."""
     from leanformer.comparison.compare import compare
     from leanformer.comparison.variants import grid as all_pairs
     from leanformer.comparison.variants import parse_variants

@@ -1,5 +1,6 @@
 """What several folders of tests share: the command line run in this process, and a small prepared corpus."""
 
+import json
 import lzma
 import sys
 from importlib import resources
@@ -42,6 +43,32 @@ def data(text, tmp_path_factory):
     source.write_text(text, encoding="utf-8")
     prepare([str(source)], folder / "data", algorithm="characters", vocab_size=100, quiet=True)
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def translations(tmp_path_factory):
+    """A folder of task data: numbers in English and German, of one to six digits."""
+    english = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "Nine"]
+    german = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "Neun"]
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "multi30k_ende").mkdir()
+    splits = {"train": range(3, 900, 2), "validation": range(2, 62, 4), "test_2016": range(4, 44, 4)}
+    for split, numbers in splits.items():
+        rows = [[int(digit) for digit in str(number**2)] for number in numbers]
+        pairs = [{"en": " ".join(english[i] for i in row), "de": " ".join(german[i] for i in row)} for row in rows]
+        lines = [json.dumps({"translation": pair}, ensure_ascii=False) + "\n" for pair in pairs]
+        (folder / "multi30k_ende" / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs(translations, tmp_path_factory):
+    """A data directory of them."""
+    from leanformer.data.prepare_pairs import prepare_pairs
+
+    out = tmp_path_factory.mktemp("pairs") / "data"
+    prepare_pairs("multi30k_ende", translations, out, vocab_size=300)
+    return out
 
 
 @pytest.fixture

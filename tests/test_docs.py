@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from leanformer import LeanformerConfig, LeanformerForMaskedLM
+from leanformer import LeanformerConfig
 from leanformer.attention import load_plugin, registry
 from leanformer.attention.testing import check_mechanism
 from leanformer.comparison.catalogue import catalogue
 from leanformer.data import tasks
 from leanformer.settings import FinetuningSettings, TrainingSettings, read_settings
+from leanformer.training.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,7 +53,7 @@ def test_every_config_builds_its_model(file):
     config = LeanformerConfig.from_settings({**settings.model, "vocab_size": 100})
     assert config.max_position_embeddings >= settings.training.sequence_length
     with torch.device("meta"):
-        LeanformerForMaskedLM(config)
+        RECIPES[settings.training.objective].model(config)
 
 
 def commands():

@@ -45,8 +45,10 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Table):
-    """Masked-LM pre-training; bare, it is BERT's recipe. `batch_size` counts sequences over all processes."""
+    """Pre-training; bare, it is BERT's recipe. `batch_size` counts sequences (or pairs) over all processes."""
 
+    objective: Literal["masked_lm", "causal_lm", "seq2seq"] = "masked_lm"
+    """Predict masked tokens, the next token, or the second text of a pair from the first (encoder-decoder)."""
     max_steps: int | None = None
     """Budget: exactly one of max_steps, max_tokens and max_seconds (none given: 1,000,000 steps, as BERT)."""
     max_tokens: int | None = None
@@ -56,6 +58,7 @@ class TrainingSettings(Table):
     micro_batch_size: int | None = None
     """Sequences in one forward pass of one process; the rest of the batch is accumulated. None: all of it at once."""
     sequence_length: int = 128
+    """Of seq2seq: the most tokens of each side of a pair."""
     mask_rate: float = 0.15
     final_mask_rate: float | None = None
     """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
@@ -110,15 +113,20 @@ class TrainingSettings(Table):
 
     @property
     def tokens_per_step(self) -> int:
+        """Of whole sequences; pairs have lengths of their own (`training/seq2seq.py`)."""
         return self.batch_size * self.sequence_length
 
     @property
     def total_steps(self) -> int | None:
+        """Of whole sequences."""
+        return self.steps(self.tokens_per_step)
+
+    def steps(self, tokens_per_step: int) -> int | None:
         """Steps of the budget, None if it is given in seconds."""
         if self.max_seconds is not None:
             return None
         if self.max_tokens is not None:
-            return math.ceil(self.max_tokens / self.tokens_per_step)
+            return math.ceil(self.max_tokens / tokens_per_step)
         return 1_000_000 if self.max_steps is None else self.max_steps
 
 

@@ -47,6 +47,16 @@ def test_a_run_differs_from_the_common_settings_in_its_own_three():
     assert again.model == settings.model and again.training == settings.training
 
 
+def test_a_variant_may_have_sizes_of_its_own():
+    common = ("training.max_steps=5", "model.hidden_size=64")
+    made = plan("dot_product,dot_product[model.intermediate_size=640]", common)
+    assert made.baseline == "dot_product"
+    run = made.runs[1]
+    model = {"hidden_size": 64, "attention": "dot_product", "intermediate_size": 640}
+    assert run.settings(made.settings).model == read_settings(None, [*common, *run.overrides()]).model == model
+    assert run.path == "runs/dot_product[model.intermediate_size=640]/seed-1"
+
+
 def test_baseline_is_dot_product_or_the_first():
     assert plan("shared,dot_product").baseline == "dot_product"
     assert plan("shared,symmetric").baseline == "shared"

@@ -13,9 +13,18 @@ def test_names_and_options_are_read():
     assert two.options == {"coefficients_init": "identity", "projection": "shared_all"}
 
 
+def test_mixtures_are_names_and_sizes_are_options():
+    mixture, small = parse_variants("random+dot_product,dot_product[model.intermediate_size=640,projection=shared_all]")
+    assert (mixture.label, mixture.mechanism) == ("random+dot_product",) * 2 and not mixture.options
+    assert small.label == "dot_product[model.intermediate_size=640,projection=shared_all]"
+    assert (small.options, small.model) == ({"projection": "shared_all"}, {"intermediate_size": 640})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("shared[model.attention=pairwise]", "neither an option of shared nor model.SIZE=value"),
+        ("shared[training.seed=3]", "neither an option of shared nor model.SIZE=value"),
         ("", "names no mechanism"),
         ("pairwse", "did you mean 'pairwise'"),
         ("pairwise,pairwise", "names pairwise twice"),

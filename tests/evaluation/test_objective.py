@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from leanformer.data.buckets import training_rows
 from leanformer.data.examples import Examples
-from leanformer.evaluation.batches import training_rows
 from leanformer.evaluation.encoding import Encoded, encode, losses
 from leanformer.evaluation.objective import TaskObjective
 

@@ -19,6 +19,18 @@ def test_attention_and_learning_rate_may_differ(fabricate, edit):
     assert pairs(read_study(directory), "shared").doubts == ()
 
 
+def test_what_a_label_says_may_differ(fabricate, edit):
+    small = "dot_product[model.intermediate_size=24]"
+    directory = fabricate(seeds=(1, 2), effects={"dot_product": 0.0, small: 0.1})
+    for seed in (1, 2):
+        file = directory / f"runs/{small}/seed-{seed}/run.json"
+        edit(file, lambda r: r["settings"]["model"].update(intermediate_size=24))
+    assert pairs(read_study(directory), small).doubts == ()
+    edit(directory / f"runs/{small}/seed-2/run.json", lambda r: r["settings"]["model"].update(hidden_size=8))
+    (doubt,) = pairs(read_study(directory), small).doubts
+    assert "at seed 2" in doubt and "model.hidden_size" in doubt
+
+
 def test_any_other_difference_is_told_with_its_seeds(fabricate, edit):
     directory = fabricate(seeds=(1, 2, 3))
     for seed in (1, 3):
@@ -45,7 +57,7 @@ def test_losses_on_different_scales_are_not_compared(fabricate, edit):
     paired = pairs(read_study(directory), "shared")
     assert [run.seed for run, _ in paired.pairs] == [3]
     assert any("not compared at seed 1: their data differ" in sentence for sentence in paired.refused)
-    assert any("not compared at seed 2: their validation masks differ" in sentence for sentence in paired.refused)
+    assert any("not compared at seed 2: their validation targets differ" in sentence for sentence in paired.refused)
 
 
 def test_unequal_versions_and_machines_are_told(fabricate, edit):

@@ -270,3 +270,20 @@ def test_notes_on_a_tasks_data_are_caveats_said_once(fabricate, edit):
     for file in directory.rglob("tasks/*/seed-*/run.json"):
         edit(file, lambda record: record.update(data={"notes": [note]}))
     assert write_report(directory)["caveats"].count(f"{note}.") == 1
+
+
+WRITERS = [("causal_lm", "a causal language model", True), ("seq2seq", "an encoder-decoder model", False)]
+
+
+@pytest.mark.parametrize(("objective", "model", "tuned"), WRITERS)
+def test_no_report_says_masked_of_another_model(fabricate, objective, model, tuned):
+    directory = fabricate(settings={"objective": objective}, tasks={"multi30k_ende": 0.3}, task_seeds=1)
+    write_report(directory)
+    text = read(directory, "report.md")
+    assert model in text and "mask" not in text.lower() and "| Perplexity |" in text
+    assert ("fine-tun" in text.lower().partition("## to repeat it")[0]) == tuned
+
+
+def test_a_masked_models_report_has_no_perplexity(reported):
+    text = read(reported[0], "report.md")
+    assert "Perplexity" not in text and "a masked language model" in text

@@ -17,13 +17,16 @@ from leanformer.comparison.estimate import Estimator
 from leanformer.comparison.plan import Plan, PlannedRun, check_continues
 from leanformer.comparison.runner import Job, last_line, run_jobs
 from leanformer.comparison.variants import Variant
-from leanformer.data.corpus import Corpus
+from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
+from leanformer.data.generation_tasks import require_packages
+from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
-from leanformer.models import LeanformerConfig
 from leanformer.report import best_rates, write_report
 from leanformer.settings import Settings
 from leanformer.training.durable import write_json
+from leanformer.training.objective import PretrainingObjective
+from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
 
 
@@ -46,20 +49,21 @@ def compare(
     command: str = "",
 ) -> dict[str, Any]:
     """Run what is still to run of the comparison in `out`, then write its report; returns the report's results."""
-    corpus = Corpus.open(data)
+    recipe = RECIPES[settings.training.objective]
+    corpus = recipe.open(data)
     plan = Plan(
         settings=settings,
         variants=variants,
         seeds=seeds,
         learning_rates=learning_rates,
-        tasks=tasks or [],
+        tasks=_tasks(settings, corpus, tasks or [], task_seeds),
         task_seeds=task_seeds,
         task_data=task_data,
         data={"path": str(data), "hash": corpus.hash, "tokenizer_hash": corpus.tokenizer_hash},
         plugin=None if plugin is None else str(plugin),
         command=command,
     )
-    notes = _check(plan, corpus)
+    objective, notes = _check(plan, corpus)
     check_continues(out, plan, resume=resume)
     console = Console(quiet=quiet, highlight=False)
     for note in notes:
@@ -69,18 +73,18 @@ def compare(
     runs = [run for run in plan.runs if not _finished(out / run.path)]
     finetunings = [(run, task) for run in plan.runs for task in plan.tasks if not _tuned(out / run.path, task, plan)]
     if runs or finetunings:
-        estimate = Estimator(plan, corpus.vocab_size, workers, threads).of(runs, finetunings)
+        estimate = Estimator(plan, corpus, objective, workers, threads).of(runs, finetunings)
         console.print(f"{estimate.sentence()}, {workers} at a time with {threads} threads each")
         _check_disk(out, estimate.bytes)
     if dry_run:
         return {}
     write_json(_made(out) / "settings.json", settings.to_dict())
     write_json(out / "comparison.json", plan.record())
-    failed = _run([_pretraining(run, plan, out, threads) for run in runs], workers, console)
+    failed = _run([_pretraining(run, plan, out, threads, objective.total_steps or 0) for run in runs], workers, console)
     chosen = best_rates(out) if learning_rates else None
     failed += _run(
         [
-            _finetuning(run, task, plan, out, threads)
+            (_generation if plan.generates else _finetuning)(run, task, plan, out, threads)
             for run, task in finetunings
             if _finished(out / run.path) and (chosen is None or chosen.get(run.variant.label) == run.learning_rate)
         ],
@@ -97,20 +101,36 @@ def compare(
     return results
 
 
-def _check(plan: Plan, corpus: Corpus) -> list[str]:
+def _tasks(settings: Settings, data: Prepared, asked: list[str], seeds: int) -> list[str]:
+    """What follows each pre-training run: fine-tuning as asked; of models that write, the task they were trained on."""
+    objective = settings.training.objective
+    if objective == "causal_lm" and asked:
+        raise ValueError('--task: a run with training.objective = "causal_lm" is not fine-tuned; leave it out')
+    if not isinstance(data, PairCorpus):
+        return asked
+    if asked not in ([], [data.task]):
+        raise ValueError(f"--task {','.join(asked)}: {data.path} holds {data.task}, only that is scored; leave it out")
+    if seeds != 1:
+        raise ValueError(f"--task-seeds {seeds}: beam search takes no chances; leave it out")
+    require_packages(data.kind)
+    return [data.task]
+
+
+def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str]]:
     """Find mistakes before the first run starts rather than in the last; what is to be known of the tasks' data."""
     if not plan.seeds:
         raise ValueError("--seeds must be at least 1")
     if plan.task_seeds < 1:
         raise ValueError("--task-seeds must be at least 1")
-    if plan.tasks and plan.task_data is None:
+    if plan.tasks and not plan.generates and plan.task_data is None:
         raise ValueError("--task needs --task-data: a folder with a folder a task, or `hub`")
     for run in plan.runs:
-        LeanformerConfig.from_settings({**run.settings(plan.settings).model, "vocab_size": corpus.vocab_size})
-    for name in plan.tasks:
+        model_config(run.settings(plan.settings), corpus)
+    for name in plan.tasks if not plan.generates else ():
         plan.settings.finetuning_for(name)
-    trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks]
-    return [examples.note for examples in trained if examples.note]
+    trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks if not plan.generates]
+    objective = RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+    return objective, [examples.note for examples in trained if examples.note]
 
 
 def _share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:
@@ -155,7 +175,7 @@ def _tuned(run: Path, task: str, plan: Plan) -> bool:
     return all(map(_finished, _task_directories(run, task, plan)))
 
 
-def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int) -> Job:
+def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int, steps: int) -> Job:
     directory = out / run.path
     begun = _status(directory) is not None
     if begun:  # Sums depend on how many threads share them: a resumed run keeps its number.
@@ -170,7 +190,7 @@ def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int) -> Job:
         arguments=tuple(arguments),
         log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}.log",
         curve=directory / "curve.jsonl",
-        total=plan.settings.training.total_steps or 0,
+        total=steps,
     )
 
 
@@ -186,6 +206,19 @@ def _finetuning(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int)
         "--discard-model",
         "--quiet",
     ]
+    arguments += ["--plugin", plan.plugin] if plan.plugin else []
+    return Job(
+        name=f"{_name(run, plan)} {task}",
+        arguments=tuple(arguments),
+        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}-{task}.log",
+    )
+
+
+def _generation(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int) -> Job:
+    """Writes and scores the first test split; the only "seed" is 1."""
+    directory = out / run.path
+    arguments = ["evaluate", str(directory), "--suite", "generation", "--data", plan.data["path"]]
+    arguments += ["--out", str(_task_directories(directory, task, plan)[0]), "--threads", str(threads), "--quiet"]
     arguments += ["--plugin", plan.plugin] if plan.plugin else []
     return Job(
         name=f"{_name(run, plan)} {task}",

@@ -7,25 +7,30 @@ import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.variants import Variant
+from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
-from leanformer.data.masking import count
+from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.data.tasks import task as find_task
-from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
+from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.settings import Settings
 from leanformer.training.hardware import autocast_dtype
+from leanformer.training.objective import PretrainingObjective
+from leanformer.training.recipes import RECIPES, model_config
 
 PROCESS_SECONDS = 8.0
 """Starting Python with torch and transformers, and writing the results."""
 TOKENS_PER_WORD = 1.6
 """Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
-MEASURED_STEPS = 3
+MEASURED_STEPS, MEASURED_SEQUENCES = 3, 32
+GENERATION = 20
+"""Times a forward pass over the reference: four beams, token by token in small products."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +48,31 @@ class Estimate:
 class Estimator:
     """Costs of a plan's runs on this machine, `workers` of them at a time with `threads` threads each."""
 
-    def __init__(self, plan: Plan, vocab_size: int, workers: int, threads: int) -> None:
-        self.plan, self.vocab_size, self.workers = plan, vocab_size, workers
+    def __init__(
+        self, plan: Plan, corpus: Prepared, objective: PretrainingObjective, workers: int, threads: int
+    ) -> None:
+        self.plan, self.corpus, self.objective, self.workers = plan, corpus, objective, workers
         baseline = next((v for v in plan.variants if v.label == plan.baseline), plan.variants[0])
         self.flops_per_second = self._measure(baseline, threads)
 
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
-        seconds = sum(map(self.pretraining_seconds, runs)) + sum(self.finetuning_seconds(*pair) for pair in finetunings)
+        after = self.generation_seconds if self.plan.generates else self.finetuning_seconds
+        seconds = sum(map(self.pretraining_seconds, runs)) + sum(after(*pair) for pair in finetunings)
         copies = 1 + 3 * self.plan.settings.training.keep_checkpoints  # model; weights and two moments a checkpoint
-        size = sum(4 * self._parameters(run.variant) * copies for run in runs)
+        size = sum(4 * self._ledger(run.variant)["parameters"]["total"] * copies for run in runs)
         slowest = max([*map(self.pretraining_seconds, runs), 0.0])
         return Estimate(max(seconds / self.workers, slowest), size, len(runs) + len(finetunings))
 
     def pretraining_seconds(self, run: PlannedRun) -> float:
-        training = self.plan.settings.training
-        if training.max_seconds is not None:
-            return training.max_seconds + PROCESS_SECONDS
-        assert training.total_steps is not None
-        flops = self._flops_per_token(run.variant, training.sequence_length, training.mask_rate)
-        return training.total_steps * training.tokens_per_step * flops / self.flops_per_second + PROCESS_SECONDS
+        seconds, steps = self.plan.settings.training.max_seconds, self.objective.total_steps
+        if seconds is not None:
+            return seconds + PROCESS_SECONDS
+        assert steps is not None
+        flops = self._flops_per_token(run.variant)
+        return steps * self.objective.tokens_per_step * flops / self.flops_per_second + PROCESS_SECONDS
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
-        flops = self._flops_per_token(run.variant, 32, 0.0)
+        flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
         return self.plan.task_seeds * self.task_tokens[task] * flops / self.flops_per_second + PROCESS_SECONDS
 
     @cached_property
@@ -81,46 +89,47 @@ class Estimator:
         scored = [split.subset(settings.max_eval_examples).texts for split in validation.values()]
         return tokens + sum(_tokens(texts, longest) for texts in scored) / 3
 
+    def generation_seconds(self, run: PlannedRun, task: str) -> float:
+        assert isinstance(self.corpus, PairCorpus)
+        _, lengths = self.corpus.splits[self.corpus.test].lengths(self.plan.settings.training.sequence_length)
+        forward = self._ledger(run.variant)["flops_per_token"]["forward"]
+        return GENERATION * float(lengths.sum()) * forward / self.flops_per_second + PROCESS_SECONDS
+
     def _config(self, variant: Variant) -> LeanformerConfig:
-        settings: Settings = PlannedRun(variant=variant, seed=1, learning_rate=1.0, path="").settings(
-            self.plan.settings
-        )
-        return LeanformerConfig.from_settings({**settings.model, "vocab_size": self.vocab_size})
+        run = PlannedRun(variant=variant, seed=1, learning_rate=1.0, path="")
+        return model_config(run.settings(self.plan.settings), self.corpus)
 
-    def _parameters(self, variant: Variant) -> int:
-        return ledger(self._config(variant), self.plan.settings.training.sequence_length)["parameters"]["total"]
+    def _ledger(self, variant: Variant) -> dict[str, Any]:
+        training = self.plan.settings.training
+        return ledger(self._config(variant), training.sequence_length, self.objective.scored, training.objective)
 
-    def _flops_per_token(self, variant: Variant, length: int, mask_rate: float) -> float:
-        masked = count(mask_rate, length) if mask_rate else 0
-        return ledger(self._config(variant), length, masked)["flops_per_token"]["training"]
+    def _flops_per_token(self, variant: Variant) -> float:
+        return self._ledger(variant)["flops_per_token"]["training"]
 
     def _measure(self, variant: Variant, threads: int) -> float:
-        """Training FLOPs a second of the model of `variant`, with small batches of the training's own length."""
+        """Training FLOPs a second of the model of `variant`, on a part of the first batch."""
         training = self.plan.settings.training
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        batch, length = min(training.batch_size, 32), training.sequence_length
-        masked = count(training.mask_rate, length)
+        first = self.objective.micro_batches(0, 0, 1)[0]
+        batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
             with device:
-                model = LeanformerForMaskedLM(self._config(variant)).train()
-            tokens = torch.randint(self.vocab_size, (batch, length), device=device)
-            positions = torch.arange(masked, device=device).expand(batch, masked)
-            labels = tokens[:, :masked]
+                model = RECIPES[training.objective].model(self._config(variant)).train()
             bf16 = autocast_dtype(training.precision, device) is not None
             for step in range(1 + MEASURED_STEPS):
                 if step == 1:
                     start = time.perf_counter()
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    loss = model(tokens, masked_positions=positions, labels=labels).loss
+                    loss = self.objective.loss_sum(model, batch)
                 loss.backward()
                 loss.item()
             elapsed = time.perf_counter() - start
         finally:
             torch.set_num_threads(before)
-        flops = self._flops_per_token(variant, length, training.mask_rate)
-        return flops * batch * length * MEASURED_STEPS / elapsed
+        tokens = self.objective.tokens_per_step * len(batch["labels"]) / training.batch_size
+        return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
 
 
 def _tokens(texts: list[tuple[str, ...]], max_length: float) -> float:

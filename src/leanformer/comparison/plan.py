@@ -28,12 +28,13 @@ class PlannedRun:
         if self.variant.options:
             options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
         training = common.training.updated({"seed": self.seed, "learning_rate": self.learning_rate})
-        return replace(common, model={**common.model, **options}, training=training)
+        return replace(common, model={**common.model, **options, **self.variant.model}, training=training)
 
     def overrides(self) -> list[str]:
         """The same as `--set` arguments: with `settings.json` they repeat this run by hand."""
         values: dict[str, Any] = {"model.attention": self.variant.mechanism}
         values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
+        values |= {f"model.{key}": value for key, value in self.variant.model.items()}
         values |= {"training.seed": self.seed, "training.learning_rate": self.learning_rate}
         return [f"{key}={json.dumps(value)}" for key, value in values.items()]
 
@@ -48,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Variants x seeds x learning rates, and the tasks each chosen run is fine-tuned on."""
+    """Variants x seeds x learning rates, and the tasks each chosen run is fine-tuned on, or writes for."""
 
     settings: Settings
     variants: list[Variant]
@@ -65,6 +66,11 @@ class Plan:
     def runs(self) -> list[PlannedRun]:
         """Seeds outermost, so that a comparison cut short is still balanced."""
         return list(self._runs())
+
+    @property
+    def generates(self) -> bool:
+        """Whether `tasks` are answered in words by the models as they are, not by fine-tuned ones."""
+        return self.settings.training.objective == "seq2seq"
 
     @property
     def baseline(self) -> str:

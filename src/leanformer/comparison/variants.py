@@ -1,8 +1,10 @@
 """What stands between the commas of `--attention`: a mechanism, with options of its own in brackets.
 
 pairwise,shared                              two mechanisms
+random+dot_product                           a mixture of mechanisms
 pairwise[coefficients_init=identity]         a mechanism with an option
 dot_product[projection=shared_key_value]     a cell of the grid of projections and compatibilities
+dot_product[model.intermediate_size=640]     a model of another size: a baseline as small as its challenger
 """
 
 import re
@@ -16,11 +18,12 @@ from leanformer.settings import parse_override
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm of a comparison; its label is how the user wrote it."""
+    """One arm of a comparison; its label is how the user wrote it. `model` holds settings of [model] of its own."""
 
     label: str
     mechanism: str
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+    model: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 def parse_variants(text: str) -> list[Variant]:
@@ -61,8 +64,13 @@ def _parse(text: str) -> Variant:
         raise ValueError(f"--attention {text!r}: write a mechanism as name or name[option=value,...]")
     name, listed = match.groups()
     options: dict[str, Any] = {}
+    model: dict[str, Any] = {}
     for item in filter(None, (listed or "").split(",")):
-        (_, key), value = parse_override(f"option.{item.strip()}")
-        options[key] = value
+        (_, *prefix, key), value = parse_override(f"option.{item.strip()}")
+        if prefix not in ([], ["model"]) or prefix and key.startswith("attention"):
+            raise ValueError(
+                f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.SIZE=value"
+            )
+        (model if prefix else options)[key] = value
     mechanism(name).check_options(options)
-    return Variant(text, name, options)
+    return Variant(text, name, options, model)

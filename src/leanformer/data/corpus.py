@@ -57,35 +57,15 @@ class TokenStore:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Prepared:
     """An opened data directory. `hash` names the content (tokens and tokenizer), not the place: a copy has the same."""
 
     path: Path
-    train: TokenStore
-    valid: TokenStore
     vocabulary: Vocabulary
     hash: str
     tokenizer_hash: str
     record: dict[str, Any]
     """data.json"""
-
-    @classmethod
-    def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
-        """Sizes are always checked against data.json; `verify` reads every byte and checks the sha256 too."""
-        path = Path(path)
-        record = read_record(path)
-        for name, expected in record["files"].items():
-            _check(path / name, expected, verify)
-        dtype = np.dtype(record["dtype"])
-        return cls(
-            path=path,
-            train=TokenStore(mapped(path / "train.bin", dtype), mapped(path / "train.documents.bin", OFFSET)),
-            valid=TokenStore(mapped(path / "valid.bin", dtype), mapped(path / "valid.documents.bin", OFFSET)),
-            vocabulary=Vocabulary.of(record["vocabulary"]),
-            hash=record["hash"],
-            tokenizer_hash=record["tokenizer_hash"],
-            record=record,
-        )
 
     @property
     def vocab_size(self) -> int:
@@ -114,7 +94,51 @@ class Corpus:
     @property
     def tokenizer_files(self) -> list[Path]:
         """What a run copies beside its model."""
-        return [self.path / name for name in self.record["files"] if not name.endswith(".bin")]
+        return [self.path / name for name in self.record["files"] if not name.endswith((".bin", ".jsonl"))]
+
+
+@dataclass(frozen=True)
+class Corpus(Prepared):
+    """Text: what masked and causal language models are trained on."""
+
+    train: TokenStore
+    valid: TokenStore
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
+        """Sizes are always checked against data.json; `verify` reads every byte and checks the sha256 too."""
+        common = checked(Path(path), "text", verify)
+        return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a run records of them."""
+        return {"train_tokens": len(self.train), "validation_tokens": len(self.valid)}
+
+
+def checked(path: Path, kind: str, verify: bool) -> dict[str, Any]:
+    """The fields of `Prepared` of a whole data directory of this kind."""
+    record = read_record(path)
+    if record.get("kind", "text") != kind:
+        remedy = {
+            "text": 'they are for training.objective = "seq2seq"; prepare text for this one',
+            "pairs": "give a directory made with: leanformer prepare --task TASK --task-data DIR, or another objective",
+        }[kind]
+        raise ValueError(f"{path} holds {record.get('kind', 'text')}, not {kind}: {remedy}")
+    for name, expected in record["files"].items():
+        _check(path / name, expected, verify)
+    return {
+        "path": path,
+        "vocabulary": Vocabulary.of(record["vocabulary"]),
+        "hash": record["hash"],
+        "tokenizer_hash": record["tokenizer_hash"],
+        "record": record,
+    }
+
+
+def token_store(common: dict[str, Any], name: str) -> TokenStore:
+    path, dtype = common["path"], np.dtype(common["record"]["dtype"])
+    return TokenStore(mapped(path / f"{name}.bin", dtype), mapped(path / f"{name}.documents.bin", OFFSET))
 
 
 def read_record(path: Path) -> dict[str, Any]:

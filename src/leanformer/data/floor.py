@@ -47,6 +47,18 @@ def context_free_floor(counts: NDArray[np.integer], masked: Masked, vocabulary: 
     return Floor(float((unseen - np.log(evidence)).mean()), float(unseen.mean()))
 
 
+def next_token_floor(counts: NDArray[np.integer], targets: NDArray[np.integer]) -> Floor:
+    """The floor where nothing of the target is seen: both are the cross-entropy of the training frequencies.
+
+    Special tokens are targets here, [SEP] ends a text, so u is smoothed by one count over all of the vocabulary (V,).
+    """
+    if not targets.size:
+        raise ValueError("these texts ask for no token: there is no floor to compute")
+    u = (counts + 1.0) / (counts.sum() + len(counts))
+    loss = float(-np.log(u[targets]).mean())
+    return Floor(loss, loss)
+
+
 def expected_floor(
     counts: NDArray[np.integer], vocabulary: Vocabulary, target_counts: NDArray[np.integer] | None = None
 ) -> Floor:

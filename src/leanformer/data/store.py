@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -64,19 +65,27 @@ def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
     return len(tokens) - cut
 
 
-def describe(directory: Path, dtype: np.dtype, vocabulary: Vocabulary) -> dict[str, Any]:
-    """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean."""
+def describe(
+    directory: Path,
+    dtype: np.dtype,
+    vocabulary: Vocabulary,
+    stores: Sequence[str] = ("train", "valid"),
+    **more: Any,
+) -> dict[str, Any]:
+    """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of
+    pairs, the texts that it is scored with)."""
     files = {
         file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)} for file in sorted(directory.iterdir())
     }
     content = {
         "schema": SCHEMA,
+        **more,
         "dtype": dtype.name,
         "vocabulary": asdict(vocabulary),
         "tokenizer_hash": files[FILE]["sha256"],
-        "splits": {split: _sizes(directory, split, dtype) for split in ("train", "valid")},
+        "splits": {store: _sizes(directory, store, dtype) for store in stores},
     }
-    seen = [content, {name: file for name, file in files.items() if name.endswith(".bin")}]
+    seen = [content, {name: file for name, file in files.items() if name.endswith((".bin", ".jsonl"))}]
     return {"hash": hashlib.sha256(json.dumps(seen).encode()).hexdigest(), **content, "files": files}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from leanformer.evaluation.batches import training_rows
+from leanformer.data.buckets import training_rows
 from leanformer.evaluation.encoding import Encoded
 from leanformer.training.objective import Batch
 

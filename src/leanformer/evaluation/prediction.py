@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from leanformer.evaluation.batches import evaluation_batches
+from leanformer.data.buckets import evaluation_batches
 from leanformer.evaluation.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
 from leanformer.training import durable

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import file_hash
+from leanformer.data.corpus import Prepared, file_hash
+from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.models import (
     LeanformerForMaskedLM,
@@ -22,6 +23,8 @@ from leanformer.models import (
 )
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
+from leanformer.training.recipes import RECIPES
+from leanformer.training.record import RunDirectory
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -65,11 +68,38 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
-    model, missing = _load(LeanformerForMaskedLM, folder, config_of(folder))
+def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """ValueError unless `data` were prepared with the tokenizer of the model in `folder`."""
+    if tokenizer_files.load(data.path).get_vocab() != tokenizer.get_vocab():
+        remedy = "" if isinstance(data, PairCorpus) else ": give the text itself"
+        raise ValueError(f"{data.path} was prepared with another tokenizer than {folder}{remedy}")
+
+
+def length(run: Path) -> int:
+    """The length the run was trained with; of a model without its run, the longest it reads."""
+    directory, folder = RunDirectory(run), locate(run)
+    if directory.record.is_file() and directory.model == folder:
+        return int(directory.read()["settings"]["training"]["sequence_length"])
+    return config_of(folder).max_position_embeddings
+
+
+def objective(folder: Path) -> str:
+    """What the model in `folder` was trained for, by its class; a classifier began as a masked language model."""
+    classes = config_of(folder).architectures or []
+    return next((name for name, recipe in RECIPES.items() if recipe.model.__name__ in classes), "masked_lm")
+
+
+def load(folder: Path, kind: str) -> Any:
+    """The model of a pre-training objective."""
+    recipe = RECIPES[kind]
+    model, missing = _load(recipe.model, folder, config_of(folder))
     if missing:
-        raise ValueError(f"{folder} holds no masked language model, {missing[0]} is missing: give a pre-training run")
+        raise ValueError(f"{folder} holds no {recipe.noun}, {missing[0]} is missing: give a pre-training run")
     return model
+
+
+def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
+    return load(folder, "masked_lm")
 
 
 def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:

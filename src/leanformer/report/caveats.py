@@ -38,6 +38,7 @@ def _which(study: Study, seed: int, rate: float | None) -> str:
 
 
 def _finetunings(study: Study) -> list[str]:
+    noun = study.wording.task
     tunings = [tuning for run in study.runs for tuning in run.finetunings]
     notes = [note for tuning in tunings for note in (tuning.record.get("data") or {}).get("notes") or ()]
     out = [f"{note}." for note in dict.fromkeys(notes)]
@@ -47,17 +48,17 @@ def _finetunings(study: Study) -> list[str]:
             collapsed = [t for t in runs if t.collapsed]
             if collapsed:
                 out.append(
-                    f"{several(len(collapsed), 'fine-tuning')} of {len(runs)} of {name} on {task} collapsed (one answer"
+                    f"{several(len(collapsed), noun)} of {len(runs)} of {name} on {task} collapsed (one answer"
                     " for every example, or a correlation of 0). They are kept in the mean; a collapse is training "
                     "failing, not attention being weak, and a few of them can decide a mean."
                 )
             undone = [t for t in runs if t.status != "finished"]
             if undone:
                 states = listed(sorted({t.status for t in undone}))
-                out.append(f"{several(len(undone), 'fine-tuning')} of {name} on {task} in no mean: {states}.")
+                out.append(f"{several(len(undone), noun)} of {name} on {task} in no mean: {states}.")
             planned = len(study.at(name)) * int(study.plan.get("task_seeds") or 0)
             if len(runs) < planned:
-                out.append(f"{several(planned - len(runs), 'planned fine-tuning')} of {name} on {task} not done.")
+                out.append(f"{several(planned - len(runs), f'planned {noun}')} of {name} on {task} not done.")
     return out
 
 
@@ -68,7 +69,8 @@ def _design(findings: Findings) -> list[str]:
         out.append("Budgets in seconds are neither paired nor repeatable: runs read different amounts of text.")
     if study.challengers and len(study.seeds) == 1:
         out.append("One seed shows nothing of what chance does: no interval and no p-value can be given.")
-    if study.tasks and len({run.seed for run in study.runs}) == 1:
+    tuned = study.tasks and study.wording.task == "fine-tuning"
+    if tuned and len({run.seed for run in study.runs}) == 1:
         out.append(
             "Fine-tuning seeds on one pre-trained model measure fine-tuning; they are not repetitions of pre-training."
         )

@@ -1,6 +1,6 @@
 """Every mechanism against the baseline, in every metric.
 
-    final_loss          validation loss on frozen masks at the end of the budget, nats        lower is better
+    final_loss          validation loss, nats a target, at the end of the budget              lower is better
     tokens_to_target    see `target`                                                         lower is better
     a task's name       its score (a fraction), mean over the fine-tuning seeds both have    higher is better
     task_average        plain mean over all tasks                                            higher is better

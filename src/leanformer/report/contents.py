@@ -26,7 +26,7 @@ def contents(findings: Findings) -> Document:
         Section("Parameters against loss", _pictures(drawn, "parameters")),
         Section("Paired differences", _pictures(drawn, "differences")),
         Section("Tokens to target", _tokens(findings)),
-        Section("Fine-tuning", _finetuning(findings, drawn)),
+        Section(study.wording.section, _finetuning(findings, drawn)),
         Section("Learning-rate sweep", _sweep(study, drawn)),
         Section("Caveats", [Points(caveats(findings))]),
         Section("Every run", [tables.runs(study), *([tables.finetunings(study)] if study.tasks else [])], folded=True),
@@ -51,13 +51,16 @@ def _facts(study: Study) -> list[tuple[str, str]]:
 def _asked(study: Study) -> list[Block]:
     settings = next((run.settings for run in study.runs if run.settings), flat(study.plan.get("settings") or {}))
     if not study.challengers:
-        asked = f"One mechanism, {study.attention[0]}, was pre-trained, so there is nothing to compare it with."
+        asked = (
+            f"One mechanism, {study.attention[0]}, was trained as {study.wording.model}, so there is nothing to "
+            "compare it with."
+        )
     else:
         do = "do" if len(study.challengers) > 1 else "does"
         asked = (
             f"How {do} {listed(study.challengers)} compare with {study.baseline}, when nothing else changes? Each was "
-            f"pre-trained as a masked language model with {several(len(study.seeds), 'seed')}; runs of one seed share "
-            "the order of the data, the masks and the initial values of every weight they have in common, so they are "
+            f"trained as {study.wording.model} with {several(len(study.seeds), 'seed')}; runs of one seed share "
+            f"{study.wording.shared} and the initial values of every weight they have in common, so they are "
             "compared in pairs."
         )
     return [Paragraph(asked), Paragraph(_model(settings, study))]

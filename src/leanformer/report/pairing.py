@@ -1,10 +1,11 @@
 """Pairs: the runs of a mechanism and of the baseline that share a seed, hence data order, masks and initial values.
 
-Two runs whose losses are not on one scale (other data, tokenizer or validation masks) are refused as a pair. Two that
+Two runs whose losses are not on one scale (other data, tokenizer or validation targets) are refused as a pair. Two that
 differ in anything but their attention and learning rate stay a pair, and the report says in what they differ.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ ONE_SCALE = (
     ("data.hash", "their data"),
     ("data.tokenizer_hash", "their tokenizer"),
     ("data.vocab_size", "their vocabulary"),
-    ("floor.context_free", "their validation masks"),
+    ("floor.context_free", "their validation targets"),
 )
 PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
 
@@ -79,9 +80,11 @@ def _get(record: dict[str, Any], dotted: str) -> Any:
 
 
 def _differences(run: Run, other: Run) -> Iterable[str]:
+    """What a label says of its own, `dot_product[model.intermediate_size=640]`, is meant to differ."""
     ours, theirs = run.settings, other.settings
+    own = OWN + tuple(re.findall(r"model\.\w+(?==)", f"{run.attention} {other.attention}"))
     for key in sorted(ours.keys() | theirs.keys()):
-        if not key.startswith(OWN) and ours.get(key) != theirs.get(key):
+        if not key.startswith(own) and ours.get(key) != theirs.get(key):
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.report import sweep
-from leanformer.report.runs import Run, read_record, read_run
+from leanformer.report.runs import Run, flat, read_record, read_run
 from leanformer.report.statistics import Spread, spread
 from leanformer.report.sweep import Rate
 from leanformer.report.target import FRACTION, Target, target
+from leanformer.report.wording import MASKED_LM, WORDINGS, Wording
 
 LEARNED = 0.01
 """A run that ends less than this fraction below the context-free floor counts as still on it."""
@@ -58,6 +59,13 @@ class Study:
         """Over the seeds, of one of `Run`'s numbers."""
         values = [getattr(run, quantity) for run in self.at(attention)]
         return spread([value for value in values if value is not None])
+
+    @property
+    def wording(self) -> Wording:
+        """By the objective that the runs, or the plan, name; records older than the choice are of masked models."""
+        planned = flat(self.plan.get("settings") or {})
+        named = [settings.get("training.objective") for settings in (*(run.settings for run in self.runs), planned)]
+        return WORDINGS.get(next(filter(None, named), ""), MASKED_LM)
 
     @property
     def floor(self) -> float | None:

@@ -1,6 +1,8 @@
 """The tables of a report. A mean carries its sample standard deviation over seeds, or says that it has none."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
@@ -51,6 +53,7 @@ def losses(findings: Findings) -> Table:
             f"{len(chosen.finished)} of {len(chosen.runs)}",
             mean_sd(study.spread(name, "final_loss"), fixed),
             mean_sd(study.spread(name, "best_loss"), fixed),
+            _perplexity(study.spread(name, "final_loss")),
             (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
         ]
         rows.append(row + (_judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", ""]))
@@ -59,21 +62,23 @@ def losses(findings: Findings) -> Table:
         "Runs",
         "Final loss",
         "Best loss",
+        "Perplexity",
         "Below floor",
         "Difference [95 % CI]",
         "Holm p",
         "Verdict",
     ]
     caption = (
-        "Validation loss on frozen masks in nats, mean ± sd over seeds; below floor: 1 - final loss / context-free "
-        "floor. Difference: mechanism minus baseline, paired by seed, with its 95 % interval; negative is "
-        "better. The verdict rests on the Holm-corrected p-value at 0.05."
+        f"Validation loss {study.wording.validation} in nats, mean ± sd over seeds; {_said(study)}below floor: 1 - "
+        "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
+        "interval; negative is better. The verdict rests on the Holm-corrected p-value at 0.05."
     )
     if any(study.stuck(name) for name in study.attention):
         caption += (
             f"{DAGGER} Runs of it did not get below the floor: they learned nothing, and comparing them says nothing."
         )
-    return _without_baseline(study, Table(header, rows, "lrrrrrrl", caption), (5, 6, 7))
+    table = _without_baseline(study, Table(header, rows, "lrrrrrrrl", caption), (6, 7, 8))
+    return table if study.wording.perplexity else _without(table, (4,))
 
 
 def tokens_to_target(findings: Findings) -> Table:
@@ -108,8 +113,8 @@ def tokens_to_target(findings: Findings) -> Table:
 def task_scores(study: Study) -> Table:
     rows = [[task, *(_score(study, name, task) for name in study.attention)] for task in study.tasks]
     caption = (
-        "Score x 100 at the end of training on the validation data, mean ± sd over all fine-tunings (in brackets: how "
-        "many, pre-training seeds times fine-tuning seeds). Collapsed runs are counted and kept."
+        f"Score x 100 {study.wording.scored}, mean ± sd over all {study.wording.tasks} (in brackets: how many, "
+        f"pre-training seeds times {study.wording.task} seeds). Collapsed runs are counted and kept."
     )
     return Table(["Task", *study.attention], rows, "l" + "r" * len(study.attention), caption)
 
@@ -126,7 +131,7 @@ def task_differences(findings: Findings) -> Table:
     header = ["Task", "Attention", "By seed", "Difference [95 % CI]", "Holm p", "Verdict"]
     caption = (
         "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
-        "the mean of its fine-tunings; Holm's correction is over the mechanisms within a task."
+        f"the mean of its {findings.study.wording.tasks}; Holm's correction is over the mechanisms within a task."
     )
     return Table(header, rows, "lllrrl", caption)
 
@@ -187,7 +192,14 @@ def finetunings(study: Study) -> Table:
         for t in run.finetunings
         if t.task == task
     ]
-    header = ["Task", "Attention", "Pre-training seed", "Fine-tuning seed", "Score x 100", "Status"]
+    header = [
+        "Task",
+        "Attention",
+        "Pre-training seed",
+        f"{study.wording.task.capitalize()} seed",
+        "Score x 100",
+        "Status",
+    ]
     return Table(header, rows, "llrrrw")
 
 
@@ -263,15 +275,25 @@ def _score(study: Study, name: str, task: str) -> str:
     return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked})"
 
 
+def _perplexity(of: Spread) -> str:
+    return NONE if of.mean is None else fixed(math.exp(of.mean), 2)
+
+
+def _said(study: Study) -> str:
+    return "perplexity: exp of the mean final loss; " if study.wording.perplexity else ""
+
+
 def _without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
     """Without a baseline, the columns that compare with it go."""
     if study.baseline:
         return table
+    plain = _without(table, columns)
+    return replace(plain, caption=plain.caption.split(" Difference:")[0])
+
+
+def _without(table: Table, columns: tuple[int, ...]) -> Table:
     keep = [i for i in range(len(table.header)) if i not in columns]
     rows = [[row[i] for i in keep] for row in table.rows]
-    return Table(
-        [table.header[i] for i in keep],
-        rows,
-        "".join(table.align[i] for i in keep),
-        table.caption.split(" Difference:")[0],
+    return replace(
+        table, header=[table.header[i] for i in keep], rows=rows, align="".join(table.align[i] for i in keep)
     )

@@ -150,10 +150,10 @@ def task_sentences(findings: Findings) -> list[str]:
             parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
         rest = [_place(c) for c in family if c.verdict == "not distinguishable" and c.difference.p_value is not None]
         parts += [f"not distinguishable from {study.baseline} on {listed(rest)}"] if rest else []
-        told = [f"{name}, fine-tuned, is {'; '.join(parts)}."] if parts else []
+        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
         if untested := [c for c in family if c.difference.p_value is None]:
             why = "; ".join(dict.fromkeys(c.note for c in untested))
-            subject = "It" if told else f"{name}, fine-tuned,"
+            subject = "It" if told else f"{name}, {study.wording.tuned},"
             told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
         said.append(" ".join(told))
     return [sentence for sentence in said if sentence]
@@ -253,8 +253,8 @@ def floor_sentences(study: Study) -> list[str]:
     ]
     if free:
         out.append(
-            f"Below the context-free floor of {shown}, which the best predictor reaches that sees only the corrupted "
-            f"token itself: {listed(free)}. These have learned from context."
+            f"Below the context-free floor of {shown}, which the best predictor reaches that {study.wording.floor}: "
+            f"{listed(free)}. These have learned from context."
         )
     return out
 

@@ -5,7 +5,7 @@ nothing before it.
 """
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -35,3 +35,18 @@ class Objective(Protocol):
 
     def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
         """The share of `rank` in a validation set that never changes; none at all: nothing is validated."""
+
+
+class PretrainingObjective(Objective, Protocol):
+    """What a run records of its objective besides."""
+
+    @property
+    def scored(self) -> int | None:
+        """Predictions a sequence, None for one at every token: the ledger counts their FLOPs."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Sizes of the data, and what was cut off."""
+
+    def floor(self) -> dict[str, float]:
+        """What predictors reach that know no context, `context_free` and `unigram`, nats (`data/floor.py`)."""

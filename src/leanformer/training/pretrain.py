@@ -12,17 +12,17 @@ from rich.console import Console
 from transformers.utils import logging
 
 from leanformer.attention import load_plugin
-from leanformer.data.corpus import Corpus
-from leanformer.models.config import LeanformerConfig
-from leanformer.models.heads import LeanformerForMaskedLM
+from leanformer.data.corpus import Prepared
+from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
-from leanformer.settings import Settings, TrainingSettings, settings_from
+from leanformer.settings import Settings, settings_from
 from leanformer.training import durable
 from leanformer.training.hardware import prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
-from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.objective import PretrainingObjective
 from leanformer.training.provenance import continued, difference, new_record
+from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
 from leanformer.training.trackers import make_accelerator
 
@@ -39,7 +39,7 @@ def pretrain(
     quiet: bool = False,
     plugin: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Train a masked LM on the corpus `data` into the run directory `out`; returns its run.json.
+    """Train a model on `data` by `training.objective` into the run directory `out`; returns its run.json.
 
     On `resume`, what is None of `settings`, `data` and `plugin` is the run's own, and what is not must agree with it.
     Everything is checked before `out` is touched. Beside what `fit` raises: FileNotFoundError if there is no run to
@@ -57,11 +57,12 @@ def pretrain(
     if plugin is not None:
         load_plugin(plugin)
     settings = settings or Settings()
-    training, corpus = settings.training, Corpus.open(data)
+    training, recipe = settings.training, RECIPES[settings.training.objective]
+    corpus = recipe.open(data)
     config = model_config(settings, corpus)
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
-    objective = MaskedLM(corpus, training, accelerator.num_processes)
+    objective = recipe.objective(corpus, training, accelerator.num_processes)
     record = new_record(training, config, corpus, objective, accelerator, plugin)
     main = accelerator.is_main_process
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
@@ -74,7 +75,7 @@ def pretrain(
         record = continued(before, record)
         if record["resumed"] != before.get("resumed", []):
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
-    model = LeanformerForMaskedLM(config)
+    model = recipe.model(config)
     initialise(model, training.seed)
 
     with run.claimed(new=before is None) if main else nullcontext():
@@ -82,7 +83,7 @@ def pretrain(
             record["floor"] = record["floor"] or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
-        console.print(headline(record, training, run))
+        console.print(headline(record, objective, run))
         exact = replace(training, precision=record["hardware"]["precision"])
         try:
             results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
@@ -99,36 +100,19 @@ def pretrain(
     return record
 
 
-def model_config(settings: Settings, corpus: Corpus) -> LeanformerConfig:
-    """[model] of the settings; vocabulary and padding are the corpus's, the length is BERT's 512 or the sequences'."""
-    length = settings.training.sequence_length
-    own = {"vocab_size": corpus.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": corpus.pad_id}
-    config = LeanformerConfig.from_settings(own | settings.model)
-    if config.vocab_size < corpus.vocab_size:
-        raise ValueError(
-            f"model.vocab_size = {config.vocab_size}: {corpus.path} has {corpus.vocab_size} tokens; leave it out"
-        )
-    if config.max_position_embeddings < length:
-        raise ValueError(
-            f"training.sequence_length = {length} is longer than the model: lower it, or raise "
-            f"model.max_position_embeddings = {config.max_position_embeddings}"
-        )
-    return config
-
-
-def headline(record: Mapping[str, Any], training: TrainingSettings, run: RunDirectory) -> str:
-    hardware, steps = record["hardware"], training.total_steps
-    budget = f"{training.max_seconds:,.0f} s" if steps is None else f"{steps:,} steps"
+def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:
+    hardware, steps = record["hardware"], objective.total_steps
+    budget = f"{record['settings']['training']['max_seconds']:,.0f} s" if steps is None else f"{steps:,} steps"
     parts = [
         f"{record['attention']}, {record['ledger']['parameters']['total']:,} parameters",
-        f"{budget} of {training.tokens_per_step:,} tokens",
+        f"{budget} of {objective.tokens_per_step:,} tokens",
         f"{hardware['gpu'] or hardware['cpu']}, {hardware['precision']}",
         f"-> {run.path}",
     ]
     return "; ".join(parts)
 
 
-def save_model(model: LeanformerForMaskedLM, corpus: Corpus, path: Path) -> None:
+def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -> None:
     """save_pretrained and the tokenizer, all or nothing."""
     logging.disable_progress_bar()
     try:

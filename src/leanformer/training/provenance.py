@@ -8,20 +8,20 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from leanformer.data.corpus import Corpus
+from leanformer.data.corpus import Prepared
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
 from leanformer.training.hardware import autocast_dtype, describe
-from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.objective import PretrainingObjective
 from leanformer.training.record import versions
 
 
 def new_record(
     training: TrainingSettings,
     config: LeanformerConfig,
-    corpus: Corpus,
-    objective: MaskedLM,
+    corpus: Prepared,
+    objective: PretrainingObjective,
     accelerator: Accelerator,
     plugin: str | Path | None,
 ) -> dict[str, Any]:
@@ -38,14 +38,13 @@ def new_record(
         "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
         "versions": versions(),
         "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
-        "ledger": ledger(config, training.sequence_length, objective.count(0)),
+        "ledger": ledger(config, training.sequence_length, objective.scored, training.objective),
         "data": {
             "path": str(corpus.path.resolve()),
             "hash": corpus.hash,
             "tokenizer_hash": corpus.tokenizer_hash,
             "vocab_size": corpus.vocab_size,
-            "train_tokens": len(corpus.train),
-            "validation_tokens": len(corpus.valid),
+            **objective.data,
         },
         "floor": None,
         "results": None,

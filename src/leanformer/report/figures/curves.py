@@ -27,7 +27,7 @@ def picture(findings: Findings) -> Picture | None:
     differences = {name: grid for name, of in findings.pairs.items() if (grid := _differences(of.pairs))}
     several = len(study.seeds) > 1
     band = "Line: mean over seeds; band: least to greatest of them." if several else "One seed, so no band."
-    caption = f"Validation loss on frozen masks, in nats. {band} Losses above the picture are cut off."
+    caption = f"Validation loss {study.wording.validation}, in nats. {band} Losses above the picture are cut off."
     if differences:
         caption += (
             " Below: mechanism minus baseline within each seed (below zero: better than the baseline), which takes out "

@@ -1,4 +1,4 @@
-"""Fine-tuning scores: every run of every task, collapsed ones crossed."""
+"""Task scores: every run of every task, collapsed ones crossed."""
 
 import math
 
@@ -18,10 +18,10 @@ def picture(findings: Findings) -> Picture | None:
     if not tasks:
         return None
     caption = (
-        "Score x 100 on the validation data at the end of fine-tuning (right is better; every task has its own scale). "
-        "Each mark is one fine-tuning, the bar their mean; a cross is a collapsed run, kept in the mean."
+        f"Score x 100 {study.wording.scored} (right is better; every task has its own scale). Each mark is one "
+        f"{study.wording.task}, the bar their mean; a cross is a collapsed run, kept in the mean."
     )
-    return paint("finetuning", "Fine-tuning scores", caption, lambda frame: _draw(study, tasks, frame))
+    return paint("finetuning", f"{study.wording.section} scores", caption, lambda frame: _draw(study, tasks, frame))
 
 
 def _scores(study: Study, name: str, task: str) -> list[tuple[float, bool]]:

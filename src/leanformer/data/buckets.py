@@ -1,4 +1,4 @@
-"""Which examples meet in which batch.
+"""Which examples of unequal length meet in which batch.
 
 A batch is padded to its longest example, so a batch of equal lengths wastes nothing. Training reads the epochs as one
 endless stream, each epoch in its own order, and cuts it into pools of `POOL` batches; a pool is sorted by length, cut
@@ -15,10 +15,12 @@ from leanformer.data.order import permutation
 POOL = 16
 
 
-def training_rows(lengths: NDArray[np.int64], batch_size: int, steps: int, seed: int, step: int) -> NDArray[np.int64]:
-    """(B,) the examples of this step out of `steps`; the last pool may hold fewer batches."""
+def training_rows(
+    lengths: NDArray[np.int64], batch_size: int, steps: int | None, seed: int, step: int
+) -> NDArray[np.int64]:
+    """(B,) the examples of this step out of `steps` (None: endless); the last pool may hold fewer batches."""
     size, first = len(lengths), step - step % POOL
-    batches = min(POOL, steps - first)
+    batches = POOL if steps is None else min(POOL, steps - first)
     places = np.arange(first * batch_size, (first + batches) * batch_size)
     pool = np.empty_like(places)
     for epoch in np.unique(places // size):

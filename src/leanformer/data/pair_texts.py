@@ -1,0 +1,92 @@
+"""The texts of a generation task, from a folder, in the splits train, valid and test.
+
+    DIR/<task>/<split>.jsonl|.csv|.tsv[.xz|.gz|.bz2] or .parquet        (or DIR/<the task's folder>/...)
+
+Where a task is published without its training split, the groups of all that is there (a dialogue is a group) are put in
+the order of `permutation(., seed 0, epoch 0)`; the first tenth validates, the second tests, the rest trains.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from leanformer.data.examples import SUFFIXES, read_rows
+from leanformer.data.generation_tasks import Example, GenerationTask
+from leanformer.data.order import permutation
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+SEED, SHARE = 0, 10
+"""Of a split made here: the seed, and one in how many groups validates, and tests."""
+
+
+class PairTexts(NamedTuple):
+    splits: dict[str, list[Example]]
+    """train, valid, and the test splits by their own names."""
+    made: str
+    """How the splits came about, in words."""
+
+
+def read_pairs(task: GenerationTask, where: str | Path) -> PairTexts:
+    """FileNotFoundError or ValueError of one line for a split that is missing or empty, or a row that lacks a column.
+
+    Test splits that are not there are left out.
+    """
+    folder = _folder(task, Path(where))
+    published = {split: _read(task, path) for split in task.files if (path := _file(folder, split))}
+    for split in (task.train, task.validation):
+        if split is not None and split not in published:
+            raise FileNotFoundError(
+                f"no file {folder / split} with ending {', '.join(SUFFIXES)}: fetch the {split} split"
+            )
+    if task.train is not None:
+        ours = {task.train: TRAIN, task.validation: VALID}
+        return PairTexts({ours.get(split, split): of for split, of in published.items()}, "as published")
+    return _split([example for of in published.values() for example in of], " and ".join(published))
+
+
+def _folder(task: GenerationTask, where: Path) -> Path:
+    folders = [where / name for name in dict.fromkeys((task.name, task.folder or task.name))]
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    if found is None:
+        named = " nor ".join(map(str, folders))
+        raise FileNotFoundError(f"{named}: no such folder; the task data are a folder that holds a folder a task")
+    return found
+
+
+def _file(folder: Path, split: str) -> Path | None:
+    found = [path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
+    if len(found) > 1:
+        raise ValueError(f"{folder} holds {' and '.join(p.name for p in found)}: keep one file of the {split} split")
+    return found[0] if found else None
+
+
+def _read(task: GenerationTask, path: Path) -> list[Example]:
+    """Without examples that lack a text."""
+    try:
+        examples = [e for e in task.read(read_rows(path)) if e.source.strip() and any(r.strip() for r in e.references)]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: its rows are not those of {task.name} ({error!r}): mend or fetch the file") from None
+    if not examples:
+        raise ValueError(f"{path} holds no example of {task.name}: fetch the file again")
+    return examples
+
+
+def _split(examples: Sequence[Example], source: str) -> PairTexts:
+    groups = list(dict.fromkeys(example.group for example in examples))
+    held = len(groups) // SHARE
+    if not held:
+        raise ValueError(f"{len(groups)} groups of examples are too few to split: at least {SHARE} are needed")
+    order = permutation(np.arange(len(groups)), len(groups), seed=SEED, epoch=0)
+    parts = {VALID: order[:held], TEST: order[held : 2 * held], TRAIN: order[2 * held :]}
+    split_of = {groups[i]: split for split, of in parts.items() for i in of}
+    splits: dict[str, list[Example]] = {TRAIN: [], VALID: [], TEST: []}
+    for example in examples:
+        splits[split_of[example.group]].append(example)
+    made = (
+        f"no training split is published: the {len(groups):,} dialogues of {source}, shuffled with seed {SEED}, were "
+        f"split into {len(parts[TRAIN]):,} to train, {held:,} to validate and {held:,} to test on; scores on them are "
+        "not those of the published splits"
+    )
+    return PairTexts(splits, made)

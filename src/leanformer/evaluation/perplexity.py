@@ -1,0 +1,83 @@
+"""How well a model predicts text it has not seen: exp(loss), loss = mean over targets of -log p(target), in nats.
+
+    masked_lm     targets are masked tokens: the masks of validation (15 %, frozen), on every held-out sequence
+    causal_lm     every token of a held-out sequence but the first, given those before it
+    seq2seq       every token of the first reference, given the source and those before it, on the validation pairs
+
+A perplexity of masked tokens compares between models of one tokenizer, not with a left-to-right language model's.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from leanformer.data import tokenizer_files
+from leanformer.data.corpus import Corpus, TokenStore
+from leanformer.data.encoding import encoder
+from leanformer.data.readers import documents
+from leanformer.evaluation import pretrained
+from leanformer.settings import TrainingSettings
+from leanformer.training.hardware import autocast_dtype
+from leanformer.training.objective import Batch, PretrainingObjective
+from leanformer.training.recipes import RECIPES
+
+
+def perplexity(run: Path, data: str | Path) -> dict[str, Any]:
+    """On the validation split of a data directory or, unless it takes pairs, on any text that `prepare` reads."""
+    folder = pretrained.locate(run)
+    tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
+    recipe, prepared = RECIPES[kind], Path(data).is_dir() or kind == "seq2seq"
+    if prepared:
+        corpus = recipe.open(data)
+        pretrained.require_tokenizer(corpus, tokenizer, folder)
+    else:
+        corpus = _in_memory(tokenizer, data)
+    if kind != "seq2seq" and not corpus.valid.sequences(length):
+        held_out = len(corpus.valid)
+        raise ValueError(f"{data} has {held_out:,} held-out tokens, not one sequence of {length}: give more text")
+    how = {"objective": kind, "sequence_length": length, "batch_size": 1, "validation_sequences": None}
+    settings = TrainingSettings.of(how)
+    objective = recipe.objective(corpus, settings, 1)
+
+    device = Accelerator(mixed_precision="no").device
+    model = pretrained.load(folder, kind).to(device).eval()
+    loss, targets, sequences = 0.0, 0, 0
+    for batch in objective.validation_batches(0, 1):
+        loss, targets = loss + _loss_sum(model, objective, batch, device), targets + objective.num_targets(batch)
+        sequences += len(batch["labels"])
+    loss /= targets
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"{folder} answers with numbers that are not finite: its training has failed")
+    return {
+        "objective": kind,
+        "sequence_length": length,
+        "sequences": sequences,
+        "targets": targets,
+        "loss": loss,
+        "perplexity": math.exp(loss),
+        "context_free_floor": objective.floor()["context_free"] if prepared else None,
+    }
+
+
+def _in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus:
+    """[CLS] text [SEP] [CLS] text [SEP] ..., as `prepare` stores it; all of it is held out."""
+    dtype, vocabulary = np.dtype(np.uint32), tokenizer_files.vocabulary(tokenizer)
+    first, last = (np.array([i], dtype).tobytes() for i in (vocabulary.cls_id, vocabulary.sep_id))
+    texts = encoder(tokenizer.backend_tokenizer, dtype)(list(documents(source)))
+    starts = np.cumsum([0, *(len(text) // dtype.itemsize + 2 for text in texts)])[:-1]
+    store = TokenStore(np.frombuffer(b"".join(first + text + last for text in texts), dtype), starts)
+    return Corpus(Path(source), vocabulary, "", "", {}, train=store, valid=store)
+
+
+@torch.inference_mode()
+def _loss_sum(model: nn.Module, objective: PretrainingObjective, batch: Batch, device: torch.device) -> float:
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    bf16 = autocast_dtype("auto", device) is not None
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return float(objective.loss_sum(model, batch))

@@ -1,0 +1,53 @@
+"""What a report says differently of masked, causal and encoder-decoder models."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wording:
+    model: str
+    """What was trained, with its article."""
+    shared: str
+    """By the runs of one seed, besides initial values."""
+    validation: str
+    """Where the loss is measured."""
+    floor: str
+    """What the best predictor sees that reaches the context-free floor."""
+    perplexity: bool
+    """Whether exp(loss) is a figure of the field."""
+    task: str = "fine-tuning"
+    """One run of a task, and many of them."""
+    tasks: str = "fine-tunings"
+    section: str = "Fine-tuning"
+    tuned: str = "fine-tuned"
+    """What a model is when a task scores it."""
+    scored: str = "on the validation data at the end of fine-tuning"
+
+
+MASKED_LM = Wording(
+    model="a masked language model",
+    shared="the order of the data, the masks",
+    validation="on frozen masks",
+    floor="sees only the corrupted token itself",
+    perplexity=False,
+)
+CAUSAL_LM = Wording(
+    model="a causal language model",
+    shared="the order of the data",
+    validation="on held-out text",
+    floor="knows how frequent tokens are, and sees none of those before",
+    perplexity=True,
+)
+SEQ2SEQ = Wording(
+    model="an encoder-decoder model",
+    shared="the order of the data",
+    validation="on the targets of held-out pairs",
+    floor="knows how frequent target tokens are, and sees neither the source nor the tokens before",
+    perplexity=True,
+    task="scoring",
+    tasks="scorings",
+    section="Generation",
+    tuned="by what it writes",
+    scored="by what a model writes for the test split (beam search), against the references",
+)
+WORDINGS = {"masked_lm": MASKED_LM, "causal_lm": CAUSAL_LM, "seq2seq": SEQ2SEQ}

@@ -1,0 +1,40 @@
+"""Causal-LM pre-training as an objective: every token of a sequence but the first is predicted from those before it.
+
+    loss = mean over sequences and l = 1 .. L - 1 of -log p(token_l | token_0 .. token_{l-1})
+
+The labels are the sequences themselves, the model shifts them, as Hugging Face's do. [CLS] and [SEP], which begin and
+end a document, are predicted like any other token.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanformer.data.floor import next_token_floor
+from leanformer.data.masking import IGNORED
+from leanformer.training.objective import Batch
+from leanformer.training.sequences import SequenceObjective, tensors
+
+
+class CausalLM(SequenceObjective):
+    @property
+    def scored(self) -> None:
+        """Every position is; the last one's prediction is computed and not asked for."""
+
+    def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
+        return _labelled(self.corpus.train.batch(ids, self.settings.sequence_length))
+
+    def validation(self, ids: NDArray[np.int64]) -> Batch:
+        return _labelled(self.corpus.valid.batch(ids, self.settings.sequence_length))
+
+    def num_targets(self, batch: Batch) -> int:
+        return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+    def floor(self) -> dict[str, float]:
+        """The unigram floor on the validation targets, nats; reads the training tokens once."""
+        counts = self.corpus.train.counts(self.corpus.vocab_size)
+        targets = self.corpus.valid.batch(self.validation_ids, self.settings.sequence_length)[:, 1:]
+        return next_token_floor(counts, targets)._asdict()
+
+
+def _labelled(tokens_BL: NDArray[np.int64]) -> Batch:
+    return tensors({"input_ids": tokens_BL, "labels": tokens_BL})

@@ -1,0 +1,67 @@
+"""What goes with each `training.objective`: the data it reads, the model it trains, and what that model must know."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leanformer.data.corpus import Corpus, Prepared
+from leanformer.data.pairs import PairCorpus
+from leanformer.models import (
+    LeanformerConfig,
+    LeanformerForCausalLM,
+    LeanformerForConditionalGeneration,
+    LeanformerForMaskedLM,
+    LeanformerPreTrainedModel,
+)
+from leanformer.settings import Settings, TrainingSettings
+from leanformer.training.causal_lm import CausalLM
+from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.objective import PretrainingObjective
+from leanformer.training.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class Recipe:
+    noun: str
+    open: Callable[[str | Path], Any]
+    """A data directory of the kind that the objective reads; ValueError if it is of another."""
+    objective: Callable[[Any, TrainingSettings, int], PretrainingObjective]
+    model: type[LeanformerPreTrainedModel]
+    config: Callable[[Prepared], dict[str, Any]]
+    """[model], unless the settings say otherwise."""
+
+
+def _writer(data: Prepared) -> dict[str, Any]:
+    """A text begins with [CLS] and ends with [SEP]; there are no second texts to tell apart."""
+    return {"bos_token_id": data.cls_id, "eos_token_id": data.sep_id, "type_vocab_size": 0}
+
+
+def _answerer(data: Prepared) -> dict[str, Any]:
+    return _writer(data) | {"decoder_start_token_id": data.cls_id, "is_encoder_decoder": True}
+
+
+RECIPES = {
+    "masked_lm": Recipe("masked language model", Corpus.open, MaskedLM, LeanformerForMaskedLM, lambda data: {}),
+    "causal_lm": Recipe("causal language model", Corpus.open, CausalLM, LeanformerForCausalLM, _writer),
+    "seq2seq": Recipe("encoder-decoder model", PairCorpus.open, Seq2Seq, LeanformerForConditionalGeneration, _answerer),
+}
+"""The names are also those of the heads in `models/cost.py`."""
+
+
+def model_config(settings: Settings, data: Prepared) -> LeanformerConfig:
+    """[model] of the settings; the vocabulary is the data's, the length BERT's 512 or the sequences'."""
+    length = settings.training.sequence_length
+    own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
+    own |= RECIPES[settings.training.objective].config(data)
+    config = LeanformerConfig.from_settings(own | settings.model)
+    if config.vocab_size < data.vocab_size:
+        raise ValueError(
+            f"model.vocab_size = {config.vocab_size}: {data.path} has {data.vocab_size} tokens; leave it out"
+        )
+    if config.max_position_embeddings < length:
+        raise ValueError(
+            f"training.sequence_length = {length} is longer than the model: lower it, or raise "
+            f"model.max_position_embeddings = {config.max_position_embeddings}"
+        )
+    return config

@@ -1,0 +1,85 @@
+"""Training on pairs as an objective: the target text, token by token, from the source text and what is written so far.
+
+    loss = mean over target tokens, [SEP] included, of -log p(t_l | source, t_0 .. t_{l-1})
+
+Pairs of like lengths meet in a batch, which is padded to its longest (`data/buckets.py`); which pairs is a function of
+(seed, step). `tokens_per_step` = batch_size x mean length of a target, rounded: steps differ a little in length, and
+their mean is this. Validation asks for every frozen held-out pair's target, without label smoothing.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from leanformer.data.buckets import evaluation_batches, training_rows
+from leanformer.data.floor import next_token_floor
+from leanformer.data.masking import IGNORED
+from leanformer.data.pairs import PairCorpus, PairStore
+from leanformer.settings import TrainingSettings
+from leanformer.training.objective import Batch
+from leanformer.training.sequences import VALIDATION_BATCH, require_divisible, spread, tensors
+
+
+class Seq2Seq:
+    """ValueError if the batch does not divide over the processes, or has more pairs than there are."""
+
+    scored = None
+
+    def __init__(self, corpus: PairCorpus, settings: TrainingSettings, world: int = 1) -> None:
+        self.corpus, self.settings = corpus, settings
+        length, batch = settings.sequence_length, settings.batch_size
+        if length < 3:
+            raise ValueError(f"training.sequence_length = {length}: [CLS] and [SEP] leave no room for text")
+        if len(corpus.train) < batch:
+            raise ValueError(
+                f"{corpus.path} has {len(corpus.train):,} training pairs, not enough for training.batch_size = {batch}"
+            )
+        require_divisible(batch, world)
+        source, target = corpus.train.lengths(length)
+        self.lengths = source + target
+        self.tokens_per_step = round(batch * target.mean())
+        self.total_steps = settings.steps(self.tokens_per_step)
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        settings = self.settings
+        rows = training_rows(self.lengths, settings.batch_size, self.total_steps, settings.seed, step)[rank::world]
+        size = min(len(rows), settings.micro_batch_size or len(rows))
+        return [self.batch(self.corpus.train, rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def num_targets(self, batch: Batch) -> int:
+        return int((batch["labels"] != IGNORED).sum())
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(**batch, num_items_in_batch=1).loss
+
+    def validation_batches(self, rank: int, world: int) -> Iterator[Batch]:
+        for rows in self._validation_rows[rank::world]:
+            yield self.batch(self.corpus.valid, rows)
+
+    def batch(self, store: PairStore, rows: NDArray[np.int64]) -> Batch:
+        pairs = store.batch(rows, self.settings.sequence_length, self.corpus.pad_id)
+        return tensors({"input_ids": pairs.sources, "attention_mask": pairs.mask, "labels": pairs.targets})
+
+    def floor(self) -> dict[str, float]:
+        """The unigram floor on the validation targets, nats: it sees neither the source nor what is written so far."""
+        counts = self.corpus.train.target.counts(self.corpus.vocab_size)
+        counts[self.corpus.cls_id] = 0  # begins every target, and is never asked for
+        labels = [batch["labels"].numpy() for batch in self.validation_batches(0, 1)]
+        return next_token_floor(counts, np.concatenate([array[array != IGNORED] for array in labels]))._asdict()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """With the texts of each side that are longer than `training.sequence_length`, and cut."""
+        splits = {"train": self.corpus.train, "valid": self.corpus.valid}
+        truncated = {split: store.truncated(self.settings.sequence_length) for split, store in splits.items()}
+        return self.corpus.sizes | {"task": self.corpus.task, "truncated": truncated}
+
+    @cached_property
+    def _validation_rows(self) -> list[NDArray[np.int64]]:
+        ids = spread(len(self.corpus.valid), self.settings.validation_sequences)
+        lengths = sum(self.corpus.valid.lengths(self.settings.sequence_length))
+        return [ids[rows] for rows in evaluation_batches(np.asarray(lengths)[ids], VALIDATION_BATCH)]

@@ -1,0 +1,99 @@
+"""What objectives on packed text share: which sequences meet at which step, and which validate.
+
+Global example g = step * batch_size + j stands at place g mod n of epoch g div n, n the number of training sequences.
+The order is a function of (seed, epoch, place), so any step can be asked for, by any process, at once. Validation
+takes the same held-out sequences whatever the run's seed: its loss compares across runs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from leanformer.data.corpus import Corpus
+from leanformer.data.masking import IGNORED
+from leanformer.data.order import permutation
+from leanformer.settings import TrainingSettings
+from leanformer.training.objective import Batch
+
+VALIDATION_BATCH = 64
+
+
+class SequenceObjective(ABC):
+    """ValueError if the corpus is too small for the settings, or the batch does not divide over the processes."""
+
+    def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
+        self.corpus, self.settings = corpus, settings
+        self.total_steps, self.tokens_per_step = settings.total_steps, settings.tokens_per_step
+        length, batch = settings.sequence_length, settings.batch_size
+        for split, store, least in (("training", corpus.train, batch), ("validation", corpus.valid, 1)):
+            if store.sequences(length) < least:
+                raise ValueError(
+                    f"{corpus.path} has {len(store):,} {split} tokens, not enough for {least} x {length}: "
+                    "prepare more text, or lower training.sequence_length or training.batch_size"
+                )
+        require_divisible(batch, world)
+
+    @abstractmethod
+    def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
+        """The training sequences with these ids, as they are read in this epoch."""
+
+    @abstractmethod
+    def validation(self, ids: NDArray[np.int64]) -> Batch:
+        """The held-out sequences with these ids."""
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        share = self.settings.batch_size // world
+        first = step * self.settings.batch_size + rank * share
+        size = min(share, self.settings.micro_batch_size or share)
+        ends = range(first, first + share, size)
+        return [self._batch(np.arange(i, min(i + size, first + share)), step) for i in ends]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return self.corpus.sizes
+
+    def num_targets(self, batch: Batch) -> int:
+        return int((batch["labels"] != IGNORED).sum())
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(**batch, num_items_in_batch=1).loss
+
+    def validation_batches(self, rank: int, world: int) -> Iterator[Batch]:
+        for start in range(rank * VALIDATION_BATCH, len(self.validation_ids), world * VALIDATION_BATCH):
+            yield self.validation(self.validation_ids[start : start + VALIDATION_BATCH])
+
+    @cached_property
+    def validation_ids(self) -> NDArray[np.int64]:
+        total = self.corpus.valid.sequences(self.settings.sequence_length)
+        return spread(total, self.settings.validation_sequences)
+
+    def _batch(self, examples: NDArray[np.int64], step: int) -> Batch:
+        """A batch at the end of an epoch goes on with the next one."""
+        n, seed = self.corpus.train.sequences(self.settings.sequence_length), self.settings.seed
+        epochs, places = np.divmod(examples, n)
+        parts = [
+            self.training(permutation(places[epochs == epoch], n, seed, epoch), epoch, step)
+            for epoch in np.unique(epochs).tolist()
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def require_divisible(batch_size: int, world: int) -> None:
+    if batch_size % world:
+        raise ValueError(f"training.batch_size = {batch_size}: must be divisible by the {world} processes")
+
+
+def spread(total: int, wanted: int | None) -> NDArray[np.int64]:
+    """At most `wanted` (None: all) of range(total), evenly."""
+    wanted = min(total, wanted or total)
+    return np.arange(wanted) * total // wanted
+
+
+def tensors(arrays: dict[str, NDArray]) -> Batch:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
