@@ -297,12 +297,7 @@ register(Mechanism("factorized_random", ValueOnly, FactorizedRandom, PAPER, cros
 register(Mechanism("dense", ValueOnly, Dense, PAPER, cross=False))
 register(Mechanism("factorized_dense", ValueOnly, FactorizedDense, PAPER, cross=False))
 
-for _name in (
-    "random+dense",
-    "random+dot_product",
-    "dense+dot_product",
-    "random+symmetric",
-    "random+pairwise",
-    "random+shared",
-):
+for _name in ("random+dense", "random+dot_product", "dense+dot_product"):
+    register(mechanism(_name))
+for _name in ("random+symmetric", "random+pairwise", "random+shared"):  # unpublished
     register(mechanism(_name))
