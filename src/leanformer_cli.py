@@ -197,7 +197,7 @@ def pretrain(
 @app.command()
 def finetune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
-    task: Annotated[str, typer.Option(help="One of the GLUE tasks, or one that a plug-in registers.")],
+    task: Annotated[str, typer.Option(help="cola, boolq, squad, ...: docs/data.md, or one that a plug-in registers.")],
     task_data: Annotated[
         str, typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/sst2/train.jsonl.xz), or `hub`.")
     ],
@@ -212,16 +212,19 @@ def finetune(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune on a classification, pair or regression task; the score is taken at the end of training."""
+    """Fine-tune on a task; the score is taken at the end of training."""
     from leanformer.evaluation.finetune import finetune
     from leanformer.settings import read_settings
 
     _load(plugin)
     settings = read_settings(config, set_ or ())
-    results = finetune(
+    record = finetune(
         run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
     )
-    _result(results, as_json, quiet)
+    results = record.get("results") or record  # of one run, or of several
+    means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
+    shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
+    _result(record if as_json else shown, as_json, quiet)
 
 
 @app.command()

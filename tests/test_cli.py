@@ -83,6 +83,21 @@ def test_compare_runs_resumes_and_reports(command, data, tiny, tmp_path):
     assert "shared" in (out / "report.md").read_text() and (out / "report.html").stat().st_size > 10_000
 
 
+def test_the_score_and_what_must_be_known_of_it_are_told(command, run, data, tiny, tmp_path):
+    rows = [json.dumps({"question": "is it", "passage": "Yes.", "label": i % 2}) for i in range(10)]
+    (tmp_path / "tasks" / "boolq").mkdir(parents=True)
+    (tmp_path / "tasks" / "boolq" / "validation.jsonl").write_text("\n".join(rows))
+    tasks = ("--task", "boolq", "--task-data", tmp_path / "tasks", "--set", "finetuning.max_length=16")
+    for seeds in ((), ("--seeds", "2")):
+        status, told, err = command("finetune", run, *tasks, "--out", tmp_path / f"tuned{len(seeds)}", *seeds)
+        assert status == 0, err
+        assert "note: boolq has no training split here: 8 of the 10 validation examples" in told
+        assert re.search(r"^accuracy: [\d.]+\nscore: [\d.]+$", told, re.MULTILINE)
+    status, told, err = command("compare", "--data", data, "--out", tmp_path / "out", *tasks, *tiny, "--dry-run")
+    assert status == 0, err
+    assert told.count("note: boolq has no training split here: 8 of the 10 validation examples") == 1
+
+
 # --- bad input: text
 
 

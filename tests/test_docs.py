@@ -12,6 +12,7 @@ from leanformer import LeanformerConfig
 from leanformer.attention import load_plugin, registry
 from leanformer.attention.testing import check_mechanism
 from leanformer.comparison.catalogue import catalogue
+from leanformer.data import tasks
 from leanformer.settings import FinetuningSettings, TrainingSettings, read_settings
 from leanformer.training.recipes import RECIPES
 
@@ -35,6 +36,15 @@ def test_every_setting_is_documented_with_its_default(table):
     section = page.partition(f"## `[{table.title()}]`")[2].partition("\n## ")[0]
     documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.MULTILINE))
     assert documented == {k: repr(v).replace("'", '"') for k, v in asdict(table).items()}
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_is_documented_with_its_columns_and_splits(name):
+    page = (ROOT / "docs" / "data.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+    _, _, columns, _, splits, _ = (cell.strip() for cell in line.split("|"))
+    assert set(tasks.task(name).columns) <= set(re.findall(r"\w+", columns))
+    assert tuple(splits.split(", ")) == tasks.task(name).validation
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda file: file.stem)

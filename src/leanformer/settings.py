@@ -147,11 +147,13 @@ class FinetuningSettings(Table):
     seed: int = 1
     max_train_examples: int | None = None
     """Use only so many training examples, chosen by seed 0: a budget, reported with the score. None: all."""
+    max_eval_examples: int | None = None
+    """Score only so many examples of each split, chosen by seed 0, and say so. None: all."""
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "max_length", "learning_rate"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("clip_norm", "threads", "max_train_examples"):
+        for key in ("clip_norm", "threads", "max_train_examples", "max_eval_examples"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("warmup", 0 <= self.warmup <= 1, "is a fraction of the budget, from 0 to 1")
         self._require("weight_decay", self.weight_decay >= 0, "must not be negative")

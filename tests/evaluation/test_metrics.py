@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from leanformer.data import tasks
-from leanformer.data.tasks import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task, task
-from leanformer.evaluation.metrics import METRICS, Predicted, score
+from leanformer.data.tasks import KINDS, Task, task
+from leanformer.evaluation.metrics import GROUPED, METRICS, Predicted, score
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0])
 GUESSES = np.array([1, 1, 1, 0, 1, 0, 0])  # 3 true positives, 1 false negative, 1 false positive, 2 true negatives
@@ -19,6 +19,10 @@ BY_HAND = {
     "macro_f1": (6 / 8 + 4 / 6) / 2,
     "matthews": (3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3),
 }
+
+
+def references(*answers: list[str]) -> np.ndarray:
+    return np.array([{"text": texts, "answer_start": [0] * len(texts)} for texts in answers], object)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -31,6 +35,39 @@ def test_correlations_by_hand():
     # deviations (-2, -1, 0, 3) and (-3, -1, -2, 6): covariance 25, variances 14 and 50; ranks 1234 and 1324
     assert METRICS["pearson"](labels, outputs) == pytest.approx(25 / math.sqrt(14 * 50), abs=1e-12)
     assert METRICS["spearman"](labels, outputs) == pytest.approx(1 - 6 * 2 / (4 * 15), abs=1e-12)
+
+
+def test_a_question_counts_when_all_its_answers_are_right():
+    groups = np.array([0, 1, 2, 0, 1, 0, 3])
+    labels, guesses = np.array([1, 0, 0, 0, 1, 1, 1]), np.array([1, 0, 1, 0, 1, 0, 1])
+    # right: 1 1 0 1 1 0 1; question 0 has 1 1 0, question 1 has 1 1, question 2 has 0, question 3 has 1
+    assert GROUPED["em"](labels, guesses, groups) == 2 / 4
+    f1 = 2 * 3 / (2 * 3 + 1 + 1)  # 3 true positives, 1 false positive, 1 false negative
+    assert score(task("multirc"), {"validation": Predicted(labels, guesses, groups)}) == {
+        "score": pytest.approx((f1 + 0.5) / 2),
+        "metrics": {"f1": pytest.approx(f1), "em": 0.5},
+        "collapsed": False,
+    }
+
+
+def test_right_questions_equal_a_count_one_by_one():
+    generator = np.random.default_rng(5)
+    labels, guesses = generator.integers(0, 2, (2, 97))
+    groups = np.unique(generator.integers(0, 53, 97), return_inverse=True)[1]
+    right = [(labels[groups == g] == guesses[groups == g]).all() for g in range(groups.max() + 1)]
+    assert 0 < np.mean(right) < 1
+    assert GROUPED["em"](labels, guesses, groups) == pytest.approx(np.mean(right), abs=1e-12)
+
+
+def test_texts_are_compared_as_squad_does():
+    """Case, punctuation and articles do not count, and the best of several right answers does."""
+    labels = references(["308 points"], ["Cat"], ["north", "the far north"], ["x"])
+    guesses = np.array(["The 308", "the cat!", "far north east", "y"], object)
+    # F1: 2 (1/1) (1/2) / (3/2) = 2/3;  1;  best of 1/2 and 2 (2/3) (2/2) / (5/3) = 4/5;  0
+    assert METRICS["exact_match"](labels, guesses) == pytest.approx(1 / 4, abs=1e-6)
+    assert METRICS["token_f1"](labels, guesses) == pytest.approx((2 / 3 + 1 + 4 / 5 + 0) / 4, abs=1e-6)
+    assert score(task("squad"), {"validation": Predicted(labels, guesses)})["collapsed"] is False
+    assert score(task("squad"), {"validation": Predicted(labels, np.array(["x"] * 4, object))})["collapsed"] is True
 
 
 def test_metrics_equal_the_libraries_on_random_predictions():
@@ -48,14 +85,17 @@ def test_metrics_equal_the_libraries_on_random_predictions():
 
 
 def test_every_metric_a_task_may_name_exists():
-    assert sorted(METRICS) == sorted(CLASSIFICATION_METRICS + REGRESSION_METRICS)
+    assert set(METRICS) | set(GROUPED) == {metric for metrics in KINDS.values() for metric in metrics}
 
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_perfect_predictions_score_one(name: str):
     of = task(name)
-    labels = np.array([0.5, 1.5, 3.0]) if of.regression else np.arange(len(of.labels))
-    scored = score(of, {split: Predicted(labels, labels) for split in of.validation})
+    labels = np.array([0.5, 1.5, 3.0]) if of.kind == "regression" else np.arange(len(of.labels))
+    predicted = Predicted(labels, labels, np.zeros(len(labels), np.int64))
+    if of.kind == "span":
+        predicted = Predicted(references(["a fox"], ["two", "2"]), np.array(["fox", "2"], object))
+    scored = score(of, {split: predicted for split in of.validation})
     assert scored["score"] == pytest.approx(1)
     assert not scored["collapsed"]
 
@@ -63,7 +103,7 @@ def test_perfect_predictions_score_one(name: str):
 @pytest.mark.parametrize("metric", ["matthews", "f1", "macro_f1", "pearson", "spearman"])
 @pytest.mark.parametrize("labels", [[0, 1, 1, 0], [0, 0, 0, 0]])
 def test_constant_predictions_are_flagged_and_never_nan(metric: str, labels: list[int]):
-    regression = metric in REGRESSION_METRICS
+    regression = metric in KINDS["regression"]
     of = Task("mine", ("text",), () if regression else ("no", "yes"), (metric,))
     predictions = np.full(4, 2.7, np.float32) if regression else np.zeros(4, np.int64)
     scored = score(of, {"validation": Predicted(np.array(labels), predictions)})

@@ -10,8 +10,8 @@ from torch import nn
 
 from leanformer.data.buckets import training_rows
 from leanformer.data.examples import Examples
-from leanformer.evaluation.encoding import Encoded, encode
-from leanformer.evaluation.objective import TaskObjective, losses
+from leanformer.evaluation.encoding import Encoded, encode, losses
+from leanformer.evaluation.objective import TaskObjective
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from leanformer import LeanformerConfig, models
-from leanformer.attention import PROJECTIONS, names
+from leanformer.attention import PROJECTIONS, MultiHeadAttention, mechanism, names
 from leanformer.models.cost import HEADS, ledger
 
 BERT_BASE = {
@@ -23,6 +24,8 @@ CLASSES = dict(
             models.LeanformerForSequenceClassification,
             models.LeanformerForTokenClassification,
             models.LeanformerForQuestionAnswering,
+            models.LeanformerForCausalLM,
+            models.LeanformerForConditionalGeneration,
         ),
         strict=True,
     )
@@ -31,7 +34,8 @@ VARIANTS = [
     {},
     {"positions": "rotary", "num_labels": 7},
     {"tie_word_embeddings": False, "num_hidden_layers": 3},
-    {"intermediate_size": 5, "vocab_size": 211, "num_labels": 1},
+    {"intermediate_size": 5, "vocab_size": 211, "num_labels": 1, "head_size": 8},
+    {"num_decoder_layers": 3, "decoder_attention": "random+dot_product", "cross_attention": "pairwise"},
 ]
 
 
@@ -56,14 +60,20 @@ def test_parameters_equal_the_built_models(tiny, attention, variant):
         with torch.device("meta"):
             model = model_class(config)
         counted = ledger(config, 11, head=head)["parameters"]
-        encoder = model.base_model
+        stacks = [m for m in model.modules() if isinstance(m, models.LeanformerModel | models.LeanformerDecoder)]
+        layers = [layer for stack in stacks for layer in stack.layers]
+        attentions = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+        tables = {p for stack in stacks for p in stack.embeddings.parameters()}
+        tables -= {p for stack in stacks for p in stack.embeddings.norm.parameters()}
+        tied = {p for stack in stacks for p in stack.parameters()}
         built = {
-            "embeddings": _size(encoder.embeddings) - _size(encoder.embeddings.norm),
-            "attention": sum(_size(layer.attention) for layer in encoder.layers),
-            "attention_qkv": sum(_size(layer.attention) - _size(layer.attention.output) for layer in encoder.layers),
-            "feed_forward": sum(_size(layer.feed_forward) for layer in encoder.layers),
-            "pooler": _size(encoder.pooler),
-            "head": model.num_parameters() - encoder.num_parameters() if model is not encoder else 0,
+            "embeddings": sum(parameter.numel() for parameter in tables),
+            "attention": sum(_size(attention) for attention in attentions),
+            "attention_qkv": sum(_size(attention) - _size(attention.output) for attention in attentions),
+            "feed_forward": sum(_size(layer.feed_forward) for layer in layers),
+            "norms": sum(_size(m) for stack in stacks for m in stack.modules() if isinstance(m, nn.LayerNorm)),
+            "pooler": sum(_size(getattr(stack, "pooler", None)) for stack in stacks),
+            "head": sum(parameter.numel() for parameter in model.parameters() if parameter not in tied),
             "total": model.num_parameters(),
         }
         assert {key: counted[key] for key in built} == built
@@ -74,13 +84,28 @@ def test_parameters_equal_the_built_models(tiny, attention, variant):
 @pytest.mark.parametrize("attention", names())
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_flops_equal_pytorchs_counter(tiny, attention, variant):
+    """Of one sequence: what depends on no example is computed once for a whole batch."""
     config = tiny(attention=attention, **variant)
-    ids = torch.randint(1, 101, (3, 11))
+    ids = torch.randint(1, 101, (1, 11))
     for head, model_class in CLASSES.items():
-        forward, training = _counted(model_class(config), {"input_ids": ids})
+        inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if head == "seq2seq" else {})
+        forward, training = _counted(model_class(config), inputs)
         expected = ledger(config, 11, head=head)["flops_per_token"]
-        assert (expected["forward"] * 33, expected["training"] * 33) == pytest.approx((forward, training), rel=1e-12)
+        assert expected["forward"] * 11 == pytest.approx(forward, rel=1e-12)
+        if attention != "fixed_random":  # whose product with the values has one factor to learn, not two
+            assert expected["training"] * 11 == pytest.approx(training, rel=1e-12)
         assert expected["forward"] == expected["attention"] + expected["feed_forward"] + expected["head"]
+
+
+@pytest.mark.parametrize("cross", [name for name in names() if mechanism(name).cross])
+def test_every_cross_attention_is_counted(tiny, cross):
+    config = tiny(cross_attention=cross)
+    counted, ids = ledger(config, 11, head="seq2seq"), torch.randint(1, 101, (1, 11))
+    model = models.LeanformerForConditionalGeneration(config)
+    assert counted["parameters"]["total"] == model.num_parameters()
+    forward, training = _counted(model, {"input_ids": ids, "decoder_input_ids": ids})
+    per_token = counted["flops_per_token"]
+    assert (per_token["forward"] * 11, per_token["training"] * 11) == pytest.approx((forward, training), rel=1e-12)
 
 
 def test_a_head_on_masked_positions_costs_only_them(tiny):
@@ -89,7 +114,7 @@ def test_a_head_on_masked_positions_costs_only_them(tiny):
     assert ledger(tiny(), 11, masked_per_sequence=2)["flops_per_token"]["forward"] * 33 == pytest.approx(counted)
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("projection", [name for name in PROJECTIONS if name != "value_only"])
 def test_every_projection_of_the_grid_is_counted(tiny, projection):
     config = tiny(attention="pairwise", attention_options={"projection": projection})
     assert ledger(config, 11)["parameters"]["total"] == models.LeanformerForMaskedLM(config).num_parameters()

@@ -117,6 +117,13 @@ def test_padding_on_the_right_has_no_say(model, ids):
     assert_close(model(ids).logits[1:2, :8], short)
 
 
+def test_padding_on_the_left_has_no_gradient(model, ids):
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    model.train()(ids, mask, labels=ids.masked_fill(mask == 0, -100)).loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @torch.no_grad()
 def test_padding_on_the_left_changes_no_text(model, ids):
     """Rows of different length written together, with and without cache, by beams too, equal each written alone."""

@@ -34,6 +34,8 @@ class LeanformerModelTester:
             num_attention_heads=self.num_attention_heads,
             intermediate_size=64,
             max_position_embeddings=64,
+            bos_token_id=97,
+            eos_token_id=98,
             **SETTINGS,
         )
 
@@ -54,3 +56,41 @@ class LeanformerModelTest(ModelTesterMixin, unittest.TestCase):
 
     def setUp(self) -> None:
         self.model_tester = LeanformerModelTester(self)
+
+
+class LeanformerCausalLMTester(LeanformerModelTester):
+    def prepare_config_and_inputs_for_common(self) -> tuple[LeanformerConfig, dict]:
+        config, inputs = super().prepare_config_and_inputs_for_common()
+        del inputs["token_type_ids"]
+        return config, inputs
+
+
+@require_torch
+class LeanformerCausalLMTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (leanformer.LeanformerForCausalLM,)
+    all_generative_model_classes = ()  # the distribution lacks their tests: tests/models compares text with BART's
+    test_can_init_all_missing_weights_before_2023 = True
+
+    def setUp(self) -> None:
+        self.model_tester = LeanformerCausalLMTester(self)
+
+
+class LeanformerSeq2SeqTester(LeanformerCausalLMTester):
+    is_encoder_decoder = True
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[LeanformerConfig, dict]:
+        config, inputs = super().prepare_config_and_inputs_for_common()
+        config.is_encoder_decoder, config.decoder_start_token_id = True, 97
+        inputs["decoder_input_ids"] = ids_tensor([self.batch_size, self.seq_length], self.vocab_size).to(torch_device)
+        return config, inputs
+
+
+@require_torch
+class LeanformerSeq2SeqTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (leanformer.LeanformerForConditionalGeneration,)
+    all_generative_model_classes = ()
+    is_encoder_decoder = True
+    test_can_init_all_missing_weights_before_2023 = True
+
+    def setUp(self) -> None:
+        self.model_tester = LeanformerSeq2SeqTester(self)

@@ -63,9 +63,11 @@ def compare(
         plugin=None if plugin is None else str(plugin),
         command=command,
     )
-    objective = _check(plan, corpus)
+    objective, notes = _check(plan, corpus)
     check_continues(out, plan, resume=resume)
     console = Console(quiet=quiet, highlight=False)
+    for note in notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     workers, threads = _share_of_the_machine(jobs, len(plan.runs), settings)
 
     runs = [run for run in plan.runs if not _finished(out / run.path)]
@@ -114,8 +116,8 @@ def _tasks(settings: Settings, data: Prepared, asked: list[str], seeds: int) -> 
     return [data.task]
 
 
-def _check(plan: Plan, corpus: Prepared) -> PretrainingObjective:
-    """Find mistakes before the first run starts rather than in the last."""
+def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str]]:
+    """Find mistakes before the first run starts rather than in the last; what is to be known of the tasks' data."""
     if not plan.seeds:
         raise ValueError("--seeds must be at least 1")
     if plan.task_seeds < 1:
@@ -124,10 +126,12 @@ def _check(plan: Plan, corpus: Prepared) -> PretrainingObjective:
         raise ValueError("--task needs --task-data: a folder with a folder a task, or `hub`")
     for run in plan.runs:
         model_config(run.settings(plan.settings), corpus)
+    trained = []
     for name in plan.tasks if not plan.generates else ():
         plan.settings.finetuning_for(name)
-        load(find_task(name), plan.task_data or "")
-    return RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+        trained.append(load(find_task(name), plan.task_data or "")[0])
+    objective = RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+    return objective, [examples.note for examples in trained if examples.note]
 
 
 def _share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:

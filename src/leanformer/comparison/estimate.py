@@ -3,8 +3,10 @@
 A step of the baseline is timed on this machine; other variants cost in proportion to their training FLOPs.
 """
 
+import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from leanformer.comparison.variants import Variant
 from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
 from leanformer.data.pairs import PairCorpus
+from leanformer.data.tasks import Task
 from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
@@ -69,14 +72,22 @@ class Estimator:
         return steps * self.objective.tokens_per_step * flops / self.flops_per_second + PROCESS_SECONDS
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
-        assert self.plan.task_data is not None
-        settings = self.plan.settings.finetuning_for(task)
-        train, validation = load(find_task(task), self.plan.task_data)
-        train = train.subset(settings.max_train_examples)
-        tokens = settings.epochs * _tokens(train.texts, settings.max_length)
-        tokens += sum(_tokens(split.texts, settings.max_length) for split in validation.values()) / 3
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
-        return self.plan.task_seeds * tokens * flops / self.flops_per_second + PROCESS_SECONDS
+        return self.plan.task_seeds * self.task_tokens[task] * flops / self.flops_per_second + PROCESS_SECONDS
+
+    @cached_property
+    def task_tokens(self) -> dict[str, float]:
+        """What one fine-tuning on each task reads, in tokens of training: scoring costs a third."""
+        return {name: self._task_tokens(find_task(name)) for name in self.plan.tasks}
+
+    def _task_tokens(self, task: Task) -> float:
+        assert self.plan.task_data is not None
+        settings = self.plan.settings.finetuning_for(task.name)
+        longest = math.inf if task.kind == "span" else settings.max_length  # windows read all of a context
+        train, validation = load(task, self.plan.task_data)
+        tokens = settings.epochs * _tokens(train.subset(settings.max_train_examples).texts, longest)
+        scored = [split.subset(settings.max_eval_examples).texts for split in validation.values()]
+        return tokens + sum(_tokens(texts, longest) for texts in scored) / 3
 
     def generation_seconds(self, run: PlannedRun, task: str) -> float:
         assert isinstance(self.corpus, PairCorpus)
@@ -121,7 +132,7 @@ class Estimator:
         return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
 
 
-def _tokens(texts: list[tuple[str, ...]], max_length: int) -> float:
+def _tokens(texts: list[tuple[str, ...]], max_length: float) -> float:
     return sum(min(max_length, TOKENS_PER_WORD * sum(len(text.split()) for text in row)) for row in texts)
 
 

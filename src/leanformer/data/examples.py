@@ -1,6 +1,6 @@
 """Labelled examples of a task, from a folder or from the Hugging Face hub.
 
-    DIR/<task>/<split>.jsonl|.csv|.tsv[.xz|.gz|.bz2] or .parquet        a column a text, and `label`
+    DIR/<task>/<split>.jsonl|.csv|.tsv[.xz|.gz|.bz2] or .parquet        its columns, and `label`
 
 A .tsv has a header line and no quoting at all, as GLUE's own files: a lone quotation mark is text (read with CSV's
 rules it would silently swallow rows). Only the exact names of the task's splits are read: a file `validation_old.jsonl`
@@ -8,63 +8,109 @@ is nobody's split. Labels are the positions or the names of the task's labels.
 
 Every fault is a `ValueError` or `FileNotFoundError` of one line: split missing, empty or truncated file, column
 missing, label outside the task's set.
+
+Where an entry of the table allows it, data without a training split are divided: see `Task.held_out`.
 """
 
 import csv
 import hashlib
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from leanformer.data import labels
 from leanformer.data.decoding import decoded
 from leanformer.data.order import permutation
 from leanformer.data.tasks import Task
 
 HUB = "hub"
+SEED = 0
+"""Of the examples chosen by `subset` and `split`: the same for every model and every run."""
 PACKINGS = (".xz", ".gz", ".bz2")
 SUFFIXES = [kind + packing for kind in (".jsonl", ".csv", ".tsv") for packing in ("", *PACKINGS)] + [".parquet"]
 
 
 class Examples(NamedTuple):
-    """`texts[i]` holds one text or two; `labels` are int64 positions in the task's labels, or float64."""
+    """N of them. `texts[i]` holds the texts of example i, as many as its kind of task has."""
 
     texts: list[tuple[str, ...]]
     labels: np.ndarray
+    """(N,) int64 positions in the task's labels, float64 numbers, or objects: the answers to a question."""
+    groups: np.ndarray | None = None
+    """(N,) int64, numbered from 0: examples that are scored together, and never divided."""
+    note: str | None = None
+    """What a reader of the scores must know of where these examples come from."""
 
     @property
     def hash(self) -> str:
-        """sha256 of texts and labels in order: equal data, whatever file they came from."""
-        return hashlib.sha256(json.dumps([self.texts, self.labels.tolist()]).encode()).hexdigest()
+        """sha256 of texts, labels and groups in order: equal data, whatever file they came from."""
+        groups = [] if self.groups is None else [self.groups.tolist()]
+        return hashlib.sha256(json.dumps([self.texts, self.labels.tolist(), *groups]).encode()).hexdigest()
 
     def subset(self, size: int | None) -> "Examples":
-        """At most `size` of the examples (None: all), always the same ones, in their order."""
+        """At most `size` of the examples (None: all), always the same ones, in their order; a group at least."""
         if size is None or size >= len(self.texts):
             return self
-        chosen = np.sort(permutation(np.arange(size), len(self.texts), seed=0, epoch=0))
-        return Examples([self.texts[i] for i in chosen], self.labels[chosen])
+        return self._where(self._drawn(size))
+
+    def split(self, held_out: float) -> tuple["Examples", "Examples"]:
+        """(the rest, the fraction `held_out` of them), always the same ones, in their order."""
+        drawn = self._drawn(round(held_out * len(self.texts)))
+        return self._where(~drawn), self._where(drawn)
+
+    def _drawn(self, size: int) -> NDArray[np.bool_]:
+        """(N,) the first groups of the permutation of `SEED` that hold no more than `size` examples."""
+        units = np.arange(len(self.texts)) if self.groups is None else self.groups
+        count = int(units.max()) + 1
+        order = permutation(np.arange(count), count, SEED, epoch=0)
+        fits = np.cumsum(np.bincount(units)[order]) <= size
+        fits[0] = True
+        return np.isin(units, order[fits])
+
+    def _where(self, chosen: NDArray[np.bool_]) -> "Examples":
+        rows = np.flatnonzero(chosen)
+        groups = None if self.groups is None else np.unique(self.groups[rows], return_inverse=True)[1]
+        return Examples([self.texts[i] for i in rows], self.labels[rows], groups, self.note)
 
 
 def load(task: Task, where: str | Path) -> tuple[Examples, dict[str, Examples]]:
     """(train, {split: examples} for every validation split that exists), from the folder `where` or from "hub"."""
     source = _hub(task) if str(where) == HUB else _folder(task, Path(where))
     found = {split: source[split] for split in ("train", *task.validation) if split in source}
-    for wanted in (("train",), task.validation):
-        if not any(split in found for split in wanted):
-            raise FileNotFoundError(_missing(task, where, wanted))
+    wanted = [task.validation] if task.held_out else [("train",), task.validation]
+    for splits in wanted:
+        if not any(split in found for split in splits):
+            raise FileNotFoundError(_missing(task, where, splits))
     examples = {split: _examples(task, rows, name) for split, (name, rows) in found.items()}
+    if "train" not in examples:
+        return _divided(task, examples)
     return examples.pop("train"), examples
+
+
+def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[str, Examples]]:
+    """Training examples from the one validation split there is, where a task's entry allows it."""
+    assert task.held_out is not None
+    ((split, whole),) = examples.items()
+    train, held_out = whole.split(task.held_out)
+    if not train.texts:
+        raise ValueError(f"{task.name} has no training split, and too few {split} examples to divide: add the split")
+    note = (
+        f"{task.name} has no training split here: {len(train.texts):,} of the {len(whole.texts):,} {split} examples, "
+        f"chosen by seed {SEED}, are for training and the others for scores, not comparable with published ones"
+    )
+    return train._replace(note=note), {split: held_out}
 
 
 Source = dict[str, tuple[str, Iterable[dict[str, Any]]]]  # split -> (what to call it in an error, its rows)
 
 
 def _folder(task: Task, where: Path) -> Source:
-    folder = where / task.name
+    folder = where / (task.folder or task.name)
     source: Source = {}
     for split in ("train", *task.validation):
         paths = [path for path in (folder / (split + suffix) for suffix in SUFFIXES) if path.is_file()]
@@ -94,7 +140,7 @@ def _hub(task: Task) -> Source:
 def _missing(task: Task, where: str | Path, splits: tuple[str, ...]) -> str:
     if str(where) == HUB:
         return f"{'/'.join(task.hub)} has no split {' or '.join(splits)}"
-    wanted = " or ".join(str(Path(where) / task.name / split) for split in splits)
+    wanted = " or ".join(str(Path(where) / (task.folder or task.name) / split) for split in splits)
     return f"no file {wanted} with ending {', '.join(SUFFIXES)}: the task data are a folder that holds a folder a task"
 
 
@@ -152,41 +198,29 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _examples(task: Task, rows: Iterable[dict[str, Any]], source: str) -> Examples:
-    texts, labels = [], []
-    known = _label_table(task)
+    texts, values, groups = [], [], []
+    read = labels.reader(task)
     for number, row in enumerate(rows):
         for column in (*task.columns, task.label_column):
             if column not in row:
                 raise ValueError(f"{source}, row {number} has no column {column!r}; it has: {', '.join(row)}")
             if row[column] is None:
                 raise ValueError(f"{source}, row {number}: {column} is empty (null): fill it in or drop the row")
-        texts.append(tuple(str(row[column]) for column in task.columns))
-        labels.append(_label(task, row[task.label_column], known, f"{source}, row {number}"))
+        try:
+            text = task.template(row) if task.template else tuple(str(row[column]) for column in task.columns)
+            values.append(read(row[task.label_column], text))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}, row {number}: {error}") from None
+        texts.append(text)
+        groups.append(tuple(str(row[column]) for column in task.group))
     if not texts:
         raise ValueError(
             f"{source} is empty: {task.name} needs rows with {', '.join(task.columns)}, {task.label_column}"
         )
-    return Examples(texts, np.array(labels, dtype=np.float64 if task.regression else np.int64))
+    return Examples(texts, np.array(values, dtype=labels.dtype(task)), _numbered(groups) if task.group else None)
 
 
-def _label_table(task: Task) -> dict[str, int]:
-    """Names to positions, and positions to themselves unless a name is a number: then a number is a name."""
-    names = {name: i for i, name in enumerate(task.labels)}
-    numeric = any(name.lstrip("-").isdigit() for name in names)
-    return names if numeric else names | {str(i): i for i in range(len(names))}
-
-
-def _label(task: Task, value: Any, known: dict[str, int], where: str) -> float | int:
-    if not task.regression:
-        if str(value) in known:
-            return known[str(value)]
-        hidden = "; -1 stands for a hidden label, and such a split cannot be scored" if str(value) == "-1" else ""
-        raise ValueError(f"{where}: label {value!r} is not of {task.name}: {', '.join(known)}{hidden}")
-    low, high = task.bounds or (-math.inf, math.inf)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and low <= number <= high):
-        raise ValueError(f"{where}: label {value!r} is not of {task.name}: a number from {low} to {high}")
-    return number
+def _numbered(keys: list[tuple]) -> NDArray[np.int64]:
+    """Equal keys to equal numbers, from 0 in the order of their first appearance."""
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.int64)

@@ -1,7 +1,8 @@
 """The tasks that can be fine-tuned: a table, a short entry each.
 
 The nine of GLUE (Wang et al., 2019) have the columns and the label order of their hub copy (nyu-mll/glue) and their
-official metrics. Mind the orders: 1 is *entailment* in wnli, *not_entailment* in rte and qnli.
+official metrics, those of SuperGLUE (Wang et al., 2019b) those of aps/super_glue. Mind the orders: 1 is *entailment* in
+wnli, *not_entailment* in rte and qnli, *contradiction* in cb, *neutral* in mnli.
 
 Another task is one more entry, here or in a plug-in file:
 
@@ -10,20 +11,37 @@ Another task is one more entry, here or in a plug-in file:
 Its data are then read from DIR/reviews/train.jsonl and DIR/reviews/validation.jsonl (see `examples.py`).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from leanformer.data import templates
 from leanformer.spelling import suggest
 
-CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "matthews")
-REGRESSION_METRICS = ("pearson", "spearman")
+KINDS = {
+    "classification": ("accuracy", "f1", "macro_f1", "matthews", "em"),
+    "regression": ("pearson", "spearman"),
+    "multiple_choice": ("accuracy",),
+    "span": ("exact_match", "token_f1"),
+}
+"""The metrics of each kind."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One text, or a pair of texts (`columns`), to one of `labels`; without labels, to a number (regression).
+    """`columns` of a row, or what `template` makes of them, and the answer in `label_column`. By kind:
 
-    score = mean of `metrics` over those `validation` splits that exist. `f1` takes the second label as positive.
-    `bounds` holds the least and the greatest label of a regression; `hub` the arguments of `datasets.load_dataset`.
+        classification     one text or a pair             one of `labels`
+        regression         one text or a pair             a number, within `bounds`; the kind of a task without labels
+        multiple_choice    a text, then its choices       the right one of `labels`, a label a choice
+        span               a question, then its context   {"text": [...], "answer_start": [...]}: all right answers
+
+    score = mean of `metrics` over those `validation` splits that exist. `f1` takes the second label as positive; `em`
+    is the fraction of groups, rows with equal `group` columns, that are answered right throughout.
+
+    Data without a training split are refused, unless `held_out` says which fraction of the one validation split is to
+    be scored; then the rest is trained on. `hub` holds the arguments of `datasets.load_dataset`, `folder` the name of
+    the data's folder if it is not the task's.
     """
 
     name: str
@@ -34,29 +52,45 @@ class Task:
     label_column: str = "label"
     bounds: tuple[float, float] | None = None
     hub: tuple[str, ...] = ()
+    kind: str = ""
+    template: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    group: tuple[str, ...] = ()
+    held_out: float | None = None
+    folder: str = ""
 
     def __post_init__(self) -> None:
-        self._require(len(self.columns) in (1, 2), f"columns = {self.columns}: one text or a pair of texts")
+        if not self.kind:
+            object.__setattr__(self, "kind", "classification" if self.labels else "regression")
+        self._require(self.kind in KINDS, f"unknown kind {self.kind!r}: {suggest(self.kind, KINDS)}")
+        self._check_columns()
         unique = len(set(self.labels)) == len(self.labels) != 1
         self._require(unique, f"labels = {self.labels}: two or more different names, or none for a regression")
+        labelled = self.kind in ("classification", "multiple_choice")
+        self._require(bool(self.labels) == labelled, f"a {self.kind} {'needs' if labelled else 'has no'} labels")
         self._require(bool(self.metrics), "metrics are missing")
-        known = REGRESSION_METRICS if self.regression else CLASSIFICATION_METRICS
+        known = KINDS[self.kind]
         for metric in self.metrics:
-            kind = "regression" if self.regression else "classification"
-            self._require(metric in known, f"unknown metric {metric!r} of a {kind}: {suggest(metric, known)}")
+            self._require(metric in known, f"unknown metric {metric!r} of a {self.kind}: {suggest(metric, known)}")
         self._require("f1" not in self.metrics or len(self.labels) == 2, "f1 needs two labels; take macro_f1")
+        grouped = bool(self.group) and len(self.labels) == 2
+        self._require("em" not in self.metrics or grouped, "em needs two labels, and the columns of a group")
+        self._require(set(self.group) <= set(self.columns), f"group = {self.group}: some of the columns")
+        divisible = self.held_out is None or 0 < self.held_out < 1 == len(self.validation)
+        self._require(divisible, "held_out lies between 0 and 1, and is of one validation split")
+
+    def _check_columns(self) -> None:
+        if self.template is not None:
+            return
+        choices = 1 + len(self.labels)
+        least, most, rule = {
+            "multiple_choice": (choices, choices, "a text, then a column a choice"),
+            "span": (2, 2, "a question and its context"),
+        }.get(self.kind, (1, 2, "one text or a pair of texts"))
+        self._require(least <= len(self.columns) <= most, f"columns = {self.columns}: {rule}")
 
     def _require(self, holds: bool, rule: str) -> None:
         if not holds:
             raise ValueError(f"task {self.name!r}: {rule}")
-
-    @property
-    def regression(self) -> bool:
-        return not self.labels
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self.labels) or 1
 
 
 _TASKS: dict[str, Task] = {}
@@ -96,5 +130,55 @@ _GLUE = (
     Task("rte", ("sentence1", "sentence2"), ("entailment", "not_entailment")),
     Task("wnli", ("sentence1", "sentence2"), ("not_entailment", "entailment")),
 )
+_FALSE_TRUE = ("False", "True")
+_SUPERGLUE = (
+    Task("boolq", ("question", "passage"), _FALSE_TRUE, held_out=0.2),
+    Task("cb", ("premise", "hypothesis"), ("entailment", "contradiction", "neutral"), ("accuracy", "macro_f1")),
+    Task(
+        "copa",
+        ("premise", "question", "choice1", "choice2"),
+        ("choice1", "choice2"),
+        kind="multiple_choice",
+        template=templates.copa,
+    ),
+    Task(
+        "multirc",
+        ("paragraph", "question", "answer"),
+        _FALSE_TRUE,
+        ("f1", "em"),
+        template=templates.multirc,
+        group=("paragraph", "question"),
+    ),
+    Task("superglue_rte", ("premise", "hypothesis"), ("entailment", "not_entailment"), folder="rte"),
+    Task("wic", ("sentence1", "sentence2", "start1", "end1", "start2", "end2"), _FALSE_TRUE, template=templates.wic),
+    Task(
+        "wsc",
+        ("text", "span1_index", "span1_text", "span2_index", "span2_text"),
+        _FALSE_TRUE,
+        template=templates.wsc,
+    ),
+)
+_OTHERS = (
+    Task(
+        "squad",
+        ("question", "context"),
+        metrics=("exact_match", "token_f1"),
+        label_column="answers",
+        kind="span",
+        hub=("rajpurkar/squad",),
+    ),
+    Task(
+        "ag_news",
+        ("text",),
+        ("World", "Sports", "Business", "Sci/Tech"),
+        validation=("test",),
+        hub=("fancyzhx/ag_news",),
+    ),
+    Task("imdb", ("text",), ("negative", "positive"), validation=("test",), hub=("stanfordnlp/imdb",)),
+)
 for _entry in _GLUE:
     register_task(replace(_entry, hub=("nyu-mll/glue", _entry.name)))
+for _entry in _SUPERGLUE:
+    register_task(replace(_entry, hub=("aps/super_glue", _entry.folder or _entry.name)))
+for _entry in _OTHERS:
+    register_task(_entry)

@@ -40,6 +40,9 @@ def finetune(
     if seeds is not None and (out / "run.json").exists():
         raise FileExistsError(f"{out} holds a single run, not a folder a seed: choose another --out")
     material = gather(run, task, task_data, finetuning)
+    if not quiet:
+        for note in material.record["data"]["notes"]:
+            print(f"note: {note}")
     if seeds is None:
         return tune(material, finetuning, out, keep_model=keep_model, quiet=quiet)
     records = [

@@ -1,6 +1,8 @@
 """Metrics as fractions (1 is perfect), defined also where predictions are constant.
 
     matthews = cov(y, p) / sqrt(var y var p) for classes,   pearson: the same for numbers,   spearman: pearson of ranks
+    em: fraction of groups of examples (MultiRC: the answers to a question) that are labelled right throughout
+    exact_match, token_f1 (F1 of the bags of words): of texts, as SQuAD's own script, the best over the right answers
 
 A model that answers the same whatever it reads has variance 0, and the quotient is 0/0. It predicts nothing, so it
 scores 0, and `collapsed` says so: such a score is a failed training, not a measurement of a weak model.
@@ -23,18 +25,44 @@ CONSTANT = 1e-6  # relative spread under which float32 numbers differ by roundin
 
 
 class Predicted(NamedTuple):
-    """(N,) labels and predictions of one split: class positions, or numbers for a regression."""
+    """(N,) of one split each: class positions, numbers for a regression, or objects, right answers and a text."""
 
     labels: NDArray
     predictions: NDArray
+    groups: NDArray | None = None
+    """int64: which examples belong together"""
 
 
 def constant(values: NDArray) -> bool:
+    if values.dtype == object:
+        return len(set(values)) == 1
     return bool(np.ptp(values) <= CONSTANT * np.abs(values).max())
 
 
 def _zero_if_constant(metric: Metric) -> Metric:
     return lambda labels, predictions: 0.0 if constant(labels) or constant(predictions) else metric(labels, predictions)
+
+
+def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> float:
+    """The subset accuracy of a table with a group a row, filled up with zeros on both sides."""
+    order = np.argsort(groups, kind="stable")
+    column = np.empty_like(order)
+    column[order] = np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
+
+    def table(values: NDArray) -> NDArray:
+        rows = np.zeros((groups.max() + 1, column.max() + 1), dtype=np.int64)
+        rows[groups, column] = values
+        return rows
+
+    return sklearn_metrics.accuracy_score(table(labels), table(predictions))
+
+
+def _squad(name: str, labels: NDArray, predictions: NDArray) -> float:
+    from torchmetrics.functional.text import squad  # takes seconds to import
+
+    answers = [{"id": str(i), "answers": label} for i, label in enumerate(labels)]
+    guesses = [{"id": str(i), "prediction_text": text} for i, text in enumerate(predictions)]
+    return float(squad(guesses, answers)[name]) / 100
 
 
 METRICS: dict[str, Metric] = {
@@ -44,17 +72,29 @@ METRICS: dict[str, Metric] = {
     "matthews": _zero_if_constant(sklearn_metrics.matthews_corrcoef),
     "pearson": _zero_if_constant(lambda labels, predictions: stats.pearsonr(labels, predictions).statistic),
     "spearman": _zero_if_constant(lambda labels, predictions: stats.spearmanr(labels, predictions).statistic),
+    "exact_match": partial(_squad, "exact_match"),
+    "token_f1": partial(_squad, "f1"),
 }
+GROUPED = {"em": _groups_right}
+"""Metrics that need to know which examples belong together."""
+
+
+def _measured(metric: str, predicted: Predicted) -> float:
+    labels, predictions, groups = predicted
+    if metric not in GROUPED:
+        return METRICS[metric](labels, predictions)
+    assert groups is not None
+    return GROUPED[metric](labels, predictions, groups)
 
 
 def score(task: Task, splits: Mapping[str, Predicted]) -> dict[str, Any]:
     """{"score", "metrics", "collapsed"}: the task's metrics on every split (the split's name is added to the metric's
     where a task has several), their mean, and whether any split got one and the same prediction throughout."""
     values = {}
-    for split, (labels, predictions) in splits.items():
+    for split, predicted in splits.items():
         suffix = "_" + split.removeprefix("validation_") if len(task.validation) > 1 else ""
         for metric in task.metrics:
-            values[metric + suffix] = float(METRICS[metric](labels, predictions))
+            values[metric + suffix] = float(_measured(metric, predicted))
     return {
         "score": float(np.mean(list(values.values()))),
         "metrics": values,

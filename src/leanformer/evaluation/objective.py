@@ -1,15 +1,9 @@
-"""Fine-tuning as the training loop sees it.
-
-    loss = -log softmax(logits)[label]      or, for a regression,      (output - label)^2
-
-B batch, C labels (1 for a regression).
-"""
+"""Fine-tuning as the training loop sees it; what is lost is the encoded examples' to say."""
 
 import math
 from collections.abc import Iterable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from leanformer.data.buckets import training_rows
 from leanformer.evaluation.encoding import Encoded
@@ -37,19 +31,7 @@ class TaskObjective:
         return len(batch["labels"])
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        return losses(classify(model, batch), batch["labels"]).sum()
+        return self.encoded.losses(self.encoded.logits(model, batch), batch["labels"]).sum()
 
     def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
         return ()
-
-
-def losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """(B,) float32"""
-    if labels_B.is_floating_point():
-        return F.mse_loss(logits_BC.float()[:, 0], labels_B, reduction="none")
-    return F.cross_entropy(logits_BC.float(), labels_B, reduction="none")
-
-
-def classify(model: nn.Module, batch: Batch) -> Tensor:
-    """(B, C) logits"""
-    return model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits

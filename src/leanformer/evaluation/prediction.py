@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leanformer.data.buckets import evaluation_batches
-from leanformer.data.tasks import Task
-from leanformer.evaluation.encoding import Encoded
+from leanformer.evaluation.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
-from leanformer.evaluation.objective import classify, losses
 from leanformer.training import durable
 
 BATCH_SIZE = 64
@@ -22,42 +20,37 @@ DIGITS = 6  # of a logit in the file, after the point
 
 
 class Answers(NamedTuple):
-    """In the order of the E examples; C labels, 1 for a regression."""
-
-    logits: NDArray[np.float32]
-    """(E, C)"""
+    read: Read
+    """In the order of the E examples."""
     losses: NDArray[np.float32]
-    """(E,)"""
-
-    def predictions(self, task: Task) -> NDArray:
-        """(E,) the label with the greatest logit; for a regression the number itself."""
-        return self.logits[:, 0] if task.regression else self.logits.argmax(1)
+    """(R,) of every row"""
 
 
 @torch.inference_mode()
 def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
-    """Without dropout, in the weights' own precision, shortest examples first. ArithmeticError for NaN or infinity."""
+    """Without dropout, in the weights' own precision, shortest rows first. ArithmeticError for NaN or infinity."""
     model.eval()
-    logits, loss = [], []
+    logits: list[NDArray[np.float32]] = []
+    losses = []
     batches = evaluation_batches(encoded.lengths, BATCH_SIZE)
     for rows in batches:
         batch = {name: tensor.to(device) for name, tensor in encoded.batch(rows).items()}
-        logits_BC = classify(model, batch)
-        logits.append(logits_BC.float().cpu())
-        loss.append(losses(logits_BC, batch["labels"]).cpu())
+        outputs = encoded.logits(model, batch)
+        if not outputs.isfinite().all():
+            raise ArithmeticError("the trained model answers with numbers that are not finite")
+        logits.extend(outputs.float().cpu().numpy())
+        losses.append(encoded.losses(outputs, batch["labels"]).cpu())
     back = np.argsort(np.concatenate(batches))
-    answers = Answers(torch.cat(logits).numpy()[back], torch.cat(loss).numpy()[back])
-    if not np.isfinite(answers.logits).all():
-        raise ArithmeticError("the trained model answers with numbers that are not finite")
-    return answers
+    return Answers(encoded.read([logits[i] for i in back]), torch.cat(losses).numpy()[back])
 
 
 def write_answers(path: Path, predicted: Mapping[str, Predicted], answers: Mapping[str, Answers]) -> None:
     """A JSON line an example: `split`, `index` (its place in all of them), `label`, `prediction`, `scores` (logits)."""
     lines: list[str] = []
-    for split, (labels, predictions) in predicted.items():
-        scores = np.round(answers[split].logits.astype(np.float64), DIGITS)
-        for label, prediction, row in zip(labels.tolist(), predictions.tolist(), scores.tolist(), strict=True):
-            line = {"split": split, "index": len(lines), "label": label, "prediction": prediction, "scores": row}
+    for split, (labels, predictions, _) in predicted.items():
+        rows = answers[split].read.scores
+        for label, prediction, row in zip(labels.tolist(), predictions.tolist(), rows, strict=True):
+            scores = [round(score, DIGITS) for score in row]
+            line = {"split": split, "index": len(lines), "label": label, "prediction": prediction, "scores": scores}
             lines.append(json.dumps(line) + "\n")
     durable.write_text(path, "".join(lines))

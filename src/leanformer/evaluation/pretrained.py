@@ -15,7 +15,12 @@ from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared, file_hash
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
-from leanformer.models import LeanformerForMaskedLM, LeanformerForSequenceClassification, LeanformerPreTrainedModel
+from leanformer.models import (
+    LeanformerForMaskedLM,
+    LeanformerForQuestionAnswering,
+    LeanformerForSequenceClassification,
+    LeanformerPreTrainedModel,
+)
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.training.recipes import RECIPES
@@ -23,8 +28,11 @@ from leanformer.training.record import RunDirectory
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
-NEW = ("encoder.pooler.", "classifier.")
+HEADS = ("classifier.", "span.")
+NEW = ("encoder.pooler.", *HEADS)
 """Where a classifier starts that a masked language model does not have."""
+PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
+"""What transformers calls our kinds of task, as far as it has a word."""
 
 
 def locate(run: Path) -> Path:
@@ -94,18 +102,19 @@ def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
     return load(folder, "masked_lm")
 
 
-def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerForSequenceClassification:
+def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:
     """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
     config = config_of(folder)
-    names = task.labels or ("score",)
+    names = {"classification": task.labels, "span": ("start", "end")}.get(task.kind, ("score",))
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
-    config.problem_type = "regression" if task.regression else "single_label_classification"
-    model, missing = _load(LeanformerForSequenceClassification, folder, config)
+    config.problem_type = PROBLEMS.get(task.kind)
+    kind = LeanformerForQuestionAnswering if task.kind == "span" else LeanformerForSequenceClassification
+    model, missing = _load(kind, folder, config)
     if lost := [key for key in missing if not key.startswith(NEW)]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
     for module in NEW:
-        if module == "classifier." or any(key.startswith(module) for key in missing):
+        if module in HEADS or any(key.startswith(module) for key in missing):
             initialise(model, seed, only=module.removesuffix("."))
     return model
 

@@ -12,7 +12,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import examples, tasks
+from leanformer.data.examples import Examples
 from leanformer.data.tasks import Task
-from leanformer.evaluation import metrics, pretrained
-from leanformer.evaluation.encoding import Encoded, encode
+from leanformer.evaluation import choices, encoding, metrics, pretrained, windows
+from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.objective import TaskObjective
 from leanformer.evaluation.prediction import answer, write_answers
@@ -39,6 +40,15 @@ from leanformer.training.trackers import make_accelerator
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
 """Lines of curve.jsonl, about."""
+MANY = 0.1
+"""The fraction of examples that may be cut without a word."""
+ENCODERS: dict[str, Callable[[PreTrainedTokenizerBase, Examples, int], Encoded]] = {
+    "classification": encoding.encode,
+    "regression": encoding.encode,
+    "multiple_choice": choices.encode,
+    "span": windows.encode,
+}
+"""How the examples of each kind of task become what a model reads."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +73,10 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
             f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
             f"{config.max_position_embeddings} tokens"
         )
-    special = tokenizer.num_special_tokens_to_add(pair=len(of.columns) == 2)
-    if settings.max_length <= special:
-        raise ValueError(
-            f"finetuning.max_length = {settings.max_length}: {special} special tokens leave no room for text"
-        )
     train, validation = examples.load(of, task_data)
-    splits = {"train": train.subset(settings.max_train_examples), **validation}
-    encoded = {split: encode(tokenizer, part, settings.max_length) for split, part in splits.items()}
+    splits = {"train": train.subset(settings.max_train_examples)}
+    splits |= {split: part.subset(settings.max_eval_examples) for split, part in validation.items()}
+    encoded = {split: ENCODERS[of.kind](tokenizer, part, settings.max_length) for split, part in splits.items()}
     record = {
         "task": task,
         "attention": config.attention,
@@ -79,12 +85,33 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
         "pretrained_hash": pretrained.weights_hash(source),
         "data": {
             "path": str(task_data),
+            "notes": _notes(task, splits, validation, encoded, settings),
             "hash": {split: part.hash for split, part in splits.items()},
             "examples": {split: len(part.labels) for split, part in splits.items()},
             "truncated": {split: part.truncated for split, part in encoded.items()},
         },
     }
     return Material(of, source, tokenizer, encoded.pop("train"), encoded, record)
+
+
+def _notes(
+    task: str,
+    splits: Mapping[str, Examples],
+    validation: Mapping[str, Examples],
+    encoded: Mapping[str, Encoded],
+    settings: FinetuningSettings,
+) -> list[str]:
+    """What a reader of the scores must know of the data: how they were divided, left out and cut."""
+    notes = [splits["train"].note] if splits["train"].note else []
+    for split, whole in validation.items():
+        some, every = len(splits[split].texts), len(whole.texts)
+        if some < every:
+            notes.append(f"{task} is scored on {some:,} of {every:,} {split} examples (finetuning.max_eval_examples)")
+    cut, examples = sum(part.truncated for part in encoded.values()), sum(len(part.texts) for part in splits.values())
+    if cut > MANY * examples:
+        share = f"{cut / examples:.0%}"
+        notes.append(f"{task}: {share} of the examples are cut to finetuning.max_length = {settings.max_length} tokens")
+    return notes
 
 
 def tune(
@@ -142,7 +169,7 @@ def _judge(model: torch.nn.Module, material: Material, device: torch.device, pat
     answers = {split: answer(model, part, device) for split, part in material.validation.items()}
     seconds = time.perf_counter() - started
     predicted = {
-        split: Predicted(part.labels, answers[split].predictions(material.task))
+        split: Predicted(part.examples.labels, answers[split].read.predictions, part.examples.groups)
         for split, part in material.validation.items()
     }
     write_answers(path, predicted, answers)
@@ -150,7 +177,7 @@ def _judge(model: torch.nn.Module, material: Material, device: torch.device, pat
     return {
         **metrics.score(material.task, predicted),
         "validation_loss": float(losses.mean(dtype=np.float64)),
-        "examples": len(losses),
+        "examples": sum(len(part.predictions) for part in predicted.values()),
         "evaluation_seconds": seconds,
     }
 

@@ -10,16 +10,30 @@
     pooler         D^2 + D                                              2 D^2
     masked-LM head D^2 + 3 D + V, its matrix the embeddings' if tied    2 N (D^2 + D V)
     classifier     C D + C                                              2 D C for every scored token
+    LM head        none, or D V if its matrix is not the embeddings'    2 L D V
+
+A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers have a second attention and a
+third norm; the table of words is there once, or twice if embeddings are not tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn.
+What a causal mask hides is counted: the products are made and then masked. So is all a batch might share.
 """
 
+from collections import Counter
 from typing import Any
 
 from leanformer.attention import mechanism
 from leanformer.models.config import LeanformerConfig
 
-HEADS = ("none", "masked_lm", "sequence_classification", "token_classification", "question_answering")
+HEADS = (
+    "none",
+    "masked_lm",
+    "sequence_classification",
+    "token_classification",
+    "question_answering",
+    "causal_lm",
+    "seq2seq",
+)
 
 
 def ledger(
@@ -29,40 +43,68 @@ def ledger(
 
     Parameters over all layers; `attention_qkv`, all of attention but its output projection, is a part of `attention`.
     FLOPs for a token of a sequence of `sequence_length`, whose masked-LM head runs on `masked_per_sequence` of its
-    tokens (None: on all of them).
+    tokens (None: on all of them); "seq2seq" for a source token and a target token together.
     """
     if head not in HEADS:
         raise ValueError(f"head = {head!r}: known are {', '.join(HEADS)}")
-    length, width, inner = sequence_length, config.hidden_size, config.intermediate_size
-    layers, shape, options = config.num_hidden_layers, config.shape(), config.attention_options
-    attention, pooled = mechanism(config.attention), head in ("none", "sequence_classification")
-    qkv = layers * attention.num_params(shape, **options)
-    tables = config.vocab_size + config.type_vocab_size
-    if config.positions == "learned":
-        tables += config.max_position_embeddings
-    parameters = {
-        "embeddings": tables * width,
-        "attention": qkv + layers * shape.output_params,
-        "feed_forward": layers * (2 * width * inner + inner + width),
-        "norms": (1 + 2 * layers) * 2 * width,
-        "pooler": width * (width + 1) if pooled else 0,
-        "head": _head_params(config, head),
-    }
-    parameters |= {"total": sum(parameters.values()), "attention_qkv": qkv}
+    length, width = sequence_length, config.hidden_size
+    pooled = head in ("none", "sequence_classification")
     scored = length if masked_per_sequence is None else masked_per_sequence
-    flops = {
-        "attention": layers * (attention.flops(shape, length, **options) + shape.linear_flops(length)) / length,
-        "feed_forward": layers * 4 * width * inner,
-        "head": (_head_flops(config, head, length, scored) + (2 * width**2 if pooled else 0)) / length,
+    parameters = Counter(pooler=width * (width + 1) if pooled else 0, head=_head_params(config, head))
+    flops = Counter(head=_head_flops(config, head, length, scored) + (2 * width**2 if pooled else 0))
+    if head != "causal_lm":
+        self_attention = (config.attention, config.attention_options)
+        _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
+        parameters["embeddings"] += (config.vocab_size + config.type_vocab_size) * width
+    if head in ("causal_lm", "seq2seq"):
+        attentions = [config.decoder_self_attention()]
+        if head == "seq2seq":
+            attentions.append((config.cross_attention, config.cross_attention_options))
+        _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions)
+        shared = head == "seq2seq" and config.tie_word_embeddings
+        parameters["embeddings"] += 0 if shared else config.vocab_size * width
+    qkv = parameters.pop("attention_qkv")
+    total = {"total": sum(parameters.values()), "attention_qkv": qkv}
+    per_token = {part: flops[part] / length for part in ("attention", "feed_forward", "head")}
+    forward = sum(per_token.values())
+    return {
+        "parameters": {part: parameters[part] for part in PARTS} | total,
+        "flops_per_token": per_token | {"forward": forward, "training": 3 * forward},
     }
-    forward = sum(flops.values())
-    return {"parameters": parameters, "flops_per_token": flops | {"forward": forward, "training": 3 * forward}}
+
+
+PARTS = ("embeddings", "attention", "feed_forward", "norms", "pooler", "head")
+"""What parameters belong to."""
+
+
+def _add_stack(
+    parameters: Counter[str],
+    flops: Counter[str],
+    config: LeanformerConfig,
+    length: int,
+    layers: int,
+    attentions: list[tuple[str, dict[str, Any]]],
+) -> None:
+    """Layers with these attentions each, and the positions and the norm before them."""
+    width, inner, shape = config.hidden_size, config.intermediate_size, config.shape()
+    for memory, (name, options) in zip((None, length), attentions, strict=False):  # the second is cross-attention
+        own = layers * mechanism(name).num_params(shape, **options)
+        parameters["attention_qkv"] += own
+        parameters["attention"] += own + layers * shape.output_params
+        flops["attention"] += layers * mechanism(name).flops(shape, length, memory, **options)
+        flops["attention"] += layers * shape.linear_flops(length)
+    parameters["feed_forward"] += layers * (2 * width * inner + inner + width)
+    flops["feed_forward"] += layers * 4 * length * width * inner
+    parameters["norms"] += (1 + (1 + len(attentions)) * layers) * 2 * width
+    parameters["embeddings"] += config.max_position_embeddings * width if config.positions == "learned" else 0
 
 
 def _head_params(config: LeanformerConfig, head: str) -> int:
     width, vocabulary = config.hidden_size, config.vocab_size
+    untied = 0 if config.tie_word_embeddings else vocabulary * width
+    if head in ("causal_lm", "seq2seq"):
+        return untied
     if head == "masked_lm":
-        untied = 0 if config.tie_word_embeddings else vocabulary * width
         return width**2 + 3 * width + vocabulary + untied
     return _classes(config, head) * (width + 1)
 
@@ -71,6 +113,8 @@ def _head_flops(config: LeanformerConfig, head: str, length: int, scored: int) -
     width = config.hidden_size
     if head == "masked_lm":
         return 2 * scored * width * (width + config.vocab_size)
+    if head in ("causal_lm", "seq2seq"):
+        return 2 * length * width * config.vocab_size
     tokens = 1 if head == "sequence_classification" else length
     return 2 * tokens * width * _classes(config, head)
 

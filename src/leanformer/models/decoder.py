@@ -20,7 +20,7 @@ from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import Extras, LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
-from leanformer.models.loss import next_token_loss
+from leanformer.models.loss import cross_entropy
 
 
 class LeanformerDecoder(LeanformerPreTrainedModel):
@@ -164,10 +164,12 @@ class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
+        shift_labels: Tensor | None = None,
         **kwargs: Unpack[Extras],
     ) -> CausalLMOutputWithPast:
-        """`labels` (B, L) are the input ids, or -100 for no target; they are shifted here. Loss: mean over targets, in
-        training with smoothed labels. `logits_to_keep` asks for the last so many scores only, 0 for all.
+        """`labels` (B, L) are the input ids, or -100 for no target; they are shifted here, `shift_labels` (B, L) are so
+        already and go first. Loss: mean over targets, in training with smoothed labels. `logits_to_keep` asks for the
+        last so many scores only, 0 for all.
         """
         decoded = self.decoder(
             input_ids,
@@ -180,10 +182,12 @@ class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel
             **kwargs,
         )
         logits = self.head(slice_logits_to_keep(decoded.last_hidden_state, logits_to_keep))
+        smoothing = self.config.label_smoothing if self.training else 0.0
         loss = None
-        if labels is not None:
-            smoothing = self.config.label_smoothing if self.training else 0.0
-            loss = next_token_loss(logits, labels, num_items_in_batch, smoothing)
+        if shift_labels is not None:
+            loss = cross_entropy(logits, shift_labels, num_items_in_batch, smoothing=smoothing)
+        elif labels is not None:
+            loss = cross_entropy(logits[:, :-1], labels[:, 1:], num_items_in_batch, smoothing=smoothing)
         return CausalLMOutputWithPast(loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions)
 
 

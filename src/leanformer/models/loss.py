@@ -32,13 +32,6 @@ def cross_entropy(
     return _reduced(F.cross_entropy, flat, labels.reshape(-1), count, ignore_index=ignored, label_smoothing=smoothing)
 
 
-def next_token_loss(
-    logits: Tensor, labels: Tensor, count: Tensor | int | None = None, smoothing: float = 0.0
-) -> Tensor:
-    """logits (B, L, V), labels (B, L): the scores at a position are for the label of the next one."""
-    return cross_entropy(logits[:, :-1], labels[:, 1:], count, smoothing=smoothing)
-
-
 def sequence_loss(logits: Tensor, labels: Tensor, config: LeanformerConfig, count: Tensor | int | None) -> Tensor:
     """By `config.problem_type`, which the first labels decide if nobody has: one output is a regression (squared
     error), several are classes for integer labels (cross entropy) and independent yes or no for floating point ones.

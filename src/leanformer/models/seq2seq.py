@@ -86,6 +86,8 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
             use_cache = False
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            raise ValueError("there is no target: give labels or decoder_input_ids")
         decoded = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
@@ -121,9 +123,7 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
         start = self.config.bos_token_id if start is None else start
         for name, value in (("decoder_start_token_id", start), ("pad_token_id", self.config.pad_token_id)):
             if value is None:
-                raise ValueError(
-                    f"config.{name} is None: labels become decoder_input_ids by it, so give one or the other"
-                )
+                raise ValueError(f"{name} is None, and labels need it to become decoder_input_ids: set it")
         shifted = labels.roll(1, dims=-1)
         shifted[:, 0] = start
         return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
