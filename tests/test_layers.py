@@ -10,8 +10,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
-THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "torchmetrics", "rich", "typer", "huggingface_hub", "pyarrow"}
-THIRD |= {"pandas", "tqdm"}
+THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
+THIRD |= {"torchmetrics"}
 SMALL = {"leanformer.spelling", "leanformer.version"}
 
 MAY_IMPORT = {
@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
-    "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "transformers", "rich"}
-    | {"sacrebleu", "rouge_score", "torchmetrics"}
+    "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
+    | {"transformers", "rich", "torchmetrics"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "settings")},
     "report": {"numpy", "scipy", "matplotlib"},
     "comparison": {"torch", "rich"}

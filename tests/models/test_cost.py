@@ -92,8 +92,7 @@ def test_flops_equal_pytorchs_counter(tiny, attention, variant):
         forward, training = _counted(model_class(config), inputs)
         expected = ledger(config, 11, head=head)["flops_per_token"]
         assert expected["forward"] * 11 == pytest.approx(forward, rel=1e-12)
-        if attention != "fixed_random":  # whose product with the values has one factor to learn, not two
-            assert expected["training"] * 11 == pytest.approx(training, rel=1e-12)
+        assert expected["training"] * 11 == pytest.approx(training, rel=1e-12)
         assert expected["forward"] == expected["attention"] + expected["feed_forward"] + expected["head"]
 
 

@@ -264,6 +264,14 @@ def test_a_damaged_record_leaves_an_earlier_report_untouched(fabricate):
     assert not list(directory.glob(".report*"))
 
 
+def test_notes_on_a_tasks_data_are_caveats_said_once(fabricate, edit):
+    directory = fabricate(tasks={"boolq": 0.6}, seeds=(1, 2))
+    note = "boolq has no training split here"
+    for file in directory.rglob("tasks/*/seed-*/run.json"):
+        edit(file, lambda record: record.update(data={"notes": [note]}))
+    assert write_report(directory)["caveats"].count(f"{note}.") == 1
+
+
 WRITERS = [("causal_lm", "a causal language model", True), ("seq2seq", "an encoder-decoder model", False)]
 
 
@@ -279,11 +287,3 @@ def test_no_report_says_masked_of_another_model(fabricate, objective, model, tun
 def test_a_masked_models_report_has_no_perplexity(reported):
     text = read(reported[0], "report.md")
     assert "Perplexity" not in text and "a masked language model" in text
-
-
-def test_notes_on_a_tasks_data_are_caveats_said_once(fabricate, edit):
-    directory = fabricate(tasks={"boolq": 0.6}, seeds=(1, 2))
-    note = "boolq has no training split here"
-    for file in directory.rglob("tasks/*/seed-*/run.json"):
-        edit(file, lambda record: record.update(data={"notes": [note]}))
-    assert write_report(directory)["caveats"].count(f"{note}.") == 1

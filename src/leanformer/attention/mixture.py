@@ -44,6 +44,7 @@ class Mixture(nn.Module):
     parts: tuple[Part, ...] = ()
     compares: bool
     uses_input: bool
+    learns: bool
     gate: Tensor
 
     def __init__(self, shape: Shape, weights: str = "sum", per_head: bool = False, **options: Any) -> None:
@@ -128,10 +129,9 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
-    flags = {
-        flag: any(getattr(part.compatibility, flag, True) for part in parts) for flag in ("compares", "uses_input")
-    }
-    return type("Mixture", (Mixture,), {"parts": parts, **flags})
+    flags = ("compares", "uses_input", "learns")
+    own = {flag: any(getattr(part.compatibility, flag, True) for part in parts) for flag in flags}
+    return type("Mixture", (Mixture,), {"parts": parts, **own})
 
 
 def _of(part: Part, options: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,11 @@ class Mechanism:
         """Whether it needs queries and keys."""
         return getattr(self.compatibility, "compares", True)
 
+    @property
+    def learns(self) -> bool:
+        """Whether a gradient goes through the scores."""
+        return getattr(self.compatibility, "learns", True)
+
 
 _MECHANISMS: dict[str, Mechanism] = {}
 _PLUGINS: set[Path] = set()

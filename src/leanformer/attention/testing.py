@@ -177,10 +177,9 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
         turned = module.compatibility(heads, x, x, Positions.of(ids, rotary=rotary)).dense()
     frequency = 7.0 ** (-torch.arange(K, dtype=torch.float64) / K)
     turn = torch.polar(torch.ones(L, K, dtype=torch.float64), ids[0][:, None] * frequency)
-    expected = sum(  # a mixture has a pair a part, side by side
-        torch.einsum("bhlc,bhmc->bhlm", _complex(query) * turn, (_complex(key) * turn).conj()).real
-        for query, key in zip(plain.query.split(size, -1), plain.key.split(size, -1), strict=True)
-    )
+    expected = torch.zeros_like(turned)
+    for query, key in zip(plain.query.split(size, -1), plain.key.split(size, -1), strict=True):  # a pair a part
+        expected += torch.einsum("bhlc,bhmc->bhlm", _complex(query) * turn, (_complex(key) * turn).conj()).real
     _assert_close("logits", turned, expected if plain.bias is None else expected + plain.bias)
     if plain.bias is None:
         with _float64():

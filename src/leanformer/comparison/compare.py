@@ -126,10 +126,9 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
         raise ValueError("--task needs --task-data: a folder with a folder a task, or `hub`")
     for run in plan.runs:
         model_config(run.settings(plan.settings), corpus)
-    trained = []
     for name in plan.tasks if not plan.generates else ():
         plan.settings.finetuning_for(name)
-        trained.append(load(find_task(name), plan.task_data or "")[0])
+    trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks if not plan.generates]
     objective = RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
     return objective, [examples.note for examples in trained if examples.note]
 

@@ -6,7 +6,8 @@
     embeddings     (V + P + T) D, without P for rotary positions        looked up: no products
     attention      the mechanism's own count + E D + D a layer          the mechanism's own + 2 L E D
     feed forward   2 D I + I + D a layer                                4 L D I
-    norms          2 D each, one behind the embeddings and two a layer  none
+    norms          2 D each, one behind the embeddings, two a layer,    none
+                   and if they are "pre" one behind the last layer
     pooler         D^2 + D                                              2 D^2
     masked-LM head D^2 + 3 D + V, its matrix the embeddings' if tied    2 N (D^2 + D V)
     classifier     C D + C                                              2 D C for every scored token
@@ -15,7 +16,8 @@
 A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers have a second attention and a
 third norm; the table of words is there once, or twice if embeddings are not tied. Source and target are of L tokens.
 
-A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn.
+A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
+but for frozen scores, where it has one.
 What a causal mask hides is counted: the products are made and then masked. So is all a batch might share.
 """
 
@@ -67,9 +69,10 @@ def ledger(
     total = {"total": sum(parameters.values()), "attention_qkv": qkv}
     per_token = {part: flops[part] / length for part in ("attention", "feed_forward", "head")}
     forward = sum(per_token.values())
+    training = 3 * forward - flops["frozen"] / length
     return {
         "parameters": {part: parameters[part] for part in PARTS} | total,
-        "flops_per_token": per_token | {"forward": forward, "training": 3 * forward},
+        "flops_per_token": per_token | {"forward": forward, "training": training},
     }
 
 
@@ -93,9 +96,10 @@ def _add_stack(
         parameters["attention"] += own + layers * shape.output_params
         flops["attention"] += layers * mechanism(name).flops(shape, length, memory, **options)
         flops["attention"] += layers * shape.linear_flops(length)
+        flops["frozen"] += 0 if mechanism(name).learns else layers * 2 * shape.inner_size * length**2
     parameters["feed_forward"] += layers * (2 * width * inner + inner + width)
     flops["feed_forward"] += layers * 4 * length * width * inner
-    parameters["norms"] += (1 + (1 + len(attentions)) * layers) * 2 * width
+    parameters["norms"] += (1 + (1 + len(attentions)) * layers + (config.norm == "pre")) * 2 * width
     parameters["embeddings"] += config.max_position_embeddings * width if config.positions == "learned" else 0
 
 

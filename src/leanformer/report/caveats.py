@@ -38,7 +38,8 @@ def _which(study: Study, seed: int, rate: float | None) -> str:
 
 
 def _finetunings(study: Study) -> list[str]:
-    noun, tunings = study.wording.task, [tuning for run in study.runs for tuning in run.finetunings]
+    noun = study.wording.task
+    tunings = [tuning for run in study.runs for tuning in run.finetunings]
     notes = [note for tuning in tunings for note in (tuning.record.get("data") or {}).get("notes") or ()]
     out = [f"{note}." for note in dict.fromkeys(notes)]
     for task in study.tasks:

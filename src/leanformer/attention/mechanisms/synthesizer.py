@@ -21,6 +21,7 @@ A fixed table of small scale is only the mean of the visible values, so `fixed_r
 """
 
 from math import isqrt, sqrt
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,16 +77,18 @@ class Random(Synthetic):
         return self.table[h, i, j]
 
     @staticmethod
-    def num_params(shape: Shape, init_std: float = 0.02) -> int:
+    def num_params(shape: Shape, **_: Any) -> int:
         return shape.num_heads * shape.max_length**2
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, init_std: float = 0.02) -> int:
+    def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
         return 0
 
 
 class FixedRandom(Random):
     """logit_h(i, j) = R_h[i, j], drawn once: a buffer, saved but never trained."""
+
+    learns = False
 
     def __init__(self, shape: Shape, init_std: float = 1.0) -> None:
         super().__init__(shape, init_std)
@@ -94,11 +97,7 @@ class FixedRandom(Random):
         self.register_buffer("table", self.initial_values()["table"])
 
     @staticmethod
-    def num_params(shape: Shape, init_std: float = 1.0) -> int:
-        return 0
-
-    @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, init_std: float = 1.0) -> int:
+    def num_params(shape: Shape, **_: Any) -> int:
         return 0
 
 
@@ -128,11 +127,11 @@ class FactorizedRandom(Synthetic):
         return (self.left[h, i] * self.right[h, j]).sum()
 
     @staticmethod
-    def num_params(shape: Shape, rank: int = 8, init_std: float = 0.02) -> int:
+    def num_params(shape: Shape, rank: int = 8, **_: Any) -> int:
         return 2 * shape.num_heads * shape.max_length * rank
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, rank: int = 8, init_std: float = 0.02) -> int:
+    def flops(shape: Shape, length: int, memory: int | None = None, rank: int = 8, **_: Any) -> int:
         return 2 * shape.num_heads * length * (memory or length) * rank
 
 
@@ -167,6 +166,14 @@ class Hidden(Synthetic):
     def second_layer(self, *size: int) -> Tensor:
         return torch.randn(size) / sqrt(self.shape.head_size)
 
+    @staticmethod
+    def first_params(shape: Shape, tie_query: bool = False, biases: bool | None = None, **_: Any) -> int:
+        return 0 if tie_query else shape.inner_size * (shape.hidden_size + _biases(shape, biases))
+
+    @staticmethod
+    def first_flops(shape: Shape, length: int, tie_query: bool = False, **_: Any) -> int:
+        return 0 if tie_query else shape.linear_flops(length)
+
 
 class Dense(Hidden):
     """logit_h(i, j) = (relu(x_i W1_h + b1_h) W2_h + b2_h)[j];  D E + E N weights, 2 L E (D + M) FLOPs.
@@ -175,11 +182,7 @@ class Dense(Hidden):
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        second_layer: str = "per_head",
-        tie_query: bool = False,
-        biases: bool | None = None,
+        self, shape: Shape, second_layer: str = "per_head", tie_query: bool = False, biases: bool | None = None
     ) -> None:
         super().__init__(shape, tie_query, biases)
         if second_layer not in SECOND_LAYERS:
@@ -204,24 +207,14 @@ class Dense(Hidden):
         return logit + self.second_bias[table, 0, j] if self.biases else logit
 
     @staticmethod
-    def num_params(
-        shape: Shape, second_layer: str = "per_head", tie_query: bool = False, biases: bool | None = None
-    ) -> int:
-        tables, biased = (shape.num_heads if second_layer == "per_head" else 1), _biases(shape, biases)
-        first = 0 if tie_query else shape.inner_size * (shape.hidden_size + biased)
-        return first + tables * (shape.head_size + biased) * shape.max_length
+    def num_params(shape: Shape, second_layer: str = "per_head", biases: bool | None = None, **rest: Any) -> int:
+        tables = shape.num_heads if second_layer == "per_head" else 1
+        second = tables * (shape.head_size + _biases(shape, biases)) * shape.max_length
+        return Hidden.first_params(shape, biases=biases, **rest) + second
 
     @staticmethod
-    def flops(
-        shape: Shape,
-        length: int,
-        memory: int | None = None,
-        second_layer: str = "per_head",
-        tie_query: bool = False,
-        biases: bool | None = None,
-    ) -> int:
-        first = 0 if tie_query else shape.linear_flops(length)
-        return first + 2 * length * shape.inner_size * (memory or length)
+    def flops(shape: Shape, length: int, memory: int | None = None, **options: Any) -> int:
+        return Hidden.first_flops(shape, length, **options) + 2 * length * shape.inner_size * (memory or length)
 
 
 class FactorizedDense(Hidden):
@@ -268,28 +261,17 @@ class FactorizedDense(Hidden):
 
     @staticmethod
     def num_params(
-        shape: Shape,
-        a: int | None = None,
-        b: int | None = None,
-        tie_query: bool = False,
-        biases: bool | None = None,
+        shape: Shape, a: int | None = None, b: int | None = None, biases: bool | None = None, **rest: Any
     ) -> int:
-        biased, factors = _biases(shape, biases), sum(_factors(shape, a, b))
-        first = 0 if tie_query else shape.inner_size * (shape.hidden_size + biased)
-        return first + shape.num_heads * (shape.head_size + biased) * factors
+        second = shape.num_heads * (shape.head_size + _biases(shape, biases)) * sum(_factors(shape, a, b))
+        return Hidden.first_params(shape, biases=biases, **rest) + second
 
     @staticmethod
     def flops(
-        shape: Shape,
-        length: int,
-        memory: int | None = None,
-        a: int | None = None,
-        b: int | None = None,
-        tie_query: bool = False,
-        biases: bool | None = None,
+        shape: Shape, length: int, memory: int | None = None, a: int | None = None, b: int | None = None, **rest: Any
     ) -> int:
-        first = 0 if tie_query else shape.linear_flops(length)
-        return first + 2 * length * shape.inner_size * sum(_factors(shape, a, b))
+        second = 2 * length * shape.inner_size * sum(_factors(shape, a, b))
+        return Hidden.first_flops(shape, length, **rest) + second
 
 
 def _biases(shape: Shape, biases: bool | None) -> bool:
