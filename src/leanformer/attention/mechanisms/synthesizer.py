@@ -163,9 +163,6 @@ class Hidden(Synthetic):
         size = self.shape.head_size
         return affine(self.first, x)[h * size : (h + 1) * size].clamp(min=0)
 
-    def second_layer(self, *size: int) -> Tensor:
-        return torch.randn(size) / sqrt(self.shape.head_size)
-
     @staticmethod
     def first_params(shape: Shape, tie_query: bool = False, biases: bool | None = None, **_: Any) -> int:
         return 0 if tie_query else shape.inner_size * (shape.hidden_size + _biases(shape, biases))
@@ -191,7 +188,8 @@ class Dense(Hidden):
         self._make_parameters()
 
     def initial_values(self) -> dict[str, Tensor]:
-        second = {"second": self.second_layer(self.tables, self.shape.head_size, self.shape.max_length)}
+        size, length = self.shape.head_size, self.shape.max_length
+        second = {"second": torch.randn(self.tables, size, length) / sqrt(size)}
         return second | ({"second_bias": torch.zeros(self.tables, 1, self.shape.max_length)} if self.biases else {})
 
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
@@ -234,12 +232,11 @@ class FactorizedDense(Hidden):
     ) -> None:
         super().__init__(shape, tie_query, biases)
         self.a, self.b = _factors(shape, a, b)
-        for name, value in self.initial_values().items():
-            self.register_parameter(name, nn.Parameter(value))
+        self._make_parameters()
 
     def initial_values(self) -> dict[str, Tensor]:
         heads, size, total = self.shape.num_heads, self.shape.head_size, self.a + self.b
-        second = {"second": self.second_layer(heads, size, total)}
+        second = {"second": torch.randn(heads, size, total) / sqrt(size)}
         return second | ({"second_bias": torch.zeros(heads, 1, total)} if self.biases else {})
 
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
