@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from leanformer.attention import MultiHeadAttention, Positions, mechanism
 from leanformer.attention.testing import B, H, L, inputs, layer
@@ -88,6 +89,26 @@ def test_evaluated_with_a_dot_product_a_table_keeps_the_fused_kernel():
             assert module.path == "fused"
             module.fused = False
             assert_close(context, module(x, mask=padding, causal=causal))
+
+
+class Operators(TorchDispatchMode):
+    """Names of what is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.names.add(function.name())
+        return function(*arguments, **(keywords or {}))
+
+
+def test_the_kernel_behind_the_fused_path_is_the_fused_one():
+    """PyTorch falls back to the formula for a bias that requires gradients, and a view of a parameter always says so."""
+    module = MultiHeadAttention("random+dot_product", 64, 2, 32).eval()
+    with torch.no_grad(), Operators() as operators:
+        module(torch.randn(2, 32, 64))
+    assert any("flash" in name for name in operators.names), sorted(operators.names)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ def attend(
         context_BHLK = flex_attend(query, key, value_BHMK, bias, allowed)
     else:
         if bias is not None:
-            bias = bias.to(query.dtype)
+            # A view of a parameter says it requires gradients even where none are recorded, and the kernel believes it.
+            bias = bias.detach().to(query.dtype)
             allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
         context_BHLK = F.scaled_dot_product_attention(query, key, value_BHMK, allowed, dropout, scale=1.0)
     return context_BHLK if empty is None else context_BHLK.masked_fill(empty, 0.0)
