@@ -188,7 +188,7 @@ def main() -> None:
         print(f"  {row['peak_bytes'] / 2**20:6.0f} MiB  {row['train']['path']}")
     if options.out:
         dtype = torch.bfloat16 if options.precision == "bf16" else None
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+        settings = {key: value for key, value in vars(options).items() if key not in ("out", "memory_of")}
         record = {"schema": 1, "settings": settings, "hardware": describe(device, 1, dtype), "rows": rows}
         options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -104,7 +104,7 @@ class Operators(TorchDispatchMode):
 
 
 def test_the_kernel_behind_the_fused_path_is_the_fused_one():
-    """PyTorch falls back to the formula for a bias that requires gradients, and a view of a parameter always says so."""
+    """PyTorch falls back to the formula for a bias that requires gradients, and a view of a parameter says it does."""
     module = MultiHeadAttention("random+dot_product", 64, 2, 32).eval()
     with torch.no_grad(), Operators() as operators:
         module(torch.randn(2, 32, 64))

@@ -16,6 +16,14 @@ WRONG = {
     "initializer_range": (-1, "initializer_range = -1: must not be negative"),
     "hidden_act": ("gello", "hidden_act = 'gello': did you mean 'gelu'?"),
     "positions": ("rotarry", "positions = 'rotarry': did you mean 'rotary'?"),
+    "norm": ("prenorm", "norm = 'prenorm': "),
+    "head_size": (0, "head_size = 0: must be positive"),
+    "num_decoder_layers": (0, "num_decoder_layers = 0: must be positive"),
+    "label_smoothing": (1.0, "label_smoothing = 1.0: is a probability"),
+    "cross_attention": (
+        "random",
+        "ties positions of one sequence and cannot attend to another; these can: dot_product",
+    ),
     "rotary_base": (0, "rotary_base = 0: must be positive"),
     "pad_token_id": (101, "pad_token_id = 101: must be less than vocab_size = 101"),
 }
@@ -23,7 +31,7 @@ WRONG = {
 
 OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size", "label_smoothing"}
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
-OWN |= {"num_decoder_layers", "decoder_start_token_id"}
+OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
 
 
 @pytest.mark.parametrize("key", WRONG)
@@ -33,6 +41,13 @@ def test_a_wrong_value_is_one_line_that_names_the_key_and_the_remedy(tiny, key):
         tiny(**{key: value})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_values_of_options_are_checked_before_a_model_is_built(tiny):
+    with pytest.raises(ValueError, match="did you mean 'softmax'"):
+        tiny(attention="random+dot_product", attention_options={"weights": "softmx"})
+    with pytest.raises(ValueError, match="cover max_length"):
+        tiny(attention="factorized_dense", attention_options={"a": 1, "b": 2})
 
 
 def test_rotary_positions_need_an_even_head_size(tiny):

@@ -4,11 +4,13 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from leanformer.attention.mixture import Mixture, mixture_of
@@ -37,9 +39,14 @@ class Mechanism:
         projection, of_projection, of_compatibility = self._assign(options)
         return projection(shape, **of_projection), self.compatibility(shape, **of_compatibility)
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise ValueError, with the nearest name, if an option is not one of this mechanism's."""
+    def check_options(self, options: Mapping[str, Any], shape: Shape | None = None) -> None:
+        """Raise ValueError, with the nearest name, if an option is not one of this mechanism's; with a `shape`, also if
+        its value is wrong."""
         self._assign(options)
+        if shape is not None:
+            # A constructor that computes with values cannot be tried without memory for them.
+            with suppress(NotImplementedError, RuntimeError), torch.device("meta"):
+                self.build(shape, **options)
 
     def options(self, projection: str | None = None) -> dict[str, Any]:
         """Name and default value of every option."""

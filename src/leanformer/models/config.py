@@ -94,12 +94,12 @@ class LeanformerConfig(PreTrainedConfig):
             padding is None or 0 <= padding < self.vocab_size,
             f"must be less than vocab_size = {self.vocab_size}",
         )
-        mechanism(self.attention).check_options(self.attention_options)
+        mechanism(self.attention).check_options(self.attention_options, self.shape())
         if self.decoder_attention is not None:
-            mechanism(self.decoder_attention).check_options(self.decoder_attention_options)
+            mechanism(self.decoder_attention).check_options(self.decoder_attention_options, self.shape())
         elif self.decoder_attention_options:
             raise ValueError("decoder_attention_options without decoder_attention: name the mechanism they belong to")
-        mechanism(self.cross_attention).check_options(self.cross_attention_options)
+        mechanism(self.cross_attention).check_options(self.cross_attention_options, self.shape())
         if not mechanism(self.cross_attention).cross:
             able = ", ".join(name for name in names() if mechanism(name).cross)
             raise ValueError(
