@@ -184,7 +184,7 @@ def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
     """The file at `path`, if any, then the overrides `table.key=value` in order."""
     tables: dict[str, Any] = {}
     if path is not None:
-        tables = _parsed(Path(path))
+        tables = read_tables(Path(path))
     for override in overrides:
         key, value = parse_override(override)
         table = tables
@@ -196,8 +196,8 @@ def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
     return settings_from(tables)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """TOML, or JSON as a comparison writes it."""
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a file, unchecked: TOML, or JSON as a comparison writes it."""
     json_file = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")

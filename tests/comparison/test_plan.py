@@ -57,6 +57,15 @@ def test_a_variant_may_have_sizes_of_its_own():
     assert run.path == "runs/dot_product[model.intermediate_size=640]/seed-1"
 
 
+def test_a_variant_may_be_trained_in_a_way_of_its_own():
+    common = ("training.max_steps=5", "training.learning_rate=1e-3")
+    made = plan("dot_product,dot_product[training.learning_rate=2e-3,training.clip_norm=none]", common)
+    one, two = made.runs[:2]
+    assert (one.learning_rate, two.learning_rate) == (1e-3, 2e-3) == (1e-3, two.record()["learning_rate"])
+    assert two.settings(made.settings).training == read_settings(None, [*common, *two.overrides()]).training
+    assert two.settings(made.settings).training.clip_norm is None
+
+
 def test_baseline_is_dot_product_or_the_first():
     assert plan("shared,dot_product").baseline == "dot_product"
     assert plan("shared,symmetric").baseline == "shared"

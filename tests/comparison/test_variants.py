@@ -23,8 +23,11 @@ def test_mixtures_are_names_and_sizes_are_options():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("shared[model.attention=pairwise]", "neither an option of shared nor model.SIZE=value"),
-        ("shared[training.seed=3]", "neither an option of shared nor model.SIZE=value"),
+        ("shared[model.attention=pairwise]", "the mechanism is the name before the bracket"),
+        ("shared[model.attention_options.a=1]", "neither an option of shared nor model.KEY=value"),
+        ("shared[training.seed=3]", "seeds are the comparison's: --seeds"),
+        ("shared[finetuning.epochs=3]", "neither an option of shared nor model.KEY=value"),
+        ("shared[config=nowhere.toml]", "nowhere.toml"),
         ("", "names no mechanism"),
         ("pairwse", "did you mean 'pairwise'"),
         ("pairwise,pairwise", "names pairwise twice"),
@@ -34,8 +37,28 @@ def test_mixtures_are_names_and_sizes_are_options():
     ],
 )
 def test_mistakes_are_refused(text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         parse_variants(text)
+
+
+def test_an_arm_may_have_a_recipe_of_its_own(tmp_path):
+    file = tmp_path / "fast.toml"
+    file.write_text('[model]\nnorm = "pre"\n[training]\nwarmup = 0.5\nmask_rate = 0.3\n')
+    (arm,) = parse_variants(f"shared[config={file},training.warmup=0.1,scale_init=normal]")
+    assert arm.label == "shared[config=fast,training.warmup=0.1,scale_init=normal]", "it names a folder"
+    assert (arm.options, arm.model) == ({"scale_init": "normal"}, {"norm": "pre"})
+    assert arm.training == {"warmup": 0.1, "mask_rate": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[training]\nseed = 3\n", "training.seed; seeds are"), ("[finetuning]\nepochs = 3\n", "has a table")],
+)
+def test_a_recipe_leaves_the_comparison_its_part(tmp_path, content, message):
+    file = tmp_path / "fast.toml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        parse_variants(f"shared[config={file}]")
 
 
 def test_the_grid_has_every_pair_once_and_published_names_where_they_exist():

@@ -27,7 +27,8 @@ class PlannedRun:
         options: dict[str, Any] = {"attention": self.variant.mechanism}
         if self.variant.options:
             options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
-        training = common.training.updated({"seed": self.seed, "learning_rate": self.learning_rate})
+        own = {**self.variant.training, "seed": self.seed, "learning_rate": self.learning_rate}
+        training = common.training.updated(own)
         return replace(common, model={**common.model, **options, **self.variant.model}, training=training)
 
     def overrides(self) -> list[str]:
@@ -35,8 +36,9 @@ class PlannedRun:
         values: dict[str, Any] = {"model.attention": self.variant.mechanism}
         values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
         values |= {f"model.{key}": value for key, value in self.variant.model.items()}
+        values |= {f"training.{key}": value for key, value in self.variant.training.items()}
         values |= {"training.seed": self.seed, "training.learning_rate": self.learning_rate}
-        return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+        return [f"{key}={'none' if value is None else json.dumps(value)}" for key, value in values.items()]
 
     def record(self) -> dict[str, Any]:
         return {
@@ -95,8 +97,9 @@ class Plan:
         }
 
     def _runs(self) -> Iterator[PlannedRun]:
-        rates = self.learning_rates or [self.settings.training.learning_rate]
-        for seed, rate, variant in product(self.seeds, rates, self.variants):
+        rates = self.learning_rates or [None]
+        for seed, swept, variant in product(self.seeds, rates, self.variants):
+            rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if self.learning_rates is None else f"{variant.label}-lr{rate:g}"
             yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=f"runs/{folder}/seed-{seed}")
 

@@ -5,25 +5,30 @@ random+dot_product                           a mixture of mechanisms
 pairwise[coefficients_init=identity]         a mechanism with an option
 dot_product[projection=shared_key_value]     a cell of the grid of projections and compatibilities
 dot_product[model.intermediate_size=640]     a model of another size: a baseline as small as its challenger
+dot_product[training.optimizer=muon]         another way to train it
+dot_product[config=configs/recipes/fast.toml]    another recipe: the [model] and [training] of that file
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
 from leanformer.attention.projections import ValueOnly
-from leanformer.settings import parse_override
+from leanformer.settings import parse_override, read_tables
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm of a comparison; its label is how the user wrote it. `model` holds settings of [model] of its own."""
+    """One arm of a comparison; its label is how the user wrote it. `model` and `training` hold settings of its own."""
 
     label: str
     mechanism: str
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     model: dict[str, Any] = field(default_factory=dict, hash=False)
+    training: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 def parse_variants(text: str) -> list[Variant]:
@@ -64,13 +69,43 @@ def _parse(text: str) -> Variant:
         raise ValueError(f"--attention {text!r}: write a mechanism as name or name[option=value,...]")
     name, listed = match.groups()
     options: dict[str, Any] = {}
-    model: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
+    label = text
     for item in filter(None, (listed or "").split(",")):
         (_, *prefix, key), value = parse_override(f"option.{item.strip()}")
-        if prefix not in ([], ["model"]) or prefix and key.startswith("attention"):
+        if not prefix and key == "config":
+            for table, values in _recipe(text, Path(str(value))).items():
+                own[table] |= values
+            label = text.replace(str(value), Path(str(value)).stem)  # it names the run's folder
+        elif not prefix:
+            options[key] = value
+        elif prefix[0] in own and len(prefix) == 1 and f"{prefix[0]}.{key}" not in FIXED:
+            own[prefix[0]][key] = value
+        else:
             raise ValueError(
-                f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.SIZE=value"
+                f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "
+                f"training.KEY=value or config=FILE{FIXED.get(f'{prefix[0]}.{key}', '')}"
             )
-        (model if prefix else options)[key] = value
     mechanism(name).check_options(options)
-    return Variant(text, name, options, model)
+    return Variant(label, name, options, **own)
+
+
+FIXED = {
+    "model.attention": "; the mechanism is the name before the bracket",
+    "model.attention_options": "; the mechanism's options stand in the bracket by their own names",
+    "training.seed": "; seeds are the comparison's: --seeds",
+    "training.objective": "; one comparison has one objective",
+}
+"""What an arm cannot choose, and why."""
+
+
+def _recipe(text: str, path: Path) -> Mapping[str, dict[str, Any]]:
+    """[model] and [training] of a file of settings; what a comparison decides itself must not be in it."""
+    tables = read_tables(path)
+    for table, values in tables.items():
+        if table not in ("model", "training"):
+            raise ValueError(f"--attention {text!r}: {path} has a table [{table}]; an arm takes [model] and [training]")
+        for key in values:
+            if f"{table}.{key}" in FIXED:
+                raise ValueError(f"--attention {text!r}: {path} sets {table}.{key}{FIXED[f'{table}.{key}']}")
+    return tables
