@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from transformers import AutoModelForMaskedLM
 
 from leanformer import LeanformerForCausalLM, LeanformerForConditionalGeneration, LeanformerForMaskedLM, LeanformerModel
-from leanformer.attention import MultiHeadAttention, names
+from leanformer.attention import MultiHeadAttention, Shape, names
+from leanformer.attention.head_norm import HeadNorm
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.models.cost import ledger
 from leanformer.models.initialisation import initialise
@@ -183,6 +184,24 @@ def test_a_norm_stays_in_bf16_under_autocast(tiny, batch):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         model(**batch, labels=batch["input_ids"]).loss.backward()
     assert seen == [torch.bfloat16] * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 0.03)]
+)
+def test_the_norm_is_pytorchs(dtype, tolerance):
+    norm = HeadNorm(Shape(21, 3, 5, qk_norm=True)).to(dtype)
+    x = torch.randn(2, 3, 5, 7).to(dtype).requires_grad_()
+    x.data[0, 0, 0] = 0
+    with torch.no_grad():
+        norm.weight.normal_()
+    outcomes = []
+    for y in (norm(x), torch.nn.functional.rms_norm(x, (7,), norm.weight, 1e-6)):
+        assert y.dtype == dtype
+        outcomes.append((y, *torch.autograd.grad(y.sin().sum(), (x, norm.weight))))
+    assert outcomes[0][0][0, 0, 0].abs().max() == 0
+    for ours, theirs in zip(*outcomes, strict=True):
+        assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 def outputs(model):
