@@ -33,6 +33,11 @@ OPTIONS = [
     ("pairwise", {"coefficients_init": "scaled_normal"}),
     ("pairwise", {"coefficients_init": "identity"}),
     ("shared", {"scale_init": "normal"}),
+    *((name, {"qk_norm": True, "bias": False}) for name in ("dot_product", "symmetric", "pairwise", "shared")),
+    ("pairwise", {"qk_norm": True, "projection": "shared_key_value"}),
+    ("dot_product", {"qk_norm": True, "projection": "shared_query_value"}),
+    ("dense+pairwise", {"qk_norm": True, "tie_query": True, "weights": "softmax"}),
+    *((name, {"bias": False}) for name in ("dense", "factorized_dense", "random+dot_product")),
 ]
 
 

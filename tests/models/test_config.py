@@ -17,6 +17,7 @@ WRONG = {
     "hidden_act": ("gello", "hidden_act = 'gello': did you mean 'gelu'?"),
     "positions": ("rotarry", "positions = 'rotarry': did you mean 'rotary'?"),
     "norm": ("prenorm", "norm = 'prenorm': "),
+    "feed_forward": ("gate", "feed_forward = 'gate': did you mean 'gated'?"),
     "head_size": (0, "head_size = 0: must be positive"),
     "num_decoder_layers": (0, "num_decoder_layers = 0: must be positive"),
     "label_smoothing": (1.0, "label_smoothing = 1.0: is a probability"),
@@ -32,6 +33,7 @@ WRONG = {
 OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size", "label_smoothing"}
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
+OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs"}
 
 
 @pytest.mark.parametrize("key", WRONG)

@@ -202,6 +202,9 @@ def test_what_cannot_be_converted_is_refused_and_nothing_is_left(bert, tmp_path,
 def test_what_bert_cannot_express_is_refused_by_name(tiny, tmp_path):
     for settings, message in (
         ({"attention": "pairwise"}, "BERT cannot express attention = 'pairwise', only 'dot_product'"),
+        ({"biases": False}, "BERT cannot express biases = False, only True"),
+        ({"feed_forward": "gated"}, "BERT cannot express feed_forward = 'gated', only 'plain'"),
+        ({"qk_norm": True}, "BERT cannot express qk_norm = True, only False"),
         ({"positions": "rotary"}, "BERT cannot express positions = 'rotary', only 'learned'"),
         (
             {"attention_options": {"projection": "shared_key_value"}},

@@ -36,6 +36,7 @@ VARIANTS = [
     {"tie_word_embeddings": False, "num_hidden_layers": 3},
     {"intermediate_size": 5, "vocab_size": 211, "num_labels": 1, "head_size": 8},
     {"num_decoder_layers": 3, "decoder_attention": "random+dot_product", "cross_attention": "pairwise"},
+    {"biases": False, "norm": "pre", "qk_norm": True, "feed_forward": "gated", "cross_attention": "symmetric"},
 ]
 
 

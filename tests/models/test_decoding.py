@@ -16,6 +16,8 @@ GRID = [
     ("dot_product", {"projection": "shared_query_value"}),
     ("dense+dot_product", {"tie_query": True, "weights": "softmax"}),
 ]
+NORMED = [("dot_product", {}), ("symmetric", {}), ("shared", {}), ("random+pairwise", {}), *GRID]
+SWITCHES = {"qk_norm": True, "biases": False, "feed_forward": "gated", "norm": "pre"}
 ROWS = [*((name, {}) for name in names()), *GRID]
 
 
@@ -82,6 +84,20 @@ def test_cached_steps_of_an_encoder_decoder_equal_the_whole(translator, ids, sou
     assert_close(logits, whole)
     assert isinstance(cache, EncoderDecoderCache) and cache.get_seq_length() == 11
     assert len(cache.self_attention_cache) == len(cache.cross_attention_cache) == 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("row", NORMED, ids=row_id)
+def test_what_is_cached_is_normed(tiny, scattered, settings, ids, source, row):
+    attention, options = row
+    if mechanism(attention).cross:
+        settings = settings | {"cross_attention": attention, "cross_attention_options": options}
+    config = tiny(attention=attention, attention_options=options, **SWITCHES, **settings)
+    alone = scattered(LeanformerForCausalLM(config)).double()
+    assert_close(stepwise(alone, ids.split([5, 1, 1, 4], dim=1))[0], alone(ids).logits)
+    whole = scattered(LeanformerForConditionalGeneration(config)).double()
+    logits, _ = stepwise(whole, ids.split([4, 1, 1, 5], dim=1), **source)
+    assert_close(logits, whole(**source, decoder_input_ids=ids).logits)
 
 
 @torch.no_grad()

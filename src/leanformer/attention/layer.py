@@ -20,8 +20,8 @@ class MultiHeadAttention(nn.Module):
 
     `x` (B, L, D) attends, `memory` (B, M, D) is attended, x itself if None. `mask` is boolean, True = may attend,
     broadcastable to (B, H, L, M); `causal` hides the future besides. `positions` default to 0, 1, 2, ... without
-    rotation. `bias` is that of all projections, `head_size` is D / `num_heads` if None; further options are the
-    mechanism's own.
+    rotation. `bias` is that of all projections, `head_size` is D / `num_heads` if None, `qk_norm` norms the queries and
+    keys of those mechanisms that have them (see `head_norm`); further options are the mechanism's own.
 
     `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
     token once. `path` says which way the last context took (see `attend`).
@@ -39,12 +39,13 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         head_size: int | None = None,
+        qk_norm: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
         self.mechanism = find(mechanism)
         self.options = dict(options)
-        self.shape = Shape(hidden_size, num_heads, max_length, bias, head_size or 0)
+        self.shape = Shape(hidden_size, num_heads, max_length, bias, head_size or 0, qk_norm)
         self.dropout = dropout
         self.fused = True
         self.path: Path | None = None

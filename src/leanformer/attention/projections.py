@@ -3,20 +3,23 @@
 A projection maps x (B, L, D), which attends, and memory (B, M, D), which is attended, to heads (B, H, ., K).
 In self-attention `memory is x`, and a tied projection is then computed once.
 
-    name                  matrices   parameters (b = 1 with biases, else 0; E = H K, usually D)
-    separate              q, k, v    3 (D E + b E)
-    shared_query_key      q = k, v   2 (D E + b E)
-    shared_key_value      q, k = v   2 (D E + b E)
-    shared_query_value    q = v, k   2 (D E + b E)
-    shared_all            q = k = v  1 (D E + b E) + 3 E
+    name                  matrices   parameters (b = 1 with biases, n = 1 with `qk_norm`, else 0; E = H K, usually D)
+    separate              q, k, v    3 (D E + b E) + 2 n K
+    shared_query_key      q = k, v   2 (D E + b E) + n K
+    shared_key_value      q, k = v   2 (D E + b E) + 2 n K
+    shared_query_value    q = v, k   2 (D E + b E) + 2 n K
+    shared_all            q = k = v  1 (D E + b E) + 3 E + 2 n K
     value_only            v          1 (D E + b E)
 
+With `qk_norm` queries and keys leave here normed (`head_norm`), and values as they are; what is both query and key is
+normed once, with one gain, and so stays both.
 Published mechanisms use separate, shared_query_key, shared_all and value_only; the others are the rest of the grid.
 """
 
 import torch
 from torch import Tensor, nn
 
+from leanformer.attention.head_norm import HeadNorm
 from leanformer.attention.logits import Heads
 from leanformer.attention.shape import Shape
 
@@ -42,18 +45,22 @@ class Separate(Projection):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.query, self.key, self.value = self.linear(), self.linear(), self.linear()
+        self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         return Heads(
-            value=self.split(self.value(memory)), query=self.split(self.query(x)), key=self.split(self.key(memory))
+            value=self.split(self.value(memory)),
+            query=self.query_norm(self.split(self.query(x))),
+            key=self.key_norm(self.split(self.key(memory))),
         )
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return affine(self.query, x), affine(self.key, y), affine(self.value, y)
+        query, key = self.query_norm.formula(affine(self.query, x)), self.key_norm.formula(affine(self.key, y))
+        return query, key, affine(self.value, y)
 
     @staticmethod
     def num_params(shape: Shape) -> int:
-        return 3 * shape.linear_params
+        return 3 * shape.linear_params + 2 * shape.norm_params
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
@@ -66,18 +73,20 @@ class SharedQueryKey(Projection):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.token, self.value = self.linear(), self.linear()
+        self.token_norm = HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        query = self.split(self.token(x))
-        key = query if memory is x else self.split(self.token(memory))
+        query = self.token_norm(self.split(self.token(x)))
+        key = query if memory is x else self.token_norm(self.split(self.token(memory)))
         return Heads(value=self.split(self.value(memory)), query=query, key=key)
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return affine(self.token, x), affine(self.token, y), affine(self.value, y)
+        query, key = (self.token_norm.formula(affine(self.token, side)) for side in (x, y))
+        return query, key, affine(self.value, y)
 
     @staticmethod
     def num_params(shape: Shape) -> int:
-        return 2 * shape.linear_params
+        return 2 * shape.linear_params + shape.norm_params
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
@@ -92,17 +101,19 @@ class SharedKeyValue(Projection):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.query, self.key_value = self.linear(), self.linear()
+        self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         key_value = self.split(self.key_value(memory))
-        return Heads(value=key_value, query=self.split(self.query(x)), key=key_value)
+        return Heads(value=key_value, query=self.query_norm(self.split(self.query(x))), key=self.key_norm(key_value))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return affine(self.query, x), affine(self.key_value, y), affine(self.key_value, y)
+        value = affine(self.key_value, y)
+        return self.query_norm.formula(affine(self.query, x)), self.key_norm.formula(value), value
 
     @staticmethod
     def num_params(shape: Shape) -> int:
-        return 2 * shape.linear_params
+        return 2 * shape.linear_params + 2 * shape.norm_params
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
@@ -115,18 +126,20 @@ class SharedQueryValue(Projection):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.query_value, self.key = self.linear(), self.linear()
+        self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         query = self.split(self.query_value(x))
         value = query if memory is x else self.split(self.query_value(memory))
-        return Heads(value=value, query=query, key=self.split(self.key(memory)))
+        return Heads(value=value, query=self.query_norm(query), key=self.key_norm(self.split(self.key(memory))))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return affine(self.query_value, x), affine(self.key, y), affine(self.query_value, y)
+        query, key = self.query_norm.formula(affine(self.query_value, x)), self.key_norm.formula(affine(self.key, y))
+        return query, key, affine(self.query_value, y)
 
     @staticmethod
     def num_params(shape: Shape) -> int:
-        return 2 * shape.linear_params
+        return 2 * shape.linear_params + 2 * shape.norm_params
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
@@ -152,6 +165,7 @@ class SharedAll(Projection):
             raise ValueError(f"scale_init = {scale_init!r}: it is 'ones' or 'normal'")
         self.scale_init = scale_init
         self.shared = self.linear()
+        self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
         for name, value in self.initial_values().items():
             self.register_parameter(name, nn.Parameter(value))
 
@@ -171,15 +185,16 @@ class SharedAll(Projection):
                 (target, self.value_scale),
             )
         )
-        return Heads(value, query, key)
+        return Heads(value, self.query_norm(query), self.key_norm(key))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         s, t = affine(self.shared, x), affine(self.shared, y)
-        return s * self.query_scale, t * self.key_scale, t * self.value_scale
+        query, key = self.query_norm.formula(s * self.query_scale), self.key_norm.formula(t * self.key_scale)
+        return query, key, t * self.value_scale
 
     @staticmethod
     def num_params(shape: Shape, scale_init: str = "ones") -> int:
-        return shape.linear_params + 3 * shape.inner_size
+        return shape.linear_params + 3 * shape.inner_size + 2 * shape.norm_params
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, scale_init: str = "ones") -> int:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Shape:
     """D = `hidden_size`, E = H K = `inner_size`: H = `num_heads` heads of K = `head_size` each, K = D / H if not given;
-    at most `max_length` positions."""
+    at most `max_length` positions. Maps have a `bias`; with `qk_norm` queries and keys are normed head by head."""
 
     hidden_size: int
     num_heads: int
     max_length: int
     bias: bool = True
     head_size: int = 0
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "num_heads", "max_length"):
@@ -40,6 +41,11 @@ class Shape:
     def output_params(self) -> int:
         """Weights of the output projection, E x D."""
         return self.hidden_size * (self.inner_size + self.bias)
+
+    @property
+    def norm_params(self) -> int:
+        """Gains of the norm of all queries, or of all keys."""
+        return self.head_size * self.qk_norm
 
     def linear_flops(self, tokens: int) -> int:
         """FLOPs of one projection of `tokens` vectors, in or out; a multiply-add counts two, a bias nothing."""

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.positions import Positions, Rotary
+from leanformer.attention.projections import affine
 from leanformer.attention.registry import mechanism
 
 B, L, M, K, H, MAX_LENGTH = 2, 5, 7, 11, 3, 13
@@ -72,7 +73,7 @@ def reference(module: MultiHeadAttention, x: Tensor, memory: Tensor, mask: Tenso
                 context.append(
                     sum((w / total * v for w, v in zip(weights, values, strict=True)), torch.zeros(size, dtype=x.dtype))
                 )
-            rows.append((module.output.weight * torch.cat(context)).sum(-1) + module.output.bias)
+            rows.append(affine(module.output, torch.cat(context)))
     return torch.stack(rows).unflatten(0, (B, -1))
 
 
@@ -139,7 +140,7 @@ def check_empty_rows_are_zero(name: str, options: dict[str, Any]) -> None:
     mask[0, :, 1] = False
     for module.fused in (False, True):
         context = module(x, mask=mask)
-        _assert_close("context of an empty row", context[0, 1], module.output.bias)
+        _assert_close("context of an empty row", context[0, 1], module.output(torch.zeros(D, dtype=x.dtype)))
         for leaf, gradient in _gradients(module, [x], context.sum()).items():
             assert gradient.isfinite().all(), f"gradient of {leaf} is not finite"
 
@@ -151,12 +152,15 @@ def check_batch_rows_are_independent(name: str, options: dict[str, Any]) -> None
 
 
 def check_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
-    """But for a key bias that shifts all logits of a row alike: the softmax cancels it, so its gradient is zero."""
+    """But for a key bias that shifts all logits of a row alike: the softmax cancels it, so its gradient is zero. A norm
+    behind the bias makes it matter.
+    """
     module = layer(name, options)
     x = inputs(2, L)
     gradients = _gradients(module, [], (module(x) * inputs(4, L)).sum())
     for parameter, gradient in gradients.items():
-        if parameter == "projection.key.bias" and _ignores_a_common_key(module, x):
+        unnormed = parameter == "projection.key.bias" and not module.shape.qk_norm
+        if unnormed and _ignores_a_common_key(module, x):
             _assert_close("gradient of a key bias without effect", gradient, torch.zeros_like(gradient))
         else:
             assert gradient.abs().max() > 1e-9, f"{parameter} never learns"
@@ -190,7 +194,7 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
 def check_counts_are_exact(name: str, options: dict[str, Any]) -> None:
     """FLOPs are those of one sequence: scores that do not depend on the input are made once for a whole batch."""
     for bias in (False, True):
-        module = layer(name, options, bias=bias)
+        module = layer(name, options | {"bias": bias})
         assert module.num_params() == sum(p.numel() for p in module.parameters() if p.requires_grad)
         module.fused = False
         for memory_length in _memory_lengths(name):

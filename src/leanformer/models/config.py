@@ -15,6 +15,7 @@ from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
 NORMS = ("post", "pre")
+FEED_FORWARDS = ("plain", "gated")
 
 
 @strict
@@ -27,8 +28,16 @@ class LeanformerConfig(PreTrainedConfig):
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
-    residual step as in BERT, or "pre", before it and once behind the last. A wrong value is a ValueError that
-    names the key. A key nobody knows is kept, as Hugging Face does; `from_settings` refuses it.
+    residual step as in BERT, or "pre", before it and once behind the last.
+
+    Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
+    words' frequencies; poolers and classifiers keep theirs. `feed_forward` is "plain", up and down, or "gated", a gate
+    beside up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every
+    head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
+    the output maps of attention and feed-forward layer are zero at first.
+
+    A wrong value is a ValueError that names the key. A key nobody knows is kept, as Hugging Face does; `from_settings`
+    refuses it.
     """
 
     model_type = "leanformer"
@@ -64,6 +73,10 @@ class LeanformerConfig(PreTrainedConfig):
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
     norm: str = "post"
+    biases: bool = True
+    feed_forward: str = "plain"
+    qk_norm: bool = False
+    zero_outputs: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
@@ -88,6 +101,7 @@ class LeanformerConfig(PreTrainedConfig):
         self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
+        self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         padding = self.pad_token_id
         self._require(
             "pad_token_id",
@@ -127,7 +141,7 @@ class LeanformerConfig(PreTrainedConfig):
 
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
-        return Shape(self.hidden_size, heads, longest, head_size=self.head_size or 0)
+        return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""

@@ -72,6 +72,9 @@ def _from_leanformer(
         ("attention_options.projection", options.get("projection", "separate"), "separate"),
         ("positions", settings.get("positions", "learned"), "learned"),
         ("norm", settings.get("norm", "post"), "post"),
+        ("biases", settings.get("biases", True), True),
+        ("feed_forward", settings.get("feed_forward", "plain"), "plain"),
+        ("qk_norm", settings.get("qk_norm", False), False),
     ):
         if value != only:
             raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")

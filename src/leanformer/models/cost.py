@@ -1,15 +1,16 @@
 """What a model costs, in closed form: parameters, and floating point operations of its matrix products.
 
     D width, E heads x head size, I intermediate width, V vocabulary, P positions, T token types, C classes,
-    L sequence length, N scored tokens
+    L sequence length, N scored tokens; b = 1 with biases, else 0; m = 2 matrices of a feed-forward layer, gated 3
 
     embeddings     (V + P + T) D, without P for rotary positions        looked up: no products
-    attention      the mechanism's own count + E D + D a layer          the mechanism's own + 2 L E D
-    feed forward   2 D I + I + D a layer                                4 L D I
-    norms          2 D each, one behind the embeddings, two a layer,    none
-                   and if they are "pre" one behind the last layer
+    attention      the mechanism's own count + E D + b D a layer        the mechanism's own + 2 L E D
+    feed forward   m D I + b ((m - 1) I + D) a layer                    2 m L D I
+    norms          D + b D each, one behind the embeddings, two a       none
+                   layer, and if they are "pre" one behind the last
     pooler         D^2 + D                                              2 D^2
-    masked-LM head D^2 + 3 D + V, its matrix the embeddings' if tied    2 N (D^2 + D V)
+    masked-LM head D^2 + D + 2 b D + V, its matrix the embeddings'      2 N (D^2 + D V)
+                   if tied
     classifier     C D + C                                              2 D C for every scored token
     LM head        none, or D V if its matrix is not the embeddings'    2 L D V
 
@@ -97,9 +98,10 @@ def _add_stack(
         flops["attention"] += layers * mechanism(name).flops(shape, length, memory, **options)
         flops["attention"] += layers * shape.linear_flops(length)
         flops["frozen"] += 0 if mechanism(name).learns else layers * 2 * shape.inner_size * length**2
-    parameters["feed_forward"] += layers * (2 * width * inner + inner + width)
-    flops["feed_forward"] += layers * 4 * length * width * inner
-    parameters["norms"] += (1 + (1 + len(attentions)) * layers + (config.norm == "pre")) * 2 * width
+    matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
+    parameters["feed_forward"] += layers * (matrices * width * inner + bias * ((matrices - 1) * inner + width))
+    flops["feed_forward"] += layers * 2 * matrices * length * width * inner
+    parameters["norms"] += (1 + (1 + len(attentions)) * layers + (config.norm == "pre")) * (1 + bias) * width
     parameters["embeddings"] += config.max_position_embeddings * width if config.positions == "learned" else 0
 
 
@@ -109,7 +111,7 @@ def _head_params(config: LeanformerConfig, head: str) -> int:
     if head in ("causal_lm", "seq2seq"):
         return untied
     if head == "masked_lm":
-        return width**2 + 3 * width + vocabulary + untied
+        return width**2 + width + 2 * config.biases * width + vocabulary + untied
     return _classes(config, head) * (width + 1)
 
 

@@ -16,12 +16,15 @@ SOURCES = {"token": "query", "shared": "query", "query_value": "query", "key_val
 def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
     """Fresh values of what `module` itself holds, drawn on the CPU from torch's default generator.
 
-    BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero. A mechanism with bare parameters says
-    in its `initial_values` what they start from, other layers of torch (norms) start as torch has them.
+    BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero; so is a map marked `starts_at_zero`.
+    A mechanism with bare parameters says in its `initial_values` what they start from, other layers of torch (norms)
+    start as torch has them.
     """
     with torch.device("cpu"):
         if isinstance(module, nn.Linear):
             weight = torch.randn(module.weight.shape) * std
+            if getattr(module, "starts_at_zero", False):
+                weight.zero_()
             return {"weight": weight} if module.bias is None else {"weight": weight, "bias": torch.zeros(len(weight))}
         if isinstance(module, nn.Embedding):
             weight = torch.randn(module.weight.shape) * std
