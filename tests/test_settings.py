@@ -11,7 +11,7 @@ def test_bare_settings_are_berts_recipe():
     bare = read_settings().training
     assert (bare.batch_size, bare.sequence_length, bare.mask_rate) == (256, 128, 0.15)
     assert (bare.learning_rate, bare.weight_decay, bare.beta2, bare.schedule) == (1e-4, 0.01, 0.999, "linear")
-    assert bare.total_steps == 1_000_000
+    assert bare.steps(256 * 128) == 1_000_000
 
 
 def test_file_then_overrides(tmp_path):
@@ -84,8 +84,8 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_a_budget_of_tokens_is_rounded_up_to_whole_steps():
-    assert TrainingSettings(max_tokens=1000, batch_size=4, sequence_length=64).total_steps == 4
-    assert TrainingSettings(max_seconds=5.0).total_steps is None
+    assert TrainingSettings(max_tokens=1000, batch_size=4, sequence_length=64).steps(256) == 4
+    assert TrainingSettings(max_seconds=5.0).steps(256) is None
 
 
 def test_whole_numbers_pass_as_floats_and_back():

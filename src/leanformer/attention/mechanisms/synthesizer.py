@@ -38,10 +38,14 @@ SECOND_LAYERS = ("per_head", "shared")
 
 
 class Synthetic(nn.Module):
-    """Scores without queries and keys."""
+    """Scores without queries and keys.
+
+    `position_tables` are its parameters that hold numbers of positions: `training.table_rate` is theirs.
+    """
 
     compares = False
     uses_input = True
+    position_tables: tuple[str, ...] = ()
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -59,6 +63,7 @@ class Random(Synthetic):
     """logit_h(i, j) = R_h[i, j];  H N^2 weights, no FLOPs."""
 
     uses_input = False
+    position_tables = ("table",)
     table: Tensor
 
     def __init__(self, shape: Shape, init_std: float = 0.02) -> None:
@@ -105,6 +110,7 @@ class FactorizedRandom(Synthetic):
     """logit_h(i, j) = R1_h[i] . R2_h[j], rank k;  2 H N k weights, 2 H L M k FLOPs, once for a whole batch."""
 
     uses_input = False
+    position_tables = ("left", "right")
     left: Tensor
     right: Tensor
 
