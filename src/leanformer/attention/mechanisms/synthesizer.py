@@ -14,7 +14,6 @@ start from N(0, `init_std`^2), of the factors so that their product does, of sec
 
 Nothing is divided by sqrt(K): no product of K terms grows here. A shorter sequence uses the upper left of a table,
 which is masked, and the softmax normalises over what is visible. Rows and columns are positions: no cross-attention.
-
 The text of the paper leaves the order of the factorised dense logits open. Repeating both factors in the same order
 gives lcm(a, b) different logits, 32 of 512 for 16 x 32; the order above, a Kronecker product, gives all a b.
 A fixed table of small scale is only the mean of the visible values, so `fixed_random` starts from unit scale.
@@ -38,14 +37,10 @@ SECOND_LAYERS = ("per_head", "shared")
 
 
 class Synthetic(nn.Module):
-    """Scores without queries and keys.
-
-    `position_tables` are its parameters that hold numbers of positions: `training.table_rate` is theirs.
-    """
+    """Scores without queries and keys; `training.table_rate` is that of its `position_tables`."""
 
     compares = False
     uses_input = True
-    position_tables: tuple[str, ...] = ()
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -293,7 +288,6 @@ def _factors(shape: Shape, a: int | None, b: int | None) -> tuple[int, int]:
 
 
 PAPER = "Tay et al. 2020"
-
 register(Mechanism("random", ValueOnly, Random, PAPER, cross=False))
 register(Mechanism("fixed_random", ValueOnly, FixedRandom, PAPER, cross=False))
 register(Mechanism("factorized_random", ValueOnly, FactorizedRandom, PAPER, cross=False))
