@@ -68,7 +68,9 @@ class TrainingSettings(Table):
     """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
     optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
-    """The peak; of Muon too, whose updates are as long as AdamW's."""
+    """The peak."""
+    muon_rate: float = 1.0
+    """Times the learning rate: that of Muon's matrices, whose updates are as long as AdamW's on noise."""
     table_rate: float = 1.0
     """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
     tied_rate: float = 1.0
@@ -106,7 +108,7 @@ class TrainingSettings(Table):
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
         for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("table_rate", "tied_rate", "batch_ramp"):
+        for key in ("muon_rate", "table_rate", "tied_rate", "batch_ramp"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")

@@ -58,19 +58,23 @@ def test_matrices_decay_and_vectors_do_not(optimizer: str, kind: type[torch.opti
 @pytest.mark.parametrize("tied", [True, False])
 def test_muon_gets_the_hidden_matrices_and_adamw_the_rest(tied: bool) -> None:
     model = small_model("pairwise", tie_word_embeddings=tied)
-    (muon, matrices), *rest = groups_of(model, optimizer="muon", weight_decay=0.07)
+    assert {group["factor"] for group, _ in groups_of(model, optimizer="adamw", muon_rate=4.0)} == {1.0}
+    how = {"optimizer": "muon", "weight_decay": 0.07, "muon_rate": 4.0, "tied_rate": 0.5}
+    groups = groups_of(model, **how)
+    muon = [(group, names) for group, names in groups if "momentum" in group]
     block = "encoder.layers.0."
-    assert {name.removeprefix(block) for name in matrices} == {
-        "attention.projection.token.weight",
-        "attention.projection.value.weight",
-        "attention.output.weight",
-        "feed_forward.up.weight",
-        "feed_forward.down.weight",
-        "head.transform.weight",
+    assert {group["factor"]: {name.removeprefix(block) for name in names} for group, names in muon} == {
+        2.0: {"attention.projection.token.weight"},
+        4.0: {
+            "attention.projection.value.weight",
+            "attention.output.weight",
+            "feed_forward.up.weight",
+            "feed_forward.down.weight",
+            "head.transform.weight",
+        },
     }
-    assert muon["weight_decay"] == 0.07 and "momentum" in muon
-    assert all("betas" in group for group, _ in rest)
-    others = set().union(*(names for _, names in rest))
+    assert all(group["weight_decay"] == 0.07 for group, _ in muon)
+    others = set().union(*(names for group, names in groups if "betas" in group))
     assert {"encoder.embeddings.word_embeddings.weight", f"{block}attention.compatibility.coefficients"} <= others
     assert ("head.decoder.weight" in others) is not tied
 

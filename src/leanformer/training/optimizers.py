@@ -12,7 +12,7 @@ A hidden matrix is the weight of an `nn.Linear`, taken as it is: a projection th
 and so is a layer that stacks two maps, whose rows then share one orthogonal frame.
 
 Parameters that a module names in `position_tables` learn at `table_rate` times the learning rate, maps that it names
-in `tied_maps` at `tied_rate` times.
+in `tied_maps` at `tied_rate` times, what Muon has at `muon_rate` times: the factors multiply.
 """
 
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
     groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            key = (parameter in matrices, parameter.ndim >= 2, factors.get(parameter, 1.0))
-            groups.setdefault(key, []).append(parameter)
+            factor = factors.get(parameter, 1.0) * (settings.muon_rate if parameter in matrices else 1.0)
+            groups.setdefault((parameter in matrices, parameter.ndim >= 2, factor), []).append(parameter)
     by_muon, by_adam = (
         [
             {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0, "factor": factor}
