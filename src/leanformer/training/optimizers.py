@@ -9,7 +9,9 @@ Anything of two or more dimensions decays, so pairwise's coefficients (H, K, K) 
 shared's scales (D,) do not. Differs from Google's code in the bias correction of the moments, as every later BERT does.
 
 A hidden matrix is the weight of an `nn.Linear`, taken as it is: a projection that plays several parts is one matrix,
-and so is a layer that stacks two maps, whose rows then share one orthogonal frame.
+and so is a layer that stacks two maps, whose rows then share one orthogonal frame. Position tables are no maps: their
+rows go through a softmax, and a common scale for all directions means nothing there. Coefficients of a head are maps,
+but start at scales of their own (`normal`, `identity`), far from that of Muon's steps.
 
 Parameters that a module names in `position_tables` learn at `table_rate` times the learning rate, maps that it names
 in `tied_maps` at `tied_rate` times, what Muon has at `muon_rate` times: the factors multiply.
