@@ -11,7 +11,7 @@ def test_bare_settings_are_berts_recipe():
     bare = read_settings().training
     assert (bare.batch_size, bare.sequence_length, bare.mask_rate) == (256, 128, 0.15)
     assert (bare.learning_rate, bare.weight_decay, bare.beta2, bare.schedule) == (1e-4, 0.01, 0.999, "linear")
-    assert bare.total_steps == 1_000_000
+    assert bare.steps(256 * 128) == 1_000_000
 
 
 def test_file_then_overrides(tmp_path):
@@ -62,6 +62,16 @@ def test_overrides_are_toml_or_bare_words(text, expected):
         (["training.learning_rate=nan"], "must be finite"),
         (["training.schedule=liner"], "did you mean 'linear'?"),
         (["training.max_steps=1", "training.max_tokens=1"], "give one budget"),
+        (["training.optimizer=moun"], "did you mean 'muon'?"),
+        (["training.muon_rate=0"], "training.muon_rate = 0.0: must be positive"),
+        (["training.table_rate=0"], "training.table_rate = 0.0: must be positive"),
+        (["training.tied_rate=-1"], "training.tied_rate = -1.0: must be positive"),
+        (["training.batch_ramp=0"], "training.batch_ramp = 0.0: must be positive"),
+        (["training.batch_ramp=1.5"], "training.batch_ramp = 1.5: is a fraction of the budget"),
+        (["training.first_batch_size=257"], "first_batch_size = 257: must be positive and at most batch_size = 256"),
+        (["training.first_batch_size=0"], "first_batch_size = 0: must be positive"),
+        (["training.first_batch_size=8", "training.max_seconds=9"], "needs a budget in steps or tokens"),
+        (["training.first_batch_size=8", "training.objective=seq2seq"], "leave it out for seq2seq"),
         (["finetuning.rte.epoch=1"], "unknown setting finetuning.epoch: did you mean 'epochs'?"),
         (["finetuning=3"], "write it as table.key=value"),
     ],
@@ -84,8 +94,8 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_a_budget_of_tokens_is_rounded_up_to_whole_steps():
-    assert TrainingSettings(max_tokens=1000, batch_size=4, sequence_length=64).total_steps == 4
-    assert TrainingSettings(max_seconds=5.0).total_steps is None
+    assert TrainingSettings(max_tokens=1000, batch_size=4, sequence_length=64).steps(256) == 4
+    assert TrainingSettings(max_seconds=5.0).steps(256) is None
 
 
 def test_whole_numbers_pass_as_floats_and_back():

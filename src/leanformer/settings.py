@@ -55,6 +55,10 @@ class TrainingSettings(Table):
     max_seconds: float | None = None
     """Wall-clock budget: neither paired nor repeatable bit for bit."""
     batch_size: int = 256
+    first_batch_size: int | None = None
+    """If given, the batch grows from this to `batch_size`; None: every batch is as large."""
+    batch_ramp: float = 0.5
+    """Fraction of the budget in which it grows."""
     micro_batch_size: int | None = None
     """Sequences in one forward pass of one process; the rest of the batch is accumulated. None: all of it at once."""
     sequence_length: int = 128
@@ -62,8 +66,15 @@ class TrainingSettings(Table):
     mask_rate: float = 0.15
     final_mask_rate: float | None = None
     """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
+    """The peak."""
+    muon_rate: float = 1.0
+    """Times the learning rate: that of Muon's matrices, whose updates are as long as AdamW's on noise."""
+    table_rate: float = 1.0
+    """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
+    tied_rate: float = 1.0
+    """Times the learning rate: that of projections which play several parts."""
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.999
@@ -97,6 +108,8 @@ class TrainingSettings(Table):
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
         for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
             self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("muon_rate", "table_rate", "tied_rate", "batch_ramp"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key in ("validate_every", "validation_sequences"):
@@ -104,22 +117,18 @@ class TrainingSettings(Table):
         for key in ("mask_rate", "final_mask_rate"):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
-        for key in ("warmup", "decay"):
+        for key in ("warmup", "decay", "batch_ramp"):
             self._require(key, 0 <= getattr(self, key) <= 1, "is a fraction of the budget, from 0 to 1")
         for key in ("beta1", "beta2"):
             self._require(key, 0 <= getattr(self, key) < 1, "must lie in [0, 1)")
         self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
         self._require("checkpoint_every", self.checkpoint_every >= 0, "must not be negative")
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Of whole sequences; pairs have lengths of their own (`training/seq2seq.py`)."""
-        return self.batch_size * self.sequence_length
-
-    @property
-    def total_steps(self) -> int | None:
-        """Of whole sequences."""
-        return self.steps(self.tokens_per_step)
+        if self.first_batch_size is not None:
+            whole = 0 < self.first_batch_size <= self.batch_size
+            self._require("first_batch_size", whole, f"must be positive and at most batch_size = {self.batch_size}")
+            pairs, clock = self.objective == "seq2seq", self.max_seconds is not None
+            self._require("first_batch_size", not pairs, "pairs meet in batches of one size: leave it out for seq2seq")
+            self._require("first_batch_size", not clock, "needs a budget in steps or tokens, not training.max_seconds")
 
     def steps(self, tokens_per_step: int) -> int | None:
         """Steps of the budget, None if it is given in seconds."""

@@ -137,6 +137,23 @@ def test_shared_rows_never_hold_a_matrix_an_example():
     assert max(kept) < batch * 2 * length**2 / 4
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_step_of_training_is_seen_by_the_next_evaluation(fused, mode):
+    """Also one by a fused optimizer, which changes a table without a new version; also training in evaluation mode."""
+    module, x = MultiHeadAttention("random", 6, 2, 5), torch.randn(3, 5, 6)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.5, fused=fused)
+    for _ in range(3):
+        module.train(mode)
+        module(x).square().sum().backward()
+        optimizer.step()
+        module.eval()
+        fresh = MultiHeadAttention("random", 6, 2, 5).eval()
+        fresh.load_state_dict(module.state_dict())
+        with torch.no_grad():
+            assert_close(module(x), fresh(x), rtol=0, atol=0)
+
+
 def test_evaluated_rows_are_kept_until_a_weight_changes(monkeypatch):
     module = layer("random", {}).eval()
     made = []

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from leanformer.settings import TrainingSettings
 from leanformer.training import durable
 from leanformer.training.checkpoint import Checkpoints, Progress
-from leanformer.training.optimizers import adamw
+from leanformer.training.optimizers import make_optimizer
 
 
 class Tied(nn.Module):
@@ -29,7 +29,7 @@ class Tied(nn.Module):
 def trained(seed: int) -> tuple[Tied, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     model = Tied()
-    optimizer = adamw(model, TrainingSettings())
+    optimizer = make_optimizer(model, TrainingSettings())
     for _ in range(3):
         optimizer.zero_grad()
         model.head(model.table(torch.tensor([1, 2]))).square().sum().backward()
@@ -109,7 +109,7 @@ def test_the_only_checkpoint_damaged_means_starting_over(checkpoints: Checkpoint
 def test_a_checkpoint_of_another_model_is_refused(checkpoints: Checkpoints) -> None:
     model = nn.Linear(3, 7)
     with pytest.raises(ValueError, match=r"does not fit this run \(it and the model disagree about bias\)"):
-        checkpoints.restore(model, adamw(model, TrainingSettings()))
+        checkpoints.restore(model, make_optimizer(model, TrainingSettings()))
 
 
 def test_an_unfinished_write_leaves_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ LINE = {"step": 30, "seconds": 14.0, "loss": 2.5}
 
 
 def test_no_terminal_gets_a_plain_line_when_something_is_validated(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display("run", Budget(100), 50, Progress(step=10, seconds=10.0), quiet=False) as display:
+    with Display("run", Budget(100), lambda steps: 50 * steps, Progress(step=10, seconds=10.0), quiet=False) as display:
         display.log(LINE)
         display.step(30, 14.0)
         display.log(LINE | {"validation_loss": 2.25})
@@ -17,7 +17,7 @@ def test_no_terminal_gets_a_plain_line_when_something_is_validated(capsys: pytes
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display("run", Budget(100), 50, Progress(), quiet=True) as display:
+    with Display("run", Budget(100), lambda steps: 50 * steps, Progress(), quiet=True) as display:
         display.log(LINE | {"validation_loss": 2.25})
         display.step(30, 14.0)
     assert capsys.readouterr() == ("", "")
@@ -26,7 +26,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_terminal_gets_a_live_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    with Display("run", Budget(100), 50, Progress(step=10, seconds=10.0), quiet=False) as display:
+    with Display("run", Budget(100), lambda steps: 50 * steps, Progress(step=10, seconds=10.0), quiet=False) as display:
         display.log(LINE | {"validation_loss": 2.25})
         display.step(30, 14.0)
     out = capsys.readouterr().out

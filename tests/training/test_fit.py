@@ -26,10 +26,11 @@ Fit = Callable[..., dict[str, Any]]
 class Regression:
     """Squared error on seven numbers a step, cut into uneven micro-batches; remembers the steps it was asked for."""
 
-    tokens_per_step = 7
-
     def __init__(self, total_steps: int | None = 11, cut: tuple[int, ...] = (7,)) -> None:
         self.total_steps, self.cut, self.asked = total_steps, cut, list[int]()
+
+    def tokens(self, steps: int) -> int:
+        return 7 * steps
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[dict[str, Tensor]]:
         self.asked.append(step)
@@ -144,7 +145,7 @@ def test_dropout_is_a_function_of_seed_step_and_rank(tmp_path: Path) -> None:
         settings = TrainingSettings(seed=seed, precision="fp32", checkpoint_every=0, validate_every=9, log_every=9)
         loop = Loop(new_model(), objective, settings, RunDirectory(tmp_path), Accelerator(), resume=False)
         loop.rank = rank
-        with Interrupts() as interrupts, Display("", loop.budget, 7, loop.at, quiet=True) as display:
+        with Interrupts() as interrupts, Display("", loop.budget, objective.tokens, loop.at, quiet=True) as display:
             loop.run(interrupts, display)
         return objective.draws
 

@@ -143,3 +143,31 @@ def test_a_full_disk_spares_the_checkpoint_before(
 
     assert nursery.run(run, settings(), resume=True) == 0
     assert_same(run)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "stable_adamw"])
+def test_a_ramp_and_every_optimizer_resume_where_they_were(
+    optimizer: str, nursery: Any, settings: Any, tmp_path: Path, curve: Any
+) -> None:
+    """With the masking rate on its way, tables and tied maps at rates of their own, and a batch that grows."""
+    tables = settings(
+        {"attention": "random+symmetric"},
+        optimizer=optimizer,
+        first_batch_size=4,
+        batch_ramp=0.8,
+        mask_rate=0.4,
+        final_mask_rate=0.1,
+        schedule="warmup_stable_decay",
+        table_rate=10.0,
+        tied_rate=0.5,
+    )
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert nursery.run(whole, tables) == 0
+    pid = nursery.start(run, tables)
+    kill_when(pid, lambda: (run / "checkpoint/step-00000014").exists())
+    assert nursery.wait(pid) == -signal.SIGKILL
+    assert nursery.run(run, tables, resume=True) == 0
+    assert curve(run) == curve(whole)
+    assert (run / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
+    record = json.loads((run / "run.json").read_text())
+    assert record["results"]["steps"] == 37 and record["results"]["tokens"] == curve(run)[-1]["tokens"] < 37 * 22 * 13

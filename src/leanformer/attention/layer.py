@@ -1,7 +1,7 @@
 """Multi-head attention with a mechanism in its slots."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,10 @@ class MultiHeadAttention(nn.Module):
             self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
         return self._merge(attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused))
 
+    def train(self, mode: bool = True) -> Self:
+        self._rows = None
+        return super().train(mode)
+
     def num_params(self) -> int:
         """Those that learn: a frozen table is a buffer."""
         return self.mechanism.num_params(self.shape, **self.options) + self.shape.output_params
@@ -120,10 +124,15 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor | None:
         """Evaluated, a table makes the same weights every time: they are kept until a parameter or the length changes.
 
-        The context (B, H, L, K), or None where this does not hold.
+        The context (B, H, L, K), or None where this does not hold. torch's fused optimizers change parameters without
+        a word (their `_version` stays): what may be a step of training, and every `train` or `eval`, forgets the rows.
         """
-        repeats = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
-        if not repeats or not self.fused or positions.start is None or getattr(self.compatibility, "uses_input", True):
+        if torch.compiler.is_compiling():
+            return None
+        if self.training or torch.is_grad_enabled():
+            self._rows = None
+            return None
+        if not self.fused or positions.start is None or getattr(self.compatibility, "uses_input", True):
             return None
         parts = separated(mask)
         if parts is None or parts[0] is not None:

@@ -25,7 +25,12 @@ from leanformer.attention.shape import Shape
 
 
 class Projection(nn.Module):
-    """What all projections share: D x E maps, and the split into heads."""
+    """What all projections share: D x E maps, and the split into heads.
+
+    `tied_maps` are its maps that play more than one part: `training.tied_rate` is theirs.
+    """
+
+    tied_maps: tuple[str, ...] = ()
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -70,6 +75,8 @@ class Separate(Projection):
 class SharedQueryKey(Projection):
     """q = x W_t,  k = y W_t,  v = y W_v: one map makes a token comparable (Courtois et al., 2024)."""
 
+    tied_maps = ("token",)
+
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.token, self.value = self.linear(), self.linear()
@@ -98,6 +105,8 @@ class SharedQueryKey(Projection):
 class SharedKeyValue(Projection):
     """q = x W_q,  k = v = y W_kv: what is compared is what is fetched."""
 
+    tied_maps = ("key_value",)
+
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.query, self.key_value = self.linear(), self.linear()
@@ -122,6 +131,8 @@ class SharedKeyValue(Projection):
 
 class SharedQueryValue(Projection):
     """q = x W_qv,  k = y W_k,  v = y W_qv: a token is fetched as it asks."""
+
+    tied_maps = ("query_value",)
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -155,6 +166,7 @@ class SharedAll(Projection):
     that q = k = v, or at `normal`, N(0, 1), which gives every channel a sign of its own.
     """
 
+    tied_maps = ("shared",)
     query_scale: nn.Parameter
     key_scale: nn.Parameter
     value_scale: nn.Parameter

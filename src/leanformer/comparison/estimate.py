@@ -69,7 +69,7 @@ class Estimator:
             return seconds + PROCESS_SECONDS
         assert steps is not None
         flops = self._flops_per_token(run.variant)
-        return steps * self.objective.tokens_per_step * flops / self.flops_per_second + PROCESS_SECONDS
+        return self.objective.tokens(steps) * flops / self.flops_per_second + PROCESS_SECONDS
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
@@ -128,7 +128,7 @@ class Estimator:
             elapsed = time.perf_counter() - start
         finally:
             torch.set_num_threads(before)
-        tokens = self.objective.tokens_per_step * len(batch["labels"]) / training.batch_size
+        tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
         return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
 
 

@@ -27,6 +27,9 @@ class TaskObjective:
         rows = training_rows(self.lengths, self.batch_size, self.total_steps, self.seed, step)
         return [self.encoded.batch(rows[rank::world])]
 
+    def tokens(self, steps: int) -> int:
+        return steps * self.tokens_per_step
+
     def num_targets(self, batch: Batch) -> int:
         return len(batch["labels"])
 

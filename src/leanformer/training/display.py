@@ -1,6 +1,7 @@
 """What a person sees of a run: a live bar on a terminal, a plain line now and then elsewhere, nothing if quiet."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
@@ -17,8 +18,8 @@ PLAIN_EVERY = 10.0
 
 
 class Display:
-    def __init__(self, title: str, budget: Budget, tokens_per_step: int, at: Progress, quiet: bool) -> None:
-        self._budget, self._tokens_per_step, self._begin = budget, tokens_per_step, replace(at)
+    def __init__(self, title: str, budget: Budget, tokens: Callable[[int], int], at: Progress, quiet: bool) -> None:
+        self._budget, self._tokens, self._begin = budget, tokens, replace(at)
         self._console = Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         self._live = not quiet and self._console.is_terminal
         self._loss = self._validation = ""
@@ -54,8 +55,8 @@ class Display:
         elapsed, done = seconds - begin.seconds, fraction - self._budget.fraction(begin.step, begin.seconds)
         if elapsed <= 0 or done <= 0:
             return ""
-        tokens = (step - begin.step) * self._tokens_per_step / elapsed
-        return f"{tokens:,.0f} tokens/s  {timedelta(seconds=round(elapsed / done * (1 - fraction)))} left"
+        pace = (self._tokens(step) - self._tokens(begin.step)) / elapsed
+        return f"{pace:,.0f} tokens/s  {timedelta(seconds=round(elapsed / done * (1 - fraction)))} left"
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -30,7 +30,7 @@ from leanformer.training.display import Display
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.interrupts import Interrupts, Stopped
 from leanformer.training.objective import Batch, Objective
-from leanformer.training.optimizers import adamw
+from leanformer.training.optimizers import make_optimizer
 from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import Budget, learning_rate, validation_due
 from leanformer.training.team import News, Team
@@ -58,7 +58,7 @@ def fit(
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
             loop = Loop(model, objective, settings, run, accelerator, resume)
             title, silent = run.path.name, quiet or not main
-            with Display(title, loop.budget, objective.tokens_per_step, loop.at, silent) as display:
+            with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
     except Stopped:
         accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has left
@@ -82,10 +82,11 @@ class Loop:
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
-        self.budget, self.team = Budget(objective.total_steps, settings.max_seconds), Team(accelerator)
+        self.budget = Budget(objective.total_steps, settings.max_seconds, objective.tokens)
+        self.team = Team(accelerator)
 
         self.model = model.to(self.device).train()
-        self.optimizer = adamw(model, settings)
+        self.optimizer = make_optimizer(model, settings)
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
         self.at = self.checkpoints.restore(model, self.optimizer) if resume else Progress()
         self.curve = None
@@ -144,7 +145,7 @@ class Loop:
         if self.settings.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimizer.step()
         return norm
 
@@ -162,7 +163,7 @@ class Loop:
         (loss,) = self.team.total(at.loss)
         line: dict[str, Any] = {
             "step": at.step,
-            "tokens": at.step * self.objective.tokens_per_step,
+            "tokens": self.objective.tokens(at.step),
             "seconds": time.perf_counter() - self.started,
             "loss": self.finite("the loss", loss / max(1, at.targets)),
             "learning_rate": rate,
@@ -231,7 +232,7 @@ class Loop:
             self.at.idle_seconds += time.perf_counter() - begin
 
     def results(self) -> dict[str, Any]:
-        at, tokens = self.at, self.at.step * self.objective.tokens_per_step
+        at, tokens = self.at, self.objective.tokens(self.at.step)
         lines = read_curve(self.directory.curve)
         validations = [[line["tokens"], line["validation_loss"]] for line in lines if "validation_loss" in line]
         return {

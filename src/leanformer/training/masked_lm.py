@@ -36,7 +36,7 @@ class MaskedLM(SequenceObjective):
         """N at this step."""
         rate, final = self.settings.mask_rate, self.settings.final_mask_rate
         if final is not None and self.total_steps is not None:
-            rate += (final - rate) * step / self.total_steps
+            rate += (final - rate) * self.batches.full(step) / self.batches.full(self.total_steps)
         return count(rate, self.settings.sequence_length)
 
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:

@@ -17,9 +17,8 @@ class Objective(Protocol):
     def total_steps(self) -> int | None:
         """Updates in the budget, None if it is given in seconds."""
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens of one global batch: the unit of the curve's `tokens`."""
+    def tokens(self, steps: int) -> int:
+        """Of the first so many global batches: the curve's `tokens`."""
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The share of process `rank` of `world` in the global batch of `step` (counted from 0), on the CPU.

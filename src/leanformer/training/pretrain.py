@@ -102,10 +102,13 @@ def pretrain(
 
 def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:
     hardware, steps = record["hardware"], objective.total_steps
-    budget = f"{record['settings']['training']['max_seconds']:,.0f} s" if steps is None else f"{steps:,} steps"
+    if steps is None:
+        budget = f"{record['settings']['training']['max_seconds']:,.0f} s of {objective.tokens(1):,} tokens a step"
+    else:
+        budget = f"{steps:,} steps, {objective.tokens(steps):,} tokens"
     parts = [
         f"{record['attention']}, {record['ledger']['parameters']['total']:,} parameters",
-        f"{budget} of {objective.tokens_per_step:,} tokens",
+        budget,
         f"{hardware['gpu'] or hardware['cpu']}, {hardware['precision']}",
         f"-> {run.path}",
     ]

@@ -5,11 +5,12 @@
             warmup_stable_decay  (1 - p) / decay
             constant             1
 
-Steps have equally many tokens, so p is a fraction of the tokens. An update takes the rate of its middle: neither the
-first nor the last one is wasted on a rate of zero. In a budget of seconds p is the time elapsed.
+p is the fraction of the tokens, also where steps differ in size (`batch_ramp.py`). An update takes the rate of its
+middle: neither the first nor the last one is wasted on a rate of zero. In a budget of seconds p is the time elapsed.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from leanformer.settings import TrainingSettings
@@ -24,10 +25,14 @@ class Budget:
 
     steps: int | None
     seconds: float | None = None
+    tokens: Callable[[int], int] = int
+    """Of the first so many steps."""
 
     def fraction(self, step: float, seconds: float) -> float:
+        """`step` and a half is the middle of the next one."""
         if self.steps is not None:
-            return min(1.0, step / self.steps)
+            done = (self.tokens(math.floor(step)) + self.tokens(math.ceil(step))) / 2
+            return min(1.0, done / self.tokens(self.steps))
         assert self.seconds is not None
         return min(1.0, seconds / self.seconds)
 

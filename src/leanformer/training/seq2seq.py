@@ -3,8 +3,8 @@
     loss = mean over target tokens, [SEP] included, of -log p(t_l | source, t_0 .. t_{l-1})
 
 Pairs of like lengths meet in a batch, which is padded to its longest (`data/buckets.py`); which pairs is a function of
-(seed, step). `tokens_per_step` = batch_size x mean length of a target, rounded: steps differ a little in length, and
-their mean is this. Validation asks for every frozen held-out pair's target, without label smoothing.
+(seed, step). A step counts batch_size x mean length of a target, rounded: steps differ a little in length, and their
+mean is this. Validation asks for every frozen held-out pair's target, without label smoothing.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Seq2Seq:
             raise ValueError(
                 f"{corpus.path} has {len(corpus.train):,} training pairs, not enough for training.batch_size = {batch}"
             )
-        require_divisible(batch, world)
+        require_divisible("batch_size", batch, world)
         source, target = corpus.train.lengths(length)
         self.lengths = source + target
         self.tokens_per_step = round(batch * target.mean())
@@ -49,6 +49,9 @@ class Seq2Seq:
         rows = training_rows(self.lengths, settings.batch_size, self.total_steps, settings.seed, step)[rank::world]
         size = min(len(rows), settings.micro_batch_size or len(rows))
         return [self.batch(self.corpus.train, rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def tokens(self, steps: int) -> int:
+        return steps * self.tokens_per_step
 
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"] != IGNORED).sum())

@@ -1,8 +1,9 @@
 """What objectives on packed text share: which sequences meet at which step, and which validate.
 
-Global example g = step * batch_size + j stands at place g mod n of epoch g div n, n the number of training sequences.
-The order is a function of (seed, epoch, place), so any step can be asked for, by any process, at once. Validation
-takes the same held-out sequences whatever the run's seed: its loss compares across runs.
+Global example g, the j-th of its step, is number batch_size * step + j (with a ramp: `batch_ramp.py`) and stands at
+place g mod n of epoch g div n, n the number of training sequences. The order is a function of (seed, epoch, place), so
+any step can be asked for, by any process, at once. Validation takes the same held-out sequences whatever the run's
+seed: its loss compares across runs.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from leanformer.data.corpus import Corpus
 from leanformer.data.masking import IGNORED
 from leanformer.data.order import permutation
 from leanformer.settings import TrainingSettings
+from leanformer.training.batch_ramp import batches
 from leanformer.training.objective import Batch
 
 VALIDATION_BATCH = 64
@@ -29,7 +31,8 @@ class SequenceObjective(ABC):
 
     def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
         self.corpus, self.settings = corpus, settings
-        self.total_steps, self.tokens_per_step = settings.total_steps, settings.tokens_per_step
+        self.batches = batches(settings)
+        self.total_steps = self.batches.steps
         length, batch = settings.sequence_length, settings.batch_size
         for split, store, least in (("training", corpus.train, batch), ("validation", corpus.valid, 1)):
             if store.sequences(length) < least:
@@ -37,7 +40,8 @@ class SequenceObjective(ABC):
                     f"{corpus.path} has {len(store):,} {split} tokens, not enough for {least} x {length}: "
                     "prepare more text, or lower training.sequence_length or training.batch_size"
                 )
-        require_divisible(batch, world)
+        require_divisible("batch_size", batch, world)
+        require_divisible("first_batch_size", self.batches.size(0), world)
 
     @abstractmethod
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
@@ -48,11 +52,14 @@ class SequenceObjective(ABC):
         """The held-out sequences with these ids."""
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
-        share = self.settings.batch_size // world
-        first = step * self.settings.batch_size + rank * share
+        share = self.batches.size(step) // world
+        first = self.batches.examples(step) + rank * share
         size = min(share, self.settings.micro_batch_size or share)
         ends = range(first, first + share, size)
         return [self._batch(np.arange(i, min(i + size, first + share)), step) for i in ends]
+
+    def tokens(self, steps: int) -> int:
+        return self.batches.examples(steps) * self.settings.sequence_length
 
     @property
     def data(self) -> dict[str, Any]:
@@ -84,9 +91,9 @@ class SequenceObjective(ABC):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def require_divisible(batch_size: int, world: int) -> None:
+def require_divisible(key: str, batch_size: int, world: int) -> None:
     if batch_size % world:
-        raise ValueError(f"training.batch_size = {batch_size}: must be divisible by the {world} processes")
+        raise ValueError(f"training.{key} = {batch_size}: must be divisible by the {world} processes")
 
 
 def spread(total: int, wanted: int | None) -> NDArray[np.int64]:

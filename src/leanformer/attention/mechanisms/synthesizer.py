@@ -14,7 +14,6 @@ start from N(0, `init_std`^2), of the factors so that their product does, of sec
 
 Nothing is divided by sqrt(K): no product of K terms grows here. A shorter sequence uses the upper left of a table,
 which is masked, and the softmax normalises over what is visible. Rows and columns are positions: no cross-attention.
-
 The text of the paper leaves the order of the factorised dense logits open. Repeating both factors in the same order
 gives lcm(a, b) different logits, 32 of 512 for 16 x 32; the order above, a Kronecker product, gives all a b.
 A fixed table of small scale is only the mean of the visible values, so `fixed_random` starts from unit scale.
@@ -38,7 +37,7 @@ SECOND_LAYERS = ("per_head", "shared")
 
 
 class Synthetic(nn.Module):
-    """Scores without queries and keys."""
+    """Scores without queries and keys; `training.table_rate` is that of its `position_tables`."""
 
     compares = False
     uses_input = True
@@ -59,6 +58,7 @@ class Random(Synthetic):
     """logit_h(i, j) = R_h[i, j];  H N^2 weights, no FLOPs."""
 
     uses_input = False
+    position_tables = ("table",)
     table: Tensor
 
     def __init__(self, shape: Shape, init_std: float = 0.02) -> None:
@@ -105,6 +105,7 @@ class FactorizedRandom(Synthetic):
     """logit_h(i, j) = R1_h[i] . R2_h[j], rank k;  2 H N k weights, 2 H L M k FLOPs, once for a whole batch."""
 
     uses_input = False
+    position_tables = ("left", "right")
     left: Tensor
     right: Tensor
 
@@ -287,7 +288,6 @@ def _factors(shape: Shape, a: int | None, b: int | None) -> tuple[int, int]:
 
 
 PAPER = "Tay et al. 2020"
-
 register(Mechanism("random", ValueOnly, Random, PAPER, cross=False))
 register(Mechanism("fixed_random", ValueOnly, FixedRandom, PAPER, cross=False))
 register(Mechanism("factorized_random", ValueOnly, FactorizedRandom, PAPER, cross=False))

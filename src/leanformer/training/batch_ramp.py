@@ -1,0 +1,77 @@
+"""How many examples each step takes, and which: always as many, or more and more of them.
+
+With `first_batch_size` the batch grows as the budget is spent. In multiples of u = gcd(first_batch_size, batch_size),
+
+    size = first_batch_size + u floor(n e / (batch_ramp E)),   at most batch_size,   n = (batch_size - first) / u
+
+after e of the budget's E examples: n stages of about equally many examples each, then batches of full size. A
+multiple of u divides over the processes if both ends do. A small batch early costs nothing, since the gradient's
+direction is plain then (McCandlish et al., 2018, "An Empirical Model of Large-Batch Training"), and buys updates.
+
+A budget of steps is that of the fewest examples which take so many steps.
+"""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+from math import ceil, gcd
+from typing import NamedTuple
+
+from leanformer.settings import TrainingSettings
+
+
+class Stage(NamedTuple):
+    """From `step` on, `example` examples after the start, every step takes `size`."""
+
+    step: int
+    example: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    stages: tuple[Stage, ...]
+    """The last one's batches are of full size."""
+    steps: int | None
+    """In the budget, None if that is given in seconds."""
+
+    def size(self, step: int) -> int:
+        return self._stage(step).size
+
+    def examples(self, steps: int) -> int:
+        """In the first so many steps."""
+        stage = self._stage(steps)
+        return stage.example + (steps - stage.step) * stage.size
+
+    def full(self, steps: int) -> float:
+        """The same in batches of full size."""
+        return self.examples(steps) / self.stages[-1].size
+
+    def _stage(self, step: int) -> Stage:
+        return self.stages[bisect_right(self.stages, step, key=lambda stage: stage.step) - 1]
+
+
+def batches(settings: TrainingSettings) -> Batches:
+    size = settings.batch_size
+    steps = settings.steps(size * settings.sequence_length)
+    if settings.first_batch_size is None:
+        return Batches((Stage(0, 0, size),), steps)
+    assert steps is not None, "a ramp over seconds: which examples a step reads must not depend on the clock"
+    if settings.max_tokens is not None:
+        return _ramp(settings, ceil(settings.max_tokens / settings.sequence_length))
+    examples = bisect_left(range(steps * size), steps, key=lambda examples: _ramp(settings, examples).steps or 0)
+    return replace(_ramp(settings, examples), steps=steps)
+
+
+def _ramp(settings: TrainingSettings, examples: int) -> Batches:
+    """To the budget of so many examples."""
+    assert settings.first_batch_size is not None
+    first, last = settings.first_batch_size, settings.batch_size
+    unit = gcd(first, last)
+    ends = (last - first) // unit
+    stages, step, example = [], 0, 0
+    for number in range(ends + 1):
+        stages.append(Stage(step, example, first + number * unit))
+        end = examples if number == ends else settings.batch_ramp * examples * (number + 1) / ends
+        steps = max(0, ceil((end - example) / stages[-1].size))
+        step, example = step + steps, example + steps * stages[-1].size
+    return Batches(tuple(stages), step)
