@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from leanformer.bench import memory, peak
-from leanformer.bench.rounds import TURN, alternate, ratio, repeats, seconds, spread
+from leanformer.bench.rounds import alternate, many_graphs, ratio, repeats, seconds, spread
 from leanformer.bench.sizes import config, settings
 from leanformer.bench.step import Model, costs, scored
 from leanformer.comparison.variants import Variant
@@ -38,7 +38,6 @@ class Plan:
     dtype: torch.dtype | None
     compile: bool = False
     rounds: int = 7
-    turn: float = TURN
     model: dict[str, Any] = field(default_factory=dict)
     plugin: Path | None = None
 
@@ -65,7 +64,7 @@ def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
     machine = peak.machine(plan.device, plan.dtype)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    with torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True):  # one graph a mechanism
+    with many_graphs():
         for size in plan.sizes:
             for length in plan.lengths:
                 rows += _point(plan, size, length, machine, tick, notes)
@@ -105,7 +104,7 @@ def _point(
     }
     for kind, step_of in KINDS.items():
         steps = {label: step_of(model) for label, model in models.items()}
-        times = {label: repeats(step, plan.device, plan.turn) for label, step in steps.items()}
+        times = {label: repeats(step, plan.device) for label, step in steps.items()}
         turns = {label: _turn(step, times[label], plan.device) for label, step in steps.items()}
         taken = alternate(turns, plan.rounds, tick)
         for label, row in rows.items():

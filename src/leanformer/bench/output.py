@@ -73,9 +73,8 @@ def print_tables(record: dict[str, Any]) -> None:
             grid.add_column(title, justify="right" if letter == "r" else "left", no_wrap=True)
         for row in table.rows:
             grid.add_row(*row)
-        console = Console(width=max(140, Console().width), markup=False, highlight=False)
-        console.print(grid)
-        Console(markup=False, highlight=False).print(f"{table.caption}\n")
+        Console(width=max(200, Console().width), markup=False, highlight=False).print(grid)
+        Console(markup=False, highlight=False).print(f"{table.caption}\n" if table.caption else "")
     for note in record["notes"]:
         print(f"note: {note}")
 

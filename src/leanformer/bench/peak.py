@@ -21,7 +21,8 @@ from leanformer.models import LeanformerConfig
 SQUARE = {"cpu": 2048, "cuda": 8192}
 COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor that is copied."""
-TRIES = 3
+TRIES, TURN = 3, 0.1
+"""How often the time is taken, over so many seconds each."""
 
 
 def machine(device: torch.device, dtype: torch.dtype | None) -> dict[str, float]:
@@ -59,5 +60,5 @@ def product(rows: int, into: int, out: int, device: torch.device, dtype: torch.d
 @torch.inference_mode()
 def best(step: Callable[[], object], device: torch.device) -> float:
     """Seconds of the fastest try."""
-    times = repeats(step, device, turn=0.1)
+    times = repeats(step, device, TURN)
     return min(seconds(step, times, device) for _ in range(TRIES))

@@ -17,7 +17,7 @@ import torch
 from leanformer.bench import ours, peak, plain_loop, trainer
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
-from leanformer.bench.rounds import alternate, ratio, spread
+from leanformer.bench.rounds import alternate, many_graphs, ratio, spread
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
@@ -52,6 +52,18 @@ def measure(
     ValueError if a setting is wrong.
     """
     check(peers)
+    with many_graphs():
+        return _measure(race, peers, own, precisions, rounds, tick)
+
+
+def _measure(
+    race: Race,
+    peers: list[str],
+    own: Mapping[str, Own],
+    precisions: list[str],
+    rounds: int,
+    tick: Callable[[], None],
+) -> dict[str, Any]:
     notes: list[str] = []
     turns: dict[str, Turn] = {}
     trial = replace(race, steps=1)
@@ -105,9 +117,7 @@ def _machine(race: Race, config: LeanformerConfig, precisions: list[str]) -> dic
 
 
 def _clean(turn: Turn, race: Race) -> float:
-    """A turn that finds nothing of the turns before it: no graphs, no memory."""
-    if race.compile:
-        torch.compiler.reset()
+    """A turn that leaves no memory behind; graphs stay, its next one need not compile them again."""
     seconds = turn()
     gc.collect()
     if race.device.type == "cuda":

@@ -8,8 +8,10 @@ A result is the median over the rounds, with the least and the greatest of them.
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
+import torch._dynamo
 
 Spread = dict[str, float]
 """median, low, high."""
@@ -55,7 +57,12 @@ def seconds(step: Callable[[], object], repeats: int, device: torch.device) -> f
     return (time.perf_counter() - start) / repeats
 
 
-def repeats(step: Callable[[], object], device: torch.device, turn: float) -> int:
-    """How often a step fits into a turn, once it is warm."""
+def repeats(step: Callable[[], object], device: torch.device, turn: float | None = None) -> int:
+    """How often a step fits into a turn (`TURN`), once it is warm."""
     seconds(step, 2, device)
-    return max(1, min(100, round(turn / seconds(step, 1, device))))
+    return max(1, min(100, round((TURN if turn is None else turn) / seconds(step, 1, device))))
+
+
+def many_graphs() -> AbstractContextManager[None]:
+    """torch.compile keeps a graph of every contestant, and says so if it cannot, rather than to run it uncompiled."""
+    return torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True)

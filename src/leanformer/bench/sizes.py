@@ -26,6 +26,15 @@ def size(name: str) -> dict[str, int]:
     return dict(zip(GIVEN, (width, layers, width // 64, 4 * width), strict=True))
 
 
+def of_size(model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """A recipe's [model] at other sizes: the feed-forward layer is as many times the width as it was."""
+    scaled = {key: value for key, value in model.items() if key not in GIVEN}
+    if "intermediate_size" in model:
+        times = model["intermediate_size"] / model.get("hidden_size", LeanformerConfig.hidden_size)
+        scaled["intermediate_size"] = max(1, round(times * sizes["hidden_size"] / 8)) * 8
+    return scaled
+
+
 def settings(name: str, length: int, dropout: float, own: Mapping[str, Any]) -> dict[str, Any]:
     """[model] of this size for sequences of this length, with these `own` settings on top."""
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}

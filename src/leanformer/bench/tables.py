@@ -1,5 +1,6 @@
 """The record as tables, one source for the terminal and for report.md. Absolute times are shown of a GPU only."""
 
+from statistics import median
 from typing import Any
 
 from leanformer.report.document import Table
@@ -24,11 +25,7 @@ def shown(spread: dict[str, float]) -> str:
 def best_peer(record: Record) -> str | None:
     """The one of the greatest median."""
     rivals = [one for one in record["contestants"] if one["peer"]]
-    return (
-        max(rivals, key=lambda one: sorted(one["tokens_per_second"])[len(one["tokens_per_second"]) // 2])["name"]
-        if rivals
-        else None
-    )
+    return max(rivals, key=lambda one: median(one["tokens_per_second"]))["name"] if rivals else None
 
 
 def _mechanisms(record: Record) -> list[Table]:
@@ -94,37 +91,39 @@ def _growth(record: Record) -> Table:
 
 
 def _peers(record: Record) -> list[Table]:
+    """Everybody against the first and the best peer, and leanformer's own against the first of them; then all pairs."""
     contestants = record["contestants"]
     first, best = contestants[0]["name"], best_peer(record)
     against = list(dict.fromkeys(name for name in (first, best) if name is not None))
-    header = ["contestant", *(f"/ {name}" for name in against), "of peak", "of the model's products"]
-    header += ["tokens/s"] if on_gpu(record) else []
+    baselines: dict[str, Record] = {}
+    for one in contestants:
+        if not one["peer"]:
+            baselines.setdefault(one["precision"], one)
+    several = len([one for one in contestants if not one["peer"]]) > len(baselines)
+    header = ["contestant", *(f"/ {name}" for name in against)] + ["/ first of its own"] * several
+    header += ["of peak", "of the model's products"] + ["tokens/s"] * on_gpu(record)
     rows = []
     for one in contestants:
-        cells = [one["name"], *(shown(one["speed"][name]) if name in one["speed"] else "1" for name in against)]
+        cells = [one["name"], *(_against(one, name) for name in against)]
+        if several:
+            cells.append(NONE if one["peer"] else _against(one, baselines[one["precision"]]["name"]))
         cells += [percent(one[f"share_of_{what}"]["median"]) for what in ("square", "model")]
-        if on_gpu(record):
-            cells.append(scaled(sorted(one["tokens_per_second"])[len(one["tokens_per_second"]) // 2]))
+        cells += [scaled(median(one["tokens_per_second"]))] * on_gpu(record)
         rows.append(cells)
     named = "" if best is None else f" {best} is the fastest peer."
+    own = " First of its own: leanformer's first mechanism in the same precision." if several else ""
     caption = (
         f"Tokens per second over those of {' and of '.join(against)} in the same round: median (lowest to "
-        f"highest).{named} Of peak, of the model's products: useful FLOPs over those of a large square product, and of "
-        "the model's own products each by itself, of the same precision."
+        f"highest).{named}{own} Of peak, of the model's products: useful FLOPs over those of a large square product, "
+        "and of the model's own products each by itself, of the same precision."
     )
     found = [Table(header, rows, "l" + "r" * (len(header) - 1), caption)]
-    others = [one["name"] for one in contestants if one["name"] not in against]
-    if others:
-        matrix = [
-            [one["name"], *(shown(one["speed"][name]) if name in one["speed"] else "1" for name in others)]
-            for one in contestants
-        ]
-        found.append(
-            Table(
-                ["contestant", *(f"/ {name}" for name in others)],
-                matrix,
-                "l" + "r" * len(others),
-                "Against the others.",
-            )
-        )
+    rivals = [one["name"] for one in contestants if one["peer"]]
+    if len(rivals) > len(against):
+        pairs = [[one["name"], *(_against(one, name) for name in rivals)] for one in contestants if not one["peer"]]
+        found.append(Table(["contestant", *(f"/ {name}" for name in rivals)], pairs, "l" + "r" * len(rivals)))
     return found
+
+
+def _against(one: Record, name: str) -> str:
+    return shown(one["speed"][name]) if name in one["speed"] else "1"

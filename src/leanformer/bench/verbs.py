@@ -11,13 +11,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from leanformer.attention import mechanism
 from leanformer.bench import mechanisms as bench_mechanisms
 from leanformer.bench import output
 from leanformer.bench import peers as bench_peers
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
-from leanformer.bench.sizes import GIVEN, size
+from leanformer.bench.sizes import GIVEN, of_size, size
 from leanformer.comparison.variants import Variant, parse_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
@@ -120,8 +119,8 @@ def peers(
     for precision in chosen:
         _among("--precision", precision, ("bf16", "fp32"))
     given = read_settings(None, overrides)
-    own = _own(attention, recipes, given, chosen)
     sizes = size(size_name) | {key: value for key, value in given.model.items() if key in GIVEN}
+    own = _own(attention, recipes, given, chosen, sizes)
     with _corpus(data, quiet) as corpus:
         if vocab_size is not None and vocab_size < corpus.vocab_size:
             raise ValueError(f"--vocab-size {vocab_size}: the data have {corpus.vocab_size} tokens; leave it out")
@@ -160,18 +159,20 @@ def peers(
     return _finished(output.record("peers", found, settings, where, dtype, _package()), out, quiet)
 
 
-def _own(attention: str, recipes: Sequence[Path], given: Settings, precisions: list[str]) -> dict[str, Own]:
+def _own(
+    attention: str, recipes: Sequence[Path], given: Settings, precisions: list[str], sizes: dict[str, int]
+) -> dict[str, Own]:
     """leanformer's contestants by label: every mechanism and every recipe, in every precision."""
+    free = {key: value for key, value in given.model.items() if key not in GIVEN}
     models: dict[str, tuple[dict[str, Any], Settings]] = {}
     for variant in parse_variants(attention) if attention else []:
-        mechanism(variant.mechanism)
         named = {"attention": variant.mechanism, "attention_options": variant.options, **variant.model}
-        models[f"leanformer {variant.label}"] = ({**given.model, **named}, given)
+        models[f"leanformer {variant.label}"] = ({**free, **named}, given)
     for path in recipes:
         recipe = read_settings(path)
         if recipe.training.objective != "masked_lm":
             raise ValueError(f"{path}: training.objective = {recipe.training.objective!r}: the race is of masked LMs")
-        models[f"leanformer {path.stem}"] = ({**recipe.model, **given.model}, recipe)
+        models[f"leanformer {path.stem}"] = ({**of_size(recipe.model, sizes), **free}, recipe)
     return {
         f"{label} {precision}": Own(model=model, training=settings.training, bf16=precision == "bf16")
         for label, (model, settings) in models.items()
