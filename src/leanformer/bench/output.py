@@ -13,7 +13,6 @@ from leanformer.bench.tables import on_gpu, tables
 from leanformer.report.document import Block, Document, Points, Section
 from leanformer.report.markdown import markdown
 from leanformer.report.quantities import scaled
-from leanformer.training.durable import write_text
 from leanformer.training.hardware import describe
 from leanformer.training.record import versions
 
@@ -34,19 +33,14 @@ def record(
     return {"schema": SCHEMA, "kind": kind, "settings": settings, **where, **found}
 
 
-def require_free(out: Path) -> None:
-    """FileExistsError if the directory holds results; it is made if it is not there, before anything is measured."""
-    if (out / "results.json").exists():
-        raise FileExistsError(f"{out} already holds results: choose another --out")
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-
-
 def write(record: dict[str, Any], out: Path) -> None:
     drawn = pictures(record)
-    for picture in drawn:
-        write_text(out / "figures" / f"{picture.name}.svg", picture.wide)
-    write_text(out / "report.md", markdown(document(record, drawn)))
-    write_text(out / "results.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    (out / "figures").mkdir()
+    files = {f"figures/{picture.name}.svg": picture.wide for picture in drawn}
+    files |= {"report.md": markdown(document(record, drawn))}
+    files |= {"results.json": json.dumps(record, indent=1, allow_nan=False) + "\n"}
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
 
 
 def document(record: dict[str, Any], drawn: list[Any]) -> Document:

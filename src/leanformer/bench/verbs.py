@@ -1,7 +1,7 @@
 """The functions behind `leanformer bench mechanisms` and `leanformer bench peers`: options in, record out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from leanformer.bench.sizes import GIVEN, of_size, size
 from leanformer.comparison.variants import Variant, parse_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
+from leanformer.data.staging import staged
 from leanformer.settings import Settings, read_settings
 from leanformer.spelling import suggest
 from leanformer.training.hardware import autocast_dtype, prepare_cpu
@@ -69,10 +70,6 @@ def mechanisms(
         model={"vocab_size": vocab_size, **given.model},
         plugin=plugin,
     )
-    if out is not None:
-        output.require_free(out)
-    with _progress("mechanisms", plan.turns, quiet) as tick:
-        found = bench_mechanisms.measure(plan, tick)
     settings = {
         "sizes": list(sizes),
         "lengths": list(lengths),
@@ -83,7 +80,10 @@ def mechanisms(
         "rounds": rounds,
         "model": plan.model,
     }
-    return _finished(output.record("mechanisms", found, settings, where, dtype), out, quiet)
+    with staged(out) if out else nullcontext() as directory:
+        with _progress("mechanisms", plan.turns, quiet) as tick:
+            found = bench_mechanisms.measure(plan, tick)
+        return _finished(output.record("mechanisms", found, settings, where, dtype), directory, quiet)
 
 
 def peers(
@@ -138,25 +138,24 @@ def peers(
         )
         for one in own.values():
             one.config(race)
-        if out is not None:
-            output.require_free(out)
-        with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
-            found = bench_peers.measure(race, list(names), own, chosen, rounds, tick)
-    settings = {
-        "size": size_name,
-        "model": sizes | {"vocab_size": race.vocab_size},
-        "length": length,
-        "batch": batch,
-        "dropout": dropout,
-        "mask_rate": mask_rate,
-        "compile": compile,
-        "rounds": rounds,
-        "steps": steps,
-        "set": list(overrides),
-        "data": corpus.hash,
-    }
-    dtype = torch.bfloat16 if "bf16" in chosen else None
-    return _finished(output.record("peers", found, settings, where, dtype, _package()), out, quiet)
+        settings = {
+            "size": size_name,
+            "model": sizes | {"vocab_size": race.vocab_size},
+            "length": length,
+            "batch": batch,
+            "dropout": dropout,
+            "mask_rate": mask_rate,
+            "compile": compile,
+            "rounds": rounds,
+            "steps": steps,
+            "set": list(overrides),
+            "data": corpus.hash,
+        }
+        dtype = torch.bfloat16 if "bf16" in chosen else None
+        with staged(out) if out else nullcontext() as directory:
+            with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
+                found = bench_peers.measure(race, list(names), own, chosen, rounds, tick)
+            return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)
 
 
 def _own(
