@@ -269,7 +269,7 @@ def test_mistakes_are_one_line(command, arguments, words):
 
 def test_mistakes_about_the_race_are_one_line(command, data, tmp_path):
     given = ("bench", "peers", "--data", data)
-    refused(command(*given, "--steps", "5"), "multiple of 4")
+    refused(command(*given, "--steps", "9"), "multiple of 4")
     refused(command(*given, "--vocab-size", "3"), "--vocab-size 3")
     (tmp_path / "causal.toml").write_text('[training]\nobjective = "causal_lm"\n')
     refused(command(*given, "--recipe", tmp_path / "causal.toml"), "causal_lm")
