@@ -23,6 +23,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="A mistake ends with one line on stderr and status 2; add --debug to any command to see where it arose.",
 )
+bench = typer.Typer(
+    help="Measure speed and memory on this machine, side by side: docs/performance.md.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(bench, name="bench")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]
 Set = Annotated[
@@ -32,6 +38,12 @@ Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Se
 Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
 Plugin = Annotated[
     Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
+]
+Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
+Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every contestant.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
+Results = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Write results.json, report.md and pictures there.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -239,7 +251,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="generation: for texts and scores, else RUN/generation/SPLIT.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+    threads: Threads = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -337,6 +349,122 @@ def convert(
         print(target)
 
 
+@bench.command("mechanisms")
+def bench_mechanisms(
+    attention: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Mechanisms beside dot_product; options in brackets, as of compare.")
+    ] = "symmetric,pairwise,shared,random,fixed_random,factorized_random,dense,factorized_dense,random+dot_product",
+    sizes: Annotated[
+        str, typer.Option(metavar="A,B", help="tiny (2 x 128), mini (4 x 256), small, medium, base (12 x 768), large.")
+    ] = "mini",
+    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens of a sequence.")] = "128",
+    tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 4096,
+    vocab_size: int = 8192,
+    dropout: float = 0.1,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    device: Device = "auto",
+    compile: Compile = False,
+    rounds: Annotated[int, typer.Option(help="Turns of every mechanism.")] = 7,
+    threads: Threads = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    out: Results = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Training and inference speed and memory of mechanisms, relative to dot_product.
+
+    Beside each ratio stands that of the FLOPs; several sizes or lengths show how the cost grows.
+    """
+    from leanformer.bench.verbs import mechanisms
+
+    _load(plugin)
+    record = mechanisms(
+        attention,
+        sizes=_words(sizes),
+        lengths=_whole(lengths, "--lengths"),
+        tokens=tokens,
+        vocab_size=vocab_size,
+        dropout=dropout,
+        precision=precision,
+        device=device,
+        compile=compile,
+        rounds=rounds,
+        threads=threads,
+        overrides=set_ or (),
+        plugin=plugin,
+        out=out,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        print(json.dumps(record, indent=2))
+
+
+@bench.command("peers")
+def bench_peers(
+    data: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Made by `leanformer prepare`; default: the shipped novels.")
+    ] = None,
+    peers: Annotated[
+        str, typer.Option(metavar="A,B", help="bert, modernbert, modernbert-sparse, x-transformers.")
+    ] = "bert,modernbert,x-transformers",
+    attention: Annotated[str, typer.Option(metavar="A,B,C", help="Mechanisms of leanformer.")] = "dot_product",
+    recipe: Annotated[
+        list[Path] | None, typer.Option(metavar="CONFIG.toml", help="leanformer by this recipe too; may be repeated.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="tiny, mini, small, medium, base or large, as of bench mechanisms.")
+    ] = "mini",
+    vocab_size: Annotated[int | None, typer.Option(help="If more than the data's.")] = None,
+    length: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 128,
+    batch: Annotated[int, typer.Option(help="Sequences.")] = 32,
+    dropout: Annotated[float, typer.Option(help="Of all, unless a recipe says otherwise.")] = 0.1,
+    mask_rate: float = 0.15,
+    precision: Annotated[
+        str | None, typer.Option(metavar="A,B", help="fp32, and bf16 where the hardware multiplies it natively.")
+    ] = None,
+    device: Device = "auto",
+    compile: Compile = False,
+    rounds: Annotated[int, typer.Option(help="Turns of every contestant.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(help="Counted ones of a turn, a multiple of 4: 12 on a CPU, 40 on a GPU.")
+    ] = None,
+    threads: Threads = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    out: Results = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tokens per second of pre-training, beside other projects on the same tokens and masks."""
+    from leanformer.bench.verbs import peers as race
+
+    _load(plugin)
+    record = race(
+        _words(peers),
+        attention,
+        data=data,
+        recipes=recipe or (),
+        size_name=size,
+        vocab_size=vocab_size,
+        length=length,
+        batch=batch,
+        dropout=dropout,
+        mask_rate=mask_rate,
+        precisions=None if precision is None else _words(precision),
+        device=device,
+        compile=compile,
+        rounds=rounds,
+        steps=steps,
+        threads=threads,
+        overrides=set_ or (),
+        out=out,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        print(json.dumps(record, indent=2))
+
+
 def _load(plugin: Path | None) -> None:
     if plugin is not None:
         from leanformer.attention import load_plugin
@@ -351,6 +479,17 @@ def _floats(text: str | None, option: str) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{option} {text!r}: write numbers separated by commas, for example 3e-4,1e-3") from None
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole(text: str, option: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: write whole numbers separated by commas, for example 128,512") from None
 
 
 def _result(result: dict[str, Any], as_json: bool, quiet: bool) -> None:

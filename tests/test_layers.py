@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"torchmetrics"}
+THIRD |= {"torchmetrics", "x_transformers"}
 SMALL = {"leanformer.spelling", "leanformer.version"}
 
 MAY_IMPORT = {
@@ -24,6 +24,10 @@ MAY_IMPORT = {
     | {"transformers", "rich", "torchmetrics"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "settings")},
     "report": {"numpy", "scipy", "matplotlib"},
+    "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
+    | {
+        f"leanformer.{name}" for name in ("attention", "models", "data", "training", "comparison", "report", "settings")
+    },
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
 }

@@ -27,7 +27,7 @@ def staged(out: Path) -> Iterator[Path]:
                 shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir()
         yield partial
-        for file in partial.iterdir():
+        for file in filter(Path.is_file, partial.rglob("*")):
             _flush(file)
         if out.exists():
             out.rmdir()

@@ -1,0 +1,1 @@
+"""`leanformer bench`: mechanisms and peers side by side on this machine; ratios within a round are the result."""

@@ -1,0 +1,70 @@
+"""The peer x-transformers: its encoder in the training loop that its page shows, written out.
+
+It has no head for masked LMs: logits (B, L, V) are the tied embeddings', and the loss is taken where a label is. Fused
+attention is on, which its page recommends; it is an option there.
+"""
+
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+from leanformer.bench.entry import CLIP, RATE, SEED, Clock, Race, masked
+
+
+def lacking() -> str | None:
+    """What to do if the package is not there."""
+    return None if find_spec("x_transformers") else "not installed: pip install 'leanformer[bench]'"
+
+
+def build(race: Race) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it still uses torch.jit.script
+        from x_transformers import Encoder, TransformerWrapper
+    width, heads = race.sizes["hidden_size"], race.sizes["num_attention_heads"]
+    layers = Encoder(
+        dim=width,
+        depth=race.sizes["num_hidden_layers"],
+        heads=heads,
+        attn_dim_head=width // heads,
+        attn_flash=True,
+        attn_dropout=race.dropout,
+        ff_mult=race.sizes["intermediate_size"] / width,
+        ff_dropout=race.dropout,
+    )
+    return TransformerWrapper(
+        num_tokens=race.vocab_size,
+        max_seq_len=race.length,
+        emb_dropout=race.dropout,
+        tie_embedding=True,
+        attn_layers=layers,
+    )
+
+
+def turn(race: Race, bf16: bool) -> float:
+    """Seconds of the counted steps."""
+    torch.manual_seed(SEED)
+    model = build(race).to(race.device).train()
+    learner: Any = torch.compile(model) if race.compile else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    loader = DataLoader(race.examples, race.batch, collate_fn=lambda features: _batch(features, race))  # type: ignore[arg-type]
+    clock = Clock(race)
+    for done, (inputs, labels) in enumerate(loader, start=1):
+        inputs, labels = inputs.to(race.device), labels.to(race.device)
+        optimizer.zero_grad()
+        with torch.autocast(race.device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(learner(inputs).flatten(0, 1), labels.flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        clock.step(done)
+    return clock.seconds
+
+
+def _batch(features: list[dict[str, Any]], race: Race) -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = torch.stack([torch.from_numpy(feature["input_ids"]) for feature in features])
+    return masked(tokens.numpy(), [feature["example"] for feature in features], race)

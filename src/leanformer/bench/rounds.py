@@ -1,0 +1,68 @@
+"""Contestants take turns, A B C ... A B C ..., so that a machine's moods fall on all alike.
+
+    ratio = B's time of a round / A's time of the same round
+
+A result is the median over the rounds, with the least and the greatest of them.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+import torch._dynamo
+
+Spread = dict[str, float]
+"""median, low, high."""
+
+TURN = 0.5
+"""Seconds that a turn of a short step is repeated for, so that the clock's grain and a single hiccup do not tell."""
+
+
+def alternate(
+    turns: Mapping[str, Callable[[], float]], rounds: int, tick: Callable[[], None]
+) -> dict[str, list[float]]:
+    """What the turns return, a list a contestant with an entry a round; `tick` is called after every turn."""
+    values: dict[str, list[float]] = {name: [] for name in turns}
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            values[name].append(turn())
+            tick()
+    return values
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
+    """Round by round."""
+    return spread([a / b for a, b in zip(over, under, strict=True)])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what a GPU still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(step: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Of one step, the mean over `repeats` in a row."""
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    synchronise(device)
+    return (time.perf_counter() - start) / repeats
+
+
+def repeats(step: Callable[[], object], device: torch.device, turn: float | None = None) -> int:
+    """How often a step fits into a turn (`TURN`), once it is warm."""
+    seconds(step, 2, device)
+    return max(1, min(100, round((TURN if turn is None else turn) / seconds(step, 1, device))))
+
+
+def many_graphs() -> AbstractContextManager[None]:
+    """torch.compile keeps a graph of every contestant, and says so if it cannot, rather than to run it uncompiled."""
+    return torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True)

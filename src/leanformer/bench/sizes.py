@@ -1,0 +1,45 @@
+"""Sizes by name: depth x width of Google's BERTs (Turc et al., 2019), heads of 64, feed-forward 4 x width."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from leanformer.models import LeanformerConfig
+from leanformer.spelling import suggest
+
+SIZES = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+GIVEN = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+"""What a size says of a model."""
+
+
+def size(name: str) -> dict[str, int]:
+    """The settings of [model] that `name` stands for."""
+    if name not in SIZES:
+        raise ValueError(f"size {name!r}: {suggest(name, SIZES)}")
+    layers, width = SIZES[name]
+    return dict(zip(GIVEN, (width, layers, width // 64, 4 * width), strict=True))
+
+
+def of_size(model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """A recipe's [model] at other sizes: the feed-forward layer is as many times the width as it was."""
+    scaled = {key: value for key, value in model.items() if key not in GIVEN}
+    if "intermediate_size" in model:
+        times = model["intermediate_size"] / model.get("hidden_size", LeanformerConfig.hidden_size)
+        scaled["intermediate_size"] = max(1, round(times * sizes["hidden_size"] / 8)) * 8
+    return scaled
+
+
+def settings(name: str, length: int, dropout: float, own: Mapping[str, Any]) -> dict[str, Any]:
+    """[model] of this size for sequences of this length, with these `own` settings on top."""
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    return {**size(name), "max_position_embeddings": length, **rates, **own}
+
+
+def config(model: Mapping[str, Any]) -> LeanformerConfig:
+    return LeanformerConfig.from_settings(model)

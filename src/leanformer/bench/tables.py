@@ -1,0 +1,129 @@
+"""The record as tables, one source for the terminal and for report.md. Absolute times are shown of a GPU only."""
+
+from statistics import median
+from typing import Any
+
+from leanformer.report.document import Table
+from leanformer.report.quantities import NONE, fixed, percent, scaled
+
+Record = dict[str, Any]
+
+
+def tables(record: Record) -> list[Table]:
+    return {"mechanisms": _mechanisms, "peers": _peers}[record["kind"]](record)
+
+
+def on_gpu(record: Record) -> bool:
+    return record["hardware"]["device"] == "cuda"
+
+
+def shown(spread: dict[str, float]) -> str:
+    """1.29 (1.25-1.33)."""
+    return f"{fixed(spread['median'], 2)} ({fixed(spread['low'], 2)}\N{EN DASH}{fixed(spread['high'], 2)})"
+
+
+def best_peer(record: Record) -> str | None:
+    """The one of the greatest median."""
+    rivals = [one for one in record["contestants"] if one["peer"]]
+    return max(rivals, key=lambda one: median(one["tokens_per_second"]))["name"] if rivals else None
+
+
+def _mechanisms(record: Record) -> list[Table]:
+    found = []
+    sizes = list(dict.fromkeys(row["size"] for row in record["rows"]))
+    for size in sizes:
+        rows = [row for row in record["rows"] if row["size"] == size]
+        header = ["length", "mechanism", "training", "by FLOPs", "of peak", "inference", "by FLOPs", "padded", "memory"]
+        header += ["ms a step"] if on_gpu(record) else []
+        caption = (
+            "Speed relative to the first mechanism of the length in the same round: median (lowest to highest). By "
+            "FLOPs: what the matrix products alone would give. Of peak: useful FLOPs of training over those of the "
+            "machine's square product. Memory: a training step's peak above model, gradients and moments."
+        )
+        found.append(
+            Table(
+                header, [_row(row, record) for row in rows], "rl" + "r" * (len(header) - 2), f"Size {size}. {caption}"
+            )
+        )
+    return found + ([_growth(record)] if len(_points(record)) > 1 else [])
+
+
+def _row(row: Record, record: Record) -> list[str]:
+    training, inference, memory = row["training"], row["inference"], row["peak_bytes"]
+    cells = [
+        f"{row['length']:,}",
+        row["attention"],
+        shown(training["speed"]),
+        fixed(training["speed_by_flops"], 2),
+        percent(training["share_of_square"]["median"]),
+        shown(inference["speed"]),
+        fixed(inference["speed_by_flops"], 2),
+        shown(row["inference_padded"]["speed"]),
+        NONE if memory is None else f"{memory / 2**20:,.0f} MiB",
+    ]
+    return cells + ([fixed(1000 * training["seconds"]["median"], 2)] if on_gpu(record) else [])
+
+
+def _points(record: Record) -> list[tuple[str, int]]:
+    return list(dict.fromkeys((row["size"], row["length"]) for row in record["rows"]))
+
+
+def growth(record: Record, row: Record) -> tuple[float, float]:
+    """A token's cost in training relative to the first row's: of time, of FLOPs."""
+    first = record["rows"][0]
+    seconds = [of["training"]["seconds"]["median"] / (of["batch"] * of["length"]) for of in (row, first)]
+    flops = [of["flops_per_token"]["training"] for of in (row, first)]
+    return seconds[0] / seconds[1], flops[0] / flops[1]
+
+
+def _growth(record: Record) -> Table:
+    points = _points(record)
+    names = list(dict.fromkeys(row["attention"] for row in record["rows"]))
+    at = {(row["attention"], row["size"], row["length"]): row for row in record["rows"]}
+    rows = []
+    for name in names:
+        pairs = [growth(record, at[name, *point]) if (name, *point) in at else None for point in points]
+        rows.append([name, *(NONE if pair is None else f"{fixed(pair[0], 2)} ({fixed(pair[1], 2)})" for pair in pairs)])
+    caption = f"A token's cost in training, relative to {names[0]} in the first column: time (FLOPs)."
+    return Table(
+        ["mechanism", *(f"{size}, {length:,}" for size, length in points)], rows, "l" + "r" * len(points), caption
+    )
+
+
+def _peers(record: Record) -> list[Table]:
+    """Everybody against the first and the best peer, and leanformer's own against the first of them; then all pairs."""
+    contestants = record["contestants"]
+    first, best = contestants[0]["name"], best_peer(record)
+    against = list(dict.fromkeys(name for name in (first, best) if name is not None))
+    baselines: dict[str, Record] = {}
+    for one in contestants:
+        if not one["peer"]:
+            baselines.setdefault(one["precision"], one)
+    several = len([one for one in contestants if not one["peer"]]) > len(baselines)
+    header = ["contestant", *(f"/ {name}" for name in against)] + ["/ first of its own"] * several
+    header += ["of peak", "of the model's products"] + ["tokens/s"] * on_gpu(record)
+    rows = []
+    for one in contestants:
+        cells = [one["name"], *(_against(one, name) for name in against)]
+        if several:
+            cells.append(NONE if one["peer"] else _against(one, baselines[one["precision"]]["name"]))
+        cells += [percent(one[f"share_of_{what}"]["median"]) for what in ("square", "model")]
+        cells += [scaled(median(one["tokens_per_second"]))] * on_gpu(record)
+        rows.append(cells)
+    named = "" if best is None else f" {best} is the fastest peer."
+    own = " First of its own: leanformer's first mechanism in the same precision." if several else ""
+    caption = (
+        f"Tokens per second over those of {' and of '.join(against)} in the same round: median (lowest to "
+        f"highest).{named}{own} Of peak, of the model's products: useful FLOPs over those of a large square product, "
+        "and of the model's own products each by itself, of the same precision."
+    )
+    found = [Table(header, rows, "l" + "r" * (len(header) - 1), caption)]
+    rivals = [one["name"] for one in contestants if one["peer"]]
+    if len(rivals) > len(against):
+        pairs = [[one["name"], *(_against(one, name) for name in rivals)] for one in contestants if not one["peer"]]
+        found.append(Table(["contestant", *(f"/ {name}" for name in rivals)], pairs, "l" + "r" * len(rivals)))
+    return found
+
+
+def _against(one: Record, name: str) -> str:
+    return shown(one["speed"][name]) if name in one["speed"] else "1"

@@ -1,0 +1,101 @@
+"""The peers of transformers: a masked LM, `Trainer` and `DataCollatorForLanguageModeling`, as its examples use them.
+
+Stock but for the collator's coin tosses, which are replaced by leanformer's masks. ModernBERT has gated feed-forward
+layers of three matrices; they are two thirds as wide, so that its products cost what BERT's cost.
+"""
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+from accelerate.state import AcceleratorState
+from transformers import PreTrainedModel
+
+from leanformer.bench.entry import CLIP, RATE, SEED, Clock, Race, masked
+
+
+def bert(race: Race) -> PreTrainedModel:
+    rates = {"hidden_dropout_prob": race.dropout, "attention_probs_dropout_prob": race.dropout}
+    return transformers.BertForMaskedLM(transformers.BertConfig(**(_sizes(race) | rates)))
+
+
+def modernbert(race: Race) -> PreTrainedModel:
+    return transformers.ModernBertForMaskedLM(_modern(race))
+
+
+def modernbert_sparse(race: Race) -> PreTrainedModel:
+    """Its scores only where something is masked, an option that is off by default."""
+    return transformers.ModernBertForMaskedLM(_modern(race, sparse_prediction=True))
+
+
+def _modern(race: Race, **more: Any) -> transformers.ModernBertConfig:
+    corpus, sizes = race.corpus, _sizes(race)
+    sizes["intermediate_size"] = round(sizes["intermediate_size"] * 2 / 3 / 8) * 8
+    ends = {"cls_token_id": corpus.cls_id, "bos_token_id": corpus.cls_id}
+    ends |= {"sep_token_id": corpus.sep_id, "eos_token_id": corpus.sep_id}
+    rates = {name: race.dropout for name in ("attention_dropout", "embedding_dropout", "mlp_dropout")}
+    return transformers.ModernBertConfig(**(sizes | ends | rates | more))
+
+
+def _sizes(race: Race) -> dict[str, Any]:
+    own = {"vocab_size": race.vocab_size, "pad_token_id": race.corpus.pad_id, "max_position_embeddings": race.length}
+    return {**race.sizes, **own}
+
+
+class SameMasks(transformers.DataCollatorForLanguageModeling):
+    """The stock collator with leanformer's masks."""
+
+    race: Race
+
+    def __call__(self, features: list[dict[str, Any]], return_tensors: str | None = None) -> dict[str, Any]:
+        self.examples = [feature.pop("example") for feature in features]
+        return super().__call__(features, return_tensors)
+
+    def torch_mask_tokens(self, inputs: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return masked(inputs.numpy(), self.examples, self.race)
+
+
+class Ticks(transformers.TrainerCallback):
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.clock.step(state.global_step)
+
+
+def turn(race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool) -> float:
+    """Seconds of the counted steps."""
+    transformers.logging.set_verbosity_error()
+    AcceleratorState._reset_state(True)  # or the last contestant's precision would be inherited
+    torch.manual_seed(SEED)
+    model = build(race)
+    collator = SameMasks(
+        tokenizer=transformers.AutoTokenizer.from_pretrained(race.corpus.path), mlm=True, mlm_probability=race.mask_rate
+    )
+    collator.race = race
+    clock = Clock(race)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            output_dir=folder,
+            max_steps=race.all_steps,
+            per_device_train_batch_size=race.batch,
+            learning_rate=RATE,
+            max_grad_norm=CLIP,
+            use_cpu=race.device.type == "cpu",
+            bf16=bf16,
+            torch_compile=race.compile,
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            train_sampling_strategy="sequential",
+        )
+        trainer = transformers.Trainer(
+            model, arguments, data_collator=collator, train_dataset=race.examples, callbacks=[Ticks(clock)]
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+    return clock.seconds

@@ -1,0 +1,233 @@
+"""The functions behind `leanformer bench mechanisms` and `leanformer bench peers`: options in, record out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from leanformer.bench import mechanisms as bench_mechanisms
+from leanformer.bench import output
+from leanformer.bench import peers as bench_peers
+from leanformer.bench.entry import Race
+from leanformer.bench.ours import Own
+from leanformer.bench.sizes import GIVEN, of_size, size
+from leanformer.comparison.variants import Variant, parse_variants
+from leanformer.data.corpus import Corpus
+from leanformer.data.prepare import prepare
+from leanformer.data.staging import staged
+from leanformer.settings import Settings, read_settings
+from leanformer.spelling import suggest
+from leanformer.training.hardware import autocast_dtype, prepare_cpu
+
+BASELINE = "dot_product"
+VOCABULARY = 8192
+"""Of the shipped novels, where no data are given."""
+
+
+def mechanisms(
+    attention: str,
+    *,
+    sizes: Sequence[str] = ("mini",),
+    lengths: Sequence[int] = (128,),
+    tokens: int = 4096,
+    vocab_size: int = VOCABULARY,
+    dropout: float = 0.1,
+    precision: str = "auto",
+    device: str = "auto",
+    compile: bool = False,
+    rounds: int = 7,
+    threads: int | None = None,
+    overrides: Sequence[str] = (),
+    plugin: Path | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    prepare_cpu(threads)
+    _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
+    where = _device(device)
+    dtype = autocast_dtype(_among("--precision", precision, ("auto", "bf16", "fp32")), where)
+    given = read_settings(None, overrides)
+    if given.training != Settings().training:
+        raise ValueError("--set training...: a bare step has no such settings; leanformer bench peers takes them")
+    variants = [v for v in parse_variants(attention) if v.label != BASELINE]
+    plan = bench_mechanisms.Plan(
+        variants=[Variant(BASELINE, BASELINE), *variants],
+        sizes=sizes,
+        lengths=lengths,
+        tokens=tokens,
+        dropout=dropout,
+        device=where,
+        dtype=dtype,
+        compile=compile,
+        rounds=rounds,
+        model={"vocab_size": vocab_size, **given.model},
+        plugin=plugin,
+    )
+    settings = {
+        "sizes": list(sizes),
+        "lengths": list(lengths),
+        "tokens": tokens,
+        "dropout": dropout,
+        "precision": "fp32" if dtype is None else "bf16",
+        "compile": compile,
+        "rounds": rounds,
+        "model": plan.model,
+    }
+    with staged(out) if out else nullcontext() as directory:
+        with _progress("mechanisms", plan.turns, quiet) as tick:
+            found = bench_mechanisms.measure(plan, tick)
+        return _finished(output.record("mechanisms", found, settings, where, dtype), directory, quiet)
+
+
+def peers(
+    names: Sequence[str],
+    attention: str,
+    *,
+    data: Path | None = None,
+    recipes: Sequence[Path] = (),
+    size_name: str = "mini",
+    vocab_size: int | None = None,
+    length: int = 128,
+    batch: int = 32,
+    dropout: float = 0.1,
+    mask_rate: float = 0.15,
+    precisions: Sequence[str] | None = None,
+    device: str = "auto",
+    compile: bool = False,
+    rounds: int = 3,
+    steps: int | None = None,
+    threads: int | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    prepare_cpu(threads)
+    where = _device(device)
+    steps = (40 if where.type == "cuda" else 12) if steps is None else steps
+    _positive(rounds=rounds, steps=steps, length=length, batch=batch)
+    bench_peers.check(list(names))
+    native = autocast_dtype("auto", where) is not None
+    chosen = list(precisions or (["fp32", "bf16"] if native else ["fp32"]))
+    for precision in chosen:
+        _among("--precision", precision, ("bf16", "fp32"))
+    given = read_settings(None, overrides)
+    sizes = size(size_name) | {key: value for key, value in given.model.items() if key in GIVEN}
+    own = _own(attention, recipes, given, chosen, sizes)
+    with _corpus(data, quiet) as corpus:
+        if vocab_size is not None and vocab_size < corpus.vocab_size:
+            raise ValueError(f"--vocab-size {vocab_size}: the data have {corpus.vocab_size} tokens; leave it out")
+        race = Race(
+            corpus=corpus,
+            sizes=sizes,
+            vocab_size=vocab_size or corpus.vocab_size,
+            length=length,
+            batch=batch,
+            dropout=dropout,
+            mask_rate=mask_rate,
+            steps=steps,
+            device=where,
+            compile=compile,
+        )
+        for one in own.values():
+            one.config(race)
+        settings = {
+            "size": size_name,
+            "model": sizes | {"vocab_size": race.vocab_size},
+            "length": length,
+            "batch": batch,
+            "dropout": dropout,
+            "mask_rate": mask_rate,
+            "compile": compile,
+            "rounds": rounds,
+            "steps": steps,
+            "set": list(overrides),
+            "data": corpus.hash,
+        }
+        dtype = torch.bfloat16 if "bf16" in chosen else None
+        with staged(out) if out else nullcontext() as directory:
+            with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
+                found = bench_peers.measure(race, list(names), own, chosen, rounds, tick)
+            return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)
+
+
+def _own(
+    attention: str, recipes: Sequence[Path], given: Settings, precisions: list[str], sizes: dict[str, int]
+) -> dict[str, Own]:
+    """leanformer's contestants by label: every mechanism and every recipe, in every precision."""
+    free = {key: value for key, value in given.model.items() if key not in GIVEN}
+    models: dict[str, tuple[dict[str, Any], Settings]] = {}
+    for variant in parse_variants(attention) if attention else []:
+        named = {"attention": variant.mechanism, "attention_options": variant.options, **variant.model}
+        models[f"leanformer {variant.label}"] = ({**free, **named}, given)
+    for path in recipes:
+        recipe = read_settings(path)
+        if recipe.training.objective != "masked_lm":
+            raise ValueError(f"{path}: training.objective = {recipe.training.objective!r}: the race is of masked LMs")
+        models[f"leanformer {path.stem}"] = ({**of_size(recipe.model, sizes), **free}, recipe)
+    return {
+        f"{label} {precision}": Own(model=model, training=settings.training, bf16=precision == "bf16")
+        for label, (model, settings) in models.items()
+        for precision in precisions
+    }
+
+
+@contextmanager
+def _corpus(data: Path | None, quiet: bool) -> Iterator[Corpus]:
+    """The data given, or the novels that ship with the package, with a vocabulary of `VOCABULARY`."""
+    if data is not None:
+        yield Corpus.open(data)
+        return
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "novels"
+        prepare(["shipped:novels"], made, vocab_size=VOCABULARY, quiet=quiet)
+        yield Corpus.open(made)
+
+
+def _finished(record: dict[str, Any], out: Path | None, quiet: bool) -> dict[str, Any]:
+    if out is not None:
+        output.write(record, out)
+    if not quiet:
+        output.print_tables(record)
+    return record
+
+
+@contextmanager
+def _progress(title: str, turns: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task(title, total=turns)
+        yield lambda: bar.advance(task)
+
+
+def _device(name: str) -> torch.device:
+    _among("--device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU here; install a CUDA build, or leave it out")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _among(option: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{option} {value}: {suggest(value, known)}")
+    return value
+
+
+def _positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} = {value}: must be positive")
+
+
+def _package() -> dict[str, str]:
+    try:
+        return {"x-transformers": version("x-transformers")}
+    except PackageNotFoundError:
+        return {}
