@@ -25,6 +25,14 @@ TINY = [
 """Settings of a run that takes a second."""
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            item.add_marker(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
+
+
 @pytest.fixture(scope="session")
 def text() -> str:
     """The first 60,000 characters of the novels that ship with the package."""

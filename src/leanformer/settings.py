@@ -66,6 +66,8 @@ class TrainingSettings(Table):
     mask_rate: float = 0.15
     final_mask_rate: float | None = None
     """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
+    document_mask: bool = False
+    """Of masked_lm: a token attends to its own document only, in training and validation."""
     optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
     """The peak."""
@@ -103,6 +105,8 @@ class TrainingSettings(Table):
     """A tracker of accelerate (tensorboard, wandb, trackio) beside curve.jsonl."""
 
     def __post_init__(self) -> None:
+        packed = self.objective == "masked_lm" or not self.document_mask
+        self._require("document_mask", packed, 'is for training.objective = "masked_lm"')
         budgets = [k for k in ("max_steps", "max_tokens", "max_seconds") if getattr(self, k) is not None]
         if len(budgets) > 1:
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")

@@ -194,7 +194,7 @@ def test_flex_attention_is_the_plain_formula(shape, masked):
     assert_close(flex_attend(*scores[:2], value, scores.bias, mask), attend(scores, value, mask, fused=False))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("causal", [False, True])
 def test_flex_attention_on_a_gpu_has_the_gradients_of_the_plain_formula(causal):
     size = (4, 4, 256, 64)

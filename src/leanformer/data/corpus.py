@@ -48,6 +48,11 @@ class TokenStore:
         rows = self.tokens[: total * length].reshape(total, length)
         return np.asarray(rows[ids], np.int64)
 
+    def document_numbers(self, ids: ArrayLike, length: int) -> NDArray[np.int64]:
+        """(B, L) the document, counted from 1, of every token of the sequences with these ids."""
+        places = np.asarray(ids, np.int64)[:, None] * length + np.arange(length)
+        return np.searchsorted(self.documents, places, side="right").astype(np.int64)
+
     def counts(self, vocab_size: int) -> NDArray[np.int64]:
         """(V,) how often every id occurs; reads the file once, a piece at a time."""
         total = np.zeros(vocab_size, np.int64)

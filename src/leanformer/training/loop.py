@@ -8,7 +8,8 @@ however the global batch is cut into processes and micro-batches. Data and masks
 (seed, step, rank), the learning rate of the progress: hence a run that is killed and resumed from a checkpoint draws
 the curve of one that was left alone, on a CPU bit by bit.
 
-Only a logged step waits for a GPU: until then losses stay there, and the host prepares the next batch meanwhile.
+Only a logged step, a validation and a checkpoint wait for a GPU: until then losses and norms stay there, and the host
+prepares the next batch meanwhile. Numbers that every step needs, such as its targets, never were on the device.
 """
 
 import math
@@ -97,7 +98,7 @@ class Loop:
             self.at.loss = 0.0
         self.learner = accelerator.prepare_model(model)
         if settings.compile:
-            self.learner = torch.compile(self.learner)
+            self.learner = torch.compile(self.learner, dynamic=False)
         start_trackers(accelerator, settings, self.at.step)
         self.pending: list[Tensor] = []
         self.started = time.perf_counter() - self.at.seconds
@@ -188,10 +189,11 @@ class Loop:
     def validate(self) -> float | None:
         with self.idle():
             self.model.eval()
-            loss = targets = 0.0
+            losses, targets = [], 0.0
             for batch in self.objective.validation_batches(self.rank, self.world):
-                loss += float(self.loss_sum(self.model, batch))
+                losses.append(self.loss_sum(self.model, batch))
                 targets += self.objective.num_targets(batch)
+            loss = sum(torch.stack(losses).tolist()) if losses else 0.0
             self.model.train()
             loss, targets = self.team.total(loss, targets)
             return loss / targets if targets else None
@@ -199,7 +201,6 @@ class Loop:
     def save(self) -> None:
         at = self.at
         with self.idle():
-            self.fetch_losses()
             (loss,) = self.team.total(at.loss)
             self.finite("the loss", loss)
             for name, tensor in weights(self.model).items():
@@ -224,7 +225,8 @@ class Loop:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Time that is not spent on training."""
+        """Time that is not spent on training; what the device still has to do of it comes first."""
+        self.fetch_losses()
         begin = time.perf_counter()
         try:
             yield

@@ -3,18 +3,27 @@
 Masks are functions of (seed, epoch, sequence), as the order is (`sequences.py`). Validation masks 15 % under seed 0,
 whatever the run's seed and rate: its loss compares across runs.
 
+On a GPU with room for them the training tokens lie there, and are masked there (`device_masks.py`). Where sizes must
+not change, because the model is compiled for them, a batch is as wide as the widest: surplus positions have no label.
+
 B sequences, L sequence length, N masked positions a sequence.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from leanformer.data.corpus import Corpus, TokenStore
 from leanformer.data.floor import context_free_floor
 from leanformer.data.masking import IGNORED, Masked, count, mask
 from leanformer.settings import TrainingSettings
+from leanformer.training.device_masks import DeviceMasks, fits
+from leanformer.training.documents import within_documents
 from leanformer.training.objective import Batch
 from leanformer.training.sequences import SequenceObjective, tensors
 
@@ -22,6 +31,8 @@ VALIDATION_SEED, VALIDATION_RATE = 0, 0.15
 
 
 class MaskedLM(SequenceObjective):
+    resident: DeviceMasks | None = None
+
     def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
         super().__init__(corpus, settings, world)
         if settings.final_mask_rate is not None and self.total_steps is None:
@@ -39,12 +50,52 @@ class MaskedLM(SequenceObjective):
             rate += (final - rate) * self.batches.full(step) / self.batches.full(self.total_steps)
         return count(rate, self.settings.sequence_length)
 
+    @cached_property
+    def widest(self) -> int:
+        """The largest N of the run."""
+        return max(self.count(0), self.count((self.total_steps or 1) - 1))
+
+    def reside(self, device: torch.device) -> None:
+        """Keep the training tokens on this device, if it is a GPU with room for them."""
+        if fits(self.corpus.train, device):
+            settings, corpus = self.settings, self.corpus
+            masks = DeviceMasks(corpus.train, settings.sequence_length, corpus.vocabulary, settings.seed, device)
+            self.resident = masks
+
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
         number = self.count(step)
-        return _named(self._masked(self.corpus.train, ids, seed=self.settings.seed, epoch=epoch, count=number))
+        if self.resident is not None:
+            one = np.ones_like(ids)
+            return tensors({"sequences": ids, "epochs": epoch * one, "counts": number * one})
+        store = self.corpus.train
+        batch = self._named(store, ids, self._masked(store, ids, seed=self.settings.seed, epoch=epoch, count=number))
+        if self.settings.compile:
+            surplus = 0, self.widest - number
+            batch["masked_positions"] = pad(batch["masked_positions"], surplus)
+            batch["labels"] = pad(batch["labels"], surplus, value=IGNORED)
+        return batch
 
     def validation(self, ids: NDArray[np.int64]) -> Batch:
-        return _named(self._validation(ids))
+        return self._named(self.corpus.valid, ids, self._validation(ids))
+
+    def num_targets(self, batch: Batch) -> int:
+        if self.resident is not None and "sequences" in batch:
+            return self.resident.num_targets(batch["sequences"], batch["counts"])
+        return super().num_targets(batch)
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        return super().loss_sum(model, self.read(batch))
+
+    def read(self, batch: Batch) -> Batch:
+        """What the model is given, on the device where the batch is."""
+        if self.resident is not None and "sequences" in batch:
+            ids = batch["sequences"]
+            numbers = {"documents": self.resident.document_numbers(ids)} if self.settings.document_mask else {}
+            batch = self.resident.batch(ids, batch["epochs"], batch["counts"], self.widest) | numbers
+        if not self.settings.document_mask:
+            return batch
+        rest = {name: tensor for name, tensor in batch.items() if name != "documents"}
+        return rest | within_documents(batch["documents"])
 
     def floor(self) -> dict[str, float]:
         """The context-free floor on the frozen validation masks, nats; reads the training tokens once."""
@@ -65,6 +116,8 @@ class MaskedLM(SequenceObjective):
         tokens_BL = store.batch(ids, self.settings.sequence_length)
         return mask(tokens_BL, ids, vocabulary=self.corpus.vocabulary, **how)
 
-
-def _named(masked: Masked) -> Batch:
-    return tensors({"input_ids": masked.corrupted, "masked_positions": masked.positions, "labels": masked.labels})
+    def _named(self, store: TokenStore, ids: NDArray[np.int64], masked: Masked) -> Batch:
+        arrays = {"input_ids": masked.corrupted, "masked_positions": masked.positions, "labels": masked.labels}
+        if self.settings.document_mask:
+            arrays["documents"] = store.document_numbers(ids, self.settings.sequence_length)
+        return tensors(arrays)

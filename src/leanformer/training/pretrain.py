@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from transformers.utils import logging
 
-from leanformer.attention import load_plugin
+from leanformer.attention import load_plugin, mechanism
 from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
@@ -20,6 +20,7 @@ from leanformer.training import durable
 from leanformer.training.hardware import prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
+from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.provenance import continued, difference, new_record
 from leanformer.training.recipes import RECIPES, model_config
@@ -75,6 +76,11 @@ def pretrain(
         record = continued(before, record)
         if record["resumed"] != before.get("resumed", []):
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
+    if training.document_mask and not mechanism(config.attention).cross:
+        raise ValueError(
+            f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
+            "no two have their documents at the same places; leave it out"
+        )
     model = recipe.model(config)
     initialise(model, training.seed)
 
@@ -83,6 +89,8 @@ def pretrain(
             record["floor"] = record["floor"] or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
+        if isinstance(objective, MaskedLM):
+            objective.reside(accelerator.device)
         console.print(headline(record, objective, run))
         exact = replace(training, precision=record["hardware"]["precision"])
         try:
