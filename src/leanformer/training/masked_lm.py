@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from leanformer.data.corpus import Corpus, TokenStore
 from leanformer.data.floor import context_free_floor
@@ -45,6 +46,9 @@ class MaskedLM(SequenceObjective):
 
     def validation(self, ids: NDArray[np.int64]) -> Batch:
         return _named(self._validation(ids))
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(**batch, num_items_in_batch=1, return_logits=False).loss
 
     def floor(self) -> dict[str, float]:
         """The context-free floor on the frozen validation masks, nats; reads the training tokens once."""
