@@ -43,6 +43,7 @@ class Own:
             max_tokens=None,
             max_seconds=None,
             batch_size=race.batch,
+            first_batch_size=None,
             micro_batch_size=None,
             sequence_length=race.length,
             mask_rate=race.mask_rate,

@@ -97,7 +97,7 @@ class Plan:
         }
 
     def _runs(self) -> Iterator[PlannedRun]:
-        rates = self.learning_rates or [None]
+        rates: list[float] | list[None] = self.learning_rates or [None]
         for seed, swept, variant in product(self.seeds, rates, self.variants):
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if self.learning_rates is None else f"{variant.label}-lr{rate:g}"

@@ -176,7 +176,11 @@ class MaskedLMHead(nn.Module):
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.norm(self.activation(self.transform(x))))
+        return self.decoder(self.states(x))
+
+    def states(self, x: Tensor) -> Tensor:
+        """What the decoder scores."""
+        return self.norm(self.activation(self.transform(x)))
 
 
 def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]) -> MultiHeadAttention:

@@ -19,6 +19,7 @@ from leanformer.attention import Dropout
 from leanformer.models.blocks import MaskedLMHead
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
+from leanformer.models.linear_cross_entropy import linear_cross_entropy
 from leanformer.models.loss import cross_entropy, sequence_loss
 
 
@@ -50,9 +51,12 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
         labels: Tensor | None = None,
         masked_positions: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        return_logits: bool = True,
         **kwargs: Unpack[Extras],
     ) -> MaskedLMOutput:
         """`labels` (B, L), or (B, N) with `masked_positions`; -100 is no target. Loss: mean over targets.
+
+        With `return_logits=False` and labels the loss is all there is, made without keeping the scores in float32.
 
         Most of a small model's time goes into the decoder, and 85 % of its scores are never asked for: hence N.
         """
@@ -62,8 +66,14 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
         states = encoded.last_hidden_state
         if masked_positions is not None:
             states = _rows(states, masked_positions)
-        logits = self.head(states)
-        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        logits = loss = None
+        if labels is not None and not return_logits:
+            decoder = self.head.decoder
+            scored = self.head.states(states)
+            loss = linear_cross_entropy(scored, decoder.weight, decoder.bias, labels, num_items_in_batch)
+        else:
+            logits = self.head(states)
+            loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

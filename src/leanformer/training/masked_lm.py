@@ -84,7 +84,7 @@ class MaskedLM(SequenceObjective):
         return super().num_targets(batch)
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        return super().loss_sum(model, self.read(batch))
+        return model(**self.read(batch), num_items_in_batch=1, return_logits=False).loss
 
     def read(self, batch: Batch) -> Batch:
         """What the model is given, on the device where the batch is."""
