@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from leanformer.models.loss import IGNORED, cross_entropy
 
 ALIGNED = 64
-"""Rows of the weight: matrix products over 30522 words take twice as long as over 30528 on a CPU with AMX."""
+"""Rows of the weight: kernels of matrix products like multiples of it."""
 
 CPU_CHUNK, CHUNK = 2**19, 2**28
 """Scores that are float32 at a time: on a CPU 2 MB of them, a core's second-level cache; elsewhere 1 GB."""
