@@ -17,6 +17,7 @@ Published mechanisms use separate, shared_query_key, shared_all and value_only; 
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leanformer.attention.head_norm import HeadNorm
@@ -39,6 +40,19 @@ class Projection(nn.Module):
     def linear(self) -> nn.Linear:
         return nn.Linear(self.shape.hidden_size, self.shape.inner_size, bias=self.shape.bias)
 
+    def heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
+        """Each map of x as heads, (B, H, L, K); in training by one product of the stacked maps.
+
+        So x is cast and read once, forward and backward: a step of 4 layers of 256 takes 0.95 of the time on a CPU.
+        Not where stacking costs more than it saves, for a few tokens, nor where a map is more than its weight.
+        """
+        rows = x.shape[0] * x.shape[1]
+        if not torch.is_grad_enabled() or rows < self.shape.hidden_size or not all(map(_plain, maps)):
+            return [self.split(each(x)) for each in maps]
+        bias = torch.cat([each.bias for each in maps]) if self.shape.bias else None
+        stacked = F.linear(x, torch.cat([each.weight for each in maps]), bias)
+        return [self.split(part) for part in stacked.chunk(len(maps), dim=-1)]
+
     def split(self, x_BLD: Tensor) -> Tensor:
         """(B, L, E) -> (B, H, L, K)"""
         return x_BLD.unflatten(-1, (self.shape.num_heads, self.shape.head_size)).transpose(1, 2)
@@ -53,11 +67,11 @@ class Separate(Projection):
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        return Heads(
-            value=self.split(self.value(memory)),
-            query=self.query_norm(self.split(self.query(x))),
-            key=self.key_norm(self.split(self.key(memory))),
-        )
+        if memory is x:
+            query, key, value = self.heads(x, self.query, self.key, self.value)
+        else:
+            (query,), (key, value) = self.heads(x, self.query), self.heads(memory, self.key, self.value)
+        return Heads(value, self.query_norm(query), self.key_norm(key))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key = self.query_norm.formula(affine(self.query, x)), self.key_norm.formula(affine(self.key, y))
@@ -83,9 +97,10 @@ class SharedQueryKey(Projection):
         self.token_norm = HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        query = self.token_norm(self.split(self.token(x)))
-        key = query if memory is x else self.token_norm(self.split(self.token(memory)))
-        return Heads(value=self.split(self.value(memory)), query=query, key=key)
+        token, value = self.heads(memory, self.token, self.value)
+        key = self.token_norm(token)
+        query = key if memory is x else self.token_norm(self.split(self.token(x)))
+        return Heads(value, query, key)
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key = (self.token_norm.formula(affine(self.token, side)) for side in (x, y))
@@ -113,8 +128,11 @@ class SharedKeyValue(Projection):
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        key_value = self.split(self.key_value(memory))
-        return Heads(value=key_value, query=self.query_norm(self.split(self.query(x))), key=self.key_norm(key_value))
+        if memory is x:
+            query, key_value = self.heads(x, self.query, self.key_value)
+        else:
+            query, key_value = self.split(self.query(x)), self.split(self.key_value(memory))
+        return Heads(key_value, self.query_norm(query), self.key_norm(key_value))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = affine(self.key_value, y)
@@ -140,9 +158,9 @@ class SharedQueryValue(Projection):
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        query = self.split(self.query_value(x))
-        value = query if memory is x else self.split(self.query_value(memory))
-        return Heads(value=value, query=self.query_norm(query), key=self.key_norm(self.split(self.key(memory))))
+        value, key = self.heads(memory, self.query_value, self.key)
+        query = value if memory is x else self.split(self.query_value(x))
+        return Heads(value, self.query_norm(query), self.key_norm(key))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key = self.query_norm.formula(affine(self.query_value, x)), self.key_norm.formula(affine(self.key, y))
@@ -233,6 +251,12 @@ class ValueOnly(Projection):
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
         return shape.linear_flops(memory or length)
+
+
+def _plain(linear: nn.Module) -> bool:
+    """Whether nothing is done to a map but multiplying: an adapter, a parametrization or a hook would be passed by."""
+    hooks = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
+    return type(linear) is nn.Linear and not any(hooks)
 
 
 def affine(linear: nn.Linear, x: Tensor) -> Tensor:
