@@ -307,7 +307,7 @@ def compare(
         variants=all_pairs() if grid else parse_variants(attention),
         seeds=list(range(1, seeds + 1)),
         learning_rates=_floats(learning_rates, "--learning-rates"),
-        tasks=[name.strip() for name in (task or "").split(",") if name.strip()],
+        tasks=_words(task or ""),
         task_data=task_data,
         task_seeds=task_seeds,
         jobs=jobs,

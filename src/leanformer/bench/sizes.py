@@ -37,8 +37,11 @@ def of_size(model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any
 
 def settings(name: str, length: int, dropout: float, own: Mapping[str, Any]) -> dict[str, Any]:
     """[model] of this size for sequences of this length, with these `own` settings on top."""
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return {**size(name), "max_position_embeddings": length, **rates, **own}
+    return {**size(name), "max_position_embeddings": length, **dropouts(dropout), **own}
+
+
+def dropouts(rate: float) -> dict[str, float]:
+    return {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate}
 
 
 def config(model: Mapping[str, Any]) -> LeanformerConfig:

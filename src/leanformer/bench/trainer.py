@@ -14,11 +14,11 @@ from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
 
 from leanformer.bench.entry import CLIP, RATE, SEED, Clock, Race, masked
+from leanformer.bench.sizes import dropouts
 
 
 def bert(race: Race) -> PreTrainedModel:
-    rates = {"hidden_dropout_prob": race.dropout, "attention_probs_dropout_prob": race.dropout}
-    return transformers.BertForMaskedLM(transformers.BertConfig(**(_sizes(race) | rates)))
+    return transformers.BertForMaskedLM(transformers.BertConfig(**(_sizes(race) | dropouts(race.dropout))))
 
 
 def modernbert(race: Race) -> PreTrainedModel:
