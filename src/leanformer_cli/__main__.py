@@ -1,0 +1,6 @@
+"""`python -m leanformer_cli`: what torchrun starts."""
+
+from leanformer_cli import main
+
+if __name__ == "__main__":
+    main()

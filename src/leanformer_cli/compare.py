@@ -1,0 +1,77 @@
+"""Comparisons and their reports."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leanformer_cli.application import app
+from leanformer_cli.options import Config, Data, Plugin, Quiet, Set, floats, load, words
+
+
+@app.command()
+def compare(
+    config: Config = None,
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The comparison directory to make or resume.")],
+    attention: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,C", help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity]."
+        ),
+    ] = "dot_product,symmetric,pairwise,shared",
+    grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
+    seeds: Annotated[int, typer.Option(help="Runs of each mechanism: seeds 1 to N.")] = 3,
+    learning_rates: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Give every mechanism each of these rates; report all.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="A,B", help="Fine-tune on these tasks.")] = None,
+    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")] = None,
+    task_seeds: Annotated[int, typer.Option(help="Fine-tuning runs of each pre-trained model and task.")] = 1,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished, resume what is not.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pre-train several mechanisms under equal conditions, fine-tune or score them, and report with statistics."""
+    from leanformer.comparison.compare import compare
+    from leanformer.comparison.variants import grid as all_pairs
+    from leanformer.comparison.variants import parse_variants
+    from leanformer.settings import read_settings
+
+    load(plugin)
+    compare(
+        read_settings(config, set_ or ()),
+        data,
+        out,
+        variants=all_pairs() if grid else parse_variants(attention),
+        seeds=list(range(1, seeds + 1)),
+        learning_rates=floats(learning_rates, "--learning-rates"),
+        tasks=words(task or ""),
+        task_data=task_data,
+        task_seeds=task_seeds,
+        jobs=jobs,
+        plugin=plugin,
+        resume=resume,
+        dry_run=dry_run,
+        quiet=quiet,
+        command=shlex.join(["leanformer", *sys.argv[1:]]),
+    )
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A comparison, or a single run.")],
+    quiet: Quiet = False,
+) -> None:
+    """Write results.json, report.md and report.html of a comparison from its records."""
+    from leanformer.report import write_report
+
+    write_report(directory)
+    if not quiet:
+        print(directory / "report.html")

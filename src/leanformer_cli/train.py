@@ -1,0 +1,69 @@
+"""Pre-training and fine-tuning."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leanformer_cli.application import app
+from leanformer_cli.options import AsJson, Config, Data, Plugin, Quiet, Set, load, show
+
+
+@app.command()
+def pretrain(
+    config: Config = None,
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")],
+    set_: Set = None,
+    plugin: Plugin = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one model by training.objective: masked_lm, causal_lm or seq2seq.
+
+    For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
+    """
+    from leanformer.settings import read_settings
+    from leanformer.training.pretrain import pretrain
+
+    given = config is not None or set_ or not resume
+    settings = read_settings(config, set_ or ()) if given else None  # resumed without any, a run keeps its own
+    record = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
+    if as_json:
+        print(json.dumps(record, indent=2))
+
+
+@app.command()
+def finetune(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    task: Annotated[str, typer.Option(help="cola, boolq, squad, ...: docs/data.md, or one that a plug-in registers.")],
+    task_data: Annotated[
+        str, typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/sst2/train.jsonl.xz), or `hub`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
+    seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="CONFIG.toml", help="Settings.")] = None,
+    discard_model: Annotated[
+        bool, typer.Option("--discard-model", help="Keep scores and predictions, not the model.")
+    ] = False,
+    set_: Set = None,
+    plugin: Plugin = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on a task; the score is taken at the end of training."""
+    from leanformer.evaluation.finetune import finetune
+    from leanformer.settings import read_settings
+
+    load(plugin)
+    settings = read_settings(config, set_ or ())
+    record = finetune(
+        run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
+    )
+    results = record.get("results") or record  # of one run, or of several
+    means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
+    shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
+    show(record if as_json else shown, as_json, quiet)
