@@ -67,6 +67,13 @@ class Ticks(transformers.TrainerCallback):
 
 def turn(race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool) -> float:
     """Seconds of the counted steps."""
+    return train(race, build, bf16)[1]
+
+
+def train(
+    race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool, **arguments: Any
+) -> tuple[PreTrainedModel, float]:
+    """The model after all steps, and the seconds of the counted ones; `arguments` are Trainer's, instead of the race's."""
     transformers.logging.set_verbosity_error()
     AcceleratorState._reset_state(True)  # or the last contestant's precision would be inherited
     torch.manual_seed(SEED)
@@ -77,25 +84,25 @@ def turn(race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool) -> fl
     collator.race = race
     clock = Clock(race)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = transformers.TrainingArguments(
-            output_dir=folder,
-            max_steps=race.all_steps,
-            per_device_train_batch_size=race.batch,
-            learning_rate=RATE,
-            max_grad_norm=CLIP,
-            use_cpu=race.device.type == "cpu",
-            bf16=bf16,
-            torch_compile=race.compile,
-            remove_unused_columns=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            train_sampling_strategy="sequential",
-        )
+        stated: dict[str, Any] = {
+            "output_dir": folder,
+            "max_steps": race.all_steps,
+            "per_device_train_batch_size": race.batch,
+            "learning_rate": RATE,
+            "max_grad_norm": CLIP,
+            "use_cpu": race.device.type == "cpu",
+            "bf16": bf16,
+            "torch_compile": race.compile,
+            "remove_unused_columns": False,
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            "train_sampling_strategy": "sequential",
+        }
         trainer = transformers.Trainer(
-            model, arguments, data_collator=collator, train_dataset=race.examples, callbacks=[Ticks(clock)]
+            model, transformers.TrainingArguments(**(stated | arguments)), data_collator=collator, train_dataset=race.examples, callbacks=[Ticks(clock)]
         )
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
-    return clock.seconds
+    return model, clock.seconds
