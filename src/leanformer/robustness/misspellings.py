@@ -21,11 +21,11 @@ def read_misspellings(path: Path) -> Misspellings:
     for number, line in enumerate("".join(decoded(path, lambda _: None)).split("\n"), 1):
         if not line.strip():
             continue
-        word, *wrong = line.split()
-        wrong = [spelling for spelling in wrong if spelling != word]
-        if not wrong:
+        word, *written = line.split()
+        if not written:
             raise ValueError(f"{path}, line {number}: {word!r} has no misspelling beside it: add one, or drop the line")
-        table[word] = tuple(dict.fromkeys((*table.get(word, ()), *wrong)))
+        if wrong := [spelling for spelling in written if spelling != word]:
+            table[word] = tuple(dict.fromkeys((*table.get(word, ()), *wrong)))
     if not table:
         raise ValueError(f"{path} is empty: a line is a word and its misspellings")
     return table
