@@ -12,7 +12,7 @@ from leanformer.report.style import LINE, MUTED, PAPER, Picture, series
 from leanformer.robustness.findings import Findings
 from leanformer.robustness.plan import LABELS, SIZES, TRANSFER, Point
 
-LABELLED = {LABELS: "share of training labels that are wrong", SIZES: "training examples", TRANSFER: "tested on"}
+LABELLED = {LABELS: "share of wrong training labels", SIZES: "training examples", TRANSFER: "tested on"}
 PANEL, TITLE, TICKS, GAP, LEFT = 1.75, 0.3, 0.62, 0.3, 0.45
 """Inches."""
 
@@ -24,8 +24,8 @@ def picture(findings: Findings, task: str) -> Picture | None:
     caption = (
         f"Score x 100 of models fine-tuned on {task}. Mark: mean over the pre-training seeds, bar: ± 1 standard "
         "deviation, marks drawn a little apart; the leftmost marks are the same models on clean text (trained on all "
-        "the data with the right labels). Levels are the chance of each word to be touched. Bars hold what the seeds "
-        "have in common, so bars that overlap do not make a paired difference chance: the table shows those."
+        "the data with the right labels); dashed: the best constant answer. Bars hold what the seeds have in common, "
+        "so bars that overlap do not make a paired difference chance: the table shows those."
     )
     name = f"robustness-{task}"
     return paint(name, f"{task}: score against noise", caption, lambda frame: _draw(findings, task, axes, frame))
@@ -47,6 +47,8 @@ def _draw(findings: Findings, task: str, axes: dict[str, list[Point]], frame: Fr
         panel = figure.add_axes((left / frame.width, bottom / height, width / frame.width, PANEL / height))
         panel.set_ylim(low, high)
         panel.set_title(axis)
+        if (constant := findings.constant.get(task)) is not None and axis != TRANSFER:
+            panel.axhline(100 * constant, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         if column:
             panel.tick_params(labelleft=False)
         _panel(panel, findings, task, axis, points)
@@ -66,7 +68,7 @@ def _panel(panel: Axes, findings: Findings, task: str, axis: str, points: list[P
         places = [float(group[0].at) if group else 0.0 for group in groups]
         panel.set_xticks(places, [f"{place:g}" for place in places])
         _thin(panel, places)
-    step = 0.012 * (max(places) - min(places))
+    step = 0.02 * (max(places) - min(places))
     panel.yaxis.set_major_locator(MaxNLocator(5))
     panel.grid(axis="y", color=LINE, linewidth=0.5)
     for rank, name in enumerate(study.attention):
@@ -107,7 +109,8 @@ def _thin(panel: Axes, places: list[float]) -> None:
 def _limits(findings: Findings, task: str, axes: dict[str, list[Point]]) -> tuple[float, float]:
     """All panels have one scale, or the eye would compare slopes that do not compare."""
     groups: list[Sequence[Point]] = [[], *([point] for points in axes.values() for point in points)]
-    ends = []
+    constant = findings.constant.get(task)
+    ends = [] if constant is None else [100 * constant]
     for name in findings.study.attention:
         for group in groups:
             of = findings.spread(task, name, group)

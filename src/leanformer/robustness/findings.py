@@ -23,6 +23,8 @@ from leanformer.robustness.plan import Plan, Point, directory
 from leanformer.robustness.trials import read_tests
 
 Measure = Literal["score", "drop"]
+INFORMED = 0.01
+"""A mechanism whose clean score is less than this above that of one and the same answer has nothing to lose."""
 MEASURES: tuple[Measure, ...] = ("score", "drop")
 CLEAN = "clean"
 
@@ -59,6 +61,12 @@ class Effect:
     measure: Measure
     difference: PairedDifference
     seeds: tuple[int, ...]
+    informative: bool = True
+    """False where the mechanism or the baseline scores as if it always gave one answer."""
+
+    @property
+    def shown_verdict(self) -> str:
+        return self.verdict if self.informative else "says nothing"
 
     @property
     def verdict(self) -> Verdict:
@@ -75,7 +83,14 @@ class Findings:
     """By task: the share of words that really differ, mean over the seeds."""
     effects: tuple[Effect, ...]
     pairs: dict[str, Pairs]
+    constant: dict[str, float | None]
+    """By task: the score of the best constant answer."""
     failed: tuple[str, ...]
+
+    def informed(self, task: str, attention: str) -> bool:
+        """Whether the mechanism, on clean text, does better than one and the same answer."""
+        clean, constant = self.spread(task, attention, []).mean, self.constant.get(task)
+        return clean is None or constant is None or clean > constant + INFORMED
 
     def spread(self, task: str, attention: str, points: Sequence[Point], measure: Measure = "score") -> Spread:
         """Over the pre-training seeds; of no points, of the clean score."""
@@ -94,7 +109,9 @@ class Findings:
         return [e for e in self.effects if (e.task, e.axis, e.at, e.measure) == (task, axis, at, measure)]
 
 
-def find(study: Study, out: Path, plan: Plan, failed: Sequence[str] = ()) -> Findings:
+def find(
+    study: Study, out: Path, plan: Plan, constant: dict[str, float | None], failed: Sequence[str] = ()
+) -> Findings:
     scores: dict[tuple[str, str, int], Scores] = {}
     changed: dict[tuple[str, Point], list[float]] = {}
     for task in plan.tasks:
@@ -103,7 +120,7 @@ def find(study: Study, out: Path, plan: Plan, failed: Sequence[str] = ()) -> Fin
                 scores[task, name, run.seed] = _scores(out, run, task, plan, changed)
     paired = {name: pairs(study, name) for name in study.challengers}
     means = {key: float(np.mean(shares)) for key, shares in changed.items()}
-    bare = Findings(study, plan, scores, means, (), paired, tuple(failed))
+    bare = Findings(study, plan, scores, means, (), paired, constant, tuple(failed))
     return replace(bare, effects=tuple(effect for task in plan.tasks for effect in _effects(bare, task)))
 
 
@@ -163,12 +180,15 @@ def _effect(
     points: Sequence[Point],
     measure: Measure,
 ) -> Effect:
+    informative = all(findings.informed(task, of) for of in (name, findings.study.baseline or name))
     differences = {}
     for ours, theirs in findings.pairs[name].pairs:
         a, b = (findings.scores[task, run.attention, run.seed] for run in (ours, theirs))
         if seeds := sorted(a.seeds(points) & b.seeds(points)):
             differences[ours.seed] = a.mean(points, measure, seeds) - b.mean(points, measure, seeds)
-    return Effect(task, name, axis, at, measure, paired_difference(list(differences.values())), tuple(differences))
+    return Effect(
+        task, name, axis, at, measure, paired_difference(list(differences.values())), tuple(differences), informative
+    )
 
 
 def _corrected(family: list[Effect]) -> list[Effect]:

@@ -32,6 +32,7 @@ def results(findings: Findings) -> dict[str, Any]:
                 }
                 for (task, name, seed), of in findings.scores.items()
             ],
+            "constant_scores": findings.constant,
             "means": [_mean(findings, task, name) for task in plan.tasks for name in study.attention],
             "changed_words": [
                 {"task": task, "axis": p.axis, "level": p.at, "share": share}
@@ -71,6 +72,7 @@ def _effect(e: Effect) -> dict[str, Any]:
         "p_value": d.p_value,
         "p_value_holm": d.p_value_holm,
         "verdict": e.verdict,
+        "informative": e.informative,
         "seeds": list(e.seeds),
         "note": d.note,
     }

@@ -29,7 +29,7 @@ from leanformer.robustness.plan import LABELS, RECORD, SIZES, Plan, Point, check
 from leanformer.robustness.results import results
 from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
-from leanformer.robustness.trials import Texts, read_tests, run_tests
+from leanformer.robustness.trials import Texts, constant_score, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
 from leanformer.training.durable import write_json
 from leanformer.training.record import RunDirectory
@@ -56,7 +56,7 @@ def robustness(
 ) -> dict[str, Any]:
     """Do what is still to do of the study in `out`, and write its report; returns results.json."""
     study, console = read_sources(sources), Console(quiet=quiet, highlight=False)
-    sizes, notes = _check(plan, study)
+    sizes, constant, notes = _check(plan, study)
     check_continues(out, plan)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -69,19 +69,22 @@ def robustness(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RECORD, plan.record())
     failed = _carry_out(to_do, study, plan, console)
-    findings = find(study, out, plan, failed)
+    findings = find(study, out, plan, constant, failed)
     found = results(findings)
     write_document(contents(findings), found, out)
     console.print(f"report: {out / 'report.html'}")
     return found
 
 
-def _check(plan: Plan, study: Study) -> tuple[dict[str, int], list[str]]:
-    """(the number of training examples of each task, notes): mistakes in the data are found before the first run."""
-    sizes, notes = {}, []
+def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | None], list[str]]:
+    """(training examples of each task, its constant score, notes): mistakes are found before the first run."""
+    sizes, constant, notes = {}, {}, []
     for name in dict.fromkeys([*plan.tasks, *plan.transfer]):
-        train, _ = load(tasks.task(name), plan.task_data)
-        sizes[name] = len(train.subset(plan.settings.finetuning_for(name).max_train_examples).labels)
+        train, validation = load(tasks.task(name), plan.task_data)
+        settings = plan.settings.finetuning_for(name)
+        sizes[name] = len(train.subset(settings.max_train_examples).labels)
+        scored = {split: examples.subset(settings.max_eval_examples) for split, examples in validation.items()}
+        constant[name] = constant_score(tasks.task(name), scored)
     for name in plan.tasks:
         for size in plan.train_sizes:
             if size >= sizes[name]:
@@ -89,7 +92,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], list[str]]:
     for name in study.attention:
         for run in study.at(name):
             pretrained.locate(study.directory / run.path)
-    return sizes, notes
+    return sizes, constant, notes
 
 
 def _pieces(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[Piece]:

@@ -42,7 +42,7 @@ def differences(findings: Findings, task: str) -> Table:
         for point in points:
             scores, drops = (findings.of(task, axis, point.at, measure) for measure in MEASURES)
             for score, drop in zip(scores, drops, strict=True):
-                judged = [_difference(score), _p(score), _difference(drop), _p(drop), drop.verdict]
+                judged = [_difference(score), _p(score), _difference(drop), _p(drop), drop.shown_verdict]
                 rows.append([axis, _at(point), score.attention, *judged])
     header = ["Test", "At", "Attention", BESIDE[0], "Holm p", BESIDE[1], "Holm p", "Verdict"]
     caption = "Points, mechanism minus baseline; Holm's correction is over the mechanisms and points of an axis."
@@ -56,7 +56,7 @@ def _judged(findings: Findings, task: str, axis: str, name: str) -> list[str]:
     if not effects:
         return [""] * 4
     score, drop = effects
-    return [_difference(score), _difference(drop), _p(drop), drop.verdict]
+    return [_difference(score), _difference(drop), _p(drop), drop.shown_verdict]
 
 
 def _clean(findings: Findings, task: str, name: str) -> list[str]:
@@ -64,7 +64,7 @@ def _clean(findings: Findings, task: str, name: str) -> list[str]:
     if not effects:
         return ["baseline" if name == findings.study.baseline else "", "", "", ""]
     (score,) = effects
-    return [_difference(score), NONE, _p(score), score.verdict]
+    return [_difference(score), NONE, _p(score), score.shown_verdict]
 
 
 def _points(of: Spread) -> str:

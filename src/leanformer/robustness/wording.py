@@ -32,7 +32,9 @@ def asked(findings: Findings) -> str:
 def headline(findings: Findings) -> str:
     """Which mechanisms lose more or less than the baseline, by the means over the axes."""
     drops = [effect for effect in findings.effects if effect.at is None and effect.measure == "drop"]
-    tested = [effect for effect in drops if effect.difference.p_value is not None]
+    tested = [effect for effect in drops if effect.difference.p_value is not None and effect.informative]
+    if not tested and any(not effect.informative for effect in drops):
+        return "This study tells nothing: the models do no better on clean text than one and the same answer."
     if not tested:
         return "Nothing is compared: that needs a baseline and two pre-training seeds of another mechanism."
     said = [_sentence(effect, findings) for effect in tested if effect.verdict != "not distinguishable"]
@@ -61,15 +63,36 @@ def caveats(findings: Findings) -> list[str]:
     out += unequal_makers(study.runs)
     out += [f"{one}." for one in findings.failed]
     out += _collapsed(findings)
-    for (task, point), share in findings.changed.items():
-        if point.axis in plan.functions and share < 0.9 * float(point.at):
-            out.append(f"{point.axis} at {point.at:g} change {percent(share)} of the words of {task}.")
+    out += _idle(findings)
+    out += [sentence for task in plan.tasks for noise in plan.functions for sentence in _changed(findings, task, noise)]
     out.append(
         "A model that scores little on clean text has little to lose: read a smaller drop beside the score, not alone."
     )
     if any(len(study.at(name)) < 3 for name in study.attention):
         out.append("Fewer than three pre-training seeds a mechanism: intervals are wide or absent.")
     return out
+
+
+def _idle(findings: Findings) -> list[str]:
+    """Mechanisms that have nothing to lose."""
+    return [
+        f"{name} scores {fixed(100 * clean, 1)} on clean {task}, the best constant answer "
+        f"{fixed(100 * constant, 1)}: what it loses says nothing."
+        for task, constant in findings.constant.items()
+        for name in findings.study.attention
+        if constant is not None
+        and (clean := findings.spread(task, name, []).mean) is not None
+        and not findings.informed(task, name)
+    ]
+
+
+def _changed(findings: Findings, task: str, noise: str) -> list[str]:
+    """Where much less is changed than was touched."""
+    shares = {point.at: share for (of, point), share in findings.changed.items() if (of, point.axis) == (task, noise)}
+    if all(share > 0.9 * float(level) for level, share in shares.items()):
+        return []
+    listing = ", ".join(f"{percent(share)} at {level:g}" for level, share in shares.items())
+    return [f"Of the words of {task}, {noise} really changed {listing}: some words it cannot change."]
 
 
 def _collapsed(findings: Findings) -> list[str]:
