@@ -190,7 +190,8 @@ def test_labels_of_another_task_are_matched_by_name():
 def test_the_best_constant_answer():
     two = Task("a", ("text",), ("yes", "no"))
     assert constant_score(two, {"validation": Examples([("x",)] * 4, np.array([0, 1, 1, 1]))}) == 0.75
-    assert constant_score(Task("b", ("text",), metrics=("pearson",)), {"validation": Examples([("x",)], np.array([0.5]))}) is None
+    numbers = Task("b", ("text",), metrics=("pearson",))
+    assert constant_score(numbers, {"validation": Examples([("x",)], np.array([0.5]))}) is None
 
 
 def test_few_examples_are_read_more_often():
