@@ -28,6 +28,11 @@ MAY_IMPORT = {
     | {
         f"leanformer.{name}" for name in ("attention", "models", "data", "training", "comparison", "report", "settings")
     },
+    "robustness": {"torch", "numpy", "rich", "matplotlib", "transformers"}
+    | {
+        f"leanformer.{name}"
+        for name in ("models", "data", "training", "evaluation", "comparison", "report", "settings")
+    },
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
 }

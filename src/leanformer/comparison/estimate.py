@@ -85,9 +85,9 @@ class Estimator:
         settings = self.plan.settings.finetuning_for(task.name)
         longest = math.inf if task.kind == "span" else settings.max_length  # windows read all of a context
         train, validation = load(task, self.plan.task_data)
-        tokens = settings.epochs * _tokens(train.subset(settings.max_train_examples).texts, longest)
+        tokens = settings.epochs * words_to_tokens(train.subset(settings.max_train_examples).texts, longest)
         scored = [split.subset(settings.max_eval_examples).texts for split in validation.values()]
-        return tokens + sum(_tokens(texts, longest) for texts in scored) / 3
+        return tokens + sum(words_to_tokens(texts, longest) for texts in scored) / 3
 
     def generation_seconds(self, run: PlannedRun, task: str) -> float:
         assert isinstance(self.corpus, PairCorpus)
@@ -132,7 +132,7 @@ class Estimator:
         return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
 
 
-def _tokens(texts: list[tuple[str, ...]], max_length: float) -> float:
+def words_to_tokens(texts: list[tuple[str, ...]], max_length: float) -> float:
     return sum(min(max_length, TOKENS_PER_WORD * sum(len(text.split()) for text in row)) for row in texts)
 
 

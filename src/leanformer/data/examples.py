@@ -30,7 +30,7 @@ from leanformer.data.tasks import Task
 
 HUB = "hub"
 SEED = 0
-"""Of the examples chosen by `subset` and `split`: the same for every model and every run."""
+"""Of the examples chosen by `split`, and by `subset` if not told otherwise: the same for every model and every run."""
 PACKINGS = (".xz", ".gz", ".bz2")
 SUFFIXES = [kind + packing for kind in (".jsonl", ".csv", ".tsv") for packing in ("", *PACKINGS)] + [".parquet"]
 
@@ -52,22 +52,22 @@ class Examples(NamedTuple):
         groups = [] if self.groups is None else [self.groups.tolist()]
         return hashlib.sha256(json.dumps([self.texts, self.labels.tolist(), *groups]).encode()).hexdigest()
 
-    def subset(self, size: int | None) -> "Examples":
-        """At most `size` of the examples (None: all), always the same ones, in their order; a group at least."""
+    def subset(self, size: int | None, seed: int = SEED) -> "Examples":
+        """At most `size` of the examples (None: all), for a seed the same ones, in their order; a group at least."""
         if size is None or size >= len(self.texts):
             return self
-        return self._where(self._drawn(size))
+        return self._where(self._drawn(size, seed))
 
     def split(self, held_out: float) -> tuple["Examples", "Examples"]:
         """(the rest, the fraction `held_out` of them), always the same ones, in their order."""
-        drawn = self._drawn(round(held_out * len(self.texts)))
+        drawn = self._drawn(round(held_out * len(self.texts)), SEED)
         return self._where(~drawn), self._where(drawn)
 
-    def _drawn(self, size: int) -> NDArray[np.bool_]:
-        """(N,) the first groups of the permutation of `SEED` that hold no more than `size` examples."""
+    def _drawn(self, size: int, seed: int) -> NDArray[np.bool_]:
+        """(N,) the first groups of the seed's permutation that hold no more than `size` examples."""
         units = np.arange(len(self.texts)) if self.groups is None else self.groups
         count = int(units.max()) + 1
-        order = permutation(np.arange(count), count, SEED, epoch=0)
+        order = permutation(np.arange(count), count, seed, epoch=0)
         fits = np.cumsum(np.bincount(units)[order]) <= size
         fits[0] = True
         return np.isin(units, order[fits])

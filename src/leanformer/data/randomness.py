@@ -37,6 +37,11 @@ def below(bits: Bits, bound: int) -> NDArray[np.int64]:
     return ((low * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
+def uniform(bits: Bits) -> NDArray[np.floating]:
+    """Numbers in [0, 1), all multiples of 2^-53 equally likely, from the high bits."""
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
 def _unsigned(word: ArrayLike) -> Bits:
     """Any 64-bit integer, negative ones by two's complement (a seed of -1 is as good as another)."""
     if isinstance(word, int):

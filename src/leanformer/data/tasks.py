@@ -175,6 +175,9 @@ _OTHERS = (
         hub=("fancyzhx/ag_news",),
     ),
     Task("imdb", ("text",), ("negative", "positive"), validation=("test",), hub=("stanfordnlp/imdb",)),
+    Task("cr", ("text",), ("negative", "positive")),
+    Task("mpqa", ("text",), ("negative", "positive")),
+    Task("hate_offensive", ("text",), ("hate_speech", "offensive", "neither"), ("accuracy", "macro_f1")),
 )
 for _entry in _GLUE:
     register_task(replace(_entry, hub=("nyu-mll/glue", _entry.name)))

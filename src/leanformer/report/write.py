@@ -8,6 +8,7 @@ from typing import Any
 
 from leanformer.report.comparison import find
 from leanformer.report.contents import contents
+from leanformer.report.document import Document
 from leanformer.report.html import html
 from leanformer.report.markdown import markdown
 from leanformer.report.results import results
@@ -22,7 +23,13 @@ def write_report(directory: Path | str) -> dict[str, Any]:
     """
     directory = Path(directory)
     findings = find(read_study(directory))
-    document, found = contents(findings), results(findings)
+    found = results(findings)
+    write_document(contents(findings), found, directory)
+    return found
+
+
+def write_document(document: Document, found: dict[str, Any], directory: Path) -> None:
+    """report.html, report.md, results.json and figures/ in the directory."""
     files = {
         "report.html": html(document),
         "report.md": markdown(document),
@@ -34,7 +41,6 @@ def write_report(directory: Path | str) -> dict[str, Any]:
         (directory / "figures").mkdir(exist_ok=True)
     for name, text in files.items():
         _write(directory / name, text)
-    return found
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,164 @@
+"""A study of robustness: the function behind `leanformer robustness`.
+
+Every pre-trained model is fine-tuned on clean data and tested on noisy and foreign texts, and fine-tuned on poorer data
+and tested on clean texts. What is finished stays: the same command again, or one that asks for more, does the rest.
+
+    OUT/robustness.json                                                     what was asked
+    OUT/runs/MECHANISM/seed-S/TASK/CONDITION/seed-F/run.json, tests.json    a fine-tuning, and what it was tested on
+    OUT/results.json, report.md, report.html, figures/                      what came of it
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from leanformer.data import tasks
+from leanformer.data.examples import Examples, load
+from leanformer.evaluation import pretrained
+from leanformer.evaluation.tuning import ENCODERS, Material, gather, tune
+from leanformer.report.runs import Run
+from leanformer.report.study import Study
+from leanformer.report.write import write_document
+from leanformer.robustness.contents import contents
+from leanformer.robustness.estimate import estimate
+from leanformer.robustness.findings import find
+from leanformer.robustness.plan import LABELS, RECORD, SIZES, Plan, Point, check_continues, directory, seed_of
+from leanformer.robustness.results import results
+from leanformer.robustness.sources import read_sources
+from leanformer.robustness.training_data import few_settings, mislabelled
+from leanformer.robustness.trials import Texts, constant_score, read_tests, run_tests
+from leanformer.settings import FinetuningSettings
+from leanformer.training.durable import write_json
+from leanformer.training.record import RunDirectory
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One fine-tuning, and its tests."""
+
+    run: Run
+    task: str
+    condition: Point | None
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        under = "" if self.condition is None else f", {self.condition.axis} {self.condition.at:g}"
+        return f"{self.run.attention} seed {self.run.seed}, {self.task}{under}, fine-tuning seed {self.seed}"
+
+
+def robustness(
+    sources: list[Path], out: Path, plan: Plan, *, dry_run: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Do what is still to do of the study in `out`, and write its report; returns results.json."""
+    study, console = read_sources(sources), Console(quiet=quiet, highlight=False)
+    sizes, constant, notes = _check(plan, study)
+    check_continues(out, plan)
+    for note in notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    pieces = list(_pieces(study, out, plan, sizes))
+    to_do = [piece for piece in pieces if not _done(piece, plan)]
+    if to_do:
+        console.print(estimate(study, plan, [(p.run, p.task, p.condition) for p in to_do]).sentence())
+    if dry_run:
+        return {}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RECORD, plan.record())
+    failed = _carry_out(to_do, study, plan, console)
+    findings = find(study, out, plan, constant, failed)
+    found = results(findings)
+    write_document(contents(findings), found, out)
+    console.print(f"report: {out / 'report.html'}")
+    return found
+
+
+def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | None], list[str]]:
+    """(training examples of each task, its constant score, notes): mistakes are found before the first run."""
+    sizes, constant, notes = {}, {}, []
+    for name in dict.fromkeys([*plan.tasks, *plan.transfer]):
+        train, validation = load(tasks.task(name), plan.task_data)
+        settings = plan.settings.finetuning_for(name)
+        sizes[name] = len(train.subset(settings.max_train_examples).labels)
+        scored = {split: examples.subset(settings.max_eval_examples) for split, examples in validation.items()}
+        constant[name] = constant_score(tasks.task(name), scored)
+    for name in plan.tasks:
+        for size in plan.train_sizes:
+            if size >= sizes[name]:
+                notes.append(f"{name} has {sizes[name]:,} training examples: --train-sizes {size} is left out")
+    for name in study.attention:
+        for run in study.at(name):
+            pretrained.locate(study.directory / run.path)
+    return sizes, constant, notes
+
+
+def _pieces(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[Piece]:
+    """Seeds outermost, so that a study cut short is still balanced."""
+    for seed in study.seeds:
+        runs = [run for name in study.attention for run in study.at(name) if run.seed == seed]
+        for task in plan.tasks:
+            for run in runs:
+                for condition in plan.conditions():
+                    if condition is not None and condition.axis == SIZES and float(condition.at) >= sizes[task]:
+                        continue
+                    for number in range(1, plan.seeds + 1):
+                        folder = directory(out, run.attention, run.seed, task, condition, number)
+                        yield Piece(run, task, condition, number, folder)
+
+
+def _done(piece: Piece, plan: Plan) -> bool:
+    record = RunDirectory(piece.folder)
+    if not record.record.is_file() or record.read().get("status") != "finished":
+        return False
+    return piece.condition is not None or set(plan.tests(piece.task)) <= read_tests(piece.folder).keys()
+
+
+def _carry_out(pieces: list[Piece], study: Study, plan: Plan, console: Console) -> list[str]:
+    """Why fine-tunings failed, a line each."""
+    failed = []
+    gathered: tuple[Run, str] | None = None
+    for number, piece in enumerate(pieces, 1):
+        settings = plan.settings.finetuning_for(piece.task)
+        if gathered != (piece.run, piece.task):
+            gathered = (piece.run, piece.task)
+            material = gather(study.directory / piece.run.path, piece.task, plan.task_data, settings)
+            texts = Texts(plan, material.task, {split: of.examples for split, of in material.validation.items()})
+        seed = seed_of(piece.run.seed, piece.seed)
+        try:
+            own, trained_on = _condition(material, settings, piece.condition, seed)
+            own = replace(own, seed=piece.seed)
+            record = tune(trained_on, own, piece.folder, keep_model=piece.condition is None, quiet=True)
+            if piece.condition is None:
+                run_tests(piece.folder, material, texts, settings, seed)
+            said = f"{100 * record['results']['score']:.1f}"
+        except ArithmeticError as error:
+            failed.append(f"{piece.name} failed: {error}")
+            said = f"failed: {error}"
+        console.print(f"[{number}/{len(pieces)}] {piece.name}: {said}", markup=False, soft_wrap=True)
+    return failed
+
+
+def _condition(
+    material: Material, settings: FinetuningSettings, condition: Point | None, seed: int
+) -> tuple[FinetuningSettings, Material]:
+    """What a fine-tuning under the condition is trained with."""
+    whole = material.train.examples
+    if condition is None:
+        return settings, material
+    if condition.axis == LABELS:
+        share = float(condition.at)
+        return settings, _trained_on(material, settings, mislabelled(whole, len(material.task.labels), share, seed))
+    few = whole.subset(int(condition.at), seed)
+    return few_settings(settings, len(few.labels), len(whole.labels)), _trained_on(material, settings, few)
+
+
+def _trained_on(material: Material, settings: FinetuningSettings, train: Examples) -> Material:
+    """The same with other training examples, and a record that says so."""
+    encoded = ENCODERS[material.task.kind](material.tokenizer, train, settings.max_length)
+    data = dict(material.record["data"])
+    for key, value in (("hash", train.hash), ("examples", len(train.labels)), ("truncated", encoded.truncated)):
+        data[key] = data[key] | {"train": value}
+    return replace(material, train=encoded, record={**material.record, "data": data})

@@ -1,0 +1,87 @@
+"""The tables of a study of robustness, in points: score x 100, mean and sample standard deviation over seeds."""
+
+from leanformer.report.document import Table
+from leanformer.report.quantities import NONE, fixed, p_value
+from leanformer.report.statistics import Spread
+from leanformer.report.tables import signed_points
+from leanformer.robustness.findings import CLEAN, MEASURES, Effect, Findings
+from leanformer.robustness.plan import SIZES, Point
+
+BESIDE = ["Score vs baseline [95 % CI]", "Drop vs baseline [95 % CI]"]
+
+
+def means(findings: Findings, task: str) -> Table:
+    """An axis and a mechanism a row: score and drop, averaged over the axis, each beside the baseline's."""
+    names = findings.study.attention
+    rows = [[CLEAN, n, _points(findings.spread(task, n, [])), NONE, *_clean(findings, task, n)] for n in names]
+    for axis, points in findings.axes(task).items():
+        for name in names:
+            score, drop = findings.spread(task, name, points), findings.spread(task, name, points, "drop")
+            rows.append([axis, name, _points(score), _points(drop), *_judged(findings, task, axis, name)])
+    caption = (
+        "Points (score x 100), averaged over the axis, mean ± sd over pre-training seeds. A negative difference in "
+        "drop is better. Holm p and verdict are of the drop (of the score for clean text), corrected over the "
+        "mechanisms and axes of the task."
+    )
+    return Table(["Test", "Attention", "Score", "Drop", *BESIDE, "Holm p", "Verdict"], rows, "llrrrrrl", caption)
+
+
+def levels(findings: Findings, task: str) -> Table:
+    names = findings.study.attention
+    rows = [[CLEAN, "", *(_points(findings.spread(task, name, [])) for name in names)]]
+    for axis, points in findings.axes(task).items():
+        for point in points:
+            rows.append([axis, _at(point), *(_points(findings.spread(task, name, [point])) for name in names)])
+    caption = "Score x 100, mean ± sd over pre-training seeds."
+    return Table(["Test", "At", *names], rows, "lr" + "r" * len(names), caption)
+
+
+def differences(findings: Findings, task: str) -> Table:
+    rows = []
+    for axis, points in findings.axes(task).items():
+        for point in points:
+            scores, drops = (findings.of(task, axis, point.at, measure) for measure in MEASURES)
+            for score, drop in zip(scores, drops, strict=True):
+                judged = [_difference(score), _p(score), _difference(drop), _p(drop), drop.shown_verdict]
+                rows.append([axis, _at(point), score.attention, *judged])
+    header = ["Test", "At", "Attention", BESIDE[0], "Holm p", BESIDE[1], "Holm p", "Verdict"]
+    caption = "Points, mechanism minus baseline; Holm's correction is over the mechanisms and points of an axis."
+    return Table(header, rows, "lrlrrrrl", caption)
+
+
+def _judged(findings: Findings, task: str, axis: str, name: str) -> list[str]:
+    if name == findings.study.baseline:
+        return ["baseline", "", "", ""]
+    effects = [e for measure in MEASURES for e in findings.of(task, axis, None, measure) if e.attention == name]
+    if not effects:
+        return [""] * 4
+    score, drop = effects
+    return [_difference(score), _difference(drop), _p(drop), drop.shown_verdict]
+
+
+def _clean(findings: Findings, task: str, name: str) -> list[str]:
+    effects = [e for e in findings.of(task, CLEAN, None, "score") if e.attention == name]
+    if not effects:
+        return ["baseline" if name == findings.study.baseline else "", "", "", ""]
+    (score,) = effects
+    return [_difference(score), NONE, _p(score), score.shown_verdict]
+
+
+def _points(of: Spread) -> str:
+    if of.mean is None:
+        return NONE
+    return fixed(100 * of.mean, 1) + (f" ± {100 * of.sd:.1f}" if of.sd is not None else " (n = 1)")
+
+
+def _difference(effect: Effect) -> str:
+    d = effect.difference
+    return NONE if d.mean is None else signed_points(d.mean, d.ci95)
+
+
+def _p(effect: Effect) -> str:
+    p = effect.difference.p_value_holm
+    return NONE if p is None else p_value(p).removeprefix("= ")
+
+
+def _at(point: Point) -> str:
+    return point.at if isinstance(point.at, str) else f"{point.at:,.0f}" if point.axis == SIZES else f"{point.at:g}"

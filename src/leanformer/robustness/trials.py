@@ -1,0 +1,123 @@
+"""A fine-tuned model on texts other than those it was made for; each trial is kept as soon as it is made.
+
+    tests.json      {"tests": [{axis, at, score, metrics, collapsed, changed, examples, hash}, ...]}
+
+beside run.json: `changed` is the share of words that differ from the clean text, `hash` tells that two models read the
+same text.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from leanformer.data import tasks
+from leanformer.data.examples import Examples, load
+from leanformer.data.tasks import Task
+from leanformer.evaluation import metrics, pretrained
+from leanformer.evaluation.metrics import Predicted
+from leanformer.evaluation.prediction import answer
+from leanformer.evaluation.tuning import ENCODERS, Material
+from leanformer.models import LeanformerForSequenceClassification
+from leanformer.robustness.noise import disturbed
+from leanformer.robustness.plan import TRANSFER, Plan, Point
+from leanformer.settings import FinetuningSettings
+from leanformer.training.durable import write_json
+
+TESTS = "tests.json"
+
+Splits = Mapping[str, Examples]
+
+
+class Texts:
+    """What the models of one task are tested on: a function of the point and the seed."""
+
+    def __init__(self, plan: Plan, task: Task, clean: Splits) -> None:
+        self.plan, self.task, self.clean = plan, task, clean
+
+    def at(self, point: Point, seed: int) -> tuple[Splits, float]:
+        """(the examples of each split, the share of words that differ from the clean ones)"""
+        if point.axis == TRANSFER:
+            return self.others[str(point.at)], 0.0
+        noise, level = self.plan.functions[point.axis], float(point.at)
+        made = {split: disturbed(examples, noise, level, seed) for split, examples in self.clean.items()}
+        return {split: examples for split, (examples, _) in made.items()}, max(share for _, share in made.values())
+
+    @cached_property
+    def others(self) -> dict[str, Splits]:
+        """The other tasks' examples, their labels numbered as this task's."""
+        limit = self.plan.settings.finetuning_for(self.task.name).max_eval_examples
+        others: dict[str, Splits] = {}
+        for name in self.plan.transfer:
+            found = load(tasks.task(name), self.plan.task_data)[1]
+            own = {split: examples.subset(limit) for split, examples in found.items()}
+            others[name] = {split: relabelled(examples, tasks.task(name), self.task) for split, examples in own.items()}
+        return others
+
+
+def relabelled(examples: Examples, source: Task, target: Task) -> Examples:
+    """The labels by name: position in the one task's labels -> position in the other's."""
+    positions = [target.labels.index(name) for name in source.labels]
+    return examples._replace(labels=examples.labels.dtype.type(positions)[examples.labels])
+
+
+def constant_score(task: Task, splits: Splits) -> float | None:
+    """What the best of those scores that always give one answer; None where answers are numbers."""
+    answers = range(len(task.labels))
+    found = [
+        metrics.score(
+            task,
+            {split: Predicted(of.labels, np.full_like(of.labels, answer), of.groups) for split, of in splits.items()},
+        )["score"]
+        for answer in answers
+    ]
+    return max(found, default=None)
+
+
+def run_tests(folder: Path, material: Material, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
+    """Those of the plan's tests that `folder`, a finished fine-tuning with its model, does not hold yet."""
+    done = read_tests(folder)
+    missing = [point for point in texts.plan.tests(material.task.name) if point not in done]
+    if not missing:
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with pretrained.quiet():
+        model: torch.nn.Module = LeanformerForSequenceClassification.from_pretrained(
+            folder / "model", dtype=torch.float32
+        )
+    model.to(device)
+    for point in missing:
+        splits, changed = texts.at(point, seed)
+        found = {"changed": changed, **_tested(model, material, splits, settings, device)}
+        done[point] = {"axis": point.axis, "at": point.at, **found}
+        write_json(folder / TESTS, {"schema": 1, "kind": "robustness-tests", "tests": list(done.values())})
+
+
+def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:
+    file = folder / TESTS
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["tests"]
+        return {Point(test["axis"], test["at"]): test for test in found}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it, and its tests are made again") from None
+
+
+def _tested(
+    model: torch.nn.Module, material: Material, splits: Splits, settings: FinetuningSettings, device: torch.device
+) -> dict[str, Any]:
+    predicted = {}
+    for split, examples in splits.items():
+        encoded = ENCODERS[material.task.kind](material.tokenizer, examples, settings.max_length)
+        answers = answer(model, encoded, device)
+        predicted[split] = Predicted(examples.labels, answers.read.predictions, examples.groups)
+    return {
+        **metrics.score(material.task, predicted),
+        "examples": sum(len(examples.labels) for examples in splits.values()),
+        "hash": {split: examples.hash for split, examples in splits.items()},
+    }

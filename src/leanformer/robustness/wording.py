@@ -1,0 +1,109 @@
+"""What a study of robustness says in sentences."""
+
+from leanformer.report.pairing import unequal_makers
+from leanformer.report.quantities import fixed, listed, percent, several
+from leanformer.robustness.findings import CLEAN, Effect, Findings
+from leanformer.robustness.plan import LABELS, SIZES, TRANSFER
+
+CAUSES = {LABELS: "wrong labels", SIZES: "few training examples", TRANSFER: "another domain"}
+"""To which something is lost, where the axis is not the word for it."""
+
+
+def asked(findings: Findings) -> str:
+    study, plan = findings.study, findings.plan
+    parts = []
+    if plan.noises:
+        levels = ", ".join(f"{level:g}" for level in sorted(set(plan.levels)) if level)
+        parts.append(f"tested on texts with {listed(plan.noises)} (every word touched with probability {levels})")
+    if plan.transfer:
+        parts.append(f"tested on {listed(plan.transfer)}")
+    if plan.label_noise:
+        parts.append(f"trained with wrong labels (shares {', '.join(f'{share:g}' for share in plan.label_noise)})")
+    if plan.train_sizes:
+        parts.append(f"trained on {', '.join(f'{size:,}' for size in plan.train_sizes)} examples")
+    return (
+        f"How do the scores of {listed(list(study.attention))} hold? Each pre-trained model was fine-tuned on "
+        f"{listed(plan.tasks)} with {several(plan.seeds, 'seed')}, and {'; '.join(parts)}. Noise, wrong labels and the "
+        "choice of examples are functions of seeds and example, so runs of one seed read the same and are compared in "
+        "pairs. A drop is the score on clean text after training on all the clean data, minus the score."
+    )
+
+
+def headline(findings: Findings) -> str:
+    """Which mechanisms lose more or less than the baseline, by the means over the axes."""
+    drops = [effect for effect in findings.effects if effect.at is None and effect.measure == "drop"]
+    tested = [effect for effect in drops if effect.difference.p_value is not None and effect.informative]
+    if not tested and any(not effect.informative for effect in drops):
+        return "This study tells nothing: the models do no better on clean text than one and the same answer."
+    if not tested:
+        return "Nothing is compared: that needs a baseline and two pre-training seeds of another mechanism."
+    said = [_sentence(effect, findings) for effect in tested if effect.verdict != "not distinguishable"]
+    if not said:
+        return (
+            f"In none of {several(len(tested), 'comparison')} with {findings.study.baseline} is what is lost "
+            "distinguishable."
+        )
+    rest = len(tested) - len(said)
+    others = f"; in {several(rest, 'other comparison')} what is lost is not distinguishable" if rest else ""
+    return f"{listed(said)}{others}."
+
+
+def _sentence(effect: Effect, findings: Findings) -> str:
+    amount = fixed(100 * abs(effect.difference.mean or 0.0), 1)
+    less = "less" if effect.verdict == "better" else "more"
+    cause = CAUSES.get(effect.axis, effect.axis)
+    return f"{effect.attention} loses {amount} points {less} than {findings.study.baseline} to {cause} on {effect.task}"
+
+
+def caveats(findings: Findings) -> list[str]:
+    study, plan = findings.study, findings.plan
+    out = list(study.warnings)
+    for paired in findings.pairs.values():
+        out += [*paired.refused, *paired.doubts]
+    out += unequal_makers(study.runs)
+    out += [f"{one}." for one in findings.failed]
+    out += _collapsed(findings)
+    out += _idle(findings)
+    out += [sentence for task in plan.tasks for noise in plan.functions for sentence in _changed(findings, task, noise)]
+    out.append(
+        "A model that scores little on clean text has little to lose: read a smaller drop beside the score, not alone."
+    )
+    if any(len(study.at(name)) < 3 for name in study.attention):
+        out.append("Fewer than three pre-training seeds a mechanism: intervals are wide or absent.")
+    return out
+
+
+def _idle(findings: Findings) -> list[str]:
+    """Mechanisms that have nothing to lose."""
+    return [
+        f"{name} scores {fixed(100 * clean, 1)} on clean {task}, the best constant answer "
+        f"{fixed(100 * constant, 1)}: what it loses says nothing."
+        for task, constant in findings.constant.items()
+        for name in findings.study.attention
+        if constant is not None
+        and (clean := findings.spread(task, name, []).mean) is not None
+        and not findings.informed(task, name)
+    ]
+
+
+def _changed(findings: Findings, task: str, noise: str) -> list[str]:
+    """Where much less is changed than was touched."""
+    shares = {point.at: share for (of, point), share in findings.changed.items() if (of, point.axis) == (task, noise)}
+    if all(share > 0.9 * float(level) for level, share in shares.items()):
+        return []
+    listing = ", ".join(f"{percent(share)} at {level:g}" for level, share in shares.items())
+    return [f"Of the words of {task}, {noise} really changed {listing}: some words it cannot change."]
+
+
+def _collapsed(findings: Findings) -> list[str]:
+    out = []
+    for task in findings.plan.tasks:
+        for name in findings.study.attention:
+            found = [c for (at, of, _), s in findings.scores.items() if (at, of) == (task, name) for c in s.collapsed]
+            if found:
+                where = listed(sorted({CLEAN if c is None else f"{c.axis} {c.at:g}" for c in found}))
+                out.append(
+                    f"{several(len(found), 'fine-tuning')} of {name} on {task} collapsed to one answer ({where}): a "
+                    "failed training, kept in the means. Such a model has nothing to lose to noise."
+                )
+    return out
