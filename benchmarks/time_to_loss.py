@@ -4,8 +4,8 @@
     python benchmarks/time_to_loss.py peer   --data DATA --out DIR --rate 1e-3 --minutes 20
     python benchmarks/time_to_loss.py recipe --data DATA --out DIR --config RECIPE.toml --minutes 2.5 --seed 1
 
-The peer is `BertForMaskedLM` with `Trainer` in float32, a warm-up of 5 % and a linear decay: 4 layers of 256, 32
-sequences of 128 tokens, dropout 0.1. `clock` wants a quiet machine: peer and recipe take turns there, from new weights,
+The peer is `BertForMaskedLM` with `Trainer` in float32, a warm-up of 5 % and a linear decay: 32 sequences of 128
+tokens, dropout 0.1. `clock` wants a quiet machine: peer and recipe take turns there, from new weights,
 so many whole steps each, and the recipe is timed over its own budget of `--tokens`. `peer` and `recipe` turn minutes
 into steps by these times, so they may run beside other things. Losses are on the frozen validation masks, in nats.
 DIR/time_to_loss.json holds all that was measured; what is there is not measured again.
@@ -23,20 +23,20 @@ from torch.nn.functional import cross_entropy
 
 from leanformer.bench import trainer
 from leanformer.bench.entry import Race
+from leanformer.bench.sizes import size
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings, read_settings
 from leanformer.training.hardware import prepare_cpu
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.pretrain import pretrain
 
-SIZES = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
 LENGTH, BATCH, SEQUENCES = 128, 32, 512
 
 
-def race(corpus: Corpus, steps: int) -> Race:
+def race(options: argparse.Namespace, corpus: Corpus, steps: int) -> Race:
     """`steps` counted ones, a multiple of 4, and a quarter as many before them."""
     how: dict[str, Any] = {"length": LENGTH, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
-    return Race(corpus=corpus, sizes=SIZES, vocab_size=corpus.vocab_size, device=torch.device("cpu"), **how)
+    return Race(corpus=corpus, sizes=size(options.size), vocab_size=corpus.vocab_size, device=torch.device("cpu"), **how)
 
 
 @torch.inference_mode()
@@ -59,7 +59,7 @@ def trained(settings: Settings, data: Path) -> dict[str, Any]:
 
 
 def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
-    settings = read_settings(options.config, ())
+    settings = read_settings(options.config, options.set or ())
     training = replace(settings.training, max_tokens=tokens, validation_sequences=SEQUENCES, checkpoint_every=0, **more)
     return replace(settings, training=training)
 
@@ -68,7 +68,7 @@ def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     """Milliseconds of a peer's step, in every round, and seconds of the recipe without its validations."""
     rounds = []
     for _ in range(options.rounds):
-        counted = race(corpus, 12)
+        counted = race(options, corpus, 12)
         _, seconds = trainer.train(counted, trainer.bert, bf16=False)
         own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
         rounds.append({"peer_step": seconds / counted.steps, "recipe_tokens_per_second": own["tokens_per_second"]})
@@ -78,7 +78,7 @@ def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
 def peer(options: argparse.Namespace, corpus: Corpus, step: float) -> dict[str, Any]:
     steps = round(60 * options.minutes / step / 5) * 5
     how = {"learning_rate": options.rate, "warmup_steps": steps // 20}
-    model, _ = trainer.train(race(corpus, steps // 5 * 4), trainer.bert, bf16=False, **how)
+    model, _ = trainer.train(race(options, corpus, steps // 5 * 4), trainer.bert, bf16=False, **how)
     return {"steps": steps, "tokens": steps * BATCH * LENGTH, "validation_loss": validation_loss(model, corpus)}
 
 
@@ -93,6 +93,8 @@ def main() -> None:
     for name in ("--data", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--config", type=Path, help="the recipe")
+    parser.add_argument("--size", default="mini", help="the peer's: tiny, mini, small, ..., as of `leanformer bench`")
+    parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="the recipe's")
     parser.add_argument("--rate", type=float, help="the peer's learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
