@@ -91,9 +91,9 @@ def choose_path(
     """Which way takes this case, and is the fastest; `fused=False` asks for the plain formula.
 
     A fused kernel on a CPU refuses dropout, vectors compared in another size than the values', and a bias that learns:
-    PyTorch then runs the plain formula behind the same name. In bf16 with the backward pass it is slower than two matrix
+    PyTorch then runs the plain formula behind the same name. In bf16 with the backward pass it is slower than two
     products, three times at 128 positions and twice at 1024 (AVX512-BF16, PyTorch 2.13); beyond, it saves memory. The
-    forward pass alone is faster at any length, 1.6 times at 128 positions, and three times with padding (AMX as well).
+    forward pass alone is the faster one from 16 positions on, with padding the more so (AMX, PyTorch 2.13).
     FlexAttention knows no dropout, and has no backward pass on a CPU.
     """
     if not fused:

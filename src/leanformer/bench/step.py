@@ -1,8 +1,8 @@
 """One model with one batch: its training step and its inference, to be run as often as one likes.
 
 A training step is forward, backward, clipping and AdamW of the masked LM, 15 % of the positions predicted, as the
-training loop makes it; inference is the bare encoder in evaluation, over a full batch or one where every second row lacks its last third. Tokens are random:
-what they say changes no step's time.
+training loop makes it; inference is the bare encoder in evaluation, over a full batch or one where every second row
+lacks its last third. Tokens are random: what they say changes no step's time.
 """
 
 from typing import Any

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanformer.data.buckets import evaluation_batches, training_rows
@@ -58,7 +58,7 @@ class Seq2Seq:
         return int((batch["labels"] != IGNORED).sum())
 
     def reside(self, device: torch.device) -> None:
-        pass
+        """Nothing: a batch is small beside a step."""
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(**batch, num_items_in_batch=1, return_logits=False).loss

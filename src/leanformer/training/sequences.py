@@ -69,7 +69,7 @@ class SequenceObjective(ABC):
         return int((batch["labels"] != IGNORED).sum())
 
     def reside(self, device: torch.device) -> None:
-        pass
+        """Nothing: a batch is small beside a step."""
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(**batch, num_items_in_batch=1, return_logits=False).loss
