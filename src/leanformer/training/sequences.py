@@ -68,9 +68,6 @@ class SequenceObjective(ABC):
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"] != IGNORED).sum())
 
-    def reside(self, device: torch.device) -> None:
-        """Nothing: a batch is small beside a step."""
-
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(**batch, num_items_in_batch=1, return_logits=False).loss
 
