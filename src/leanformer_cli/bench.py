@@ -80,6 +80,47 @@ def bench_mechanisms(
         print(json.dumps(record, indent=2))
 
 
+@bench.command("inference")
+def bench_inference(
+    attention: Annotated[str, typer.Option(metavar="A,B,C", help="Mechanisms.")] = "dot_product",
+    precisions: Annotated[
+        str, typer.Option(metavar="A,B", help="autocast, bf16, int8, beside fp32.")
+    ] = "autocast,bf16,int8",
+    sizes: Annotated[str, typer.Option(metavar="A,B", help="As of bench mechanisms.")] = "mini",
+    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens of a sequence.")] = "128",
+    tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 4096,
+    vocab_size: int = 8192,
+    device: Device = "auto",
+    rounds: Annotated[int, typer.Option(help="Turns of every precision.")] = 7,
+    threads: Threads = None,
+    set_: Set = None,
+    plugin: Plugin = None,
+    out: Results = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Speed of inference in bf16 and int8, relative to float32."""
+    from leanformer.bench.verbs import inference
+
+    load(plugin)
+    record = inference(
+        attention,
+        precisions=words(precisions),
+        sizes=words(sizes),
+        lengths=whole(lengths, "--lengths"),
+        tokens=tokens,
+        vocab_size=vocab_size,
+        device=device,
+        rounds=rounds,
+        threads=threads,
+        overrides=set_ or (),
+        out=out,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        print(json.dumps(record, indent=2))
+
+
 @bench.command("peers")
 def bench_peers(
     data: Annotated[

@@ -21,6 +21,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="generation: for texts and scores, else RUN/generation/SPLIT.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="perplexity: fp32, bf16 or int8, else bf16 products where they are fast.")
+    ] = None,
     threads: Threads = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -33,4 +36,5 @@ def evaluate(
     load(plugin)
     prepare_cpu(threads)
     options = {"split": split, "beams": beams, "max_length": max_length, "limit": limit, "out": out}
+    options |= {"precision": precision}
     show(evaluate(run, suite, data, **options), as_json, quiet)

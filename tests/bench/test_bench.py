@@ -141,6 +141,21 @@ def test_out_of_memory_is_a_note(monkeypatch, command):
     assert "random" in record["notes"][0] and "not enough memory" in record["notes"][0]
 
 
+def test_precisions_of_inference_take_turns(command, tmp_path):
+    out = tmp_path / "out"
+    given = ["--vocab-size", "31", "--tokens", "24", "--rounds", "2", "--threads", "1", *SET]
+    status, told, err = command("bench", "inference", "--lengths", "6,12", *given, "--out", out)
+    assert status == 0, err
+    record = json.loads((out / "results.json").read_text())
+    places = [(row["length"], row["precision"]) for row in record["rows"]]
+    assert places == [(length, name) for length in (6, 12) for name in ("fp32", "autocast", "bf16", "int8")]
+    for row in record["rows"]:
+        assert row["speed"]["low"] <= row["speed"]["median"] <= row["speed"]["high"]
+        assert (row["deviation"] == 0) == (row["precision"] == "fp32") and row["deviation"] < 0.1
+    assert "int8" in told and (out / "figures" / "precisions.svg").is_file()
+    refused(command("bench", "inference", "--precisions", "int9", *given), "did you mean 'int8'")
+
+
 def test_base_is_bert_base():
     base = sizes.config(sizes.settings("base", 512, 0.1, {"vocab_size": 30522}))
     assert ledger(base, 512)["parameters"]["total"] == 109_514_298

@@ -10,6 +10,7 @@ from leanformer.attention.attend import attend, attention_weights, choose_path
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.plain import is_plain
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, register
@@ -28,6 +29,7 @@ __all__ = [
     "attend",
     "attention_weights",
     "choose_path",
+    "is_plain",
     "load_plugin",
     "mechanism",
     "names",

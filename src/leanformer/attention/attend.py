@@ -29,7 +29,7 @@ from leanformer.attention.shared_rows import separated, shared_rows, shared_weig
 Path = Literal["plain", "fused", "flex", "shared_rows"]
 
 PLAIN_UP_TO = 1024
-"""Positions up to which bf16 attention on a CPU is computed by the plain formula."""
+"""Positions up to which bf16 attention on a CPU is computed by the plain formula where it learns."""
 
 
 def attend(
@@ -100,8 +100,9 @@ def choose_path(
     """Which way takes this case, and is the fastest; `fused=False` asks for the plain formula.
 
     A fused kernel on a CPU refuses dropout, vectors compared in another size than the values', and a bias that learns:
-    PyTorch then runs the plain formula behind the same name. In bf16 it is slower than two matrix products, three times
-    at 128 positions and twice at 1024 with the backward pass (AVX512-BF16, PyTorch 2.13); beyond, it saves memory.
+    PyTorch then runs the plain formula behind the same name. In bf16 with the backward pass it is slower than two
+    products, three times at 128 positions and twice at 1024 (AVX512-BF16, PyTorch 2.13); beyond, it saves memory. The
+    forward pass alone is the faster one from 16 positions on, with padding the more so (AMX, PyTorch 2.13).
     FlexAttention knows no dropout, and has no backward pass on a CPU.
     """
     if not fused:
@@ -115,7 +116,7 @@ def choose_path(
             return "fused"
         return "plain" if dropout or value_BHMK.device.type != "cuda" else "flex"
     long = logits.query.shape[-2] * logits.key.shape[-2] > PLAIN_UP_TO**2
-    fast = long or logits.query.dtype != torch.bfloat16
+    fast = long or logits.query.dtype != torch.bfloat16 or not torch.is_grad_enabled()
     takes = fast and not dropout and not learns and logits.query.shape[-1] == value_BHMK.shape[-1]
     return "fused" if takes else "plain"
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from leanformer.attention.head_norm import HeadNorm
 from leanformer.attention.logits import Heads
+from leanformer.attention.plain import is_plain
 from leanformer.attention.shape import Shape
 
 
@@ -47,7 +48,7 @@ class Projection(nn.Module):
         Not where stacking costs more than it saves, for a few tokens, nor where a map is more than its weight.
         """
         rows = x.shape[0] * x.shape[1]
-        if not torch.is_grad_enabled() or rows < self.shape.hidden_size or not all(map(_plain, maps)):
+        if not torch.is_grad_enabled() or rows < self.shape.hidden_size or not all(map(is_plain, maps)):
             return [self.split(each(x)) for each in maps]
         bias = torch.cat([each.bias for each in maps]) if self.shape.bias else None
         stacked = F.linear(x, torch.cat([each.weight for each in maps]), bias)
@@ -251,12 +252,6 @@ class ValueOnly(Projection):
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
         return shape.linear_flops(memory or length)
-
-
-def _plain(linear: nn.Module) -> bool:
-    """Whether nothing is done to a map but multiplying: an adapter, a parametrization or a hook would be passed by."""
-    hooks = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
-    return type(linear) is nn.Linear and not any(hooks)
 
 
 def affine(linear: nn.Linear, x: Tensor) -> Tensor:

@@ -17,7 +17,11 @@ from leanformer.training.hardware import describe
 from leanformer.training.record import versions
 
 SCHEMA = 1
-TITLES = {"mechanisms": "Mechanisms side by side", "peers": "Pre-training beside other projects"}
+TITLES = {
+    "mechanisms": "Mechanisms side by side",
+    "inference": "Precisions of inference",
+    "peers": "Pre-training beside other projects",
+}
 
 
 def record(
@@ -53,7 +57,7 @@ def document(record: dict[str, Any], drawn: list[Any]) -> Document:
         ("leanformer", f"{package['leanformer']} ({(package['commit'] or 'no commit')[:12]})"),
     ]
     facts += [(key.replace("_", " "), _words(value)) for key, value in record["settings"].items()]
-    if on_gpu(record):
+    if on_gpu(record) and "machine" in record:
         facts += _machine(record)
     headline = "Ratios within a round are the result: all contestants took turns on one machine, in one run."
     return Document(TITLES[record["kind"]], headline, facts, [Section("Results", blocks)], {})

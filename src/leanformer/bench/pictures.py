@@ -28,6 +28,8 @@ class Dot:
 def pictures(record: Record) -> list[Picture]:
     if record["kind"] == "peers":
         return [_race(record)]
+    if record["kind"] == "inference":
+        return [_precisions(record)]
     rows = record["rows"]
     lengths, widths = {row["length"] for row in rows}, {row["width"] for row in rows}
     found = [_speed(record, kind) for kind in ("training", "inference")]
@@ -48,6 +50,22 @@ def _race(record: Record) -> Picture:
         f"rounds. Peers in grey; the fastest of them is {best_peer(record)}."
     )
     return paint("peers", f"Tokens per second, relative to {first}", caption, lambda frame: _dots(dots, frame))
+
+
+def _precisions(record: Record) -> Picture:
+    rows = [row for row in record["rows"] if row["precision"] != "fp32"]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(row["precision"] for row in rows))}
+    dots = [
+        Dot(
+            f"{row['attention']} {row['size']}, {row['length']:,} {row['precision']}",
+            row["speed"],
+            None,
+            numbers[row["precision"]],
+        )
+        for row in rows
+    ]
+    caption = "Speed of inference relative to float32, in the same round: median and range over the rounds."
+    return paint("precisions", "Speed of inference, relative to float32", caption, lambda frame: _dots(dots, frame))
 
 
 def _speed(record: Record, kind: str) -> Picture:

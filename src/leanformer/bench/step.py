@@ -1,8 +1,8 @@
 """One model with one batch: its training step and its inference, to be run as often as one likes.
 
-A training step is forward, backward, clipping and AdamW of the masked LM, 15 % of the positions predicted; inference is
-the bare encoder in evaluation, over a full batch or one where every second row lacks its last third. Tokens are random:
-what they say changes no step's time.
+A training step is forward, backward, clipping and AdamW of the masked LM, 15 % of the positions predicted, as the
+training loop makes it; inference is the bare encoder in evaluation, over a full batch or one where every second row
+lacks its last third. Tokens are random: what they say changes no step's time.
 """
 
 from typing import Any
@@ -61,7 +61,8 @@ class Model:
         self.model.train()
         self.optimizer.zero_grad()
         with self._autocast():
-            loss = self.learner(self.ids, masked_positions=self.positions, labels=self.labels).loss
+            asked = {"masked_positions": self.positions, "labels": self.labels}
+            loss = self.learner(self.ids, **asked, return_logits=False).loss
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

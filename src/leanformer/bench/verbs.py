@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from leanformer.bench import inference as bench_inference
 from leanformer.bench import mechanisms as bench_mechanisms
 from leanformer.bench import output
 from leanformer.bench import peers as bench_peers
@@ -84,6 +85,54 @@ def mechanisms(
         with _progress("mechanisms", plan.turns, quiet) as tick:
             found = bench_mechanisms.measure(plan, tick)
         return _finished(output.record("mechanisms", found, settings, where, dtype), directory, quiet)
+
+
+def inference(
+    attention: str,
+    *,
+    precisions: Sequence[str] = bench_inference.KNOWN,
+    sizes: Sequence[str] = ("mini",),
+    lengths: Sequence[int] = (128,),
+    tokens: int = 4096,
+    vocab_size: int = VOCABULARY,
+    device: str = "auto",
+    rounds: int = 7,
+    threads: int | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    prepare_cpu(threads)
+    _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
+    where, given = _device(device), read_settings(None, overrides)
+    if given.training != Settings().training:
+        raise ValueError("--set training...: inference has no such settings")
+    for precision in precisions:
+        _among("--precisions", precision, bench_inference.KNOWN)
+    if "int8" in precisions and where.type != "cpu":
+        raise ValueError("--precisions int8 runs on a CPU: add --device cpu, or leave it out")
+    plan = bench_inference.Plan(
+        variants=parse_variants(attention),
+        precisions=list(dict.fromkeys(["fp32", *precisions])),
+        sizes=sizes,
+        lengths=lengths,
+        tokens=tokens,
+        device=where,
+        rounds=rounds,
+        model={"vocab_size": vocab_size, **given.model},
+    )
+    settings = {
+        "sizes": list(sizes),
+        "lengths": list(lengths),
+        "tokens": tokens,
+        "rounds": rounds,
+        "model": plan.model,
+    }
+    with staged(out) if out else nullcontext() as directory:
+        with _progress("inference", plan.turns, quiet) as tick:
+            found = bench_inference.measure(plan, tick)
+        return _finished(output.record("inference", found, settings, where, None), directory, quiet)
 
 
 def peers(

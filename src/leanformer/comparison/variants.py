@@ -79,22 +79,23 @@ def _parse(text: str) -> Variant:
             label = text.replace(str(value), Path(str(value)).stem)  # it names the run's folder
         elif not prefix:
             options[key] = value
-        elif prefix[0] in own and len(prefix) == 1 and f"{prefix[0]}.{key}" not in FIXED:
+        elif prefix[0] in own and len(prefix) == 1:
+            _require_free(text, item.strip(), prefix[0], key)
             own[prefix[0]][key] = value
         else:
             raise ValueError(
                 f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "
-                f"training.KEY=value or config=FILE{FIXED.get(f'{prefix[0]}.{key}', '')}"
+                "training.KEY=value or config=FILE"
             )
     mechanism(name).check_options(options)
     return Variant(label, name, options, **own)
 
 
 FIXED = {
-    "model.attention": "; the mechanism is the name before the bracket",
-    "model.attention_options": "; the mechanism's options stand in the bracket by their own names",
-    "training.seed": "; seeds are the comparison's: --seeds",
-    "training.objective": "; one comparison has one objective",
+    "model.attention": "the mechanism is the name before the bracket",
+    "model.attention_options": "the mechanism's options stand in the bracket by their own names",
+    "training.seed": "seeds are the comparison's: --seeds",
+    "training.objective": "one comparison has one objective",
 }
 """What an arm cannot choose, and why."""
 
@@ -106,6 +107,11 @@ def _recipe(text: str, path: Path) -> Mapping[str, dict[str, Any]]:
         if table not in ("model", "training"):
             raise ValueError(f"--attention {text!r}: {path} has a table [{table}]; an arm takes [model] and [training]")
         for key in values:
-            if f"{table}.{key}" in FIXED:
-                raise ValueError(f"--attention {text!r}: {path} sets {table}.{key}{FIXED[f'{table}.{key}']}")
+            _require_free(text, str(path), table, key)
     return tables
+
+
+def _require_free(text: str, where: str, table: str, key: str) -> None:
+    reason = FIXED.get(f"{table}.{key}")
+    if reason is not None:
+        raise ValueError(f"--attention {text!r}: {where} sets {table}.{key}; {reason}")

@@ -16,7 +16,7 @@ class Suite(NamedTuple):
 
 
 SUITES = {
-    "perplexity": Suite(perplexity),
+    "perplexity": Suite(perplexity, frozenset({"precision"})),
     "generation": Suite(generation, frozenset({"split", "beams", "max_length", "limit", "out"})),
 }
 

@@ -22,14 +22,22 @@ from leanformer.data.corpus import Corpus, TokenStore
 from leanformer.data.encoding import encoder
 from leanformer.data.readers import documents
 from leanformer.evaluation import pretrained
+from leanformer.models.inference import PRECISIONS, for_inference
 from leanformer.settings import TrainingSettings
+from leanformer.spelling import suggest
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.objective import Batch, PretrainingObjective
 from leanformer.training.recipes import RECIPES
 
 
-def perplexity(run: Path, data: str | Path) -> dict[str, Any]:
-    """On the validation split of a data directory or, unless it takes pairs, on any text that `prepare` reads."""
+def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> dict[str, Any]:
+    """On the validation split of a data directory or, unless it takes pairs, on any text that `prepare` reads.
+
+    `precision` is one of `for_inference`, or fp32; without it the model computes as in training by default: float32
+    weights, products in bf16 where the hardware multiplies it.
+    """
+    if precision not in (None, "fp32", *PRECISIONS):
+        raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
     folder = pretrained.locate(run)
     tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
     recipe, prepared = RECIPES[kind], Path(data).is_dir() or kind == "seq2seq"
@@ -47,9 +55,12 @@ def perplexity(run: Path, data: str | Path) -> dict[str, Any]:
 
     device = Accelerator(mixed_precision="no").device
     model = pretrained.load(folder, kind).to(device).eval()
+    if precision in PRECISIONS:
+        model = for_inference(model, precision)
+    mixed = precision is None and autocast_dtype("auto", device) is not None
     loss, targets, sequences = 0.0, 0, 0
     for batch in objective.validation_batches(0, 1):
-        loss, targets = loss + _loss_sum(model, objective, batch, device), targets + objective.num_targets(batch)
+        loss, targets = loss + _loss_sum(model, objective, batch, device, mixed), targets + objective.num_targets(batch)
         sequences += len(batch["labels"])
     loss /= targets
     if not math.isfinite(loss):
@@ -76,8 +87,9 @@ def _in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus
 
 
 @torch.inference_mode()
-def _loss_sum(model: nn.Module, objective: PretrainingObjective, batch: Batch, device: torch.device) -> float:
+def _loss_sum(
+    model: nn.Module, objective: PretrainingObjective, batch: Batch, device: torch.device, mixed: bool
+) -> float:
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
-    bf16 = autocast_dtype("auto", device) is not None
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         return float(objective.loss_sum(model, batch))

@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
@@ -20,7 +21,8 @@ from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import Extras, LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
-from leanformer.models.loss import cross_entropy
+from leanformer.models.linear_cross_entropy import logits_and_loss
+from leanformer.models.loss import IGNORED
 
 
 class LeanformerDecoder(LeanformerPreTrainedModel):
@@ -165,11 +167,12 @@ class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
+        return_logits: bool = True,
         **kwargs: Unpack[Extras],
     ) -> CausalLMOutputWithPast:
         """`labels` (B, L) are the input ids, or -100 for no target; they are shifted here, `shift_labels` (B, L) are so
         already and go first. Loss: mean over targets, in training with smoothed labels. `logits_to_keep` asks for the
-        last so many scores only, 0 for all.
+        last so many scores only, 0 for all; with `return_logits=False` and labels the loss is all there is.
         """
         decoded = self.decoder(
             input_ids,
@@ -181,13 +184,11 @@ class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel
             return_dict=True,
             **kwargs,
         )
-        logits = self.head(slice_logits_to_keep(decoded.last_hidden_state, logits_to_keep))
+        states = slice_logits_to_keep(decoded.last_hidden_state, logits_to_keep)
+        if shift_labels is None and labels is not None:
+            shift_labels = F.pad(labels[:, 1:], (0, 1), value=IGNORED)
         smoothing = self.config.label_smoothing if self.training else 0.0
-        loss = None
-        if shift_labels is not None:
-            loss = cross_entropy(logits, shift_labels, num_items_in_batch, smoothing=smoothing)
-        elif labels is not None:
-            loss = cross_entropy(logits[:, :-1], labels[:, 1:], num_items_in_batch, smoothing=smoothing)
+        logits, loss = logits_and_loss(self.head, states, shift_labels, num_items_in_batch, smoothing, return_logits)
         return CausalLMOutputWithPast(loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions)
 
 

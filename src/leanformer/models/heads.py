@@ -19,7 +19,7 @@ from leanformer.attention import Dropout
 from leanformer.models.blocks import MaskedLMHead
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
-from leanformer.models.linear_cross_entropy import linear_cross_entropy
+from leanformer.models.linear_cross_entropy import logits_and_loss
 from leanformer.models.loss import cross_entropy, sequence_loss
 
 
@@ -66,11 +66,9 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
         states = encoded.last_hidden_state
         if masked_positions is not None:
             states = _rows(states, masked_positions)
-        logits = loss = None
         if labels is not None and not return_logits:
-            decoder = self.head.decoder
-            scored = self.head.states(states)
-            loss = linear_cross_entropy(scored, decoder.weight, decoder.bias, labels, num_items_in_batch)
+            scored, logits = self.head.states(states), None
+            _, loss = logits_and_loss(self.head.decoder, scored, labels, num_items_in_batch, return_logits=False)
         else:
             logits = self.head(states)
             loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)

@@ -15,7 +15,8 @@ from leanformer.models.config import LeanformerConfig
 from leanformer.models.decoder import LeanformerDecoder, with_encoder
 from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.generation import LeanformerGenerationMixin
-from leanformer.models.loss import IGNORED, cross_entropy
+from leanformer.models.linear_cross_entropy import logits_and_loss
+from leanformer.models.loss import IGNORED
 
 
 class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPreTrainedModel):
@@ -68,12 +69,13 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
         decoder_position_ids: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
+        return_logits: bool = True,
         **kwargs: Unpack[Extras],
     ) -> Seq2SeqLMOutput:
         """`input_ids`, `attention_mask` (B, S), `token_type_ids` and `position_ids` are the source's and all that the
         encoder takes; what starts with `decoder_` is the target's. `labels` (B, L), -100 no target, make the
         `decoder_input_ids` where none are given: the same, one place to the right. Loss: mean over targets, in
-        training with smoothed labels.
+        training with smoothed labels; with `return_logits=False` and labels it is made without the scores.
         """
         if encoder_outputs is None:
             encoded = self.encoder(
@@ -100,11 +102,9 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
             return_dict=True,
             **kwargs,
         )
-        logits = self.head(slice_logits_to_keep(decoded.last_hidden_state, logits_to_keep))
-        loss = None
-        if labels is not None:
-            smoothing = self.config.label_smoothing if self.training else 0.0
-            loss = cross_entropy(logits, labels, num_items_in_batch, smoothing=smoothing)
+        states = slice_logits_to_keep(decoded.last_hidden_state, logits_to_keep)
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        logits, loss = logits_and_loss(self.head, states, labels, num_items_in_batch, smoothing, return_logits)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,

@@ -7,6 +7,7 @@ end a document, are predicted like any other token.
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from leanformer.data.floor import next_token_floor
@@ -25,6 +26,9 @@ class CausalLM(SequenceObjective):
 
     def validation(self, ids: NDArray[np.int64]) -> Batch:
         return _labelled(self.corpus.valid.batch(ids, self.settings.sequence_length))
+
+    def reside(self, device: torch.device) -> None:
+        """Nothing: a batch is small beside a step."""
 
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"][:, 1:] != IGNORED).sum())

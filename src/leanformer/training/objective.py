@@ -7,6 +7,7 @@ nothing before it.
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
@@ -46,6 +47,9 @@ class PretrainingObjective(Objective, Protocol):
     @property
     def data(self) -> dict[str, Any]:
         """Sizes of the data, and what was cut off."""
+
+    def reside(self, device: torch.device) -> None:
+        """Keep what training reads on this device, if that is worth it; without this it stays on the CPU."""
 
     def floor(self) -> dict[str, float]:
         """What predictors reach that know no context, `context_free` and `unigram`, nats (`data/floor.py`)."""

@@ -20,7 +20,6 @@ from leanformer.training import durable
 from leanformer.training.hardware import prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
-from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.provenance import continued, difference, new_record
 from leanformer.training.recipes import RECIPES, model_config
@@ -89,8 +88,7 @@ def pretrain(
             record["floor"] = record["floor"] or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
-        if isinstance(objective, MaskedLM):
-            objective.reside(accelerator.device)
+        objective.reside(accelerator.device)
         console.print(headline(record, objective, run))
         exact = replace(training, precision=record["hardware"]["precision"])
         try:

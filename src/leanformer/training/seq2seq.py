@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -56,8 +57,11 @@ class Seq2Seq:
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"] != IGNORED).sum())
 
+    def reside(self, device: torch.device) -> None:
+        """Nothing: a batch is small beside a step."""
+
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        return model(**batch, num_items_in_batch=1).loss
+        return model(**batch, num_items_in_batch=1, return_logits=False).loss
 
     def validation_batches(self, rank: int, world: int) -> Iterator[Batch]:
         for rows in self._validation_rows[rank::world]:

@@ -69,7 +69,7 @@ class SequenceObjective(ABC):
         return int((batch["labels"] != IGNORED).sum())
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        return model(**batch, num_items_in_batch=1).loss
+        return model(**batch, num_items_in_batch=1, return_logits=False).loss
 
     def validation_batches(self, rank: int, world: int) -> Iterator[Batch]:
         for start in range(rank * VALIDATION_BATCH, len(self.validation_ids), world * VALIDATION_BATCH):
