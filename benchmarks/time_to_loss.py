@@ -36,7 +36,8 @@ LENGTH, BATCH, SEQUENCES = 128, 32, 512
 def race(options: argparse.Namespace, corpus: Corpus, steps: int) -> Race:
     """`steps` counted ones, a multiple of 4, and a quarter as many before them."""
     how: dict[str, Any] = {"length": LENGTH, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
-    return Race(corpus=corpus, sizes=size(options.size), vocab_size=corpus.vocab_size, device=torch.device("cpu"), **how)
+    how |= {"sizes": size(options.size), "vocab_size": corpus.vocab_size, "device": torch.device("cpu")}
+    return Race(corpus=corpus, **how)
 
 
 @torch.inference_mode()
@@ -84,7 +85,8 @@ def peer(options: argparse.Namespace, corpus: Corpus, step: float) -> dict[str, 
 
 def ours(options: argparse.Namespace, speed: float) -> dict[str, Any]:
     results = trained(recipe(options, round(60 * options.minutes * speed), seed=options.seed), options.data)
-    return {key: results[key] for key in ("steps", "tokens", "validations")} | {"validation_loss": results["final_loss"]}
+    kept = {key: results[key] for key in ("steps", "tokens", "validations")}
+    return kept | {"validation_loss": results["final_loss"]}
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def turn(race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool) -> fl
 def train(
     race: Race, build: Callable[[Race], PreTrainedModel], bf16: bool, **arguments: Any
 ) -> tuple[PreTrainedModel, float]:
-    """The model after all steps, and the seconds of the counted ones; `arguments` are Trainer's, instead of the race's."""
+    """The model after all steps, and the seconds of the counted ones; `arguments` replace Trainer's own."""
     transformers.logging.set_verbosity_error()
     AcceleratorState._reset_state(True)  # or the last contestant's precision would be inherited
     torch.manual_seed(SEED)
@@ -100,8 +100,9 @@ def train(
             "disable_tqdm": True,
             "train_sampling_strategy": "sequential",
         }
+        chosen = transformers.TrainingArguments(**(stated | arguments))
         trainer = transformers.Trainer(
-            model, transformers.TrainingArguments(**(stated | arguments)), data_collator=collator, train_dataset=race.examples, callbacks=[Ticks(clock)]
+            model, chosen, data_collator=collator, train_dataset=race.examples, callbacks=[Ticks(clock)]
         )
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()

@@ -36,6 +36,6 @@ def for_inference(model: M, precision: str) -> M:
         raise ValueError(f"int8 inference runs on a CPU, and the model is on {model.device}: move it, or take bf16")
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if is_plain(child):
+            if isinstance(child, nn.Linear) and is_plain(child):
                 setattr(parent, name, Int8Linear(child))
     return model
