@@ -45,11 +45,15 @@ def compare(
     from leanformer.settings import read_settings
 
     load(plugin)
+    settings = read_settings(config, set_ or ())
+    rotary = settings.model.get("positions") == "rotary"
+    if grid and not rotary and not quiet:
+        print("note: the grid is without `phased`, which needs model.positions = rotary")
     compare(
-        read_settings(config, set_ or ()),
+        settings,
         data,
         out,
-        variants=all_pairs() if grid else parse_variants(attention),
+        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
         seeds=list(range(1, seeds + 1)),
         learning_rates=floats(learning_rates, "--learning-rates"),
         tasks=words(task or ""),

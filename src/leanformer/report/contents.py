@@ -63,7 +63,9 @@ def _asked(study: Study) -> list[Block]:
             f"{study.wording.shared} and the initial values of every weight they have in common, so they are "
             "compared in pairs."
         )
-    return [Paragraph(asked), Paragraph(_model(settings, study))]
+    controls = study.plan.get("controls") or {}
+    told = [f"{name}: {controls[name]}" for name in study.attention if name in controls]
+    return [Paragraph(asked), *([Points(told)] if told else []), Paragraph(_model(settings, study))]
 
 
 def _model(settings: dict[str, Any], study: Study) -> str:

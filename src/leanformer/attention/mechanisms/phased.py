@@ -10,10 +10,10 @@ t_c conj(t_c) = |t_c|^2, a real number, and phi = 0 leaves
 
     sum_c |t_c|^2 cos(theta_c (p_i - p_j)) / sqrt(K),
 
-even in the offset: "the one before" cannot be asked for without "the one after". A phase is an offset: phi_c = theta_c d
-moves all scores by d places, so that the head looks d ahead. A map that is diagonal on the rotary planes commutes with
-the rotation: scores see distances only. H K weights a layer break the symmetry, where `pairwise` takes H K^2; with
-phases 0 and gains 1 it is the dot product. Cross-attention is not rotated, and is refused.
+even in the offset: "the one before" cannot be asked for without "the one after". A phase is an offset:
+phi_c = theta_c d moves all scores by d places, so that the head looks d ahead. A map that is diagonal on the rotary
+planes commutes with the rotation: scores see distances only. H K weights a layer break the symmetry, where `pairwise`
+takes H K^2; with phases 0 and gains 1 it is the dot product. Cross-attention is not rotated, and is refused.
 """
 
 from typing import Any
