@@ -20,7 +20,9 @@ def compare(
     attention: Annotated[
         str,
         typer.Option(
-            metavar="A,B,C", help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity]."
+            metavar="A,B,C",
+            help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity], "
+            "dot_product[parameters=shared].",
         ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,

@@ -67,9 +67,9 @@ class Separate(Projection):
     """q = x W_q,  k = y W_k,  v = y W_v,  each plus its bias (Vaswani et al., 2017).
 
     Two options of how they start, controls for what tying and coefficients change besides. `key_init`: the key's matrix
-    has values of its `own`, or the `query`'s, from which it then parts (Saponati et al., 2025, "The underlying structures
-    of self-attention"). `logits_init`: with `unscaled`, W_q and W_k start K^(1/4) times as large, so that the logits do as
-    if they were not divided by sqrt(K), or met N(0, 1) coefficients; `scaled` is as usual.
+    has values of its `own`, or the `query`'s, from which it then parts (Saponati et al., 2025, "The underlying
+    structures of self-attention"). `logits_init`: with `unscaled`, W_q and W_k start K^(1/4) times as large, so that
+    the logits do as if they were not divided by sqrt(K), or met N(0, 1) coefficients; `scaled` is as usual.
     """
 
     def __init__(self, shape: Shape, key_init: str = "own", logits_init: str = "scaled") -> None:

@@ -23,7 +23,7 @@ def contents(findings: Findings) -> Document:
         Section("The answer", _answer(findings)),
         Section("What each attention costs and reaches", [tables.costs(study), tables.losses(findings)]),
         Section("Loss over training", _pictures(drawn, "curves")),
-        Section("Parameters against loss", _pictures(drawn, "parameters")),
+        Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),
         Section("Tokens to target", _tokens(findings)),
         Section(study.wording.section, _finetuning(findings, drawn)),
