@@ -276,3 +276,34 @@ def test_the_defaults_are_berts(tiny):
     model = LeanformerForMaskedLM(tiny())
     assert all(m.bias is not None for m in model.modules() if isinstance(m, nn.Linear | nn.LayerNorm))
     assert not [key for key in model.state_dict() if "gate" in key or "query_norm" in key or "key_norm" in key]
+
+
+@pytest.mark.parametrize("model_class", CLASSES)
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_a_bf16_residual_is_bf16_in_mixed_precision_alone_and_near_the_float32_one(tiny, model_class, norm):
+    torch.manual_seed(1)
+    wide = model_class(tiny(norm=norm, **SPECIAL))
+    narrow = model_class(tiny(norm=norm, residual_in_fp32=False, **SPECIAL))
+    narrow.load_state_dict(wide.state_dict())
+    ids = torch.randint(5, 101, (3, 7))
+
+    def results(model, mixed):
+        seen = []
+        block = next(module for module in model.modules() if type(module).__name__ in ("Block", "DecoderBlock"))
+        with block.register_forward_hook(lambda *hooked: seen.append(hooked[2].dtype)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                loss = model(input_ids=ids, labels=ids).loss
+            model.zero_grad()
+            loss.backward()
+        return seen[0], loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    exact = results(wide, mixed=False)
+    plain = results(narrow, mixed=False)
+    assert plain[0] == torch.float32
+    assert_close(plain[1:], exact[1:], rtol=0, atol=0)
+    assert results(wide, mixed=True)[0] == torch.float32
+    dtype, loss, gradients = results(narrow, mixed=True)
+    assert dtype == torch.bfloat16
+    assert_close(loss.float(), exact[1], rtol=2**-8, atol=0)
+    error = (gradients - exact[2]).norm() / exact[2].norm()
+    assert error < 2**-5, f"the gradients differ by {error:.3f} of their norm"

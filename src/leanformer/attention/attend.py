@@ -78,11 +78,20 @@ def attention_weights(
     if causal:
         mask = with_causal(mask, scores.shape[-2], scores.shape[-1], scores.device)
     if mask is None:
-        weights = scores.softmax(dim=-1)
+        weights = softmax(scores)
     else:
         mask, empty = _without_empty_rows(mask)
-        weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1).masked_fill(empty, 0.0)
+        weights = softmax(scores.masked_fill(~mask, float("-inf"))).masked_fill(empty, 0.0)
     return drop(weights, dropout)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Over the last axis, computed in float32 or better, and rounded to the type of `scores`.
+
+    Autocast would leave it in float32, to be rounded for the product with the values all the same, after dropout.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        return scores.softmax(dim=-1)
 
 
 def choose_path(

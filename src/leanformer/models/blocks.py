@@ -33,6 +33,7 @@ class Embeddings(nn.Module):
         )
         self.norm = new_norm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.wide = config.residual_in_fp32
 
     def forward(self, words_BLD: Tensor, token_type_ids: Tensor | None, position_ids: Tensor) -> Tensor:
         # What does not depend on the example is added up first: (1, L, D) or smaller, instead of (B, L, D) twice.
@@ -42,7 +43,11 @@ class Embeddings(nn.Module):
             added = types.weight[0] if token_type_ids is None else types(token_type_ids)
         if self.position_embeddings is not None:
             added = added + self.position_embeddings(position_ids)
-        return self.dropout(self.norm(words_BLD + added))
+        x_BLD = self.dropout(self.norm(words_BLD + added))
+        device = x_BLD.device.type
+        if self.wide or not torch.is_autocast_enabled(device):
+            return x_BLD
+        return x_BLD.to(torch.get_autocast_dtype(device))  # and what is added to it keeps that type
 
 
 class FeedForward(nn.Module):

@@ -34,7 +34,8 @@ class LeanformerConfig(PreTrainedConfig):
     words' frequencies; poolers and classifiers keep theirs. `feed_forward` is "plain", up and down, or "gated", a gate
     beside up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every
     head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
-    the output maps of attention and feed-forward layer are zero at first.
+    the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
+    float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
     A wrong value is a ValueError that names the key. A key nobody knows is kept, as Hugging Face does; `from_settings`
     refuses it.
@@ -77,6 +78,7 @@ class LeanformerConfig(PreTrainedConfig):
     feed_forward: str = "plain"
     qk_norm: bool = False
     zero_outputs: bool = False
+    residual_in_fp32: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
