@@ -134,7 +134,7 @@ def test_every_control_says_what_it_controls_for(data):
     assert "for as many FLOPs as dot_product" in longer and plain is None
     for arm in grid(rotary=True):
         assert (control(arm) is None) == ("[" not in arm.label), arm.label
-    for option, value in OPTIONS:
-        name = {"coefficients_init": "pairwise", "scale_init": "shared"}.get(option, "dot_product")
-        (arm,) = parse_variants(f"{name}[{option}={str(value).lower()}]")
-        assert control(arm) == OPTIONS[option, value]
+    for setting, what in OPTIONS.items():
+        name = {"coefficients_init": "pairwise", "scale_init": "shared"}.get(setting.partition("=")[0], "dot_product")
+        (arm,) = parse_variants(f"{name}[{setting}]")
+        assert control(arm) == what

@@ -82,9 +82,8 @@ def compare(
         return {}
     write_json(_made(out) / "settings.json", settings.to_dict())
     write_json(out / "comparison.json", plan.record())
-    steps = [objective_of(run, plan, corpus).total_steps or 0 for run in runs]
-    jobs_to_do = [_pretraining(run, plan, out, threads, total) for run, total in zip(runs, steps, strict=True)]
-    failed = _run(jobs_to_do, workers, console)
+    steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
+    failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
     chosen = best_rates(out) if learning_rates else None
     failed += _run(
         [
