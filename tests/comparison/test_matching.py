@@ -110,6 +110,7 @@ def test_what_cannot_be_found_is_refused(data, arms, more, message):
         ("dot_product[parameters=shrd]", "did you mean 'shared'"),
         ("dot_product[parameters=shared[training.warmup=0.1]]", "options and model.KEY=value at most"),
         ("dot_product[parameters=dot_product[width=shared]]", "options and model.KEY=value at most"),
+        ("dot_product[parameters=shared,width=shared]", "leave one out"),
         ("dot_product[positions=rotary]", "or write model.positions=rotary"),
         ("dot_product[max_steps=9]", "or write training.max_steps=9"),
     ],

@@ -120,6 +120,8 @@ def _parse(text: str) -> Variant:
                 f"training.KEY=value, config=FILE{FIXED.get(f'{prefix[0]}.{key}', '')}"
             )
     _check(text, name, options)
+    if {"parameters", "width"} <= own["match"].keys():
+        raise ValueError(f"--attention {text!r}: parameters= and width= both set the size; leave one out")
     return Variant(label, name, options, **own)
 
 
