@@ -65,6 +65,7 @@ def test_overrides_are_toml_or_bare_words(text, expected):
         (["training.optimizer=moun"], "did you mean 'muon'?"),
         (["training.muon_rate=0"], "training.muon_rate = 0.0: must be positive"),
         (["training.table_rate=0"], "training.table_rate = 0.0: must be positive"),
+        (["training.phase_rate=0"], "training.phase_rate = 0.0: must be positive"),
         (["training.tied_rate=-1"], "training.tied_rate = -1.0: must be positive"),
         (["training.batch_ramp=0"], "training.batch_ramp = 0.0: must be positive"),
         (["training.batch_ramp=1.5"], "training.batch_ramp = 1.5: is a fraction of the budget"),

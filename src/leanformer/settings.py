@@ -77,6 +77,8 @@ class TrainingSettings(Table):
     """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
     tied_rate: float = 1.0
     """Times the learning rate: that of projections which play several parts."""
+    phase_rate: float = 1.0
+    """Times the learning rate: that of the phases and gains of `phased`."""
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.999
@@ -112,7 +114,7 @@ class TrainingSettings(Table):
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
         for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("muon_rate", "table_rate", "tied_rate", "batch_ramp"):
+        for key in ("muon_rate", "table_rate", "tied_rate", "phase_rate", "batch_ramp"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")

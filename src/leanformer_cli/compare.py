@@ -20,7 +20,9 @@ def compare(
     attention: Annotated[
         str,
         typer.Option(
-            metavar="A,B,C", help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity]."
+            metavar="A,B,C",
+            help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity], "
+            "dot_product[parameters=shared].",
         ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
@@ -45,11 +47,15 @@ def compare(
     from leanformer.settings import read_settings
 
     load(plugin)
+    settings = read_settings(config, set_ or ())
+    rotary = settings.model.get("positions") == "rotary"
+    if grid and not rotary and not quiet:
+        print("note: the grid is without `phased`, which needs model.positions = rotary")
     compare(
-        read_settings(config, set_ or ()),
+        settings,
         data,
         out,
-        variants=all_pairs() if grid else parse_variants(attention),
+        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
         seeds=list(range(1, seeds + 1)),
         learning_rates=floats(learning_rates, "--learning-rates"),
         tasks=words(task or ""),

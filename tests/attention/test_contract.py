@@ -11,7 +11,7 @@ from leanformer.attention.testing import CHECKS, check_mechanism
 ROWS = [(name, {}) for name in names()]
 GRID = [
     (name, {"projection": projection})
-    for name in ("dot_product", "pairwise")
+    for name in ("dot_product", "pairwise", "phased")
     for projection in PROJECTIONS
     if projection not in (mechanism(name).options()["projection"], "value_only")
 ]
@@ -33,6 +33,11 @@ OPTIONS = [
     ("pairwise", {"coefficients_init": "scaled_normal"}),
     ("pairwise", {"coefficients_init": "identity"}),
     ("shared", {"scale_init": "normal"}),
+    ("phased", {"phase_std": 0.5}),
+    ("dot_product", {"key_init": "query", "logits_init": "unscaled"}),
+    ("symmetric", {"scaled": False}),
+    ("phased", {"qk_norm": True, "bias": False}),
+    ("random+phased", {"weights": "softmax"}),
     *((name, {"qk_norm": True, "bias": False}) for name in ("dot_product", "symmetric", "pairwise", "shared")),
     ("pairwise", {"qk_norm": True, "projection": "shared_key_value"}),
     ("dot_product", {"qk_norm": True, "projection": "shared_query_value"}),

@@ -19,7 +19,7 @@ def test_scores_are_symmetric(name):
     assert_close(logits, logits.transpose(-1, -2))
 
 
-@pytest.mark.parametrize("name", ["dot_product", "pairwise"])
+@pytest.mark.parametrize("name", ["dot_product", "pairwise", "phased"])
 def test_scores_are_directed(name):
     logits = scores(layer(name, {}), inputs(2, L))
     assert (logits - logits.transpose(-1, -2)).abs().max() > 0.1
@@ -63,6 +63,78 @@ def test_baseline_whose_key_absorbs_the_coefficients_is_pairwise():
     state["projection.key.bias"] = torch.einsum("hab,hb->ha", coefficients, bias.view(H, K)).reshape(D)
     baseline.load_state_dict(state)
     assert_close(baseline(inputs(2, L)), pairwise(inputs(2, L)))
+
+
+def test_phased_with_no_phase_and_unit_gain_is_symmetric():
+    """With and without rotary positions."""
+    symmetric, phased = layer("symmetric", {}), layer("phased", {})
+    state = symmetric.state_dict() | {
+        "compatibility.phases": torch.zeros(D // 2),
+        "compatibility.gains": torch.ones(D // 2),
+    }
+    phased.load_state_dict(state)
+    x, ids = inputs(2, L), torch.arange(L)[None]
+    for rotary in (None, Rotary(K)):
+        positions = Positions.of(ids, rotary=rotary)
+        assert_close(phased(x, positions=positions), symmetric(x, positions=positions))
+
+
+def test_pairwise_can_say_what_phased_says():
+    """The coefficients of a plane turn and scale it."""
+    phased, pairwise = layer("phased", {}), layer("pairwise", {})
+    state = phased.state_dict()
+    phases, gains = (state.pop(f"compatibility.{name}").view(H, K // 2) for name in ("phases", "gains"))
+    cos, sin = (torch.diag_embed(gains * part) for part in (phases.cos(), phases.sin()))
+    rows = torch.cat((cos, sin), dim=-1), torch.cat((-sin, cos), dim=-1)
+    pairwise.load_state_dict(state | {"compatibility.coefficients": torch.cat(rows, dim=-2)})
+    assert_close(pairwise(inputs(2, L)), phased(inputs(2, L)))
+
+
+@pytest.mark.parametrize("projection", ["shared_query_key", "shared_all", "separate"])
+@pytest.mark.parametrize("offset", [-1, 2])
+def test_a_phase_is_an_offset(projection, offset):
+    """Phases of theta_c d score what stands at p as the dot product scores it at p - d."""
+    phased, plain = (layer(name, {"projection": projection}) for name in ("phased", "dot_product"))
+    frequency = 10_000.0 ** (-torch.arange(K // 2, dtype=torch.float64) / (K // 2))
+    phased.compatibility.phases.data = (offset * frequency).repeat(H)
+    phased.compatibility.gains.data.fill_(1.0)
+    plain.load_state_dict({k: v for k, v in phased.state_dict().items() if "compatibility" not in k})
+    x, ids, before = inputs(2, L), torch.tensor([[3, 0, 11, 5, 7]]), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        ours = phased(x, positions=Positions.of(ids, rotary=Rotary(K)))
+        theirs = plain(x, positions=Positions.of(ids, ids - offset, rotary=Rotary(K)))
+    finally:
+        torch.set_default_dtype(before)
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "even"),
+    [("symmetric", None, True), ("shared", 1.0, True), ("shared", None, False), ("phased", None, False)],
+)
+def test_equal_tokens_tell_before_from_after_by_phases_or_by_scales_that_differ_in_a_plane(name, scale, even):
+    module = layer(name, {})
+    if scale is not None:
+        for part in ("query", "key", "value"):
+            getattr(module.projection, f"{part}_scale").data.fill_(scale)
+    x = inputs(2, 1).expand(-1, L, -1)
+    heads, positions = module.projection(x, x), Positions.of(torch.arange(L)[None], rotary=Rotary(K))
+    logits = module.compatibility(heads, x, x, positions).dense()
+    difference = (logits - logits.transpose(-1, -2)).abs().max()
+    assert difference < 1e-5 if even else difference > 0.01
+
+
+def test_phased_starts_as_told_and_wants_pairs():
+    module = MultiHeadAttention("phased", 1024, 8, 16, phase_std=0.5).compatibility
+    assert module.phases.shape == module.gains.shape == (512,)
+    assert abs(module.phases.std().item() / 0.5 - 1) < 0.1
+    assert_close(module.gains.detach(), torch.ones(512))
+    assert not MultiHeadAttention("phased", 1024, 8, 16).compatibility.phases.any()
+    with pytest.raises(ValueError, match="head size 3 must be even"):
+        MultiHeadAttention("phased", 6, 2, 16)
+    with pytest.raises(ValueError, match="phase_std = -1 must not be negative"):
+        MultiHeadAttention("phased", 8, 2, 16, phase_std=-1)
 
 
 def test_shared_with_unit_scales_is_symmetric_whose_value_is_its_token():

@@ -62,9 +62,11 @@ def test_a_recipe_leaves_the_comparison_its_part(tmp_path, content, message):
 
 
 def test_the_grid_has_every_pair_once_and_published_names_where_they_exist():
-    labels = [variant.label for variant in grid()]
+    labels = [variant.label for variant in grid(rotary=True)]
     assert len(labels) == len(set(labels)) >= 10
     assert labels[0] == "dot_product"
     assert {name for name in names() if "+" not in name} <= set(labels)
     assert not [label for label in labels if "dense[" in label or "value_only" in label], "nothing there would learn"
-    assert "pairwise[projection=shared_all]" in labels
+    assert {"pairwise[projection=shared_all]", "phased[projection=separate]"} <= set(labels)
+    without = [variant.label for variant in grid(rotary=False)]
+    assert [label for label in labels if not label.startswith("phased")] == without

@@ -9,6 +9,7 @@ import transformers
 from torch import Tensor, nn
 
 from leanformer import LeanformerConfig
+from leanformer.attention import mechanism
 
 SIZES = {
     "vocab_size": 101,
@@ -31,7 +32,13 @@ def quiet_and_repeatable() -> None:
 
 @pytest.fixture
 def tiny() -> Callable[..., LeanformerConfig]:
-    return lambda **settings: LeanformerConfig(**SIZES | settings)
+    """Positions are learned, unless the attention needs rotary ones or the test says so."""
+
+    def config(attention: str = "dot_product", **settings: Any) -> LeanformerConfig:
+        positions = {"positions": "rotary"} if mechanism(attention).rotary else {}
+        return LeanformerConfig(**SIZES | positions | {"attention": attention} | settings)
+
+    return config
 
 
 @pytest.fixture

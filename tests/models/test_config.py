@@ -59,6 +59,13 @@ def test_rotary_positions_need_an_even_head_size(tiny):
     assert tiny().rotary() is None
 
 
+@pytest.mark.parametrize("settings", [{"attention": "phased"}, {"decoder_attention": "random+phased"}])
+def test_phases_need_rotary_positions(tiny, settings):
+    with pytest.raises(ValueError, match="attention = '.*phased': needs model.positions = \"rotary\""):
+        tiny(**{"positions": "learned"} | settings)
+    tiny(**settings | {"positions": "rotary"})
+
+
 def test_settings_by_hand_may_not_hold_unknown_keys_or_types():
     with pytest.raises(ValueError, match="unknown setting model.hiden_size; did you mean 'hidden_size'?"):
         LeanformerConfig.from_settings({"hiden_size": 64})

@@ -25,6 +25,11 @@ def row_id(row):
     return "-".join([row[0], *map(str, row[1].values())])
 
 
+def skip_if_unfit(attention, settings):
+    if mechanism(attention).rotary and settings["positions"] != "rotary":
+        pytest.skip(f"{attention} needs rotary positions")
+
+
 @pytest.fixture(params=["learned", "rotary"])
 def settings(request):
     return SMALL | SPECIAL | {"positions": request.param}
@@ -33,6 +38,7 @@ def settings(request):
 @pytest.fixture(params=ROWS, ids=row_id)
 def model(request, tiny, scattered, settings):
     attention, options = request.param
+    skip_if_unfit(attention, settings)
     config = tiny(attention=attention, attention_options=options, **settings)
     return scattered(LeanformerForCausalLM(config)).double()
 
@@ -40,6 +46,7 @@ def model(request, tiny, scattered, settings):
 @pytest.fixture(params=ROWS, ids=row_id)
 def translator(request, tiny, scattered, settings):
     attention, options = request.param
+    skip_if_unfit(attention, settings)
     cross = {"cross_attention": attention, "cross_attention_options": options} if mechanism(attention).cross else {}
     config = tiny(attention=attention, attention_options=options, num_decoder_layers=3, **cross, **settings)
     return scattered(LeanformerForConditionalGeneration(config)).double()

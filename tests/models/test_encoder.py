@@ -11,7 +11,9 @@ from leanformer.models.encoder import boolean_mask
 POSITIONS = ("learned", "rotary")
 
 
-@pytest.fixture(params=[(name, positions) for name in names() for positions in POSITIONS], ids="-".join)
+@pytest.fixture(
+    params=[(name, positions) for name in names() for positions in POSITIONS[mechanism(name).rotary :]], ids="-".join
+)
 def model(request, tiny, scattered):
     attention, positions = request.param
     return scattered(LeanformerModel(tiny(attention=attention, positions=positions)))

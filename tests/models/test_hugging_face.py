@@ -92,9 +92,9 @@ def test_weights_missing_from_a_checkpoint_start_by_the_rule(tiny, scattered, tm
     for key, value in loaded.encoder.layers[0].state_dict().items():
         assert torch.equal(value, model.encoder.layers[0].state_dict()[key]), key
     for key, value in loaded.encoder.layers[1].state_dict().items():
-        if key.endswith(("_scale", "norm.weight")):
+        if key.endswith(("_scale", "gains", "norm.weight")):
             assert_close(value, torch.ones_like(value))
-        elif key.endswith("bias"):
+        elif key.endswith(("bias", "phases")):
             assert not value.any()
         else:
             expected = STARTS.get(key.rpartition(".")[2], 0.02)

@@ -48,6 +48,30 @@ def test_a_tied_projection_starts_from_the_one_it_stands_for(tiny, options, tied
         assert torch.equal(ours[f"{path}.{tied}.weight"], baseline[f"{path}.{source}.weight"])
 
 
+def test_the_key_may_start_as_the_query(tiny):
+    ours, baseline = initialised(tiny(attention_options={"key_init": "query"})), initialised(tiny())
+    for key in baseline:
+        source = key.replace("projection.key.", "projection.query.")
+        assert torch.equal(ours[key], baseline[source]), key
+
+
+def test_logits_may_start_as_if_they_were_not_divided(tiny):
+    """By sqrt(K), as `scaled=false` leaves them for good, and N(0, 1) coefficients make them on average."""
+    ours, baseline = initialised(tiny(attention_options={"logits_init": "unscaled"})), initialised(tiny())
+    for key, value in baseline.items():
+        part = key.rpartition("projection.")[2]
+        assert_close(ours[key], value * (10**0.25 if part in ("query.weight", "key.weight") else 1.0), msg=key)
+    ids = torch.randint(1, 101, (2, 11))
+    models = [LeanformerModel(tiny(attention_options=own)) for own in ({"logits_init": "unscaled"}, {"scaled": False})]
+    for model in models:
+        initialise(model, 1)
+    assert_close(*(model.eval()(ids).last_hidden_state for model in models))
+    with pytest.raises(ValueError, match="has no effect on normed queries and keys"):
+        tiny(qk_norm=True, attention_options={"logits_init": "unscaled"})
+    with pytest.raises(ValueError, match="key_init = 'querry'; did you mean 'query'"):
+        tiny(attention_options={"key_init": "querry"})
+
+
 @pytest.mark.parametrize("mixture", [name for name in names() if "+" in name] + ["factorized_dense+random"])
 def test_a_mechanism_starts_alone_as_in_a_mixture(tiny, mixture):
     mixed, parts = initialised(tiny(attention=mixture)), mixture.split("+")

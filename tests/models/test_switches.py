@@ -152,7 +152,7 @@ def test_queries_and_keys_are_normed_where_they_are_made(tiny, attention):
         key for key in LeanformerModel(tiny(attention=attention, qk_norm=True)).state_dict() if ".attention." in key
     }
     gains = {key.rpartition("projection.")[2] for key in keys if "_norm.weight" in key}
-    tied = {"symmetric", "pairwise", "random+symmetric", "random+pairwise"}
+    tied = {"symmetric", "pairwise", "phased", "random+symmetric", "random+pairwise"}
     made = {"dot_product", "shared", "random+dot_product", "dense+dot_product", "random+shared"}
     expected = {"token_norm.weight"} if attention in tied else set()
     expected |= {"query_norm.weight", "key_norm.weight"} if attention in made else set()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from leanformer.attention import names
+from leanformer.attention import mechanism, names
 
 pytestmark = pytest.mark.peer
 
@@ -57,7 +57,7 @@ WITHOUT_MEANING = {
 
 MIXTURES = ("random+dot_product", "dense+pairwise")
 ALONE = tuple(name for name in names() if "+" not in name)
-CASES = [*((name, "learned") for name in ALONE + MIXTURES), ("pairwise", "rotary")]
+CASES = [*((name, ("learned", "rotary")[mechanism(name).rotary]) for name in ALONE + MIXTURES), ("pairwise", "rotary")]
 
 
 @pytest.mark.parametrize(("attention", "positions"), CASES)

@@ -1,3 +1,5 @@
+import pytest
+
 from leanformer.report.pairing import pairs, unequal_makers
 from leanformer.report.study import read_study
 
@@ -29,6 +31,25 @@ def test_what_a_label_says_may_differ(fabricate, edit):
     edit(directory / f"runs/{small}/seed-2/run.json", lambda r: r["settings"]["model"].update(hidden_size=8))
     (doubt,) = pairs(read_study(directory), small).doubts
     assert "at seed 2" in doubt and "model.hidden_size" in doubt
+
+
+@pytest.mark.parametrize(
+    ("label", "table", "found"),
+    [
+        ("dot_product[parameters=pairwise[projection=shared_all]]", "model", {"intermediate_size": 24}),
+        ("dot_product[width=shared]", "model", {"intermediate_size": 24, "hidden_size": 8}),
+        ("shared[flops=dot_product]", "training", {"max_tokens": 9_000_000}),
+    ],
+)
+def test_what_a_comparison_found_for_an_arm_may_differ(fabricate, edit, label, table, found):
+    directory = fabricate(seeds=(1, 2), effects={"dot_product": 0.0, label: 0.1})
+    for seed in (1, 2):
+        file = directory / f"runs/{label}/seed-{seed}/run.json"
+        edit(file, lambda r: r["settings"][table].update(found))
+        edit(file, lambda r: r["results"].update(steps=4_000) if "flops" in label else None)
+    assert pairs(read_study(directory), label).doubts == ()
+    edit(file, lambda r: r["settings"]["training"].update(batch_size=64))
+    assert pairs(read_study(directory), label).doubts
 
 
 def test_any_other_difference_is_told_with_its_seeds(fabricate, edit):

@@ -89,6 +89,21 @@ def test_pictures_are_files_of_their_own_too(reported):
         assert "context-free floor" in read(directory, f"figures/{name}.svg")
 
 
+def test_of_many_arms_the_front_is_drawn(fabricate, edit):
+    """Parameters and FLOPs are proportional here, but for an arm that is trained longer: it leaves that front."""
+    arms = {"dot_product": 0.0, "symmetric": 0.1, "pairwise": 0.05, "shared": 0.3, "small": 0.2}
+    directory = fabricate(effects=arms, noise=0.0, seeds=(1, 2))
+    for seed in (1, 2):
+        edit(directory / f"runs/small/seed-{seed}/run.json", lambda r: r["results"].update(tokens=9_000_000))
+    edit(directory / "comparison.json", lambda plan: plan.update(controls={"small": "a smaller one: is it as good?"}))
+    write_report(directory)
+    report = read(directory, "report.md").replace("\\", "")
+    assert {file.stem for file in (directory / "figures").iterdir()} == {"curves", "pareto", "differences"}
+    assert "by parameters, shared, small, symmetric, pairwise and dot_product" in report
+    assert "by training FLOPs, shared, symmetric, pairwise and dot_product" in report
+    assert "- small: a smaller one: is it as good?" in report
+
+
 def test_page_and_markdown_tell_the_same_facts(reported):
     directory, found = reported
     plain = read(directory, "report.md").replace("\\", "")

@@ -115,6 +115,13 @@ def test_tables_and_tied_maps_have_rates_of_their_own(
     assert (factors.get(0.5, set()), factors.get(30.0, set())) == (slow, fast)
 
 
+def test_phases_have_a_rate_of_their_own_and_do_not_decay() -> None:
+    model = small_model("phased", positions="rotary")
+    own = {f"encoder.layers.0.attention.compatibility.{name}" for name in ("phases", "gains")}
+    (group,) = (group for group, names in groups_of(model, phase_rate=3.0, weight_decay=0.07) if names == own)
+    assert (group["factor"], group["weight_decay"]) == (3.0, 0.0)
+
+
 def with_singular_values(values: list[float], rows: int, columns: int, seed: int = 0) -> Tensor:
     """(rows, columns), float64."""
     torch.manual_seed(seed)

@@ -45,6 +45,7 @@ class Mixture(nn.Module):
     compares: bool
     uses_input: bool
     learns: bool
+    rotary: bool
     gate: Tensor
 
     def __init__(self, shape: Shape, weights: str = "sum", per_head: bool = False, **options: Any) -> None:
@@ -129,8 +130,8 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
-    flags = ("compares", "uses_input", "learns")
-    own = {flag: any(getattr(part.compatibility, flag, True) for part in parts) for flag in flags}
+    flags = {"compares": True, "uses_input": True, "learns": True, "rotary": False}
+    own = {flag: any(getattr(part.compatibility, flag, usual) for part in parts) for flag, usual in flags.items()}
     return type("Mixture", (Mixture,), {"parts": parts, **own})
 
 

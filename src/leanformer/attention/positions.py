@@ -88,13 +88,14 @@ class Positions(NamedTuple):
             raise ValueError("this compatibility compares queries with keys, and the projection makes none")
         if self.query_turn is None or self.key_turn is None:
             return query_BHLK, key_BHMK
-        query = _turned(query_BHLK, *self.query_turn)
+        query = turned(query_BHLK, *self.query_turn)
         if key_BHMK is query_BHLK and self.key_turn is self.query_turn:
             return query, query
-        return query, _turned(key_BHMK, *self.key_turn)
+        return query, turned(key_BHMK, *self.key_turn)
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     if not torch.compiler.is_compiling():
         return _Turn.apply(x, cos, sin)

@@ -16,6 +16,8 @@ normed once, with one gain, and so stays both.
 Published mechanisms use separate, shared_query_key, shared_all and value_only; the others are the rest of the grid.
 """
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,9 @@ from leanformer.attention.head_norm import HeadNorm
 from leanformer.attention.logits import Heads
 from leanformer.attention.plain import is_plain
 from leanformer.attention.shape import Shape
+from leanformer.spelling import suggest
+
+KEY_INITS, LOGITS_INITS = ("own", "query"), ("scaled", "unscaled")
 
 
 class Projection(nn.Module):
@@ -60,12 +65,28 @@ class Projection(nn.Module):
 
 
 class Separate(Projection):
-    """q = x W_q,  k = y W_k,  v = y W_v,  each plus its bias (Vaswani et al., 2017)."""
+    """q = x W_q,  k = y W_k,  v = y W_v,  each plus its bias (Vaswani et al., 2017).
 
-    def __init__(self, shape: Shape) -> None:
+    Two options of how they start, controls for what tying and coefficients change besides. `key_init`: the key's matrix
+    has values of its `own`, or the `query`'s, from which it then parts (Saponati et al., 2025, "The underlying
+    structures of self-attention"). `logits_init`: with `unscaled`, W_q and W_k start K^(1/4) times as large, so that
+    the logits do as if they were not divided by sqrt(K), or met N(0, 1) coefficients; `scaled` is as usual.
+    """
+
+    def __init__(self, shape: Shape, key_init: str = "own", logits_init: str = "scaled") -> None:
         super().__init__(shape)
+        for name, value, known in (("key_init", key_init, KEY_INITS), ("logits_init", logits_init, LOGITS_INITS)):
+            if value not in known:
+                raise ValueError(f"{name} = {value!r}; {suggest(value, known)}")
+        if logits_init == "unscaled" and shape.qk_norm:
+            raise ValueError("logits_init = 'unscaled' has no effect on normed queries and keys: leave out one of them")
         self.query, self.key, self.value = self.linear(), self.linear(), self.linear()
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
+        query, key = cast(Any, self.query), cast(Any, self.key)
+        if key_init == "query":
+            key.starts_as = "query"
+        if logits_init == "unscaled":
+            query.initial_scale = key.initial_scale = shape.head_size**0.25
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         if memory is x:
@@ -79,11 +100,11 @@ class Separate(Projection):
         return query, key, affine(self.value, y)
 
     @staticmethod
-    def num_params(shape: Shape) -> int:
+    def num_params(shape: Shape, **_: Any) -> int:
         return 3 * shape.linear_params + 2 * shape.norm_params
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+    def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
         return shape.linear_flops(length) + 2 * shape.linear_flops(memory or length)
 
 

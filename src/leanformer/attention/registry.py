@@ -112,6 +112,11 @@ class Mechanism:
         """Whether a gradient goes through the scores."""
         return getattr(self.compatibility, "learns", True)
 
+    @property
+    def rotary(self) -> bool:
+        """Whether it makes no sense but with rotary positions."""
+        return getattr(self.compatibility, "rotary", False)
+
 
 _MECHANISMS: dict[str, Mechanism] = {}
 _PLUGINS: set[Path] = set()

@@ -3,7 +3,8 @@
     from leanformer.attention.testing import check_mechanism
     check_mechanism("my_mechanism")                  # raises AssertionError naming the promise it breaks
 
-Float64 on the CPU, sizes that are distinct primes so that no transposition survives, gradients compared like values.
+Float64 on the CPU, gradients compared like values, sizes that are distinct primes so that no transposition survives;
+the head size is twice one, for rotary planes.
 The reference is the mechanism's own `formula`: the projection's for one token, the compatibility's for one logit, put
 together here by loops that share nothing with the layer.
 """
@@ -22,7 +23,7 @@ from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projections import affine
 from leanformer.attention.registry import mechanism
 
-B, L, M, K, H, MAX_LENGTH = 2, 5, 7, 11, 3, 13
+B, L, M, K, H, MAX_LENGTH = 2, 5, 7, 22, 3, 13
 D = H * K
 
 

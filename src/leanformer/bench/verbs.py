@@ -18,7 +18,7 @@ from leanformer.bench import peers as bench_peers
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
 from leanformer.bench.sizes import GIVEN, of_size, size
-from leanformer.comparison.variants import Variant, parse_variants
+from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
 from leanformer.data.staging import staged
@@ -57,7 +57,7 @@ def mechanisms(
     given = read_settings(None, overrides)
     if given.training != Settings().training:
         raise ValueError("--set training...: a bare step has no such settings; leanformer bench peers takes them")
-    variants = [v for v in parse_variants(attention) if v.label != BASELINE]
+    variants = [v for v in sized_variants(attention) if v.label != BASELINE]
     plan = bench_mechanisms.Plan(
         variants=[Variant(BASELINE, BASELINE), *variants],
         sizes=sizes,
@@ -213,7 +213,7 @@ def _own(
     """leanformer's contestants by label: every mechanism and every recipe, in every precision."""
     free = {key: value for key, value in given.model.items() if key not in GIVEN}
     models: dict[str, tuple[dict[str, Any], Settings]] = {}
-    for variant in parse_variants(attention) if attention else []:
+    for variant in sized_variants(attention) if attention else []:
         named = {"attention": variant.mechanism, "attention_options": variant.options, **variant.model}
         models[f"leanformer {variant.label}"] = ({**free, **named}, given)
     for path in recipes:

@@ -11,16 +11,21 @@ from leanformer.models.cost import ledger
 
 
 def catalogue(**sizes: int) -> list[dict[str, Any]]:
-    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked."""
+    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked.
+
+    Positions are learned, but for a mechanism that needs rotary ones, whose model so has no table of them.
+    """
     rows = []
     for name in names():
-        config = LeanformerConfig.from_settings({**sizes, "attention": name})
-        costs = ledger(config, config.max_position_embeddings)
         row = mechanism(name)
+        positions = "rotary" if row.rotary else "learned"
+        config = LeanformerConfig.from_settings({**sizes, "attention": name, "positions": positions})
+        costs = ledger(config, config.max_position_embeddings)
         rows.append(
             {
                 "name": name,
                 "paper": row.paper,
+                "positions": positions,
                 "cross_attention": row.cross,
                 "options": row.options(),
                 "qkv_parameters_per_layer": row.num_params(config.shape()),
@@ -49,7 +54,10 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
             row["paper"],
         )
     # Numbers are never cut: a terminal narrower than the table wraps its lines.
-    Console(width=max(120, Console().width)).print(table)
+    console = Console(width=max(120, Console().width))
+    console.print(table)
+    if rotary := [row["name"] for row in rows if row["positions"] == "rotary"]:
+        console.print(f"{', '.join(rotary)}: with rotary positions, so without the others' table of positions")
 
 
 def _change(value: float, base: float) -> str:

@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from leanformer.comparison.estimate import Estimator
+from leanformer.comparison.estimate import Estimator, objective_of
+from leanformer.comparison.matching import matched
 from leanformer.comparison.plan import Plan, PlannedRun, check_continues
 from leanformer.comparison.runner import Job, last_line, run_jobs
 from leanformer.comparison.variants import Variant
@@ -51,6 +52,7 @@ def compare(
     """Run what is still to run of the comparison in `out`, then write its report; returns the report's results."""
     recipe = RECIPES[settings.training.objective]
     corpus = recipe.open(data)
+    variants, matches = matched(variants, settings, corpus)
     plan = Plan(
         settings=settings,
         variants=variants,
@@ -66,7 +68,7 @@ def compare(
     objective, notes = _check(plan, corpus)
     check_continues(out, plan, resume=resume)
     console = Console(quiet=quiet, highlight=False)
-    for note in notes:
+    for note in [*matches, *notes]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     workers, threads = _share_of_the_machine(jobs, len(plan.runs), settings)
 
@@ -80,7 +82,8 @@ def compare(
         return {}
     write_json(_made(out) / "settings.json", settings.to_dict())
     write_json(out / "comparison.json", plan.record())
-    failed = _run([_pretraining(run, plan, out, threads, objective.total_steps or 0) for run in runs], workers, console)
+    steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
+    failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
     chosen = best_rates(out) if learning_rates else None
     failed += _run(
         [

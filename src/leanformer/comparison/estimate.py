@@ -64,12 +64,13 @@ class Estimator:
         return Estimate(max(seconds / self.workers, slowest), size, len(runs) + len(finetunings))
 
     def pretraining_seconds(self, run: PlannedRun) -> float:
-        seconds, steps = self.plan.settings.training.max_seconds, self.objective.total_steps
+        seconds = run.settings(self.plan.settings).training.max_seconds
         if seconds is not None:
             return seconds + PROCESS_SECONDS
-        assert steps is not None
+        objective = objective_of(run, self.plan, self.corpus)
+        assert objective.total_steps is not None
         flops = self._flops_per_token(run.variant)
-        return self.objective.tokens(steps) * flops / self.flops_per_second + PROCESS_SECONDS
+        return objective.tokens(objective.total_steps) * flops / self.flops_per_second + PROCESS_SECONDS
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
@@ -130,6 +131,12 @@ class Estimator:
             torch.set_num_threads(before)
         tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
         return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
+
+
+def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:
+    """That of this run: an arm may have a budget and a batch of its own."""
+    training = run.settings(plan.settings).training
+    return RECIPES[training.objective].objective(corpus, training, 1)
 
 
 def words_to_tokens(texts: list[tuple[str, ...]], max_length: float) -> float:

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
 from leanformer.settings import Settings
 
@@ -83,6 +84,7 @@ class Plan:
         return {
             "schema": SCHEMA,
             "attention": [variant.label for variant in self.variants],
+            "controls": {variant.label: what for variant in self.variants if (what := control(variant))},
             "baseline": self.baseline,
             "seeds": self.seeds,
             "learning_rates": self.learning_rates,

@@ -5,34 +5,41 @@ random+dot_product                           a mixture of mechanisms
 pairwise[coefficients_init=identity]         a mechanism with an option
 dot_product[projection=shared_key_value]     a cell of the grid of projections and compatibilities
 dot_product[model.intermediate_size=640]     a model of another size: a baseline as small as its challenger
+dot_product[parameters=shared]               the same, its size found (`matching.py`); also width=, flops=
 dot_product[training.optimizer=muon]         another way to train it
 dot_product[config=configs/recipes/fast.toml]    another recipe: the [model] and [training] of that file
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
 from leanformer.attention.projections import ValueOnly
-from leanformer.settings import parse_override, read_tables
+from leanformer.models import LeanformerConfig
+from leanformer.settings import TrainingSettings, parse_override, read_tables
+
+MATCHES = ("parameters", "width", "flops")
+"""What an arm can be told to have as much of as another one."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm of a comparison; its label is how the user wrote it. `model` and `training` hold settings of its own."""
+    """One arm of a comparison; its label is how the user wrote it. `model` and `training` hold settings of its own,
+    `match` what it is to have as much of as which other arm."""
 
     label: str
     mechanism: str
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     model: dict[str, Any] = field(default_factory=dict, hash=False)
     training: dict[str, Any] = field(default_factory=dict, hash=False)
+    match: "dict[str, Variant]" = field(default_factory=dict, hash=False)
 
 
 def parse_variants(text: str) -> list[Variant]:
-    variants = [_parse(part.strip()) for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+    variants = [_parse(part) for part in _split(text)]
     if not variants:
         raise ValueError(f"--attention {text!r} names no mechanism; known: {', '.join(names())}")
     labels = [variant.label for variant in variants]
@@ -42,15 +49,27 @@ def parse_variants(text: str) -> list[Variant]:
     return variants
 
 
-def grid() -> list[Variant]:
+def sized_variants(text: str) -> list[Variant]:
+    """Those of `text`, none of which leaves its size or budget to be found: only a comparison finds them."""
+    variants = parse_variants(text)
+    for variant in variants:
+        for key in variant.match:
+            raise ValueError(f"--attention {variant.label!r}: {key}= is for leanformer compare; write model.KEY=value")
+    return variants
+
+
+def grid(*, rotary: bool) -> list[Variant]:
     """Every projection with every compatibility it serves, mixtures aside: a published name where the pair has one,
-    else the name of the compatibility's first mechanism with its `projection` option. The baseline stands first."""
+    else the name of the compatibility's first mechanism with its `projection` option. The baseline stands first.
+
+    Without `rotary` positions what needs them is left out.
+    """
     rows: dict[tuple[type | None, type], str] = {}
     first: dict[type, str] = {}
     for name in names():
-        if "+" in name:
-            continue
         row = mechanism(name)
+        if "+" in name or (row.rotary and not rotary):
+            continue
         rows.setdefault((row.projection, row.compatibility), name)
         first.setdefault(row.compatibility, name)
     variants = []
@@ -63,23 +82,37 @@ def grid() -> list[Variant]:
     return variants
 
 
+def _split(text: str) -> list[str]:
+    """At the commas outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
 def _parse(text: str) -> Variant:
     match = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
     if match is None:
         raise ValueError(f"--attention {text!r}: write a mechanism as name or name[option=value,...]")
     name, listed = match.groups()
     options: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
+    own: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "match": {}}
     label = text
-    for item in filter(None, (listed or "").split(",")):
-        (_, *prefix, key), value = parse_override(f"option.{item.strip()}")
+    for item in _split(listed or ""):
+        (_, *prefix, key), value = parse_override(f"option.{item}")
         if not prefix and key == "config":
             for table, values in _recipe(text, Path(str(value))).items():
                 own[table] |= values
             label = text.replace(str(value), Path(str(value)).stem)  # it names the run's folder
+        elif not prefix and key in MATCHES:
+            own["match"][key] = _matched(text, key, str(value))
         elif not prefix:
             options[key] = value
-        elif prefix[0] in own and len(prefix) == 1:
+        elif prefix[0] in ("model", "training") and len(prefix) == 1:
             _require_free(text, item.strip(), prefix[0], key)
             own[prefix[0]][key] = value
         else:
@@ -87,7 +120,9 @@ def _parse(text: str) -> Variant:
                 f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "
                 "training.KEY=value or config=FILE"
             )
-    mechanism(name).check_options(options)
+    _check(text, name, options)
+    if {"parameters", "width"} <= own["match"].keys():
+        raise ValueError(f"--attention {text!r}: parameters= and width= both set the size; leave one out")
     return Variant(label, name, options, **own)
 
 
@@ -98,6 +133,25 @@ FIXED = {
     "training.objective": "one comparison has one objective",
 }
 """What an arm cannot choose, and why."""
+
+
+def _check(text: str, name: str, options: dict[str, Any]) -> None:
+    try:
+        mechanism(name).check_options(options)
+    except ValueError as error:
+        for table, known in (("model", fields(LeanformerConfig)), ("training", fields(TrainingSettings))):
+            for key in options.keys() & {f.name for f in known}:
+                raise ValueError(f"--attention {text!r}: {error}, or write {table}.{key}={options[key]}") from None
+        raise
+
+
+def _matched(text: str, key: str, value: str) -> Variant:
+    other = _parse(value)
+    if other.match or other.training:
+        raise ValueError(
+            f"--attention {text!r}: {key} is that of a mechanism, with options and model.KEY=value at most, not {value}"
+        )
+    return other
 
 
 def _recipe(text: str, path: Path) -> Mapping[str, dict[str, Any]]:

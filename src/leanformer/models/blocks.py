@@ -206,7 +206,7 @@ def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]
 
 def _into_the_residual(output: Any, config: LeanformerConfig) -> nn.Linear:
     """Marks, for `initial_values`, a map whose values are added to the residual stream."""
-    output.starts_at_zero = config.zero_outputs
+    output.initial_scale = 0.0 if config.zero_outputs else 1.0
     return output
 
 

@@ -123,6 +123,10 @@ class LeanformerConfig(PreTrainedConfig):
                 f"another; these can: {able}"
             )
         self.rotary()
+        for key in ("attention", "decoder_attention"):
+            name = getattr(self, key)
+            needs = name is not None and mechanism(name).rotary
+            self._require(key, not needs or self.positions == "rotary", 'needs model.positions = "rotary"')
         super().__post_init__(**kwargs)
 
     @classmethod

@@ -16,15 +16,14 @@ SOURCES = {"token": "query", "shared": "query", "query_value": "query", "key_val
 def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
     """Fresh values of what `module` itself holds, drawn on the CPU from torch's default generator.
 
-    BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero; so is a map marked `starts_at_zero`.
+    BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero; a map's matrix times its
+    `initial_scale`, if it is marked with one.
     A mechanism with bare parameters says in its `initial_values` what they start from, other layers of torch (norms)
     start as torch has them.
     """
     with torch.device("cpu"):
         if isinstance(module, nn.Linear):
-            weight = torch.randn(module.weight.shape) * std
-            if getattr(module, "starts_at_zero", False):
-                weight.zero_()
+            weight = torch.randn(module.weight.shape) * (std * getattr(module, "initial_scale", 1.0))
             return {"weight": weight} if module.bias is None else {"weight": weight, "bias": torch.zeros(len(weight))}
         if isinstance(module, nn.Embedding):
             weight = torch.randn(module.weight.shape) * std
@@ -46,14 +45,16 @@ def initialise(model: PreTrainedModel, seed: int, only: str = "") -> None:
     """Set every weight (of the modules whose name starts with `only`) to a function of `seed` and its module's name.
 
     So two models agree bit by bit on every weight they share by name and shape, whatever their mechanisms, dtypes,
-    devices and the order they were built in; a tied projection takes the values of the one it stands for, and a
-    mechanism alone those of itself as a part of a mixture.
+    devices and the order they were built in; a tied projection takes the values of the one it stands for, so does a map
+    marked with another's name in `starts_as`, and a mechanism alone those of itself as a part of a mixture.
     """
     tied, alone = model.all_tied_weights_keys, _alone(model)
     with torch.random.fork_rng(devices=[]):
         for name, module in model.named_modules():
             if name.startswith(only):
-                torch.default_generator.manual_seed(_seed(seed, _shared_name(model, name, alone)))
+                path, dot, last = _shared_name(model, name, alone).rpartition(".")
+                last = getattr(module, "starts_as", SOURCES.get(last, last))
+                torch.default_generator.manual_seed(_seed(seed, f"{path}{dot}{last}"))
                 for key, value in initial_values(module, model.config.initializer_range).items():
                     if f"{name}.{key}" not in tied:
                         getattr(module, key).copy_(value)
@@ -76,7 +77,5 @@ def _shared_name(model: PreTrainedModel, name: str, alone: dict[str, str]) -> st
 
 
 def _seed(seed: int, name: str) -> int:
-    """Of seed and name, where layers.0.attention.projection.token counts as layers.0.attention.projection.query."""
-    path, dot, last = name.rpartition(".")
-    digest = hashlib.sha256(f"{seed}:{path}{dot}{SOURCES.get(last, last)}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8])

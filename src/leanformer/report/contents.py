@@ -23,7 +23,7 @@ def contents(findings: Findings) -> Document:
         Section("The answer", _answer(findings)),
         Section("What each attention costs and reaches", [tables.costs(study), tables.losses(findings)]),
         Section("Loss over training", _pictures(drawn, "curves")),
-        Section("Parameters against loss", _pictures(drawn, "parameters")),
+        Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),
         Section("Tokens to target", _tokens(findings)),
         Section(study.wording.section, _finetuning(findings, drawn)),
@@ -63,7 +63,9 @@ def _asked(study: Study) -> list[Block]:
             f"{study.wording.shared} and the initial values of every weight they have in common, so they are "
             "compared in pairs."
         )
-    return [Paragraph(asked), Paragraph(_model(settings, study))]
+    controls = study.plan.get("controls") or {}
+    told = [f"{name}: {controls[name]}" for name in study.attention if name in controls]
+    return [Paragraph(asked), *([Points(told)] if told else []), Paragraph(_model(settings, study))]
 
 
 def _model(settings: dict[str, Any], study: Study) -> str:

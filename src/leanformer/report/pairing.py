@@ -16,6 +16,12 @@ from leanformer.report.study import Study
 
 OWN = ("model.attention", "training.learning_rate")
 """Beginnings of the settings in which the runs of a pair may differ."""
+MATCHES = {
+    "parameters": ("model.intermediate_size",),
+    "width": ("model.hidden_size", "model.intermediate_size"),
+    "flops": ("training.max_steps", "training.max_tokens"),
+}
+"""The settings that a comparison finds for an arm."""
 ONE_SCALE = (
     ("data.hash", "their data"),
     ("data.tokenizer_hash", "their tokenizer"),
@@ -80,15 +86,18 @@ def _get(record: dict[str, Any], dotted: str) -> Any:
 
 
 def _differences(run: Run, other: Run) -> Iterable[str]:
-    """What a label says of its own, `dot_product[model.intermediate_size=640]`, is meant to differ."""
+    """What a label says of its own, `dot_product[model.intermediate_size=640]`, is meant to differ; so is what it
+    leaves to be found, `dot_product[parameters=shared]`."""
     ours, theirs = run.settings, other.settings
-    own = OWN + tuple(re.findall(r"model\.\w+(?==)", f"{run.attention} {other.attention}"))
+    labels = f"{run.attention} {other.attention}"
+    found = set(re.findall(r"[\[,](\w+)(?==)", labels)) & MATCHES.keys()
+    own = (*OWN, *re.findall(r"model\.\w+(?==)", labels), *(key for name in found for key in MATCHES[name]))
     for key in sorted(ours.keys() | theirs.keys()):
         if not key.startswith(own) and ours.get(key) != theirs.get(key):
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
-    if run.steps != other.steps:
+    if run.steps != other.steps and "flops" not in found:
         yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
 
 

@@ -13,8 +13,9 @@ and so is a layer that stacks two maps, whose rows then share one orthogonal fra
 rows go through a softmax, and a common scale for all directions means nothing there. Coefficients of a head are maps,
 but start at scales of their own (`normal`, `identity`), far from that of Muon's steps.
 
-Parameters that a module names in `position_tables` learn at `table_rate` times the learning rate, maps that it names
-in `tied_maps` at `tied_rate` times, what Muon has at `muon_rate` times: the factors multiply.
+Parameters that a module names in `position_tables` learn at `table_rate` times the learning rate, those in
+`rotary_phases` at `phase_rate` times, maps that it names in `tied_maps` at `tied_rate` times, what Muon has at
+`muon_rate` times: the factors multiply.
 """
 
 from collections.abc import Iterator
@@ -67,10 +68,12 @@ def rate_factors(model: nn.Module, settings: TrainingSettings) -> dict[Tensor, f
     """Of the parameters whose learning rate is a multiple of the others'."""
     factors: dict[Tensor, float] = {}
     for module in model.modules():
-        tables, maps = getattr(module, "position_tables", ()), getattr(module, "tied_maps", ())
+        tables, phases, maps = (getattr(module, kind, ()) for kind in ("position_tables", "rotary_phases", "tied_maps"))
         for name, parameter in module.named_parameters():
             if name in tables:
                 factors[parameter] = settings.table_rate
+            elif name in phases:
+                factors[parameter] = settings.phase_rate
             elif name.partition(".")[0] in maps:
                 factors[parameter] = settings.tied_rate
     return factors

@@ -12,25 +12,30 @@ from leanformer.attention.shape import Shape
 
 
 class DotProduct(nn.Module):
-    """logit_h(i, j) = q_i . k_j / sqrt(K);  no weights of its own, 2 E L M FLOPs."""
+    """logit_h(i, j) = q_i . k_j / sqrt(K);  no weights of its own, 2 E L M FLOPs.
 
-    def __init__(self, shape: Shape) -> None:
+    Without division if not `scaled`: logits sqrt(K) times as large all along, at the start and in how fast they move,
+    as N(0, 1) coefficients make them.
+    """
+
+    def __init__(self, shape: Shape, scaled: bool = True) -> None:
         super().__init__()
-        self.scale = shape.head_size**-0.5
+        self.scaled = scaled
+        self.scale = shape.head_size**-0.5 if scaled else 1.0
 
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
         query, key = positions.rotate(heads.query, heads.key)
         return Logits(query * self.scale, key)
 
     def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
-        return (q * k).sum() / sqrt(len(q))
+        return (q * k).sum() / (sqrt(len(q)) if self.scaled else 1.0)
 
     @staticmethod
-    def num_params(shape: Shape) -> int:
+    def num_params(shape: Shape, scaled: bool = True) -> int:
         return 0
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
+    def flops(shape: Shape, length: int, memory: int | None = None, scaled: bool = True) -> int:
         return 2 * shape.inner_size * length * (memory or length)
 
 

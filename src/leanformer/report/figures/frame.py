@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from leanformer.report.pairing import MATCHES
 from leanformer.report.quantities import fixed, unit
 from leanformer.report.study import Study
 from leanformer.report.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
@@ -32,7 +33,7 @@ class Frame:
     @property
     def longest(self) -> int:
         """Characters of a label."""
-        return 18 if self.narrow else 24
+        return 18 if self.narrow else 31
 
     def ticks(self, inches: float) -> MaxNLocator:
         """As many ticks as an axis of this length has room for."""
@@ -55,10 +56,16 @@ def numbered(study: Study) -> dict[str, int]:
 
 
 def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
-    """Labels that fit: of options the values alone, pairwise[coefficients_init=identity] -> pairwise[identity]."""
+    """Labels that fit: of options the values alone, pairwise[coefficients_init=identity] -> pairwise[identity]; but
+    what an arm has as much of as another keeps its name, shared[flops=dot_product].
+    """
     short: dict[str, str] = {}
     for name in names:
-        label = name if len(name) <= frame.longest else re.sub(r"([\[,])[^=,\[\]]*=", r"\1", name)
+        label = (
+            name
+            if len(name) <= frame.longest
+            else re.sub(rf"([\[,])(?!(?:{'|'.join(MATCHES)})=)[^=,\[\]]*=", r"\1", name)
+        )
         label = label if len(label) <= frame.longest else label[: frame.longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
         while label in short.values():
             label += "'"

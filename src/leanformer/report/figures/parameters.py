@@ -1,9 +1,10 @@
-"""Parameters against final loss: what each saving costs."""
+"""Parameters against final loss: what each saving costs. Of many arms `pareto.py` draws it."""
 
 from matplotlib.figure import Figure
 
 from leanformer.report.comparison import Findings
 from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, loss_axes, numbered, paint
+from leanformer.report.figures.pareto import MANY
 from leanformer.report.study import Study
 from leanformer.report.style import PAPER, Picture, series
 
@@ -15,7 +16,7 @@ def picture(findings: Findings) -> Picture | None:
         for name in study.attention
         if study.spread(name, "parameters").mean is not None and study.spread(name, "final_loss").mean is not None
     ]
-    if len(names) < 2:
+    if not 2 <= len(names) < MANY:
         return None
     caption = (
         "Final validation loss against parameters (left and down is better). Large: mean over seeds, bar: ± 1 standard "

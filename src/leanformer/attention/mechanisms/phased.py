@@ -1,0 +1,81 @@
+"""Phased attention: a tied comparison that knows before from after (unpublished).
+
+With rotary positions a head's query and key are K / 2 complex numbers each, turned by their positions p at frequencies
+theta_c (`positions.py`). A learned phase and a learned gain a head and frequency multiply the query's:
+
+    logit_h(i, j) = Re sum_c  g_hc e^(i phi_hc)  q_c conj(k_c)  e^(i theta_c (p_i - p_j)) / sqrt(K)
+
+With one map for query and key (`symmetric`, and `shared` at its start) a token t meets an equal one by
+t_c conj(t_c) = |t_c|^2, a real number, and phi = 0 leaves
+
+    sum_c |t_c|^2 cos(theta_c (p_i - p_j)) / sqrt(K),
+
+even in the offset: "the one before" cannot be asked for without "the one after". A phase is an offset:
+phi_c = theta_c d moves all scores by d places, so that the head looks d ahead. A map that is diagonal on the rotary
+planes commutes with the rotation: scores see distances only. H K weights a layer break the symmetry, where `pairwise`
+takes H K^2; with phases 0 and gains 1 it is the dot product. Cross-attention is not rotated, and is refused.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.positions import Positions, turned
+from leanformer.attention.projections import SharedQueryKey
+from leanformer.attention.registry import Mechanism, register
+from leanformer.attention.shape import Shape
+
+
+class Phased(nn.Module):
+    """The formula above, phases and gains of shape (H K / 2,) each: H K weights, 2 E L M FLOPs as the dot product.
+
+    Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0. Vectors, they do not decay. ValueError if
+    the head size is odd.
+    """
+
+    rotary = True
+    rotary_phases = ("phases", "gains")
+    phases: Tensor
+    gains: Tensor
+
+    def __init__(self, shape: Shape, phase_std: float = 0.0) -> None:
+        super().__init__()
+        if shape.head_size % 2:
+            raise ValueError(f"phases turn pairs of numbers: head size {shape.head_size} must be even")
+        if phase_std < 0:
+            raise ValueError(f"phase_std = {phase_std} must not be negative")
+        self.shape, self.phase_std = shape, phase_std
+        for name, value in self.initial_values().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+    def initial_values(self) -> dict[str, Tensor]:
+        size = self.shape.inner_size // 2
+        return {"phases": torch.randn(size) * self.phase_std, "gains": torch.ones(size)}
+
+    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
+        # Rotated first: what is both query and key is turned once for both.
+        query, key = positions.rotate(heads.query, heads.key)
+        phase_H1C, gain_H1C = (part.view(self.shape.num_heads, 1, -1) for part in (self.phases, self.gains))
+        gain_H1C = gain_H1C * self.shape.head_size**-0.5
+        return Logits(turned(query, gain_H1C * phase_H1C.cos(), gain_H1C * phase_H1C.sin()), key)
+
+    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
+        """At equal positions."""
+        pairs = len(q) // 2
+        part = slice(h * pairs, (h + 1) * pairs)
+        query, key = (torch.complex(both[:pairs], both[pairs:]) for both in (q, k))
+        factor = self.gains[part] * torch.exp(1j * self.phases[part])
+        return (factor * query * key.conj()).real.sum() / len(q) ** 0.5
+
+    @staticmethod
+    def num_params(shape: Shape, **_: Any) -> int:
+        return 2 * (shape.inner_size // 2)
+
+    @staticmethod
+    def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
+        return 2 * shape.inner_size * length * (memory or length)
+
+
+register(Mechanism("phased", SharedQueryKey, Phased, "unpublished", cross=False))

@@ -1,0 +1,45 @@
+"""What an arm tells by differing from its mechanism as published: one line an arm, for the plan and the report.
+
+A control changes one thing that came along with a mechanism, so that a difference can be laid to the other.
+"""
+
+from leanformer.comparison.variants import Variant
+
+OPTIONS = {
+    "logits_init=unscaled": "logits start sqrt(head size) times as large, as N(0, 1) coefficients start them: is a "
+    "lead the initial scale's?",
+    "scaled=false": "logits are not divided by sqrt(head size), at the start or later: is a lead that of larger "
+    "logits?",
+    "key_init=query": "the key's matrix starts equal to the query's and then parts from it: does tying help as a "
+    "start, or as a constraint?",
+    "coefficients_init=normal": "coefficients start from N(0, 1), as published: logits sqrt(head size) times as large",
+    "coefficients_init=scaled_normal": "coefficients start from N(0, 1/head size): the published ones without their "
+    "larger logits",
+    "coefficients_init=identity": "coefficients start at the identity, and the arm as its symmetric form: what do "
+    "random ones add?",
+    "scale_init=normal": "the diagonals start from N(0, 1), not at 1: does a sign a channel matter at the start?",
+    "projection=separate": "nothing is tied: what does the compatibility do by itself?",
+    "projection=shared_query_key": "query = key, value apart: what does tying the two that compare cost?",
+    "projection=shared_key_value": "key = value: as many parameters as query = key, and scores stay directed",
+    "projection=shared_query_value": "query = value: as many parameters as query = key, and scores stay directed",
+    "projection=shared_all": "shared with directed scores: is direction what it lacks?",
+    "model.positions=rotary": "rotary positions: is an early lead the escape from the plateau that they give to all?",
+    "model.positions=learned": "learned positions: does the result hold with BERT's own?",
+}
+"""What a value of an option controls for."""
+MATCHES = {
+    "parameters": "feed-forward layers of {inner}, so as many parameters as {other}: is a plain smaller model as good?",
+    "width": "width {width}, feed-forward layers of {inner}, so as many parameters as {other}: is a plain narrower "
+    "model as good?",
+    "flops": "trained for as many FLOPs as {other}, not as many steps: what is the cheaper step worth?",
+}
+
+
+def control(variant: Variant) -> str | None:
+    """What the arm's brackets control for, None where they hold no control; of an arm whose sizes are found already."""
+    settings = variant.options | {f"model.{key}": value for key, value in variant.model.items()}
+    written = [f"{key}={str(value).lower()}" for key, value in settings.items()]
+    said = [OPTIONS[setting] for setting in written if setting in OPTIONS]
+    width, inner = (variant.model.get(key, "its own") for key in ("hidden_size", "intermediate_size"))
+    said += [MATCHES[key].format(width=width, inner=inner, other=arm.label) for key, arm in variant.match.items()]
+    return "; ".join(said) or None
