@@ -13,8 +13,8 @@ and Induction Heads"). Beside it stand the same questions with the first block
     unrelated    other random tokens: nothing to find
 
 `gain` = mean of loss(shuffled) - loss(repeated), nats, over sequences, with the t interval of 95 %: what matching
-content is worth. A mechanism whose weights depend on positions alone can copy only over a distance that never changes:
-several gaps are asked, and it should gain nothing at most of them. Chance is 1 / V for V ordinary tokens, ln V nats.
+content is worth. A mechanism whose weights depend on positions alone looks at fixed distances: it can copy over a gap
+that never varies, and among several it cannot tell which one this is. Chance is 1 / V for V ordinary tokens, ln V nats.
 
 S sequences, L tokens, T targets of a sequence.
 """
