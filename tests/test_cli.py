@@ -64,6 +64,20 @@ def test_pretrain_evaluate_report_and_finetune_work_on_a_run(command, run, data,
     assert 0 <= json.loads(tuned[1])["results"]["score"] <= 1
 
 
+def test_probes_print_tables_and_draw_a_page(command, run, data, tmp_path):
+    status, out, err = command("evaluate", run, "--suite", "attention", "--data", data, "--limit", "2")
+    assert status == 0, err
+    assert re.search(r"^layer +head +entropy +distance +itself +before +after +special +symmetry$", out, re.MULTILINE)
+    status, out, err = command("evaluate", run, "--suite", "induction", "--limit", "4", "--gaps", "0,3", "--json")
+    assert status == 0, err
+    assert [row["gap"] for row in json.loads(out)["gains"]] == [0, 3]
+    refused(command("evaluate", run, "--suite", "induction", "--gaps", "a"), "--gaps 'a': write whole numbers")
+    assert command("attention", run, run, "--text", "a good day", "--out", tmp_path / "page.html")[:2] == (
+        0,
+        f"{tmp_path / 'page.html'}\n",
+    )
+
+
 def test_compare_runs_resumes_and_reports(command, data, tiny, tmp_path):
     out = tmp_path / "comparison"
     arguments = ["--data", data, "--out", out, "--attention", "dot_product,shared", "--jobs", "2", *tiny]

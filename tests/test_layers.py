@@ -22,7 +22,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich", "torchmetrics"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "settings")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {

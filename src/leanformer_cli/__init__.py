@@ -9,6 +9,7 @@ from leanformer_cli import mechanisms
 from leanformer_cli import prepare
 from leanformer_cli import train
 from leanformer_cli import evaluate
+from leanformer_cli import attention
 from leanformer_cli import compare
 from leanformer_cli import robustness
 from leanformer_cli import convert

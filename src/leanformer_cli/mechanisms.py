@@ -1,6 +1,9 @@
 """What there is to choose from."""
 
 import json
+from typing import Annotated
+
+import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.options import AsJson, Plugin, load
@@ -14,6 +17,9 @@ def mechanisms(
     intermediate_size: int = 3072,
     vocab_size: int = 30522,
     max_length: int = 512,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure what a layer keeps of a sequence for the backward pass.")
+    ] = False,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -22,6 +28,7 @@ def mechanisms(
 
     load(plugin)
     rows = catalogue(
+        memory=memory,
         hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,

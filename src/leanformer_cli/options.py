@@ -52,13 +52,27 @@ def whole(text: str, option: str) -> list[int]:
 
 
 def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    """Numbers and words a line each, and lists of rows as tables."""
     if as_json:
         print(json.dumps(result, indent=2))
     elif not quiet:
         for key, value in result.items():
             if isinstance(value, str | int | float):
-                print(
-                    f"{key.replace('_', ' ')}: {value:.6g}"
-                    if isinstance(value, float)
-                    else f"{key.replace('_', ' ')}: {value}"
-                )
+                print(f"{key.replace('_', ' ')}: {_cell(value, 6)}")
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                _table(value)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    titles = [key for key in rows[0] if any(isinstance(row[key], str | int | float) for row in rows)]
+    table = [[key.replace("_", " ") for key in titles], *([_cell(row[key], 4) for key in titles] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(titles))]
+    left = [isinstance(rows[0][key], str) for key in titles]
+    print()
+    for line in table:
+        cells = zip(line, widths, left, strict=True)
+        print("  ".join(cell.ljust(width) if words else cell.rjust(width) for cell, width, words in cells).rstrip())
+
+
+def _cell(value: Any, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}g}" if isinstance(value, float) else str(value)

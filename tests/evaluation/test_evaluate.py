@@ -91,6 +91,14 @@ def test_it_repeats_and_uses_the_length_of_training(make_model: Callable, text: 
     assert evaluate(run / "model", "perplexity", text)["loss"] == whole["loss"]
 
 
+def test_every_domain_has_a_row(run: Path, text: Path, data: Path):
+    one, other = (evaluate(run, "perplexity", source) for source in (text, data))
+    both = evaluate(run, "perplexity", [text, data])
+    assert [row["data"] for row in both["domains"]] == [str(text), str(data)]
+    for row, alone in zip(both["domains"], (one, other), strict=True):
+        assert {key: alone[key] for key in row} == row
+
+
 def test_an_unknown_suite_is_refused(run: Path, text: Path):
     with pytest.raises(ValueError, match="unknown suite 'perplexty': did you mean 'perplexity'"):
         evaluate(run, "perplexty", text)

@@ -48,6 +48,8 @@ def test_the_record_says_everything(finished: Path, corpus: Path) -> None:
     results = record["results"]
     assert (results["steps"], results["tokens"]) == (8, 8 * 22 * 13)
     assert results["validations"] == [[8 * 22 * 13, results["final_loss"]]]
+    flops = record["ledger"]["flops_per_token"]["training"]
+    assert results["flops_per_second"] == pytest.approx(flops * results["tokens_per_second"])
     from safetensors.torch import load_file
 
     parameters = sum(tensor.numel() for tensor in load_file(finished / "model/model.safetensors").values())

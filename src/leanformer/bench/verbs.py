@@ -113,7 +113,7 @@ def inference(
     if "int8" in precisions and where.type != "cpu":
         raise ValueError("--precisions int8 runs on a CPU: add --device cpu, or leave it out")
     plan = bench_inference.Plan(
-        variants=parse_variants(attention),
+        variants=sized_variants(attention),
         precisions=list(dict.fromkeys(["fp32", *precisions])),
         sizes=sizes,
         lengths=lengths,

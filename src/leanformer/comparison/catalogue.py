@@ -8,10 +8,12 @@ from rich.table import Table
 from leanformer.attention import mechanism, names
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
+from leanformer.models.memory import attention_bytes
 
 
-def catalogue(**sizes: int) -> list[dict[str, Any]]:
-    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked.
+def catalogue(memory: bool = False, **sizes: int) -> list[dict[str, Any]]:
+    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked; with
+    `memory` what a layer of attention keeps of a sequence for the backward pass, bytes, in training with dropout.
 
     Positions are learned, but for a mechanism that needs rotary ones, whose model so has no table of them.
     """
@@ -33,6 +35,10 @@ def catalogue(**sizes: int) -> list[dict[str, Any]]:
                 "forward_flops_per_token": costs["flops_per_token"]["forward"],
             }
         )
+        if memory:
+            length, dropout = config.max_position_embeddings, float(config.attention_probs_dropout_prob)
+            for key, p in (("kept_bytes", 0.0), ("kept_bytes_with_dropout", dropout)):
+                rows[-1][key] = attention_bytes(name, config.shape(), length, p)
     return rows
 
 
@@ -41,6 +47,9 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("mechanism", no_wrap=True)
     for title in ("q, k, v", "parameters", "", "MFLOP/token", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    memory = "kept_bytes" in base
+    for title in ("kept, MB/layer", "with dropout") if memory else ():
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("paper", no_wrap=True)
     for row in rows:
@@ -51,6 +60,7 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
             _change(row["parameters"], base["parameters"]),
             f"{row['forward_flops_per_token'] / 1e6:.1f}",
             _change(row["forward_flops_per_token"], base["forward_flops_per_token"]),
+            *(f"{row[key] / 1e6:.2f}" for key in ("kept_bytes", "kept_bytes_with_dropout") if memory),
             row["paper"],
         )
     # Numbers are never cut: a terminal narrower than the table wraps its lines.

@@ -39,16 +39,9 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
     if precision not in (None, "fp32", *PRECISIONS):
         raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
     folder = pretrained.locate(run)
-    tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
+    length, kind = pretrained.length(run), pretrained.objective(folder)
     recipe, prepared = RECIPES[kind], Path(data).is_dir() or kind == "seq2seq"
-    if prepared:
-        corpus = recipe.open(data)
-        pretrained.require_tokenizer(corpus, tokenizer, folder)
-    else:
-        corpus = _in_memory(tokenizer, data)
-    if kind != "seq2seq" and not corpus.valid.sequences(length):
-        held_out = len(corpus.valid)
-        raise ValueError(f"{data} has {held_out:,} held-out tokens, not one sequence of {length}: give more text")
+    corpus = held_out(run, data)
     how = {"objective": kind, "sequence_length": length, "batch_size": 1, "validation_sequences": None}
     settings = TrainingSettings.of(how)
     objective = recipe.objective(corpus, settings, 1)
@@ -74,6 +67,22 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
         "perplexity": math.exp(loss),
         "context_free_floor": objective.floor()["context_free"] if prepared else None,
     }
+
+
+def held_out(run: Path, data: str | Path) -> Any:
+    """Data for the model of `run`, in its tokenizer: of its objective's kind if prepared, else all of a text, held out.
+    ValueError if there is not one sequence of its length."""
+    folder = pretrained.locate(run)
+    tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
+    if Path(data).is_dir() or kind == "seq2seq":
+        corpus = RECIPES[kind].open(data)
+        pretrained.require_tokenizer(corpus, tokenizer, folder)
+    else:
+        corpus = _in_memory(tokenizer, data)
+    if kind != "seq2seq" and not corpus.valid.sequences(length):
+        tokens = len(corpus.valid)
+        raise ValueError(f"{data} has {tokens:,} held-out tokens, not one sequence of {length}: give more text")
+    return corpus
 
 
 def _in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus:

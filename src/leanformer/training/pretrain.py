@@ -100,6 +100,8 @@ def pretrain(
         if main:
             with run.outcome():
                 save_model(model, corpus, run.model)
+                flops = record["ledger"]["flops_per_token"]["training"]
+                results["flops_per_second"] = flops * results["tokens_per_second"]
                 record = run.update(status="finished", results=results)
     accelerator.end_training()
     console.print(f"finished: {run.model}")

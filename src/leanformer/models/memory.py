@@ -1,0 +1,71 @@
+"""What a layer of attention makes autograd keep between the forward and the backward pass: bytes, measured.
+
+Every tensor saved for the backward pass is one of a storage, and each storage counts once, whatever views of it are
+saved; parameters and buffers, which are there anyway, count nothing. That is all that `saved_tensors_hooks` sees, and
+what functions of our own keep by themselves (dropout's masks, a byte a number).
+
+It grows with the batch, but for what the whole batch shares (a table's softmax, stacked weights). One more sequence of
+L tokens takes, with D the width, E = H K the heads' together and p the dropout of attention, in float32 on a CPU,
+
+    4 L a + b L^2 + c bytes       plain        fused              shared_rows
+    a    dot_product              D + 4 E      D + 5 E + H
+         symmetric                D + 4 E      D + 4 E + H
+         pairwise                 D + 5 E      D + 6 E + H
+         shared                   D + 5 E      D + 5 E + H
+         dense                    D + 5 E
+         random                                                   D + 2 E
+         fixed_random                                             D + E
+    b    p = 0                    4 H          0                  0
+         p > 0                    9 H                             0
+    c    pairwise                 4 E K        4 E K
+
+without rotary positions, norms of queries and masks. So a plain path keeps L^2 numbers, dropout doubles them and adds
+its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice; other
+mechanisms, and other options, are measured the same way.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leanformer.attention import MultiHeadAttention
+from leanformer.attention.shape import Shape
+
+
+def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int:
+    """Of one more sequence of `length` in a layer of this mechanism, input and output projection included."""
+    parts = (name, shape.hidden_size, shape.num_heads, shape.max_length, shape.bias, dropout)
+    size = max(2, -(-shape.hidden_size // length))  # so many tokens that both batches multiply stacked weights
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        layer = MultiHeadAttention(*parts, head_size=shape.head_size, qk_norm=shape.qk_norm, **options).train()
+        return _of_a_batch(layer, size + 1, length) - _of_a_batch(layer, size, length)
+
+
+def kept_bytes(output: Tensor, hooked: dict[int, torch.UntypedStorage], own: list[Tensor]) -> int:
+    """Of the storages that `hooked` holds and that nodes of the graph behind `output` keep as attributes, but `own`."""
+    storages = dict(hooked)
+    todo, seen = [output.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        tensors = (value for value in getattr(node, "__dict__", {}).values() if isinstance(value, Tensor))
+        storages |= {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+        todo += [following for following, _ in node.next_functions]
+    for tensor in own:
+        storages.pop(tensor.untyped_storage().data_ptr(), None)
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def _of_a_batch(layer: MultiHeadAttention, size: int, length: int) -> int:
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = layer(torch.randn(size, length, layer.shape.hidden_size, requires_grad=True))
+    return kept_bytes(output, kept, [*layer.parameters(), *layer.buffers()])
