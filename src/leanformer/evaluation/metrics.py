@@ -8,7 +8,7 @@ A model that answers the same whatever it reads has variance 0, and the quotient
 scores 0, and `collapsed` says so: such a score is a failed training, not a measurement of a weak model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> flo
     return sklearn_metrics.accuracy_score(table(labels), table(predictions))
 
 
-def _squad(labels: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
+def _squad(labels: Iterable[Any], predictions: Iterable[str]) -> dict[str, float]:
     from torchmetrics.functional.text import squad  # takes seconds to import
 
     answers = [{"id": str(i), "answers": label} for i, label in enumerate(labels)]

@@ -150,7 +150,7 @@ def find(study: Study) -> Findings:
 def task_scores(run: Run, other: Run, task: str, *, collapsed: bool = True) -> Values:
     """Means over the fine-tuning seeds that both runs finished, collapsed ones included unless told otherwise."""
     both = paired_finetunings(run, other, task, collapsed=collapsed)
-    scores = [(ours.score, theirs.score) for ours, theirs in both]
+    scores = [[tuning.score or 0.0 for tuning in pair] for pair in both]
     return tuple(np.mean(scores, axis=0).tolist()) if scores else None  # type: ignore[return-value]
 
 

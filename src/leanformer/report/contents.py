@@ -119,7 +119,7 @@ def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
     blocks: list[Block] = [task_tables.task_scores(study), *_pictures(drawn, "finetuning")]
     differences = task_tables.task_differences(findings)
     blocks += [differences] if differences.rows else []
-    blocks += [Points(said)] if (said := task_text.two_tests(findings)) else []
+    blocks += [Points(points)] if (points := task_text.two_tests(findings)) else []
     blocks += [Paragraph(said)] if (said := task_text.collapses(study)) else []
     return [*blocks, *([task_tables.collapsed(findings)] if findings.without_collapsed else [])]
 

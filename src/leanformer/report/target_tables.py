@@ -57,11 +57,11 @@ def ratios(findings: Findings) -> Table:
     header = [f"{word}, steps" if together and word == WORDS["tokens"] else word for word in header]
     caption = (
         "Target: the loss at which so much of the baseline's final lead over the context-free floor is reached; "
-        "arrive: the mechanism's runs, the baseline's. Then ratios, mechanism to baseline, paired by seed: geometric mean and "
-        "its 95 % t interval, that of the mean log ratio; below 1 is less than the baseline needs. Where a run never "
-        "arrives only a bound is known: > more than this, < less, unknown where runs of both fail to arrive. FLOPs: "
-        "tokens times the exact training FLOPs a token. Seconds: wall clock, validation and whatever else the machine "
-        "did included. p and verdict are of the difference in tokens, listed with every run below."
+        "arrive: the mechanism's runs, the baseline's. Then ratios, mechanism to baseline, paired by seed: geometric "
+        "mean and its 95 % t interval, that of the mean log ratio; below 1 is less than the baseline needs. Where a "
+        "run never arrives only a bound is known: > more than this, < less, unknown where runs of both do not. "
+        "FLOPs: tokens times the exact training FLOPs a token. Seconds: wall clock, validation and whatever else the "
+        "machine did included. p and verdict are of the difference in tokens, listed with every run below."
     )
     return Table(header, rows, "llr" + "r" * len(shown) + "rl", caption)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,15 +10,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from leanformer.report.comparison import Findings
 from leanformer.report.figures.frame import Frame, digits, label_ends, label_width, numbered, paint
-from leanformer.report.quantities import fixed
+from leanformer.report.quantities import fixed, percent
 from leanformer.report.ratios import RESOURCES, Ratio
 from leanformer.report.study import Study
 from leanformer.report.style import MUTED, PAPER, Picture, series
+from leanformer.report.target import FRACTION, FRACTIONS
 
 WORDS = {"tokens": "Tokens", "steps": "Steps", "flops": "Training FLOPs", "seconds": "Seconds of wall clock"}
 LEAST, FAINT = 1.3, 4
 """A panel spans this factor at least; the bands of more mechanisms than FAINT are drawn fainter."""
-TICKS = (0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+TICKS = (0.03, 0.06, 0.12, 0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 8.0, 16.0, 32.0)
 
 
 def picture(findings: Findings) -> Picture | None:
@@ -72,7 +74,7 @@ def _draw(findings: Findings, panels: dict[str, list[Ratio]], frame: Frame) -> F
         axes.set_ylim(*_limits(family))
         axes.grid(axis="y")
         axes.axhline(0, color=series(0)["color"], linewidth=1)
-        _marks(axes, findings, named=place == 0)
+        _marks(axes, findings, FRACTIONS[:0] if place else (FRACTION,) if frame.narrow else FRACTIONS)
         label_ends(axes, _plot(axes, study, family), study, frame)
         axes.yaxis.set_major_locator(FixedLocator(_ticks(*axes.get_ylim())))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{2**y:.2f}"))
@@ -92,7 +94,8 @@ def _plot(axes: Axes, study: Study, family: list[Ratio]) -> dict[str, tuple[floa
         sure = [(r.target.loss, math.log2(r.ratio)) for r in own if r.ratio is not None]
         band = [(r.target.loss, *map(math.log2, r.ci95)) for r in own if r.ci95 is not None]
         if band:
-            axes.fill_between(*zip(*band, strict=True), color=look["color"], alpha=alpha, linewidth=0)
+            at, low, high = zip(*band, strict=True)
+            axes.fill_between(at, low, high, color=look["color"], alpha=alpha, linewidth=0)
         if sure:
             axes.plot(*zip(*sure, strict=True), color=look["color"], linestyle=look["linestyle"], linewidth=1.6)
         for marker, least in (("^", True), ("v", False)):
@@ -123,11 +126,14 @@ def _ticks(low: float, high: float) -> list[float]:
     return within[one % step :: step]
 
 
-def _marks(axes: Axes, findings: Findings, *, named: bool) -> None:
-    """Where the table's targets lie, and where the baseline ends."""
-    marks = {f"{r.target.fraction:.0%}".replace("%", " %"): r.target.loss for r in findings.ratios}
-    for name, loss in marks.items():
+def _marks(axes: Axes, findings: Findings, named: Sequence[float]) -> None:
+    """Where the table's targets lie, these with their names."""
+    for fraction, loss in dict.fromkeys((r.target.fraction, r.target.loss) for r in findings.ratios):
         axes.axvline(loss, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
-        if named:
-            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "color": MUTED}
-            axes.annotate(name, (loss, 1), xytext=(0, 1), ha="center", va="bottom", fontsize=8, **place)
+        if fraction in named:
+            place: dict[str, Any] = {
+                "xycoords": ("data", "axes fraction"),
+                "textcoords": "offset points",
+                "color": MUTED,
+            }
+            axes.annotate(percent(fraction, 0), (loss, 1), xytext=(0, 1), ha="center", va="bottom", fontsize=8, **place)
