@@ -19,8 +19,8 @@ from leanformer.report.target import FRACTION, FRACTIONS
 WORDS = {"tokens": "Tokens", "steps": "Steps", "flops": "Training FLOPs", "seconds": "Seconds of wall clock"}
 LEAST, FAINT = 1.3, 4
 """A panel spans this factor at least; the bands of more mechanisms than FAINT are drawn fainter."""
-TICKS = (0.03, 0.06, 0.12, 0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-TICKS += (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 8.0, 16.0, 32.0)
+BELOW = (0.03, 0.06, 0.12, 0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9)
+TICKS = (*BELOW, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 8.0, 16.0, 32.0)
 
 
 def picture(findings: Findings) -> Picture | None:
