@@ -84,6 +84,8 @@ def test_answers_are_found_in_long_contexts(run: Path, folder: Path, quick: Call
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
     right = [line["prediction"] in line["label"]["text"] for line in lines]
     assert record["results"]["metrics"]["exact_match"] == pytest.approx(np.mean(right), abs=1e-6)
+    for name, value in record["results"]["metrics"].items():
+        assert np.mean([line["metrics"][name] for line in lines]) == pytest.approx(value, abs=1e-6)
     assert AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out" / "model").span.out_features == 2
 
 

@@ -52,6 +52,16 @@ def test_what_a_comparison_found_for_an_arm_may_differ(fabricate, edit, label, t
     assert pairs(read_study(directory), label).doubts
 
 
+def test_an_arm_may_have_a_budget_of_its_own(fabricate, edit):
+    half = "symmetric[training.max_steps=1958]"
+    directory = fabricate(seeds=(1, 2), effects={"dot_product": 0.0, half: 0.1})
+    for seed in (1, 2):
+        file = directory / f"runs/{half}/seed-{seed}/run.json"
+        edit(file, lambda r: r["settings"]["training"].update(max_steps=1958))
+        edit(file, lambda r: r["results"].update(steps=1958))
+    assert pairs(read_study(directory), half).doubts == ()
+
+
 def test_any_other_difference_is_told_with_its_seeds(fabricate, edit):
     directory = fabricate(seeds=(1, 2, 3))
     for seed in (1, 3):

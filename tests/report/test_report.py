@@ -81,7 +81,7 @@ def test_the_markup_is_balanced(reported):
 def test_pictures_are_files_of_their_own_too(reported):
     directory = reported[0]
     names = {file.stem for file in (directory / "figures").iterdir()}
-    assert names == {"curves", "parameters", "differences", "finetuning"}
+    assert names == {"curves", "parameters", "differences", "targets", "finetuning"}
     for name in names:
         ElementTree.fromstring(read(directory, f"figures/{name}.svg"))
         assert f"(figures/{name}.svg)" in read(directory, "report.md")
@@ -168,6 +168,44 @@ def test_a_collapsed_fine_tuning_is_marked_and_kept(fabricate, edit):
     assert (run["tasks"]["cola"][0]["score"], run["tasks"]["cola"][0]["collapsed"]) == (0.0, True)
     assert "(6, 1 collapsed)" in words(directory)
     assert "1 fine-tuning of 6 of shared on cola collapsed" in words(directory)
+
+
+def test_means_and_verdicts_are_shown_with_and_without_collapsed_runs(fabricate, edit):
+    directory = fabricate(effects={"dot_product": 0.0, "other": 0.0}, seeds=(1, 2, 3), tasks={"cola": 0.5}, noise=0.002)
+    for seed in (1, 2, 3):
+        for k, score in ((1, 0.0), (2, 0.6 + seed / 1000), (3, 0.6)):
+            file = directory / f"runs/other/seed-{seed}/tasks/cola/seed-{k}/run.json"
+            edit(file, lambda r, v=score: r["results"].update(score=v, metrics={"matthews": v}))
+    found = write_report(directory)
+    whole = next(c for c in found["comparisons"] if c["metric"] == "cola")
+    (sound,) = found["without_collapsed"]
+    assert whole["mean_difference"] < 0 and whole["verdict"] == "worse"
+    assert sound["mean_difference"] == pytest.approx(0.1, abs=0.03) and sound["verdict"] == "better"
+    assert "3 of 18 fine-tunings have collapsed" in words(directory)
+    assert "| cola | other | 3 of 9 | 40.1 ± 30.1 (9) | 60.1 ± 0.1 (6) |" in read(directory, "report.md")
+    assert "worse, without: better" in words(directory)
+
+
+def test_that_none_collapsed_is_said_too(reported):
+    assert "None of 72 fine-tunings collapsed" in words(reported[0])
+
+
+def test_what_would_be_missed_is_a_table(reported):
+    directory, found = reported
+    row = next(c for c in found["comparisons"] if (c["attention"], c["metric"]) == ("shared", "final_loss"))
+    assert row["detectable_holm"] > row["detectable"] > 0 and row["bootstrap95"] is None
+    assert found["detectable_difference"] > found["detectable_difference_uncorrected"] > 0
+    table = read(directory, "report.md").partition("## What would be missed")[2]
+    assert f"| {row['detectable']:.3f} | {row['detectable_holm']:.3f} |" in table
+    assert "A bootstrap interval over seeds is given from 8 pairs on" in table and "Bootstrap [95" not in table
+
+
+def test_eight_seeds_have_a_bootstrap_interval(fabricate):
+    directory = fabricate(seeds=range(1, 9), effects={"dot_product": 0.0, "other": 0.01})
+    found = write_report(directory)
+    low, high = next(c for c in found["comparisons"] if c["metric"] == "final_loss")["bootstrap95"]
+    assert f"[{low:+.3f}, {high:+.3f}]".replace("-", "\N{MINUS SIGN}") in words(directory)
+    assert "BCa interval of the mean over seeds" in words(directory)
 
 
 def test_runs_on_the_plateau_tell_nothing_about_attention(fabricate):

@@ -87,6 +87,8 @@ def test_options_belong_to_the_name_of_a_single_run(fabricate_run, edit):
         ({"score": 0.5, "collapsed": False}, [1, 1, 1], False),
         ({"score": 0.5}, [1, 1, 1], True),
         ({"score": 0.5}, [1, 0, 1], False),
+        ({"score": 0.0}, [2.5, 2.5000001, 2.5], True),  # a regression of variance 0 but for rounding
+        ({"score": 0.5}, [2.5, 2.51, 2.5], False),
     ],
 )
 def test_a_collapsed_fine_tuning_is_recognised_and_kept(fabricate_run, edit, results, answers, collapsed):
@@ -98,6 +100,23 @@ def test_a_collapsed_fine_tuning_is_recognised_and_kept(fabricate_run, edit, res
     (tuning,) = read_run(folder, ".").finetunings
     assert tuning.collapsed is collapsed
     assert (tuning.status, tuning.score) == ("finished", results["score"])
+
+
+def test_one_split_of_one_answer_is_a_collapse(fabricate_run, edit):
+    place = fabricate_run("shared", tasks={"mnli": 0.3}, task_seeds=1) / "tasks/mnli/seed-1"
+    edit(place / "run.json", lambda record: record["results"].pop("collapsed"))
+    lines = [{"split": split, "prediction": answer} for split, answer in zip("aabb", (0, 0, 0, 1), strict=True)]
+    (place / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_run(place.parents[2], ".").finetunings[0].collapsed
+
+
+def test_the_clock_is_read_from_the_curve(fabricate_run):
+    folder = fabricate_run("pairwise")
+    assert read_run(folder, ".").clock == ()
+    lines = [{"tokens": 64, "step": 1, "seconds": 0.5}, {"tokens": 192, "step": 2, "seconds": 0.75, "loss": 3.0}]
+    (folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = read_run(folder, ".")
+    assert run.clock == ((64, 1, 0.5), (192, 2, 0.75)) and len(run.curve) == 26
 
 
 def test_fine_tunings_come_in_order_and_missing_ones_are_told(fabricate_run):

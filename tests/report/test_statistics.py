@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leanformer.report.statistics import detectable_difference, holm, paired_difference, spread, with_holm
+from leanformer.report.statistics import (
+    detectable_difference,
+    holm,
+    paired_difference,
+    sd_factor,
+    spread,
+    with_holm,
+)
 
 
 def test_three_pairs_by_hand():
@@ -103,3 +110,36 @@ def test_few_seeds_detect_little():
     assert two > three > ten > 0
     assert detectable_difference(1.0, 1) is None
     assert detectable_difference(0.0, 5) is None
+
+
+def test_what_a_difference_detects_is_stricter_in_a_family():
+    alone = paired_difference([0.1, 0.2, 0.4, 0.2])
+    family = with_holm([alone, alone, paired_difference([1.0])])
+    assert (family[0].family, family[0].detectable) == (2, alone.detectable)
+    assert family[0].detectable_holm == detectable_difference(alone.sd, 4, 0.025) > alone.detectable
+    assert paired_difference([1.0]).detectable is None
+
+
+def test_the_bootstrap_begins_at_eight_seeds():
+    values = list(np.random.default_rng(1).normal(1, 2, 8))
+    assert paired_difference(values[:7]).bootstrap95 is None
+    found = paired_difference(values).bootstrap95
+    assert found == paired_difference(values).bootstrap95  # the same each time
+    other = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20000, rng=np.random.default_rng(9))
+    assert found == pytest.approx((other.confidence_interval.low, other.confidence_interval.high), abs=0.1)
+    assert paired_difference([0.5] * 9).bootstrap95 is None and paired_difference([0.0] * 9).bootstrap95 is None
+
+
+def test_the_bootstrap_covers_though_a_little_less_than_it_says():
+    """Of the mean of nine normal numbers: known to fall short of 95 % at such sizes, t does not."""
+    rng, inside = np.random.default_rng(2), []
+    for _ in range(150):
+        low, high = paired_difference(list(rng.normal(size=9))).bootstrap95
+        inside.append(low <= 0 <= high)
+    assert 0.83 < np.mean(inside) < 0.98
+
+
+def test_the_true_sd_may_be_this_much_larger():
+    # chi2_{0.025, 2} = 0.0506: sqrt(2 / 0.0506) = 6.285
+    assert sd_factor(3) == pytest.approx(6.285, abs=1e-3)
+    assert sd_factor(3) > sd_factor(8) > 1

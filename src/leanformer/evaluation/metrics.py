@@ -8,7 +8,7 @@ A model that answers the same whatever it reads has variance 0, and the quotient
 scores 0, and `collapsed` says so: such a score is a failed training, not a measurement of a weak model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,12 +57,18 @@ def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> flo
     return sklearn_metrics.accuracy_score(table(labels), table(predictions))
 
 
-def _squad(name: str, labels: NDArray, predictions: NDArray) -> float:
+def _squad(labels: Iterable[Any], predictions: Iterable[str]) -> dict[str, float]:
     from torchmetrics.functional.text import squad  # takes seconds to import
 
     answers = [{"id": str(i), "answers": label} for i, label in enumerate(labels)]
     guesses = [{"id": str(i), "prediction_text": text} for i, text in enumerate(predictions)]
-    return float(squad(guesses, answers)[name]) / 100
+    found = squad(guesses, answers)
+    return {"exact_match": float(found["exact_match"]) / 100, "token_f1": float(found["f1"]) / 100}
+
+
+def of_text(label: dict[str, list], prediction: str) -> dict[str, float]:
+    """The metrics of texts for one example."""
+    return _squad([label], [prediction])
 
 
 METRICS: dict[str, Metric] = {
@@ -72,8 +78,8 @@ METRICS: dict[str, Metric] = {
     "matthews": _zero_if_constant(sklearn_metrics.matthews_corrcoef),
     "pearson": _zero_if_constant(lambda labels, predictions: stats.pearsonr(labels, predictions).statistic),
     "spearman": _zero_if_constant(lambda labels, predictions: stats.spearmanr(labels, predictions).statistic),
-    "exact_match": partial(_squad, "exact_match"),
-    "token_f1": partial(_squad, "f1"),
+    "exact_match": lambda labels, predictions: _squad(labels, predictions)["exact_match"],
+    "token_f1": lambda labels, predictions: _squad(labels, predictions)["token_f1"],
 }
 GROUPED = {"em": _groups_right}
 """Metrics that need to know which examples belong together."""

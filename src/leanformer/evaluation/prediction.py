@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leanformer.data.buckets import evaluation_batches
+from leanformer.evaluation import metrics
 from leanformer.evaluation.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
 from leanformer.training import durable
@@ -45,12 +46,17 @@ def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
 
 
 def write_answers(path: Path, predicted: Mapping[str, Predicted], answers: Mapping[str, Answers]) -> None:
-    """A JSON line an example: `split`, `index` (its place in all of them), `label`, `prediction`, `scores` (logits)."""
+    """A JSON line an example: `split`, `index` (its place in all of them), `label`, `prediction`, `scores` (logits).
+
+    A text's has `metrics` too, of this one example, since its label and prediction do not show them.
+    """
     lines: list[str] = []
     for split, (labels, predictions, _) in predicted.items():
         rows = answers[split].read.scores
         for label, prediction, row in zip(labels.tolist(), predictions.tolist(), rows, strict=True):
             scores = [round(score, DIGITS) for score in row]
             line = {"split": split, "index": len(lines), "label": label, "prediction": prediction, "scores": scores}
+            if isinstance(prediction, str):
+                line["metrics"] = metrics.of_text(label, prediction)
             lines.append(json.dumps(line) + "\n")
     durable.write_text(path, "".join(lines))

@@ -2,7 +2,7 @@
 
     RUN/run.json            settings, seed, versions, hardware, data, status and results
     RUN/curve.jsonl         the training loss
-    RUN/predictions.jsonl   a line an evaluated example: split, index, label, prediction, scores (logits)
+    RUN/predictions.jsonl   a line an evaluated example, see `prediction.write_answers`
     RUN/model/              save_pretrained and the tokenizer, unless not asked for
 
 Order of the examples, dropout and the head's initial values are functions of the fine-tuning seed: runs from different

@@ -3,6 +3,7 @@
 from leanformer.report.comparison import TOKENS, Findings
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import listed, several
+from leanformer.report.schedules import schedule_notes
 from leanformer.report.study import Study
 
 
@@ -74,12 +75,8 @@ def _design(findings: Findings) -> list[str]:
         out.append(
             "Fine-tuning seeds on one pre-trained model measure fine-tuning; they are not repetitions of pre-training."
         )
-    schedule = settings.get("training.schedule", "")
-    if findings.of(TOKENS) and schedule in ("linear", "warmup_stable_decay"):
-        out.append(
-            f"The learning rate follows a schedule that decays over this very budget ({schedule}), so a point within a "
-            "curve is not what a shorter run would have reached: tokens to target holds for this budget only."
-        )
+    if findings.of(TOKENS):
+        out += [note for note in schedule_notes(study) if "constant after" not in note]
     if study.challengers and findings.of(TOKENS) == [] and study.floor is not None and study.at(study.baseline or ""):
         out.append("Tokens to target is not given: the baseline does not end below the context-free floor.")
     if study.swept:

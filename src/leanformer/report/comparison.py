@@ -12,10 +12,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
-from leanformer.report.pairing import Pairs, pairs
+from leanformer.report.examples import ExampleTest, example_tests
+from leanformer.report.pairing import Pairs, paired_finetunings, pairs
+from leanformer.report.ratios import Ratio, curve_targets, ratios, table_targets
 from leanformer.report.runs import Run
 from leanformer.report.statistics import (
     ALPHA,
@@ -81,6 +84,13 @@ class Findings:
     pairs: dict[str, Pairs]
     sensitivity: tuple[Comparison, ...]
     """Tokens to target for every fraction of `target.FRACTIONS`."""
+    ratios: tuple[Ratio, ...] = ()
+    """At the targets of the table."""
+    ratio_curve: tuple[Ratio, ...] = ()
+    """At the targets of the picture that no run has reached at its first validation."""
+    without_collapsed: tuple[Comparison, ...] = ()
+    """Every task of which a fine-tuning collapsed, once more without these."""
+    examples: tuple[ExampleTest, ...] = ()
 
     def of(self, metric: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.metric == metric]
@@ -88,11 +98,22 @@ class Findings:
     @property
     def detectable(self) -> float | None:
         """Nats of final loss that this design finds with probability 0.8, at the first and strictest step of Holm's."""
-        tested = [c.difference for c in self.of(LOSS) if c.difference.sd and c.difference.n > 1]
-        if not tested:
+        return self._detectable(len(self._tested))
+
+    @property
+    def detectable_alone(self) -> float | None:
+        """The same for a single mechanism, without Holm's correction."""
+        return self._detectable(1)
+
+    @property
+    def _tested(self) -> list[PairedDifference]:
+        return [c.difference for c in self.of(LOSS) if c.difference.sd and c.difference.n > 1]
+
+    def _detectable(self, family: int) -> float | None:
+        if not self._tested:
             return None
-        sd = math.sqrt(float(np.mean([d.sd**2 for d in tested if d.sd])))
-        return detectable_difference(sd, min(d.n for d in tested), ALPHA / len(tested))
+        sd = math.sqrt(float(np.mean([d.sd**2 for d in self._tested if d.sd])))
+        return detectable_difference(sd, min(d.n for d in self._tested), ALPHA / family)
 
 
 def find(study: Study) -> Findings:
@@ -105,21 +126,32 @@ def find(study: Study) -> Findings:
             sensitivity += _arrivals(study, paired, target)
     main = study.target()
     comparisons += [c for c in sensitivity if c.target == main]
+    sound = []
     for task in study.tasks:
         comparisons += _family(study, paired, task, partial(task_scores, task=task))
+        if any(tuning.collapsed for tuning in study.finetunings(task)):
+            sound += _family(study, paired, task, partial(task_scores, task=task, collapsed=False))
     if len(study.tasks) > 1:
         comparisons += _family(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
-    return Findings(study, tuple(comparisons), paired, tuple(sensitivity))
-
-
-def task_scores(run: Run, other: Run, task: str) -> Values:
-    """Means over the fine-tuning seeds that both runs finished, collapsed ones included."""
-    ours, theirs = (
-        {t.seed: t.score for t in r.finetunings if t.task == task and t.status == "finished" and t.score is not None}
-        for r in (run, other)
+    curve = (ratios(study, paired, [target]) for target in curve_targets(study))
+    late = [of for of in curve if not any(ratio.early for ratio in of)]
+    return Findings(
+        study,
+        tuple(comparisons),
+        paired,
+        tuple(sensitivity),
+        ratios=tuple(ratios(study, paired, table_targets(study))),
+        ratio_curve=tuple(chain.from_iterable(late)),
+        without_collapsed=tuple(sound),
+        examples=example_tests(study, paired),
     )
-    common = sorted(ours.keys() & theirs.keys())
-    return (float(np.mean([ours[s] for s in common])), float(np.mean([theirs[s] for s in common]))) if common else None
+
+
+def task_scores(run: Run, other: Run, task: str, *, collapsed: bool = True) -> Values:
+    """Means over the fine-tuning seeds that both runs finished, collapsed ones included unless told otherwise."""
+    both = paired_finetunings(run, other, task, collapsed=collapsed)
+    scores = [[tuning.score or 0.0 for tuning in pair] for pair in both]
+    return tuple(np.mean(scores, axis=0).tolist()) if scores else None  # type: ignore[return-value]
 
 
 def average_scores(run: Run, other: Run, tasks: list[str]) -> Values:

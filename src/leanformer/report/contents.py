@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leanformer.report import tables, text
+from leanformer.report import tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import LOSS, TOKENS, Findings
 from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
@@ -11,6 +11,7 @@ from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import fixed, listed, several
 from leanformer.report.results import made_by
 from leanformer.report.runs import flat
+from leanformer.report.schedules import schedule_notes
 from leanformer.report.study import Study
 from leanformer.report.style import Picture
 
@@ -25,11 +26,12 @@ def contents(findings: Findings) -> Document:
         Section("Loss over training", _pictures(drawn, "curves")),
         Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),
-        Section("Tokens to target", _tokens(findings)),
+        Section("What a target costs", _targets(findings, drawn)),
         Section(study.wording.section, _finetuning(findings, drawn)),
         Section("Learning-rate sweep", _sweep(study, drawn)),
+        Section("What would be missed", [table] if (table := tables.evidence(findings)).rows else []),
         Section("Caveats", [Points(caveats(findings))]),
-        Section("Every run", [tables.runs(study), *([tables.finetunings(study)] if study.tasks else [])], folded=True),
+        Section("Every run", _runs(findings), folded=True),
         Section("To repeat it", _repeat(study)),
         Section("Every setting, version and hash", _particulars(study), folded=True),
     ]
@@ -105,15 +107,33 @@ def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
     return [drawn[name]] if name in drawn else []
 
 
-def _tokens(findings: Findings) -> list[Block]:
-    return [tables.tokens_to_target(findings)] if findings.of(TOKENS) else []
+def _targets(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
+    if not findings.of(TOKENS):
+        return []
+    notes = [Paragraph(note) for note in schedule_notes(findings.study)]
+    return [*notes, *_pictures(drawn, "targets"), target_tables.ratios(findings)]
 
 
 def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
-    if not findings.study.tasks:
+    study = findings.study
+    if not study.tasks:
         return []
-    table = tables.task_differences(findings)
-    return [tables.task_scores(findings.study), *_pictures(drawn, "finetuning"), *([table] if table.rows else [])]
+    blocks: list[Block] = [task_tables.task_scores(study), *_pictures(drawn, "finetuning")]
+    differences = task_tables.task_differences(findings)
+    blocks += [differences] if differences.rows else []
+    blocks += [Points(points)] if (points := task_text.two_tests(findings)) else []
+    blocks += [Paragraph(said)] if (said := task_text.collapses(study)) else []
+    return [*blocks, *([task_tables.collapsed(findings)] if findings.without_collapsed else [])]
+
+
+def _runs(findings: Findings) -> list[Block]:
+    blocks: list[Block] = [tables.runs(findings.study)]
+    if findings.sensitivity:
+        blocks.append(target_tables.tokens_to_target(findings))
+    if findings.study.tasks:
+        blocks.append(task_tables.finetunings(findings.study))
+    single = task_tables.example_tests(findings)
+    return [*blocks, *([single] if single.rows else [])]
 
 
 def _sweep(study: Study, drawn: dict[str, Picture]) -> list[Block]:

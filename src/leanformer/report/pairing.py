@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leanformer.report.quantities import listed
-from leanformer.report.runs import Run
+from leanformer.report.runs import FineTuning, Run
 from leanformer.report.study import Study
 
 OWN = ("model.attention", "training.learning_rate")
@@ -28,6 +28,7 @@ ONE_SCALE = (
     ("data.vocab_size", "their vocabulary"),
     ("floor.context_free", "their validation targets"),
 )
+BUDGET = ("training.max_steps", "training.max_tokens", "training.max_seconds", "training.batch_size")
 PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
 
 
@@ -65,6 +66,18 @@ def pairs(study: Study, attention: str) -> Pairs:
     )
 
 
+def paired_finetunings(
+    run: Run, other: Run, task: str, *, collapsed: bool = True
+) -> list[tuple[FineTuning, FineTuning]]:
+    """By fine-tuning seed, those that both runs finished; without the pairs in which one collapsed, if so wanted."""
+    ours, theirs = (
+        {t.seed: t for t in r.finetunings if t.task == task and t.status == "finished" and t.score is not None}
+        for r in (run, other)
+    )
+    both = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    return [pair for pair in both if collapsed or not (pair[0].collapsed or pair[1].collapsed)]
+
+
 def _at(seeds: Iterable[int]) -> str:
     seeds = sorted(seeds)
     return f"at seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
@@ -91,13 +104,17 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
     ours, theirs = run.settings, other.settings
     labels = f"{run.attention} {other.attention}"
     found = set(re.findall(r"[\[,](\w+)(?==)", labels)) & MATCHES.keys()
-    own = (*OWN, *re.findall(r"model\.\w+(?==)", labels), *(key for name in found for key in MATCHES[name]))
+    own = (
+        *OWN,
+        *re.findall(r"(?:model|training)\.\w+(?==)", labels),
+        *(key for name in found for key in MATCHES[name]),
+    )
     for key in sorted(ours.keys() | theirs.keys()):
         if not key.startswith(own) and ours.get(key) != theirs.get(key):
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
-    if run.steps != other.steps and "flops" not in found:
+    if run.steps != other.steps and not set(BUDGET) & set(own):
         yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from leanformer.report import text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import Comparison, Findings
+from leanformer.report.examples import ExampleTest
+from leanformer.report.ratios import Ratio
 from leanformer.report.runs import SCHEMA, FineTuning, Run
 from leanformer.report.statistics import Spread
 from leanformer.report.study import Study, is_stuck
@@ -24,6 +26,11 @@ def results(findings: Findings) -> dict[str, Any]:
             "comparisons": [_comparison(c) for c in findings.comparisons],
             "tokens_to_target_sensitivity": [_comparison(c) for c in findings.sensitivity],
             "detectable_difference": findings.detectable,
+            "detectable_difference_uncorrected": findings.detectable_alone,
+            "to_target": [_ratio(r) for r in findings.ratios],
+            "to_target_curve": [_ratio(r) for r in findings.ratio_curve],
+            "example_tests": [_examples(t) for t in findings.examples],
+            "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
             "sweep": {
                 name: [_rate(r.learning_rate, r.final_loss, r.chosen) for r in of] for name, of in study.sweep.items()
             },
@@ -125,6 +132,9 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "planned": c.planned,
         "note": c.note,
         "informative": c.informative,
+        "bootstrap95": list(d.bootstrap95) if d.bootstrap95 else None,
+        "detectable": d.detectable,
+        "detectable_holm": d.detectable_holm,
     }
     if c.target is not None:
         record |= {
@@ -134,3 +144,47 @@ def _comparison(c: Comparison) -> dict[str, Any]:
             "baseline_arrived": c.baseline_arrived,
         }
     return record
+
+
+def _ratio(r: Ratio) -> dict[str, Any]:
+    least, most = r.bounds
+    return {
+        "attention": r.attention,
+        "resource": r.resource,
+        "target": r.target.loss,
+        "target_fraction": r.target.fraction,
+        "n": len(r.seeds),
+        "arrived": r.arrived[0],
+        "baseline_arrived": r.arrived[1],
+        "ratio": r.ratio,
+        "ci95": list(r.ci95) if r.ci95 else None,
+        "at_least": least if least > 0 else None,
+        "at_most": most,
+        "p_value": r.log.p_value,
+        "p_value_holm": r.log.p_value_holm,
+        "seeds": list(r.seeds),
+        "costs": [_cost(*ours) for ours, _ in r.costs],
+        "baseline_costs": [_cost(*theirs) for _, theirs in r.costs],
+    }
+
+
+def _cost(least: float, most: float) -> dict[str, float | None]:
+    """The cost, or what is known of it: more than all that the run had, less than that of its first validation."""
+    exact = least if least == most else None
+    return {"exact": exact, "more_than": least if exact is None and least else None, "at_most": most}
+
+
+def _examples(t: ExampleTest) -> dict[str, Any]:
+    return {
+        "attention": t.attention,
+        "task": t.task,
+        "finetunings": t.finetunings,
+        "examples": t.examples,
+        "mean_difference": t.difference,
+        "ci95": list(t.ci95) if t.ci95 else None,
+        "p_value": t.p_value,
+        "p_value_holm": t.p_value_holm,
+        "method": t.method,
+        "note": t.note,
+        "pairs": [one._asdict() for one in t.each],
+    }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 SCHEMA = 1
+ROUNDING = 1e-6
 Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
 
@@ -43,6 +44,8 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """(tokens, validation loss)."""
+    clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
+    """(tokens, steps, seconds) of every logged step; seconds of wall clock, validation included."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
 
     def _number(self, *keys: str) -> float | None:
@@ -128,7 +131,8 @@ def read_run(
     _require(file, record, dict, "settings", "ledger", "floor", "results")
     results = record.get("results") or {}
     _require(file, results, (int, float), "final_loss", "best_loss", "tokens", "steps", "seconds", "tokens_per_second")
-    curve = _pairs(file, results.get("validations")) or tuple(_validations(folder / "curve.jsonl"))
+    logged = _logged(folder / "curve.jsonl")
+    curve = _pairs(file, results.get("validations")) or tuple(_columns(logged, "tokens", "validation_loss"))
     return Run(
         attention=attention or _label(record),
         seed=_seed(file, record) if seed is None else seed,
@@ -137,6 +141,7 @@ def read_run(
         **_status(record, results.get("final_loss"), curve),
         record=record,
         curve=curve,
+        clock=tuple(_columns(logged, "tokens", "step", "seconds")),
         finetunings=tuple(_finetunings(directory, folder)),
     )
 
@@ -167,13 +172,23 @@ def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
 
 
 def _collapsed(results: dict[str, Any], predictions: Path) -> bool:
+    """By the record's word or its metrics; where it has no word on it, by the answers themselves, split by split."""
     metrics = results.get("metrics") or {}
     if results.get("collapsed") or any(v == 0 for k, v in metrics.items() if k.startswith(("matthews", "mcc"))):
         return True
     if "collapsed" in results or not predictions.is_file():
         return False
-    given = [line.get("prediction") for line in read_lines(predictions)]
-    return len(given) > 1 and all(answer == given[0] for answer in given)
+    given: dict[Any, list[Any]] = {}
+    for line in read_lines(predictions):
+        given.setdefault(line.get("split"), []).append(line.get("prediction"))
+    return any(len(answers) > 1 and _constant(answers) for answers in given.values())
+
+
+def _constant(answers: list[Any]) -> bool:
+    """One and the same; numbers up to the rounding of float32, for a regression has variance 0 only nearly."""
+    if all(isinstance(answer, float) for answer in answers):
+        return max(answers) - min(answers) <= ROUNDING * max(map(abs, answers))
+    return all(answer == answers[0] for answer in answers)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -191,13 +206,19 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield value
 
 
-def _validations(path: Path) -> Iterator[tuple[float, float]]:
-    if not path.is_file():
-        return
-    for line in read_lines(path):
-        if isinstance(line.get("validation_loss"), int | float):
-            _require(path, line, (int, float), "tokens")
-            yield line.get("tokens", 0), line["validation_loss"]
+def _logged(path: Path) -> list[dict[str, Any]]:
+    """The lines of a curve."""
+    lines = list(read_lines(path)) if path.is_file() else []
+    for line in lines:
+        _require(path, line, (int, float), "tokens", "step", "seconds", "validation_loss")
+    return lines
+
+
+def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
+    """These values of the lines that hold all of them."""
+    for line in lines:
+        if all(line.get(key) is not None for key in keys):
+            yield tuple(line[key] for key in keys)
 
 
 def _status(

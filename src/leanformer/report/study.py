@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.report import sweep
-from leanformer.report.runs import Run, flat, read_record, read_run
+from leanformer.report.runs import FineTuning, Run, flat, read_record, read_run
 from leanformer.report.statistics import Spread, spread
 from leanformer.report.sweep import Rate
 from leanformer.report.target import FRACTION, Target, target
@@ -45,6 +45,11 @@ class Study:
         found = {tuning.task for run in self.runs for tuning in run.finetunings}
         planned = [task for task in self.plan.get("tasks") or () if isinstance(task, str)]
         return [*planned, *sorted(found - set(planned))]
+
+    def finetunings(self, task: str, attention: str | None = None) -> list[FineTuning]:
+        """Of the compared runs, of one mechanism or of all."""
+        names = self.attention if attention is None else (attention,)
+        return [t for name in names for run in self.at(name) for t in run.finetunings if t.task == task]
 
     def chosen(self, attention: str) -> Rate:
         return next(rate for rate in self.sweep[attention] if rate.chosen)

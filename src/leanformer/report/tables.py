@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
+from leanformer.report.comparison import AVERAGE, LOSS, TOKENS, Comparison, Findings
 from leanformer.report.document import Table
 from leanformer.report.quantities import NONE, decimals, fixed, flops, p_value, percent, scaled, seconds, signed, unit
-from leanformer.report.statistics import Interval, Spread, spread
+from leanformer.report.statistics import BOOTSTRAP_FROM, POWER, Interval, Spread
 from leanformer.report.study import Study
 
 DAGGER = " \N{DAGGER}"
@@ -56,7 +56,7 @@ def losses(findings: Findings) -> Table:
             _perplexity(study.spread(name, "final_loss")),
             (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
         ]
-        rows.append(row + (_judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", ""]))
+        rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", ""]))
     header = [
         "Attention",
         "Runs",
@@ -81,59 +81,28 @@ def losses(findings: Findings) -> Table:
     return table if study.wording.perplexity else _without(table, (4,))
 
 
-def tokens_to_target(findings: Findings) -> Table:
+def evidence(findings: Findings) -> Table:
+    """Every difference once more: what these seeds could have found, and its interval without assumptions."""
+    tested = [c for c in findings.comparisons if c.difference.mean is not None]
+    bootstrapped = any(c.difference.bootstrap95 for c in tested)
     rows = []
-    for c in findings.sensitivity:
-        assert c.target is not None
-        means = [
-            scaled(sum(v[side] for v in c.values) / len(c.values)) if c.values and not c.censored else NONE
-            for side in (0, 1)
-        ]
-        arrived = f"{c.arrived} of {len(c.seeds)}, {c.baseline_arrived} of {len(c.seeds)}"
-        goal = f"{percent(c.target.fraction, 0)}: {fixed(c.target.loss, 3)} nats"
-        rows.append([c.attention, goal, arrived, *means, *_judged(c, signed_tokens)])
-    header = [
-        "Attention",
-        "Target",
-        "Runs that arrive",
-        "Tokens",
-        "Baseline's",
-        "Difference [95 % CI]",
-        "Holm p",
-        "Verdict",
-    ]
+    for c in tested:
+        d, (name, shown, small) = c.difference, UNITS.get(c.metric, (f"{c.metric} (points)", signed_points, _points))
+        sizes = [NONE if v is None else small(v) for v in (d.sd or None, d.detectable, d.detectable_holm)]
+        row = [name, c.attention, str(d.n), shown(d.mean or 0.0, d.ci95), *sizes]
+        rows.append(row + ([NONE if d.bootstrap95 is None else shown(d.mean or 0.0, d.bootstrap95)] * bootstrapped))
+    header = ["Metric", "Attention", "Pairs", "Difference [95 % CI]", "sd of pairs", "Missed below", "with Holm"]
     caption = (
-        "Target: the loss at which so much of the baseline's final lead over the context-free floor is reached. "
-        "Tokens: at the first crossing, interpolated linearly. Runs that arrive: mechanism's, baseline's. A row "
-        "with a run that never arrives is censored and has no mean and no p-value."
+        f"Missed below: the paired t-test at 0.05 overlooks a smaller true difference at least {percent(1 - POWER, 0)} "
+        "of the time, if the sd seen here is the true one; with Holm: as the first and strictest test of its family. "
     )
-    return Table(header, rows, "llrrrrrl", caption)
-
-
-def task_scores(study: Study) -> Table:
-    rows = [[task, *(_score(study, name, task) for name in study.attention)] for task in study.tasks]
-    caption = (
-        f"Score x 100 {study.wording.scored}, mean ± sd over all {study.wording.tasks} (in brackets: how many, "
-        f"pre-training seeds times {study.wording.task} seeds). Collapsed runs are counted and kept."
+    caption += (
+        "Bootstrap: BCa interval of the mean over seeds, which assumes no normal distribution."
+        if bootstrapped
+        else f"A bootstrap interval over seeds is given from {BOOTSTRAP_FROM} pairs on: fewer have too few distinct "
+        "resamples, three pairs 10."
     )
-    return Table(["Task", *study.attention], rows, "l" + "r" * len(study.attention), caption)
-
-
-def task_differences(findings: Findings) -> Table:
-    rows = []
-    for task in [*findings.study.tasks, AVERAGE]:
-        for c in findings.of(task):
-            name = "all tasks, average" if task == AVERAGE else task
-            by_seed = ", ".join(
-                f"{seed}: {signed(100 * (a - b), 1)}" for seed, (a, b) in zip(c.seeds, c.values, strict=True)
-            )
-            rows.append([name, c.attention, by_seed or NONE, *_judged(c, signed_points)])
-    header = ["Task", "Attention", "By seed", "Difference [95 % CI]", "Holm p", "Verdict"]
-    caption = (
-        "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
-        f"the mean of its {findings.study.wording.tasks}; Holm's correction is over the mechanisms within a task."
-    )
-    return Table(header, rows, "lllrrl", caption)
+    return Table(header + ["Bootstrap [95 % CI]"] * bootstrapped, rows, "llrrrrr" + "r" * bootstrapped, caption)
 
 
 def sweep(study: Study) -> Table:
@@ -177,32 +146,6 @@ def runs(study: Study) -> Table:
     return Table(header, rows, "lrrrrrwl")
 
 
-def finetunings(study: Study) -> Table:
-    rows = [
-        [
-            t.task,
-            run.attention,
-            str(run.seed),
-            str(t.seed),
-            NONE if t.score is None else fixed(100 * t.score, 1),
-            (f"{t.status}: {t.problem}" if t.problem else t.status) + (", collapsed" if t.collapsed else ""),
-        ]
-        for task in study.tasks
-        for run in study.runs
-        for t in run.finetunings
-        if t.task == task
-    ]
-    header = [
-        "Task",
-        "Attention",
-        "Pre-training seed",
-        f"{study.wording.task.capitalize()} seed",
-        "Score x 100",
-        "Status",
-    ]
-    return Table(header, rows, "llrrrw")
-
-
 def settings(values: dict[str, Any], what: str) -> Table:
     return Table([what, "Value"], [[key, str(value)] for key, value in values.items()], "lw")
 
@@ -244,11 +187,27 @@ def signed_tokens(mean: float, ci: Interval | None) -> str:
     return f"{_with_interval(mean, ci, lambda v: signed(v / divisor, places))} {letter}".rstrip()
 
 
+def _nats(value: float) -> str:
+    return fixed(value, decimals(value))
+
+
+def _points(value: float) -> str:
+    return fixed(100 * value, 1)
+
+
+UNITS = {
+    LOSS: ("final loss (nats)", fixed_nats, _nats),
+    TOKENS: ("tokens to target", signed_tokens, scaled),
+    AVERAGE: ("all tasks, average (points)", signed_points, _points),
+}
+"""Of a metric, its name, how a difference is written and how a size; a task's is points."""
+
+
 def _with_interval(mean: float, ci: Interval | None, shown: Callable[[float], str]) -> str:
     return f"{shown(mean)} [{shown(ci[0])}, {shown(ci[1])}]" if ci else f"{shown(mean)} (no interval)"
 
 
-def _judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> list[str]:
+def judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> list[str]:
     """Difference, Holm p and verdict."""
     d = c.difference
     amount = NONE if d.mean is None else shown(d.mean, d.ci95)
@@ -262,17 +221,6 @@ def _relative(study: Study, name: str, quantity: str) -> str:
     if name == study.baseline:
         return "baseline"
     return NONE if ours is None or not theirs else f"{signed(100 * (ours / theirs - 1), 1)} %"
-
-
-def _score(study: Study, name: str, task: str) -> str:
-    done = [t for run in study.at(name) for t in run.finetunings if t.task == task and t.score is not None]
-    of = spread([100 * t.score for t in done if t.score is not None])
-    if of.mean is None:
-        return NONE
-    collapsed = sum(t.collapsed for t in done)
-    marked = f", {collapsed} collapsed" if collapsed else ""
-    deviation = "" if of.sd is None else f" ± {of.sd:.1f}"
-    return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked})"
 
 
 def _perplexity(of: Spread) -> str:

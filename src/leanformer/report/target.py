@@ -7,7 +7,8 @@ in words: the loss at which 95 % of what the baseline learns from context has be
 arrives; and because any single threshold can flatter, the report shows 90 % and 99 % beside it.
 
 The crossing is interpolated linearly between the two validations around it. A run that never arrives is censored:
-its tokens are unknown, not large, so a comparison that holds one has no mean and no p-value.
+its tokens are unknown, not large, so a comparison that holds one has no mean and no p-value. What is known of it is a
+bound (`arrival`): more than it had.
 """
 
 import math
@@ -47,3 +48,15 @@ def first_crossing(curve: Curve, loss: float) -> float | None:
             return before[0] + (tokens - before[0]) * (before[1] - loss) / (before[1] - value)
         before = (tokens, value)
     return None
+
+
+def arrival(curve: Curve, loss: float) -> tuple[float, float]:
+    """Tokens at the first crossing lie between these two.
+
+    Twice the same if it lies between two validations; (0, first) if the first validation is below `loss` already;
+    (last, infinity) if none is.
+    """
+    crossing = first_crossing(curve, loss)
+    if crossing is None:
+        return (float(curve[-1][0]) if curve else 0.0), math.inf
+    return (0.0 if curve[0][1] <= loss else crossing), crossing

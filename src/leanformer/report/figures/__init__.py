@@ -1,14 +1,15 @@
 """The pictures of a report, drawn from its findings; each twice, for a page and for a phone.
 
-Every picture of losses holds the context-free floor as a line.
+Every picture of final losses holds the context-free floor as a line.
 """
 
 from leanformer.report.comparison import Findings
-from leanformer.report.figures import curves, differences, finetuning, parameters, pareto, sweep
+from leanformer.report.figures import curves, differences, finetuning, parameters, pareto, sweep, targets
 from leanformer.report.style import Picture
 
 
 def figures(findings: Findings) -> dict[str, Picture]:
     """By name, and only those that the study has data for."""
-    drawn = [module.picture(findings) for module in (curves, parameters, pareto, differences, finetuning, sweep)]
+    modules = (curves, parameters, pareto, differences, targets, finetuning, sweep)
+    drawn = [module.picture(findings) for module in modules]
     return {picture.name: picture for picture in drawn if picture is not None}

@@ -1,0 +1,65 @@
+"""What the two tests of a task say, and whether a fine-tuning collapsed, in sentences."""
+
+from leanformer.report.comparison import Findings
+from leanformer.report.examples import ExampleTest
+from leanformer.report.quantities import listed, several
+from leanformer.report.statistics import ALPHA
+from leanformer.report.study import Study
+
+TWO_TESTS = (
+    "Two tests stand side by side. The one over seeds asks whether the difference would come again with other seeds, "
+    "that is, from the mechanism rather than from the luck of a training; the verdicts are its. The one over examples "
+    "takes these trained models as they are and asks whether they would differ on other examples of the task. With few "
+    "seeds the second finds much that the first cannot: that is a difference between these models, not yet one between "
+    "mechanisms."
+)
+
+
+def two_tests(findings: Findings) -> list[str]:
+    """What the tests are about, then where they disagree; nothing without a test over examples."""
+    tested = [test for test in findings.examples if test.p_value_holm is not None]
+    if not tested:
+        return []
+    seeds = {(c.attention, c.metric): c.verdict for c in findings.comparisons}
+    of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not distinguishable")) for test in tested]
+    said = [TWO_TESTS]
+    only_models = [(t, v) for t, v, by_seeds in of if v != by_seeds == "not distinguishable"]
+    if only_models:
+        each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_models])
+        said.append(f"These models differ over examples, whether their mechanisms do is open: {each}.")
+    only_seeds = [(t, by_seeds) for t, v, by_seeds in of if by_seeds != v == "not distinguishable"]
+    if only_seeds:
+        each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_seeds])
+        said.append(f"These differ over seeds, yet the task has too few examples to tell them apart: {each}.")
+    against = [t for t, v, by_seeds in of if {v, by_seeds} == {"better", "worse"}]
+    if against:
+        said.append(f"The tests contradict each other on {listed([f'{t.attention} on {t.task}' for t in against])}.")
+    untested = sorted({test.task for test in findings.examples if test.p_value is None and test.examples == 0})
+    if untested:
+        said.append(f"Without a test over examples: {listed(untested)}, {_why(findings)}.")
+    return said
+
+
+def collapses(study: Study) -> str:
+    """Always said, also where none did."""
+    tunings = [t for task in study.tasks for t in study.finetunings(task) if t.score is not None]
+    if not tunings:
+        return ""
+    noun, collapsed = study.wording.task, sum(t.collapsed for t in tunings)
+    if not collapsed:
+        return f"None of {several(len(tunings), noun)} collapsed to one answer for every example."
+    be = "has" if collapsed == 1 else "have"
+    return (
+        f"{collapsed} of {several(len(tunings), noun)} {be} collapsed to one answer for every example, or to a "
+        "Matthews correlation of 0. They count in every mean and verdict above; the table has both, with and without."
+    )
+
+
+def _verdict(test: ExampleTest) -> str:
+    if test.p_value_holm is None or test.p_value_holm >= ALPHA or test.difference is None:
+        return "not distinguishable"
+    return "better" if test.difference > 0 else "worse"
+
+
+def _why(findings: Findings) -> str:
+    return "; ".join(dict.fromkeys(t.note for t in findings.examples if t.p_value is None and t.note))
