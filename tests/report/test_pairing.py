@@ -62,6 +62,19 @@ def test_an_arm_may_have_a_budget_of_its_own(fabricate, edit):
     assert pairs(read_study(directory), half).doubts == ()
 
 
+def test_an_arm_may_have_a_recipe_of_its_own(fabricate, edit):
+    fast = "dot_product[config=fast]"
+    directory = fabricate(seeds=(1, 2), effects={"dot_product": 0.0, fast: 0.1})
+    for seed in (1, 2):
+        file = directory / f"runs/{fast}/seed-{seed}/run.json"
+        edit(file, lambda r: r["settings"]["model"].update(norm="pre", hidden_size=64))
+        edit(file, lambda r: r["settings"]["training"].update(optimizer="muon"))
+        edit(file, lambda r: r["results"].update(steps=4_000))
+    assert pairs(read_study(directory), fast).doubts == ()
+    edit(file, lambda r: r["data"].update(hash="another"))
+    assert len(pairs(read_study(directory), fast).pairs) == 1
+
+
 def test_any_other_difference_is_told_with_its_seeds(fabricate, edit):
     directory = fabricate(seeds=(1, 2, 3))
     for seed in (1, 3):

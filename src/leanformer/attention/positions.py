@@ -97,14 +97,14 @@ class Positions(NamedTuple):
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if not torch.compiler.is_compiling():
+    if not (torch.compiler.is_compiling() or cos.requires_grad):
         return _Turn.apply(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
 class _Turn(torch.autograd.Function):
-    """The formula above in four passes over half of x, and backward in four more: a turn the other way.
+    """The formula above by angles that do not learn: four passes over half of x, and four backward, the other way.
 
     Written out, autograd makes thirteen of them, and a compiler one.
     """

@@ -20,8 +20,9 @@ MATCHES = {
     "parameters": ("model.intermediate_size",),
     "width": ("model.hidden_size", "model.intermediate_size"),
     "flops": ("training.max_steps", "training.max_tokens"),
+    "config": ("model.", "training."),
 }
-"""The settings that a comparison finds for an arm."""
+"""The settings that a comparison finds for an arm, or reads from its file."""
 ONE_SCALE = (
     ("data.hash", "their data"),
     ("data.tokenizer_hash", "their tokenizer"),
@@ -114,7 +115,7 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
-    if run.steps != other.steps and not set(BUDGET) & set(own):
+    if run.steps != other.steps and not any(key.startswith(own) for key in BUDGET):
         yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
 
 
