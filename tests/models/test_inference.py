@@ -1,6 +1,7 @@
 """Models made for inference: how far from float32 they may be, that they run, what is left of the original."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,11 +75,12 @@ def test_every_mechanism_is_near_float32(tiny, batch, attention):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_trained_models_loss_hardly_changes(tiny, precision):
     """Words come in pairs (w, w + 50), and one of a pair is hidden."""
-    model = LeanformerForMaskedLM(tiny())
+    torch.manual_seed(1)
+    model = LeanformerForMaskedLM(tiny(norm="pre"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
 
     def loss(model):
-        words = torch.randint(1, 50, (32, 5))
+        words = torch.randint(1, 8, (32, 5))
         ids = torch.stack((words, words + 50), dim=-1).flatten(1)
         hidden = ids.clone()
         hidden[:, 3] = 0
@@ -142,6 +144,6 @@ def test_mistakes_are_told(tiny, monkeypatch):
         for_inference(model, "fp8")
     with pytest.raises(ValueError, match="move it, or take bf16"):
         for_inference(model.to("meta"), "int8")
-    monkeypatch.setattr("leanformer.models.int8_linear.quantized.supported_engines", [])
+    monkeypatch.setattr("leanformer.models.int8_linear.quantized", SimpleNamespace(supported_engines=[]))
     with pytest.raises(ValueError, match="x86"):
         Int8Linear(nn.Linear(3, 5))
