@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leanformer.attention import names
+from leanformer.attention import mechanism, names
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.evaluation.probes.attention_maps import attention_maps, statistics, symmetry, uniform
@@ -73,7 +73,8 @@ def test_uniform_attention_has_the_entropy_of_what_is_seen():
 @pytest.mark.parametrize("attention", names())
 @pytest.mark.parametrize("kind", [LeanformerForMaskedLM, LeanformerForCausalLM])
 def test_weights_are_the_softmax_of_the_scores_of_every_mechanism(attention, kind):
-    model = built(kind, attention=attention)
+    positions = {"positions": "rotary"} if mechanism(attention).rotary else {}
+    model = built(kind, attention=attention, **positions)
     maps = attention_maps(model, IDS)
     expected = model.base_model(input_ids=IDS, output_attentions=True).attentions
     assert len(maps) == 2

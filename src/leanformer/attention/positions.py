@@ -88,23 +88,28 @@ class Positions(NamedTuple):
             raise ValueError("this compatibility compares queries with keys, and the projection makes none")
         if self.query_turn is None or self.key_turn is None:
             return query_BHLK, key_BHMK
-        query = turned(query_BHLK, *self.query_turn)
+        query = _turned(query_BHLK, *self.query_turn)
         if key_BHMK is query_BHLK and self.key_turn is self.query_turn:
             return query, query
-        return query, turned(key_BHMK, *self.key_turn)
+        return query, _turned(key_BHMK, *self.key_turn)
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if not (torch.compiler.is_compiling() or cos.requires_grad):
-        return _Turn.apply(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same by angles that do not learn."""
+    if torch.compiler.is_compiling():
+        return turned(x, cos, sin)
+    return _Turn.apply(x, cos.to(x.dtype), sin.to(x.dtype))
+
+
 class _Turn(torch.autograd.Function):
-    """The formula above by angles that do not learn: four passes over half of x, and four backward, the other way.
+    """Four passes over half of x, and four backward: a turn the other way.
 
     Written out, autograd makes thirteen of them, and a compiler one.
     """
