@@ -98,7 +98,7 @@ def test_of_many_arms_the_front_is_drawn(fabricate, edit):
     edit(directory / "comparison.json", lambda plan: plan.update(controls={"small": "a smaller one: is it as good?"}))
     write_report(directory)
     report = read(directory, "report.md").replace("\\", "")
-    assert {file.stem for file in (directory / "figures").iterdir()} == {"curves", "pareto", "differences"}
+    assert {file.stem for file in (directory / "figures").iterdir()} == {"curves", "pareto", "differences", "targets"}
     assert "by parameters, shared, small, symmetric, pairwise and dot_product" in report
     assert "by training FLOPs, shared, symmetric, pairwise and dot_product" in report
     assert "- small: a smaller one: is it as good?" in report
