@@ -139,3 +139,11 @@ def test_every_control_says_what_it_controls_for(data):
         name = {"coefficients_init": "pairwise", "scale_init": "shared"}.get(setting.partition("=")[0], "dot_product")
         (arm,) = parse_variants(f"{name}[{setting}]")
         assert control(arm) == what
+
+
+def test_a_recipe_is_no_control(tmp_path):
+    recipe = tmp_path / "rotary.toml"
+    recipe.write_text('[model]\npositions = "rotary"\nnorm = "pre"\n', encoding="utf-8")
+    (arm,) = parse_variants(f"dot_product[config={recipe}]")
+    assert arm.model["positions"] == "rotary"
+    assert control(arm) is None
