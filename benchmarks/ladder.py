@@ -14,55 +14,35 @@ from typing import Any
 import numpy as np
 
 from leanformer.report.statistics import paired_difference, spread, with_holm
-from leanformer.training.curve import read_curve
+from leanformer.report.study import Study, read_study
+from leanformer.report.target import first_crossing
 
 
-def curves(directory: Path) -> dict[str, dict[int, dict[str, Any]]]:
-    """By arm and seed: the run of results.json, with its validations as (FLOPs spent, loss)."""
-    arms: dict[str, dict[int, dict[str, Any]]] = {}
-    for run in json.loads((directory / "results.json").read_text())["runs"]:
-        if run["status"] == "finished":
-            lines = read_curve(directory / run["path"] / "curve.jsonl")
-            points = [(line["tokens"], line["validation_loss"]) for line in lines if "validation_loss" in line]
-            tokens, losses = np.array(points).T
-            run["curve"] = tokens * run["flops_per_token"], losses
-            arms.setdefault(run["attention"], {})[run["seed"]] = run
-    return arms
-
-
-def reached(run: dict[str, Any], loss: float) -> float:
-    """FLOPs to this loss, linearly between validations; not a number if it never comes."""
-    flops, losses = run["curve"]
-    below = np.flatnonzero(losses <= loss)
-    if not len(below):
-        return float("nan")
-    after = below[0]
-    if not after:
-        return float(flops[0])
-    return float(np.interp(-loss, -losses[after - 1 : after + 1], flops[after - 1 : after + 1]))
-
-
-def steps(arms: dict[str, dict[int, dict[str, Any]]]) -> list[dict[str, Any]]:
+def steps(study: Study) -> list[dict[str, Any]]:
     """A row an arm; from the second on with what it changed."""
     rows: list[dict[str, Any]] = []
-    changes, before = [], None
-    for name, arm in arms.items():
-        losses = {seed: run["final_loss"] for seed, run in arm.items()}
+    changes, before = [], {}
+    for name in study.attention:
+        runs = {run.seed: run for run in study.at(name)}
+        losses = {seed: run.final_loss for seed, run in runs.items()}
         row = {"step": name.partition("config=")[2].rstrip("]") or "bert", "final_loss": losses}
-        if before is not None:
-            changes.append(paired_difference([losses[seed] - before[seed]["final_loss"] for seed in arm]))
-            spent = [before[seed]["curve"][0][-1] for seed in arm]
-            needed = [reached(run, before[seed]["final_loss"]) for seed, run in arm.items()]
-            row["flops_to_the_step_before"] = [n / s for n, s in zip(needed, spent, strict=True) if not np.isnan(n)]
+        if before:
+            changes.append(paired_difference([losses[seed] - before[seed].final_loss for seed in runs]))
+            shares = [
+                crossing * run.flops_per_token / (before[seed].tokens * before[seed].flops_per_token)
+                for seed, run in runs.items()
+                if (crossing := first_crossing(run.curve, before[seed].final_loss)) is not None
+            ]
+            row["flops_to_the_step_before"] = shares
         rows.append(row)
-        before = arm
+        before = runs
     for row, change in zip(rows[1:], with_holm(changes), strict=True):
         row |= {"difference": change.mean, "ci95": change.ci95, "p_value_holm": change.p_value_holm}
     return rows
 
 
 def main(directory: Path) -> None:
-    rows = steps(curves(directory))
+    rows = steps(read_study(directory))
     (directory / "ladder.json").write_text(json.dumps(rows, indent=1) + "\n")
     print("| step | final loss | to the step before [95 % CI] | p, Holm | FLOPs to what the step before it had |")
     print("|---|---:|---:|---:|---:|")

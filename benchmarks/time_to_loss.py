@@ -66,7 +66,7 @@ def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
 
 
 def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
-    """Milliseconds of a peer's step, in every round, and seconds of the recipe without its validations."""
+    """In every round the seconds of a peer's step, and the recipe's tokens per second, validations aside."""
     rounds = []
     for _ in range(options.rounds):
         counted = race(options, corpus, 12)
@@ -107,9 +107,9 @@ def main() -> None:
     file = options.out / "time_to_loss.json"
     record = json.loads(file.read_text()) if file.exists() else {}
     name = {
-        "clock": f"clock {options.config}",
-        "peer": f"peer {options.rate} {options.minutes} minutes",
-        "recipe": f"{options.config} {options.minutes} minutes seed {options.seed}",
+        "clock": f"{options.size}: clock {options.config}",
+        "peer": f"{options.size}: peer {options.rate} {options.minutes} minutes",
+        "recipe": f"{options.size}: {options.config} {options.minutes} minutes seed {options.seed}",
     }[options.what]
     if name in record:
         print(f"{file} has it: {record[name]}")
@@ -119,13 +119,13 @@ def main() -> None:
     if options.what == "clock":
         measured = clock(options, corpus)
     else:
-        clocks = [record[key]["rounds"] for key in record if key.startswith("clock")]
+        clocks = [record[key]["rounds"] for key in record if key.startswith(f"{options.size}: clock")]
         if not clocks:
             parser.error(f"{file} has no clock: measure it first")
         if options.what == "peer":
             measured = peer(options, corpus, min(r["peer_step"] for rounds in clocks for r in rounds))
         else:
-            own = record[f"clock {options.config}"]["rounds"]
+            own = record[f"{options.size}: clock {options.config}"]["rounds"]
             measured = ours(options, sorted(r["recipe_tokens_per_second"] for r in own)[len(own) // 2])
     options.out.mkdir(parents=True, exist_ok=True)
     latest = json.loads(file.read_text()) if file.exists() else {}  # another call may have ended meanwhile

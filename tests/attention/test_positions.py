@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from leanformer.attention.positions import Positions, Rotary
+from leanformer.attention.positions import Positions, Rotary, turned
 
 
-def turned(x, positions, base):
+def complex_turned(x, positions, base):
     half = x.shape[-1] // 2
     frequency = base ** (-torch.arange(half, dtype=torch.float64) / half)
     turn = torch.polar(torch.ones(1, dtype=torch.float64), positions[:, None, :, None] * frequency)
@@ -28,7 +28,7 @@ def test_values_and_gradients_are_those_of_complex_numbers(strided):
         positions = Positions.of(places, rotary=Rotary(10, base=100.0))
         query, key = positions.rotate(x, x)
         assert query is key
-        expected = turned(x, places, 100.0)
+        expected = complex_turned(x, places, 100.0)
         assert_close(query, expected)
         (gradient,) = torch.autograd.grad((query.square() * weights).sum(), x)
         (other,) = torch.autograd.grad((expected.square() * weights).sum(), x)
@@ -41,6 +41,19 @@ def test_a_turn_is_twice_differentiable():
     positions = Positions.of(torch.arange(2)[None], rotary=Rotary(4))
     x = torch.randn(1, 1, 2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: positions.rotate(x, x)[0].square(), (x,))
+
+
+def test_angles_learn_as_complex_numbers_do():
+    torch.manual_seed(3)
+    x = torch.randn(2, 3, 5, 14, dtype=torch.float64)
+    factors = torch.randn(2, 3, 1, 7, dtype=torch.float64, requires_grad=True)
+    y = turned(x, *factors)
+    expected = torch.complex(x[..., :7].contiguous(), x[..., 7:].contiguous()) * torch.complex(*factors)
+    expected = torch.cat((expected.real, expected.imag), dim=-1)
+    assert_close(y, expected)
+    (gradient,) = torch.autograd.grad(y.pow(3).sum(), factors)
+    (other,) = torch.autograd.grad(expected.pow(3).sum(), factors)
+    assert_close(gradient, other)
 
 
 def test_the_dot_product_knows_the_distance_alone():

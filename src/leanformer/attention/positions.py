@@ -88,35 +88,31 @@ class Positions(NamedTuple):
             raise ValueError("this compatibility compares queries with keys, and the projection makes none")
         if self.query_turn is None or self.key_turn is None:
             return query_BHLK, key_BHMK
-        query = _turned(query_BHLK, *self.query_turn)
+        query = turned(query_BHLK, *self.query_turn)
         if key_BHMK is query_BHLK and self.key_turn is self.query_turn:
             return query, query
-        return query, _turned(key_BHMK, *self.key_turn)
+        return query, turned(key_BHMK, *self.key_turn)
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2)."""
+    """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2), broadcast to it."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    if not torch.compiler.is_compiling():
+        return _Turn.apply(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The same by angles that do not learn."""
-    if torch.compiler.is_compiling():
-        return turned(x, cos, sin)
-    return _Turn.apply(x, cos.to(x.dtype), sin.to(x.dtype))
-
-
 class _Turn(torch.autograd.Function):
-    """Four passes over half of x, and four backward: a turn the other way.
+    """The formula above in four passes over half of x, and backward in four more: a turn the other way.
 
-    Written out, autograd makes thirteen of them, and a compiler one.
+    Written out, autograd makes thirteen of them, and a compiler one. Angles may learn, too:
+    dcos = sum g_1 x_1 + g_2 x_2,  dsin = sum g_2 x_1 - g_1 x_2, over what they were broadcast to.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
+        ctx.save_for_backward(cos, sin, x if any(ctx.needs_input_grad[1:]) else None)
         y = x.new_empty(x.shape)
         first, second = x.chunk(2, dim=-1)
         turned_first, turned_second = y.chunk(2, dim=-1)
@@ -125,6 +121,10 @@ class _Turn(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _Turn.apply(gradient, cos, -sin), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin, x = ctx.saved_tensors
+        dx = _Turn.apply(gradient, cos, -sin) if ctx.needs_input_grad[0] else None
+        if x is None:
+            return dx, None, None
+        (x1, x2), (g1, g2) = x.chunk(2, dim=-1), gradient.chunk(2, dim=-1)
+        return dx, (g1 * x1 + g2 * x2).sum_to_size(cos.shape), (g2 * x1 - g1 * x2).sum_to_size(sin.shape)

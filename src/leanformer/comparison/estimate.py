@@ -5,11 +5,13 @@ A step of the baseline is timed on this machine; other variants cost in proporti
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.variants import Variant
@@ -118,19 +120,24 @@ class Estimator:
         try:
             with device:
                 model = RECIPES[training.objective].model(self._config(variant)).train()
-            bf16 = autocast_dtype(training.precision, device) is not None
-            for step in range(1 + MEASURED_STEPS):
-                if step == 1:
-                    start = time.perf_counter()
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    loss = self.objective.loss_sum(model, batch)
-                loss.backward()
-                loss.item()
-            elapsed = time.perf_counter() - start
+            elapsed = seconds_of_steps(lambda: self.objective.loss_sum(model, batch), training.precision, device)
         finally:
             torch.set_num_threads(before)
         tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
         return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
+
+
+def seconds_of_steps(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
+    """What MEASURED_STEPS forward and backward passes take, after one that is not counted."""
+    bf16, start = autocast_dtype(precision, device) is not None, 0.0
+    for step in range(1 + MEASURED_STEPS):
+        if step == 1:
+            start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            found = loss()
+        found.backward()
+        found.item()
+    return time.perf_counter() - start
 
 
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:

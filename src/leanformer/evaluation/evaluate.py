@@ -56,6 +56,5 @@ def evaluate(
     head = {"schema": 1, "kind": "evaluation", "suite": suite, "run": str(run)}
     if len(sources) > 1:
         return head | {"domains": [{"data": str(each)} | chosen.measure(Path(run), each, **given) for each in sources]}
-    if not sources:
-        return head | chosen.measure(Path(run), **given)
-    return head | {"data": str(sources[0])} | chosen.measure(Path(run), sources[0], **given)
+    named = {"data": str(sources[0])} if sources else {}
+    return head | named | chosen.measure(Path(run), *sources, **given)

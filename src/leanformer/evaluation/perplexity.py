@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -46,8 +45,8 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
     settings = TrainingSettings.of(how)
     objective = recipe.objective(corpus, settings, 1)
 
-    device = Accelerator(mixed_precision="no").device
-    model = pretrained.load(folder, kind).to(device).eval()
+    model = pretrained.load_evaluated(folder, kind)
+    device = model.device
     if precision in PRECISIONS:
         model = for_inference(model, precision)
     mixed = precision is None and autocast_dtype("auto", device) is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -96,6 +97,11 @@ def load(folder: Path, kind: str) -> Any:
     if missing:
         raise ValueError(f"{folder} holds no {recipe.noun}, {missing[0]} is missing: give a pre-training run")
     return model
+
+
+def load_evaluated(folder: Path, kind: str) -> Any:
+    """The same to be asked, on a GPU if there is one."""
+    return load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
 
 
 def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:

@@ -4,11 +4,9 @@ Training steps of the first model are timed on this machine; others cost in prop
 training on as many tokens.
 """
 
-import time
-
 import torch
 
-from leanformer.comparison.estimate import Estimate, words_to_tokens
+from leanformer.comparison.estimate import MEASURED_STEPS, Estimate, seconds_of_steps, words_to_tokens
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation import pretrained
@@ -18,9 +16,9 @@ from leanformer.report.study import Study
 from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings
-from leanformer.training.hardware import autocast_dtype, prepare_cpu
+from leanformer.training.hardware import prepare_cpu
 
-MEASURED_STEPS, MEASURED_LENGTH = 3, 32
+MEASURED_LENGTH = 32
 PIECE_SECONDS = 1.0
 """Loading a model and writing it."""
 
@@ -75,16 +73,7 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
     model: torch.nn.Module = pretrained.load_classifier(folder, tasks.task(task), 1)
     model.to(device).train()
     ids = torch.full((settings.batch_size, min(MEASURED_LENGTH, settings.max_length)), 1, device=device)
-    bf16 = autocast_dtype(settings.precision, device) is not None
-    start = 0.0
-    for step in range(1 + MEASURED_STEPS):
-        if step == 1:
-            start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = model(input_ids=ids).logits.float().square().sum()
-        loss.backward()
-        loss.item()
-    elapsed = time.perf_counter() - start
+    elapsed = seconds_of_steps(lambda: model(input_ids=ids).logits.float().square().sum(), settings.precision, device)
     return MEASURED_STEPS * ids.numel() * _ledger(study, run)["flops_per_token"]["training"] / elapsed
 
 

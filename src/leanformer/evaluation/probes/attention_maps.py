@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from leanformer.attention import MultiHeadAttention
@@ -52,7 +51,7 @@ def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[
     kind, length = pretrained.objective(folder), pretrained.length(run)
     require_one_text(kind, folder)
     corpus = held_out(run, data)
-    model = pretrained.load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
+    model = pretrained.load_evaluated(folder, kind)
     chosen = spread(corpus.valid.sequences(length), limit or SEQUENCES)
     is_special = torch.from_numpy(corpus.vocabulary.is_special)
     found: list[dict[str, Tensor]] = []

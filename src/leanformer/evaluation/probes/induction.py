@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -62,7 +61,7 @@ def induction(run: Path, *, limit: int | None = None, gaps: Sequence[int] | None
     kind, length = pretrained.objective(folder), pretrained.length(run)
     require_one_text(kind, folder)
     vocabulary = tokenizer_files.vocabulary(pretrained.load_tokenizer(folder))
-    model = pretrained.load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
+    model = pretrained.load_evaluated(folder, kind)
     return {
         "objective": kind,
         "attention": pretrained.config_of(folder).attention,

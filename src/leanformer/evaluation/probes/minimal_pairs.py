@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -53,7 +52,7 @@ def minimal_pairs(
     folder = pretrained.locate(run)
     tokenizer, kind = pretrained.load_tokenizer(folder), pretrained.objective(folder)
     paradigms, skipped = read(Path(data), limit)
-    model = pretrained.load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
+    model = pretrained.load_evaluated(folder, kind)
 
     texts = [text for paradigm in paradigms for pair in paradigm.pairs for text in pair]
     scores = log_likelihoods(model, kind, tokenizer, texts, within_word=bool(within_word)).reshape(-1, 2)
