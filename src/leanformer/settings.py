@@ -197,9 +197,11 @@ class Settings:
 
 def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
     """The file at `path`, if any, then the overrides `table.key=value` in order."""
-    tables: dict[str, Any] = {}
-    if path is not None:
-        tables = read_tables(Path(path))
+    return overridden({} if path is None else read_tables(Path(path)), overrides)
+
+
+def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> Settings:
+    """Those of the tables, which are changed, then the overrides."""
     for override in overrides:
         key, value = parse_override(override)
         table = tables

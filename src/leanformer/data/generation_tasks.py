@@ -153,6 +153,13 @@ for _entry in (
         folder="translation/multi30k_ende",
     ),
     GenerationTask(
+        "wmt14_ende",
+        "translation",
+        partial(translations, source="en", target="de"),
+        tests=("test",),
+        folder="translation/wmt14_ende",
+    ),
+    GenerationTask(
         "wmt_ende_10k",
         "translation",
         partial(translations, source="en", target="de"),
@@ -161,6 +168,13 @@ for _entry in (
     ),
     GenerationTask(
         "dialogsum", "summarization", summaries, train=None, tests=("test",), folder="summarization/dialogsum"
+    ),
+    GenerationTask(
+        "cnn_dailymail",
+        "summarization",
+        columns("article", "highlights"),
+        tests=("test",),
+        folder="summarization/cnn_dailymail",
     ),
     GenerationTask(
         "persona_chat", "dialogue", next_turns, train=None, tests=("test",), folder="dialogue/persona_chat_syn"

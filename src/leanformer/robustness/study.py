@@ -24,7 +24,7 @@ from leanformer.report.study import Study
 from leanformer.report.write import write_document
 from leanformer.robustness.contents import contents
 from leanformer.robustness.estimate import estimate
-from leanformer.robustness.findings import find
+from leanformer.robustness.findings import Findings, find
 from leanformer.robustness.plan import LABELS, RECORD, SIZES, Plan, Point, check_continues, directory, seed_of
 from leanformer.robustness.results import results
 from leanformer.robustness.sources import read_sources
@@ -74,6 +74,12 @@ def robustness(
     write_document(contents(findings), found, out)
     console.print(f"report: {out / 'report.html'}")
     return found
+
+
+def read_findings(sources: list[Path], out: Path, plan: Plan) -> Findings:
+    """Of what is finished of the study in `out`."""
+    study = read_sources(sources)
+    return find(study, out, plan, _check(plan, study)[1])
 
 
 def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | None], list[str]]:

@@ -1,0 +1,212 @@
+"""What is measured beside a published number: a mechanism's value, the baseline's, and the difference with its verdict.
+
+    parameters        exact count of the table's model (`part` of it; without one, all)       closed form, no study
+    final_loss        validation loss at the end of the budget, nats                          of a comparison
+    perplexity        its exponential                                                         of a comparison
+    steps_to_target   steps to 95 % of what the baseline learns from context                  of a comparison
+    score             of a task (`task`), or task_average, x 100                              of a comparison
+    robustness        score x 100 on noisy or foreign texts (`axis`), mean over its levels    of a study of robustness
+    speed             seconds of a training step, beside the baseline's of the same round     of a race
+
+Verdicts are those of the study's own report: over seeds, Holm-corrected over its mechanisms. A race has no seeds: its
+verdict asks that every round says the same. Where a run never arrives at a target, the pairs' exact sign test decides.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from scipy.stats import binomtest
+
+from leanformer.models import LeanformerConfig
+from leanformer.models.cost import ledger
+from leanformer.report.comparison import LOSS, Findings, find
+from leanformer.report.statistics import ALPHA, Interval, Spread, spread
+from leanformer.report.study import Study
+from leanformer.report.target import FRACTION
+from leanformer.reproduction.published import Row, Table, effect
+from leanformer.robustness.findings import Findings as RobustnessFindings
+
+PERCENT = 100.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`effect` in the table's kind; `verdict` is better, worse, not distinguishable, or None for what this scale
+    cannot tell, and then `note` says why."""
+
+    own: Spread = Spread(0)
+    baseline: Spread = Spread(0)
+    effect: float | None = None
+    ci95: Interval | None = None
+    seeds: tuple[int, ...] = ()
+    verdict: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the studies left, by name; a study that was not made says why in `missing`."""
+
+    comparisons: dict[str, Study] = field(default_factory=dict)
+    robustness: dict[str, RobustnessFindings] = field(default_factory=dict)
+    races: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    _found: dict[tuple[str, str], Findings] = field(default_factory=dict)
+
+    def findings(self, name: str, baseline: str) -> Findings:
+        if (name, baseline) not in self._found:
+            self._found[name, baseline] = find(replace(self.comparisons[name], baseline=baseline))
+        return self._found[name, baseline]
+
+
+class Untold(Exception):
+    """This evidence cannot tell."""
+
+
+def measure(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    try:
+        return INSTRUMENTS[table.measure](table, row, mechanism, evidence)
+    except Untold as why:
+        return Measured(note=str(why))
+
+
+def _parameters(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    def count(attention: str) -> int:
+        config = LeanformerConfig(attention=attention, **table.model)
+        return ledger(config, 128, head=table.head)["parameters"][row.key.get("part", "total")]
+
+    own, baseline = count(mechanism), count(row.baseline)
+    said = "better" if own < baseline else "worse" if own > baseline else "not distinguishable"
+    return Measured(Spread(1, own), Spread(1, baseline), effect(table.effect, own, baseline), verdict=said)
+
+
+def _loss(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    findings = _comparison(table, row, mechanism, evidence)
+    losses = [[run.final_loss or math.nan for run in findings.study.at(name)] for name in (mechanism, row.baseline)]
+    if table.measure == "final_loss":
+        return _compared(findings, LOSS, mechanism, spread(losses[0]), spread(losses[1]))
+    own, baseline = (spread([math.exp(loss) for loss in of]) for of in losses)
+    found = _compared(findings, LOSS, mechanism, own, baseline)
+    ratio = None if found.effect is None else math.exp(found.effect)
+    return replace(found, effect=ratio, ci95=found.ci95 and (math.exp(found.ci95[0]), math.exp(found.ci95[1])))
+
+
+def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    findings = _comparison(table, row, mechanism, evidence)
+    family = [r for r in findings.ratios if (r.attention, r.resource) == (mechanism, "steps")]
+    found = next((r for r in family if r.target.fraction == FRACTION), None)
+    if found is None:
+        raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
+    own, baseline = (spread([pair[side][0] for pair in found.costs if len({*pair[side]}) == 1]) for side in (0, 1))
+    if found.ratio is None:
+        names, of = (mechanism, row.baseline), len(found.seeds)
+        arrived = ", ".join(f"{n} of {of} runs of {name}" for n, name in zip(found.arrived, names, strict=True))
+        least, most = found.bounds
+        bound = f"ratio above {least:.2f}" if least > 0 else f"ratio below {most:.2f}" if most < math.inf else ""
+        note = ", ".join(filter(None, [f"censored: {arrived} arrive", bound]))
+        return Measured(own, baseline, seeds=found.seeds, verdict=_signs(found.costs), note=note)
+    said = found.log.verdict(higher_is_better=False)
+    return Measured(own, baseline, found.ratio, found.ci95, found.seeds, said)
+
+
+def _signs(costs: Sequence[tuple[Interval, Interval]]) -> str | None:
+    """The exact sign test of the pairs, each with costs between two numbers; None where a pair's order is not known."""
+    less = [ours[1] < theirs[0] for ours, theirs in costs]
+    if not all(below or ours[0] > theirs[1] for below, (ours, theirs) in zip(less, costs, strict=True)):
+        return None
+    if binomtest(sum(less), len(less)).pvalue >= ALPHA:
+        return "not distinguishable"
+    return "better" if 2 * sum(less) > len(less) else "worse"
+
+
+def _score(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    findings, tasks = _comparison(table, row, mechanism, evidence), row.key["task"]
+    task = next((task for task in ([tasks] if isinstance(tasks, str) else tasks) if findings.of(task)), None)
+    values = next((c.values for c in findings.of(task or "") if c.attention == mechanism), ())
+    if task is None or not values:
+        raise Untold("no score at this scale")
+    own, baseline = (spread([PERCENT * pair[side] for pair in values]) for side in (0, 1))
+    found = _compared(findings, task, mechanism, own, baseline, PERCENT)
+    for name in (mechanism, row.baseline):
+        if findings.study.stuck(name):
+            return replace(found, verdict=None, note=f"{name} learned nothing from context in pre-training")
+    return found
+
+
+def _robustness(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    found = _made(table, evidence.robustness, evidence)
+    _require(mechanism, row, found.study.attention)
+    task, axis = found.plan.tasks[0], row.key["axis"]
+    e = next((e for e in found.of(task, axis, None, "score") if e.attention == mechanism), None)
+    if e is None or e.difference.mean is None:
+        raise Untold(f"{axis} was not measured")
+    points, ci = found.axes(task)[axis], e.difference.ci95
+    own, baseline = (_hundredfold(found.spread(task, name, points)) for name in (mechanism, row.baseline))
+    return Measured(
+        own,
+        baseline,
+        PERCENT * e.difference.mean,
+        ci and (PERCENT * ci[0], PERCENT * ci[1]),
+        e.seeds,
+        e.verdict if e.informative else None,
+        "" if e.informative else "no better on clean text than one and the same answer",
+    )
+
+
+def _speed(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+    raced = {found["attention"]: found for found in _made(table, evidence.races, evidence)["rows"]}
+    _require(mechanism, row, raced)
+    own, baseline = (Spread(1, raced[name]["training"]["seconds"]["median"]) for name in (mechanism, row.baseline))
+    speed = raced[mechanism]["training"]["speed"]
+    median, low, high = (effect(table.effect, 1 / speed[key], 1.0) for key in ("median", "high", "low"))
+    said = "better" if speed["low"] > 1 else "worse" if speed["high"] < 1 else "not distinguishable"
+    where = "size {size}, length {length}; in brackets the least and the greatest round".format(**raced[mechanism])
+    return Measured(own, baseline, median, (low, high), (), said, where)
+
+
+INSTRUMENTS: dict[str, Callable[[Table, Row, str, Evidence], Measured]] = {
+    "parameters": _parameters,
+    "final_loss": _loss,
+    "perplexity": _loss,
+    "steps_to_target": _steps,
+    "score": _score,
+    "robustness": _robustness,
+    "speed": _speed,
+}
+
+
+def _comparison(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Findings:
+    _require(mechanism, row, _made(table, evidence.comparisons, evidence).attention)
+    return evidence.findings(str(table.study), row.baseline)
+
+
+def _made(table: Table, studies: dict[str, Any], evidence: Evidence) -> Any:
+    if table.study not in studies:
+        raise Untold(evidence.missing.get(str(table.study), "no such study at this scale"))
+    return studies[table.study]
+
+
+def _require(mechanism: str, row: Row, measured: Sequence[str] | dict[str, Any]) -> None:
+    for name in (mechanism, row.baseline):
+        if name not in measured:
+            raise Untold(f"{name} is not in the study at this scale")
+
+
+def _compared(
+    findings: Findings, metric: str, mechanism: str, own: Spread, baseline: Spread, scale: float = 1.0
+) -> Measured:
+    c = next(c for c in findings.of(metric) if c.attention == mechanism)
+    d = c.difference
+    if d.mean is None or d.p_value is None:
+        return Measured(own, baseline, seeds=c.seeds, note=c.note or "too few pairs of runs")
+    ci = d.ci95 and (scale * d.ci95[0], scale * d.ci95[1])
+    if not c.informative:
+        return Measured(own, baseline, scale * d.mean, ci, c.seeds, None, "runs on the context-free floor take part")
+    return Measured(own, baseline, scale * d.mean, ci, c.seeds, c.verdict, c.note)
+
+
+def _hundredfold(of: Spread) -> Spread:
+    mean, sd = (None if value is None else PERCENT * value for value in (of.mean, of.sd))
+    return Spread(of.n, mean, sd)
