@@ -27,8 +27,8 @@ RACE = ["bench", "peers", "--steps", "4", "--rounds", "2", "--batch", "3", "--le
 def short(monkeypatch):
     """A turn is one step, and the machine's peak is that of small products."""
     monkeypatch.setattr(rounds, "TURN", 0.0)
-    monkeypatch.setattr(peak, "TURN", 0.0)
-    monkeypatch.setattr(peak, "SQUARE", {"cpu": 32})
+    monkeypatch.setattr("leanformer.training.peak.TURN", 0.0)
+    monkeypatch.setattr("leanformer.training.peak.SQUARE", {"cpu": 32})
     monkeypatch.setattr(peak, "COPIED", {"cpu": 4096})
 
 

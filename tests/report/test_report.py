@@ -340,3 +340,35 @@ def test_no_report_says_masked_of_another_model(fabricate, objective, model, tun
 def test_a_masked_models_report_has_no_perplexity(reported):
     text = read(reported[0], "report.md")
     assert "Perplexity" not in text and "a masked language model" in text
+
+
+def test_share_of_peak_and_energy_have_columns_where_a_run_knows_them(fabricate, edit):
+    directory = fabricate(seeds=(1, 2))
+    found = write_report(directory)
+    assert "Of peak" not in words(directory) and "J / M tokens" not in words(directory)
+    assert {run["share_of_peak"] for run in found["runs"]} == {run["energy_joules"] for run in found["runs"]} == {None}
+
+    told = {"share_of_peak": 0.31, "energy_joules": 8_019_968 * 0.0025, "energy_source": "RAPL package-0"}
+    for seed in (1, 2):
+        file = directory / f"runs/symmetric/seed-{seed}/run.json"
+        edit(file, lambda record: record["results"].update(told))
+    edit(directory / "comparison.json", lambda plan: plan.update(jobs=3))
+    found = write_report(directory)
+    run = next(run for run in found["runs"] if run["attention"] == "symmetric")
+    assert run["share_of_peak"] == 0.31 and run["energy_joules"] == pytest.approx(20_049.92)
+    assert run["joules_per_million_tokens"] == pytest.approx(2_500)
+    page = read(directory, "report.md")
+    header, *rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert header.rstrip("| ").endswith("Of peak | J / M tokens")
+    cells = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[-3:-1]] for row in rows[1:5]}
+    assert cells["symmetric"] == ["31.0 ± 0.0 %", "2.5 ± 0.0 k"] and cells["shared"] == ["—", "—"]
+    assert "as RAPL package-0 counted them" in words(directory)
+    assert "3 runs at a time shared them, and each counts all." in words(directory)
+
+
+@pytest.mark.parametrize("field", ["share_of_peak", "energy_joules"])
+def test_a_damaged_share_or_energy_is_named(fabricate, edit, field):
+    directory = fabricate(seeds=(1, 2))
+    edit(directory / "runs/shared/seed-1/run.json", lambda record: record["results"].update({field: "much"}))
+    with pytest.raises(ValueError, match=f"{field} = 'much'"):
+        write_report(directory)

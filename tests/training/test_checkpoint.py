@@ -1,5 +1,6 @@
 """What is written is what is read, or it is refused by name."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch.testing import assert_close
 
 from leanformer.settings import TrainingSettings
 from leanformer.training import durable
-from leanformer.training.checkpoint import Checkpoints, Progress
+from leanformer.training.checkpoint import Checkpoints, Progress, progress_of
 from leanformer.training.optimizers import make_optimizer
 
 
@@ -54,6 +55,18 @@ def test_what_is_restored_is_what_was_saved(checkpoints: Checkpoints) -> None:
     assert_close(model.state_dict(), saved.state_dict(), rtol=0, atol=0)
     assert_close(optimizer.state_dict()["state"], saved_optimizer.state_dict()["state"], rtol=0, atol=0)
     assert model.head.weight is model.table.weight
+
+
+def test_energy_is_restored_and_unknown_of_a_checkpoint_that_does_not_know_it(checkpoints: Checkpoints) -> None:
+    model, optimizer = trained(13)
+    checkpoints.save(model, optimizer, Progress(step=13, joules=2.5, energy_source="RAPL package-0"))
+    restored = checkpoints.restore(model, optimizer)
+    assert (restored.joules, restored.energy_source) == (2.5, "RAPL package-0")
+    state = checkpoints.path(13) / "state.json"
+    old = {key: value for key, value in json.loads(state.read_text()).items() if key not in ("joules", "energy_source")}
+    state.write_text(json.dumps(old))
+    read = progress_of(checkpoints.path(13))
+    assert read.joules is None and read.energy_source == "a checkpoint from before energy was counted"
 
 
 def test_only_the_newest_are_kept(checkpoints: Checkpoints) -> None:

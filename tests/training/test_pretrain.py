@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from leanformer.settings import settings_from
+from leanformer.training import peak
 from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.pretrain import pretrain
 
@@ -50,6 +52,8 @@ def test_the_record_says_everything(finished: Path, corpus: Path) -> None:
     assert results["validations"] == [[8 * 22 * 13, results["final_loss"]]]
     flops = record["ledger"]["flops_per_token"]["training"]
     assert results["flops_per_second"] == pytest.approx(flops * results["tokens_per_second"])
+    assert results["matrix_peak_flops_per_second"] is results["share_of_peak"] is None, "too short a run"
+    assert results.keys() >= {"energy_joules", "energy_source"} and results["energy_source"]
     from safetensors.torch import load_file
 
     parameters = sum(tensor.numel() for tensor in load_file(finished / "model/model.safetensors").values())
@@ -130,6 +134,58 @@ def test_resume_without_a_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^no run in .* \(it has no run.json\): leave out --resume"):
         pretrain(None, None, tmp_path / "run", resume=True, quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_share_of_peak_is_the_run_s_rate_over_the_machine_s(
+    finished: Path, corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, curve: Any
+) -> None:
+    monkeypatch.setattr(peak, "LEAST", 1e-9)
+    monkeypatch.setattr(peak, "SQUARE", {"cpu": 64})
+    out = tmp_path / "run"
+    results = pretrain(settings_from(settings(max_steps=8, checkpoint_every=3)), corpus, out, quiet=True)["results"]
+    assert results["matrix_peak_flops_per_second"] > 0
+    assert results["share_of_peak"] == results["flops_per_second"] / results["matrix_peak_flops_per_second"]
+    assert curve(out) == curve(finished)
+    weights = [(run / "model/model.safetensors").read_bytes() for run in (out, finished)]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_of_two_machines_has_no_share_of_one(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "LEAST", 1e-9)
+    record = json.loads((killed / "run.json").read_text())
+    record["hardware"]["cpu"] = "another"
+    (killed / "run.json").write_text(json.dumps(record))
+    assert pretrain(None, None, killed, resume=True, quiet=True)["results"]["share_of_peak"] is None
+
+
+class Counting:
+    """A meter that counts 3 J at each reading, on top of what was."""
+
+    source = "a test"
+
+    def __init__(self, device: torch.device, *, packages: bool, before: float | None, source: str) -> None:
+        assert packages and source in ("", self.source)
+        self.joules = before
+
+    def tick(self) -> None:
+        pass
+
+    def read(self) -> float:
+        self.joules += 3.0
+        return self.joules
+
+
+def test_joules_add_up_over_a_resume(
+    corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read at the checkpoints of steps 3 and 6 and at the end; what came after a checkpoint and was lost is not in."""
+    monkeypatch.setattr("leanformer.training.loop.Meter", Counting)
+    out = tmp_path / "run"
+    record = pretrain(settings_from(settings(max_steps=8, checkpoint_every=3)), corpus, out, quiet=True)
+    assert record["results"]["energy_joules"] == 9 and record["results"]["energy_source"] == "a test"
+    shutil.rmtree(out / "model")
+    (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+    assert pretrain(None, None, out, resume=True, quiet=True)["results"]["energy_joules"] == 6 + 3
 
 
 def test_resume_of_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from leanformer.bench.rounds import synchronise
 from leanformer.data.corpus import Corpus
 from leanformer.data.masking import count, mask
 from leanformer.data.order import permutation
+from leanformer.training.timing import synchronise
 
 SEED, RATE, CLIP = 1, 1e-4, 1.0
 """Of the order and the masks; learning rate and clipping of all contestants, which no step's time depends on."""

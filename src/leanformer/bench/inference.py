@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from leanformer.bench.rounds import alternate, ratio, repeats, seconds, spread
+from leanformer.bench.rounds import alternate, ratio, repeats, spread
 from leanformer.bench.sizes import config, settings
 from leanformer.comparison.variants import Variant
 from leanformer.models import LeanformerModel
 from leanformer.models.inference import PRECISIONS, for_inference
+from leanformer.training.timing import seconds
 
 KNOWN = ("fp32", "autocast", *PRECISIONS)
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from leanformer.bench import memory, peak
-from leanformer.bench.rounds import alternate, many_graphs, ratio, repeats, seconds, spread
+from leanformer.bench.rounds import alternate, many_graphs, ratio, repeats, spread
 from leanformer.bench.sizes import config, settings
 from leanformer.bench.step import Model, costs, scored
 from leanformer.comparison.variants import Variant
+from leanformer.training.timing import seconds
 
 KINDS: dict[str, Callable[[Model], Callable[[], None]]] = {
     "training": lambda model: model.train,

@@ -9,29 +9,23 @@ A product counts 2 T in out. Each is the best of several tries: a peak is what t
 average. The scores' products and the backward pass, whose shapes differ, are not among them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from leanformer.bench.rounds import repeats, seconds
 from leanformer.models import LeanformerConfig
+from leanformer.training.peak import best, product, square
 
-SQUARE = {"cpu": 2048, "cuda": 8192}
 COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor that is copied."""
-TRIES, TURN = 3, 0.1
-"""How often the time is taken, over so many seconds each."""
 
 
 def machine(device: torch.device, dtype: torch.dtype | None) -> dict[str, float]:
     """`square`, FLOP/s, and `copy`, bytes/s; matrices are in float32 for a dtype of None."""
-    n = SQUARE[device.type]
     source = torch.zeros(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copied = 2 * source.numel() / best(lambda: target.copy_(source), device)
-    return {"square": product(n, n, n, device, dtype), "copy": copied}
+    return {"square": square(device, dtype), "copy": copied}
 
 
 def model(
@@ -48,17 +42,3 @@ def model(
     rates = {name: product(rows, into, out, device, dtype) for name, (_, rows, into, out) in shapes.items()}
     flops = {name: times * 2.0 * rows * into * out for name, (times, rows, into, out) in shapes.items()}
     return {"products": rates, "model": sum(flops.values()) / sum(flops[name] / rates[name] for name in shapes)}
-
-
-def product(rows: int, into: int, out: int, device: torch.device, dtype: torch.dtype | None) -> float:
-    """FLOP/s of (rows, into) times (out, into)^T."""
-    x = torch.randn(rows, into, device=device, dtype=dtype)
-    weight = torch.randn(out, into, device=device, dtype=dtype)
-    return 2 * rows * into * out / best(lambda: F.linear(x, weight), device)
-
-
-@torch.inference_mode()
-def best(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest try."""
-    times = repeats(step, device, TURN)
-    return min(seconds(step, times, device) for _ in range(TRIES))

@@ -6,12 +6,13 @@ A result is the median over the rounds, with the least and the greatest of them.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
 import torch._dynamo
+
+from leanformer.training.timing import seconds
 
 Spread = dict[str, float]
 """median, low, high."""
@@ -41,26 +42,10 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(over, under, strict=True)])
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU still has to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds(step: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Of one step, the mean over `repeats` in a row."""
-    synchronise(device)
-    start = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    synchronise(device)
-    return (time.perf_counter() - start) / repeats
-
-
-def repeats(step: Callable[[], object], device: torch.device, turn: float | None = None) -> int:
-    """How often a step fits into a turn (`TURN`), once it is warm."""
+def repeats(step: Callable[[], object], device: torch.device) -> int:
+    """How often a step fits into a turn, once it is warm."""
     seconds(step, 2, device)
-    return max(1, min(100, round((TURN if turn is None else turn) / seconds(step, 1, device))))
+    return max(1, min(100, round(TURN / seconds(step, 1, device))))
 
 
 def many_graphs() -> AbstractContextManager[None]:

@@ -81,7 +81,7 @@ def compare(
     if dry_run:
         return {}
     write_json(_made(out) / "settings.json", settings.to_dict())
-    write_json(out / "comparison.json", plan.record())
+    write_json(out / "comparison.json", plan.record() | {"jobs": workers})
     steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
     failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
     chosen = best_rates(out) if learning_rates else None

@@ -79,6 +79,24 @@ class Run:
         return self._number("results", "tokens_per_second")
 
     @property
+    def share_of_peak(self) -> float | None:
+        return self._number("results", "share_of_peak")
+
+    @property
+    def energy_joules(self) -> float | None:
+        return self._number("results", "energy_joules")
+
+    @property
+    def energy_source(self) -> str:
+        """What counted the joules, or why nothing did."""
+        return str((self.record.get("results") or {}).get("energy_source") or "an unnamed counter")
+
+    @property
+    def joules_per_million_tokens(self) -> float | None:
+        joules, tokens = self.energy_joules, self.tokens
+        return None if joules is None or not tokens else 1e6 * joules / tokens
+
+    @property
     def final_loss(self) -> float | None:
         return self._number("results", "final_loss")
 
@@ -131,6 +149,7 @@ def read_run(
     _require(file, record, dict, "settings", "ledger", "floor", "results")
     results = record.get("results") or {}
     _require(file, results, (int, float), "final_loss", "best_loss", "tokens", "steps", "seconds", "tokens_per_second")
+    _require(file, results, (int, float), "share_of_peak", "energy_joules")
     logged = _logged(folder / "curve.jsonl")
     curve = _pairs(file, results.get("validations")) or tuple(_columns(logged, "tokens", "validation_loss"))
     return Run(

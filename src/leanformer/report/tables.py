@@ -7,7 +7,19 @@ from typing import Any
 
 from leanformer.report.comparison import AVERAGE, LOSS, TOKENS, Comparison, Findings
 from leanformer.report.document import Table
-from leanformer.report.quantities import NONE, decimals, fixed, flops, p_value, percent, scaled, seconds, signed, unit
+from leanformer.report.quantities import (
+    NONE,
+    decimals,
+    fixed,
+    flops,
+    listed,
+    p_value,
+    percent,
+    scaled,
+    seconds,
+    signed,
+    unit,
+)
 from leanformer.report.statistics import BOOTSTRAP_FROM, POWER, Interval, Spread
 from leanformer.report.study import Study
 
@@ -15,6 +27,11 @@ DAGGER = " \N{DAGGER}"
 
 
 def costs(study: Study) -> Table:
+    """Share of peak and energy have columns where any run knows them."""
+    peak, energy = (
+        any(study.spread(name, quantity).n for name in study.attention)
+        for quantity in ("share_of_peak", "joules_per_million_tokens")
+    )
     rows = []
     for name in study.attention:
         parameters, work = study.spread(name, "parameters").mean, study.spread(name, "flops_per_token").mean
@@ -25,22 +42,26 @@ def costs(study: Study) -> Table:
                 _relative(study, name, "parameters"),
                 NONE if work is None else flops(work),
                 _relative(study, name, "flops_per_token"),
-                _speed(study.spread(name, "tokens_per_second")),
+                _scaled(study.spread(name, "tokens_per_second")),
                 _time(study.spread(name, "seconds")),
+                *[_percent(study.spread(name, "share_of_peak"))] * peak,
+                *[_scaled(study.spread(name, "joules_per_million_tokens"))] * energy,
             ]
         )
     header = ["Attention", "Parameters", "vs baseline", "FLOPs / token", "vs baseline", "Tokens / s", "Time a run"]
-    return _without_baseline(
-        study,
-        Table(
-            header,
-            rows,
-            "lrrrrrr",
-            "Parameters and training FLOPs (forward and backward) are exact counts; "
-            "speed and time are measured (mean ± sd over seeds).",
-        ),
-        (2, 4),
+    header += ["Of peak"] * peak + ["J / M tokens"] * energy
+    caption = (
+        "Parameters and training FLOPs (forward and backward) are exact counts; "
+        "speed and time are measured (mean ± sd over seeds)."
     )
+    if peak:
+        caption += (
+            " Of peak: training FLOPs a second over those of a large square matrix product, which each run measured "
+            "when it was done."
+        )
+    if energy:
+        caption += _energy(study)
+    return _without_baseline(study, Table(header, rows, "lrrrrrr" + "r" * (peak + energy), caption), (2, 4))
 
 
 def losses(findings: Findings) -> Table:
@@ -159,11 +180,27 @@ def mean_sd(of: Spread, shown: Callable[[float, int], str], letter: str = "") ->
     return f"{shown(of.mean, places)} ± {shown(of.sd, places)}{letter}"
 
 
-def _speed(of: Spread) -> str:
+def _scaled(of: Spread) -> str:
     if of.mean is None:
         return NONE
     divisor, letter, _ = unit(of.mean)
     return mean_sd(of, lambda v, _: fixed(v / divisor, 1), f" {letter}".rstrip())
+
+
+def _percent(of: Spread) -> str:
+    return mean_sd(of, lambda v, _: fixed(100 * v, 1), " %")
+
+
+def _energy(study: Study) -> str:
+    """Whose energy the table shows."""
+    told = [run for name in study.attention for run in study.at(name) if run.energy_joules is not None]
+    jobs = study.plan.get("jobs")
+    sources = listed(sorted({run.energy_source for run in told}))
+    shared = f"; {jobs} runs at a time shared them, and each counts all" if isinstance(jobs, int) and jobs > 1 else ""
+    return (
+        f" J / M tokens: joules a million tokens as {sources} counted them, "
+        f"those of validation and of other programs on the same chips included{shared}."
+    )
 
 
 def _time(of: Spread) -> str:

@@ -45,6 +45,10 @@ class Progress:
     """Of all processes, since the last logged step."""
     curve_bytes: int = 0
     """The curve's length: what was written later is cut off when the run resumes here."""
+    joules: float | None = 0.0
+    """Of all processes, over all resumes; None if unknown. While it runs, those before the last resume."""
+    energy_source: str = ""
+    """What counted them, or why nothing did; nothing yet at step 0."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Checkpoints:
 
 
 def progress_of(checkpoint: Path) -> Progress:
-    record = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    uncounted = {"joules": None, "energy_source": "a checkpoint from before energy was counted"}
+    record = uncounted | json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     return Progress(**{f.name: record[f.name] for f in fields(Progress)})
 
 

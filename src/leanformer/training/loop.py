@@ -28,6 +28,7 @@ from leanformer.settings import TrainingSettings
 from leanformer.training.checkpoint import Checkpoints, Progress, weights
 from leanformer.training.curve import Curve, read_curve
 from leanformer.training.display import Display
+from leanformer.training.energy import Meter, outcome
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.interrupts import Interrupts, Stopped
 from leanformer.training.objective import Batch, Objective
@@ -96,11 +97,14 @@ class Loop:
             self.curve = Curve(run.curve, keep=self.at.curve_bytes)
         else:
             self.at.loss = 0.0
+            self.at.joules = None if self.at.joules is None else 0.0
         self.learner = accelerator.prepare_model(model)
         if settings.compile:
             self.learner = torch.compile(self.learner, dynamic=False)
         start_trackers(accelerator, settings, self.at.step)
         self.pending: list[Tensor] = []
+        first = accelerator.is_local_main_process
+        self.meter = Meter(self.device, packages=first, before=self.at.joules, source=self.at.energy_source)
         self.started = time.perf_counter() - self.at.seconds
 
     def run(self, interrupts: Interrupts, display: Display) -> None:
@@ -121,9 +125,11 @@ class Loop:
             if settings.checkpoint_every and at.step % settings.checkpoint_every == 0 and not over:
                 self.save()
             display.step(at.step, at.seconds)
+            self.meter.tick()
         if not over:
             self.save()
             raise Stopped(news.signal, at.step)
+        at.joules, at.energy_source = self.energy()
         at.seconds = time.perf_counter() - self.started
 
     def look_ahead(self, signal: int) -> tuple[list[Batch], News]:
@@ -202,6 +208,7 @@ class Loop:
         at = self.at
         with self.idle():
             (loss,) = self.team.total(at.loss)
+            joules, source = self.energy()
             self.finite("the loss", loss)
             for name, tensor in weights(self.model).items():
                 self.finite(name, float(tensor.sum()))
@@ -209,11 +216,20 @@ class Loop:
                 return
             before = [p.name for p in self.checkpoints.all()]
             try:
-                progress = replace(at, loss=loss, curve_bytes=self.curve.force_to_disk())
+                written = self.curve.force_to_disk()
+                progress = replace(at, loss=loss, curve_bytes=written, joules=joules, energy_source=source)
                 self.checkpoints.save(self.model, self.optimizer, progress)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
+
+    def energy(self) -> tuple[float | None, str]:
+        """Joules of all processes so far, None if any of them is silent; what counted them, or why nothing does."""
+        mine = self.meter.read()
+        (joules,) = self.team.total(math.nan if mine is None else mine)
+        if not math.isnan(joules):
+            return joules, self.meter.source
+        return None, self.meter.source if mine is None else "another process of the run is silent"
 
     def finite(self, what: str, value: float) -> float:
         if not math.isfinite(value):
@@ -245,4 +261,5 @@ class Loop:
             "final_loss": validations[-1][1] if validations else None,
             "best_loss": min((loss for _, loss in validations), default=None),
             "validations": validations,
+            **outcome(at.joules, at.energy_source),
         }

@@ -17,11 +17,12 @@ from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, settings_from
 from leanformer.training import durable
-from leanformer.training.hardware import prepare_cpu
+from leanformer.training.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
 from leanformer.training.objective import PretrainingObjective
-from leanformer.training.provenance import continued, difference, new_record
+from leanformer.training.peak import peak_of
+from leanformer.training.provenance import continued, difference, moved, new_record
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
 from leanformer.training.trackers import make_accelerator
@@ -97,11 +98,14 @@ def pretrain(
             command = shlex.join(["leanformer", "pretrain", "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
+        trained = 0.0 if moved(record) else results["seconds"]
+        peak = peak_of(accelerator, autocast_dtype(exact.precision, accelerator.device), trained)
         if main:
             with run.outcome():
                 save_model(model, corpus, run.model)
-                flops = record["ledger"]["flops_per_token"]["training"]
-                results["flops_per_second"] = flops * results["tokens_per_second"]
+                rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
+                results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
+                results["share_of_peak"] = None if peak is None else rate / peak
                 record = run.update(status="finished", results=results)
     accelerator.end_training()
     console.print(f"finished: {run.model}")

@@ -78,5 +78,10 @@ def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return before | {"status": "running", "resumed": legs if last == where else [*legs, where]}
 
 
+def moved(record: Mapping[str, Any]) -> bool:
+    """Whether parts of the run were on different hardware."""
+    return any(leg["hardware"] != record["hardware"] for leg in record.get("resumed", []))
+
+
 def _sha256(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
