@@ -33,6 +33,11 @@ MAY_IMPORT = {
         f"leanformer.{name}"
         for name in ("models", "data", "training", "evaluation", "comparison", "report", "settings")
     },
+    "reproduction": {"numpy", "scipy", "rich", "matplotlib"}
+    | {
+        f"leanformer.{name}"
+        for name in ("models", "data", "comparison", "robustness", "bench", "report", "training", "settings")
+    },
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
 }

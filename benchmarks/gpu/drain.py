@@ -55,7 +55,9 @@ class Run:
     minutes: float
     command: str
     resumable: bool = False
-    """Saves itself on SIGTERM with status 143, and goes on with --resume."""
+    """Saves itself on SIGTERM with status 143, and goes on with `resume`."""
+    resume: str = "--resume"
+    """Added to the command to go on; empty where the same command does."""
     needs: str | None = None
     """The run that must be finished before."""
     keep: list[str] = field(default_factory=list)
@@ -139,7 +141,7 @@ class Drain:
         folder, log = self.work / "runs" / run.name, self.work / "logs" / f"{run.name}.log"
         command = self.command(run)
         if run.resumable and folder.is_dir() and any(folder.iterdir()):
-            command.append("--resume")
+            command += shlex.split(run.resume)
         elif not run.resumable:
             shutil.rmtree(folder, ignore_errors=True)
         one.status, one.slices = "running", one.slices + 1

@@ -121,6 +121,22 @@ def test_a_resumable_run_goes_on_from_slice_to_slice(queue, script, tmp_path):
     assert (tmp_path / "out" / "counts" / "steps").read_text() == "15"
 
 
+@pytest.mark.parametrize("resume", ["--again --please", ""])
+def test_a_resumable_run_is_told_in_its_own_words(queue, script, tmp_path, resume):
+    command = script("""
+        import pathlib, sys, time
+        file = pathlib.Path(sys.argv[1]) / "said"
+        first = not file.exists()
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(" ".join(sys.argv[2:]))
+        time.sleep(600 * first)
+    """)
+    entry = {"name": "says", "minutes": 1, "command": command + " {run}", "resumable": True, "keep": ["said"]}
+    assert queue(entry | {"resume": resume}, seconds=1.7)["says"]["status"] == "interrupted"
+    assert queue(entry | {"resume": resume})["says"]["status"] == "finished"
+    assert (tmp_path / "out" / "says" / "said").read_text() == resume
+
+
 def test_a_resumable_run_has_a_limit_over_all_slices(queue, script):
     entry = {"name": "counts", "minutes": 0.02, "command": script(COUNTS) + " {run} 900", "resumable": True}
     assert queue(entry)["counts"]["status"] == "too long"

@@ -255,7 +255,9 @@ def test_another_scale_does_not_go_on(command, papers, tmp_path):
 
 def test_the_paper_scale_asks_for_its_text(command, tmp_path):
     status, out, _ = command("reproduce", "symmetric", "--scale", "paper", "--out", tmp_path / "out")
-    assert status == 0 and "pretraining: needs --text: OSCAR-2301, English" in out
+    assert (
+        status == 0 and "pretraining: needs --text (OSCAR-2301, English: 30 million documents) and --task-data" in out
+    )
     rows, found = by_table(tmp_path / "out")
     assert found["verdicts"]["reproduced"] == 1  # the counts
 

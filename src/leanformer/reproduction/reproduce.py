@@ -99,10 +99,13 @@ def _lacks(study: Planned, given: Given, missing: dict[str, str]) -> str:
     """Why the study cannot be made; '' if it can."""
     if study.options.get("of") in missing:
         return f"needs the study {study.options['of']}, which was not made"
-    if study.needs_tasks and given.task_data is None:
-        return "needs --task-data: a folder with a folder a task"
+    lacking = []
     if study.needs and given.text is None:
-        return f"needs --text: {study.needs}"
+        lacking.append(f"--text ({study.needs})")
+    if study.needs_tasks and given.task_data is None:
+        lacking.append("--task-data (a folder with a folder a task)")
+    if lacking:
+        return f"needs {' and '.join(lacking)}"
     return ""
 
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -49,10 +50,22 @@ def paint(name: str, title: str, caption: str, draw: Callable[[Frame], Figure]) 
     return Picture(name, title, caption, wide, narrow)
 
 
+OWN = {
+    name: number
+    for number, name in enumerate(
+        ("symmetric", "pairwise", "shared", "phased", "random", "dense", "random+dot_product"), start=1
+    )
+}
+"""Mechanisms with the same colour in every report; other arms take what these leave free."""
+
+
 def numbered(study: Study) -> dict[str, int]:
     """Mechanism -> number of its colour and marker; the baseline is 0."""
     others = [name for name in study.attention if name != study.baseline]
-    return {**({study.baseline: 0} if study.baseline else {}), **{name: i for i, name in enumerate(others, start=1)}}
+    own = {name: OWN[name] for name in others if name in OWN}
+    free = (number for number in count(1) if number not in own.values())
+    given = {name: own[name] if name in own else next(free) for name in others}
+    return {study.baseline: 0, **given} if study.baseline else given
 
 
 def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
