@@ -23,6 +23,8 @@ from torch.nn.functional import cross_entropy
 
 from leanformer.bench import trainer
 from leanformer.bench.entry import Race
+from leanformer.bench.peers import Setup, contestant
+from leanformer.bench.processes import Process
 from leanformer.bench.sizes import size
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings, read_settings
@@ -67,10 +69,10 @@ def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
 
 def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     """In every round the seconds of a peer's step, and the recipe's tokens per second, validations aside."""
-    rounds = []
+    rounds, counted = [], race(options, corpus, 12)
+    turn = Process(contestant, "bert", counted, False, Setup())  # as its users find it
     for _ in range(options.rounds):
-        counted = race(options, corpus, 12)
-        _, seconds = trainer.train(counted, trainer.bert, bf16=False)
+        seconds = turn(counted.steps)
         own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
         rounds.append({"peer_step": seconds / counted.steps, "recipe_tokens_per_second": own["tokens_per_second"]})
     return {"tokens": options.tokens, "rounds": rounds}

@@ -151,6 +151,10 @@ def bench_peers(
         int | None, typer.Option(help="Counted ones of a turn, a multiple of 4: 12 on a CPU, 40 on a GPU.")
     ] = None,
     threads: Threads = None,
+    tuned_peers: Annotated[
+        bool,
+        typer.Option("--tuned-peers", help="Give peers leanformer's settings of the allocator and denormals, too."),
+    ] = False,
     set_: Set = None,
     plugin: Plugin = None,
     out: Results = None,
@@ -178,6 +182,8 @@ def bench_peers(
         rounds=rounds,
         steps=steps,
         threads=threads,
+        tuned=tuned_peers,
+        plugin=plugin,
         overrides=set_ or (),
         out=out,
         quiet=quiet or as_json,

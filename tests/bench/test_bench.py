@@ -1,14 +1,18 @@
 """`leanformer bench`: what is compared is comparable, every ratio is in the record, and a mistake is one line."""
 
 import json
+import math
+import os
+import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from leanformer.bench import entry, mechanisms, memory, ours, peak, peers, plain_loop, rounds, sizes, tables
+from leanformer.bench import entry, mechanisms, memory, ours, peak, peers, plain_loop, processes, rounds, sizes, tables
 from leanformer.bench.output import document, print_tables
 from leanformer.bench.pictures import pictures
 from leanformer.data.corpus import Corpus
@@ -249,14 +253,44 @@ def test_a_recipe_is_raced_at_the_races_size(race):
 
 
 def test_a_missing_peer_is_a_note(command, data, monkeypatch):
+    """ModernBERT turns pairs of a head's numbers, so it has no heads of five."""
     monkeypatch.setattr(plain_loop, "find_spec", lambda name: None)
-    monkeypatch.setitem(peers.PEERS, "bert", lambda race, bf16: 1 / 0)
-    status, out, err = command(*RACE, "--data", data, "--peers", "bert,x-transformers", "--precision", "fp32", "--json")
+    odd = ("--set", "model.hidden_size=10", "--set", "model.num_attention_heads=2")
+    given = ("--peers", "modernbert,x-transformers", "--precision", "fp32", "--json")
+    status, out, err = command(*RACE, "--data", data, *odd, *given)
     assert status == 0, err
     record = json.loads(out)
     assert [one["name"] for one in record["contestants"]] == ["leanformer dot_product fp32"]
-    assert "ZeroDivisionError" in record["notes"][0] and "leanformer[bench]" in record["notes"][1]
+    assert "RuntimeError" in record["notes"][0] and "leanformer[bench]" in record["notes"][1]
     assert [picture.name for picture in pictures(record)] == ["peers"]
+
+
+@pytest.mark.parametrize(("entry", "tuned", "expected"), [("bert", False, 0), ("bert", True, 1), ("own", False, 1)])
+def test_peers_are_set_up_as_their_users_find_them(race, monkeypatch, entry, tuned, expected):
+    calls = []
+    monkeypatch.setattr(peers, "prepare_cpu", calls.append)
+    own = ours.Own(model={}, training=TrainingSettings(), bf16=False)
+    peers.contestant(own if entry == "own" else entry, race, False, peers.Setup(threads=1, tuned=tuned))
+    assert calls == [1] * expected
+
+
+def test_a_process_answers_fails_and_ends():
+    process = processes.Process(partial, math.sqrt)
+    assert process(4) == 2.0
+    with pytest.raises(RuntimeError, match="^ValueError: "):
+        process(-4)
+    assert process(9) == 3.0
+    process.close()
+    process = processes.Process(partial, os._exit)
+    with pytest.raises(RuntimeError, match="^its process ended with status 3$"):
+        process(3)
+    process.close()
+
+
+def test_a_corpus_is_opened_anew_by_another_process(race):
+    packed = pickle.dumps(race)
+    assert len(packed) < 2000
+    assert pickle.loads(packed).corpus.hash == race.corpus.hash
 
 
 # --- mistakes

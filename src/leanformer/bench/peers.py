@@ -1,6 +1,8 @@
-"""`leanformer bench peers`: tokens per second of pre-training beside other projects, in one process, on one machine.
+"""`leanformer bench peers`: tokens per second of pre-training beside other projects, on one machine.
 
-All train a masked LM of the same sizes on the same sequences with the same masks, batch, dropout and clipping. Ratios
+All train a masked LM of the same sizes on the same sequences with the same masks, batch, dropout and clipping, each in
+a process of its own (`processes.py`): leanformer's is set up as its commands set it up (`prepare_cpu`), a peer's as its
+users find it, unless the peers are to be `tuned`, that is set up likewise. Ratios
 of the tokens per second are taken within a round. `share_of_square` and `share_of_model` are useful FLOPs over the
 machine's own (`peak.py`): the ledger's, whose head predicts the masked positions and no others; peers are counted as
 `dot_product` of the same sizes, whatever else they compute.
@@ -8,20 +10,25 @@ machine's own (`peak.py`): the ledger's, whose head predicts the masked position
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from leanformer.attention import load_plugin
 from leanformer.bench import ours, peak, plain_loop, trainer
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
+from leanformer.bench.processes import Process
 from leanformer.bench.rounds import alternate, many_graphs, ratio, spread
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
+from leanformer.training.hardware import prepare_cpu
 
 Turn = Callable[[], float]
 
@@ -31,6 +38,15 @@ PEERS: dict[str, Callable[[Race, bool], float]] = {
     "modernbert-sparse": lambda race, bf16: trainer.turn(race, trainer.modernbert_sparse, bf16),
     "x-transformers": plain_loop.turn,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Of the processes; `plugin` holds mechanisms of leanformer's."""
+
+    threads: int | None = None
+    tuned: bool = False
+    plugin: Path | None = None
 
 
 def check(peers: list[str]) -> None:
@@ -46,10 +62,36 @@ def measure(
     precisions: list[str],
     rounds: int,
     tick: Callable[[], None],
+    setup: Setup,
 ) -> dict[str, Any]:
     """`machine`, `contestants` and `notes`; `own` are leanformer's, by label. A peer that fails is a note."""
-    with many_graphs():
-        return _measure(race, peers, own, precisions, rounds, tick)
+    with ExitStack() as processes:
+
+        def process(entry: str | Own, bf16: bool) -> Process:
+            return processes.enter_context(closing(Process(contestant, entry, race, bf16, setup)))
+
+        return _measure(race, peers, own, precisions, rounds, tick, process)
+
+
+def contestant(entry: str | Own, race: Race, bf16: bool, setup: Setup) -> Callable[[int], float]:
+    """Seconds of so many counted steps, in the process that calls this."""
+    if setup.tuned or isinstance(entry, Own):
+        prepare_cpu(setup.threads)
+    elif setup.threads is not None:
+        torch.set_num_threads(setup.threads)
+    if setup.plugin is not None:
+        load_plugin(setup.plugin)
+
+    def turn(steps: int) -> float:
+        now = replace(race, steps=steps)
+        with many_graphs():
+            seconds = ours.turn(now, entry) if isinstance(entry, Own) else PEERS[entry](now, bf16)
+        gc.collect()  # graphs stay: the next turn need not compile them again
+        if race.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return seconds
+
+    return turn
 
 
 def _measure(
@@ -59,10 +101,10 @@ def _measure(
     precisions: list[str],
     rounds: int,
     tick: Callable[[], None],
+    process: Callable[[str | Own, bool], Process],
 ) -> dict[str, Any]:
     notes: list[str] = []
     turns: dict[str, Turn] = {}
-    trial = replace(race, steps=1)
     configs = {label: one.config(race) for label, one in own.items()}
     plain = Own(model={}, training=TrainingSettings(), bf16=False).config(race)
     for name in peers:
@@ -70,14 +112,17 @@ def _measure(
             notes.append(f"{name}: {reason}")
             continue
         for precision in precisions:
-            if reason := _fails(partial(_clean, partial(PEERS[name], trial, precision == "bf16"), race)):
-                notes.append(f"{name} {precision}: left out, it fails ({reason})")
+            made = process(name, precision == "bf16")
+            try:
+                made(1)
+            except RuntimeError as error:
+                notes.append(f"{name} {precision}: left out, it fails ({error})")
             else:
-                turns[f"{name} {precision}"] = partial(PEERS[name], race, precision == "bf16")
+                turns[f"{name} {precision}"] = partial(made, race.steps)
     rivals = list(turns)
-    turns |= {label: partial(ours.turn, race, one) for label, one in own.items()}
+    turns |= {label: partial(process(one, one.bf16), race.steps) for label, one in own.items()}
     machine = _machine(race, plain, precisions)
-    taken = alternate({name: partial(_clean, turn, race) for name, turn in turns.items()}, rounds, tick)
+    taken = alternate(turns, rounds, tick)
     rates = {name: [race.tokens / seconds for seconds in values] for name, values in taken.items()}
     contestants = []
     for name, values in rates.items():
@@ -110,21 +155,3 @@ def _machine(race: Race, config: LeanformerConfig, precisions: list[str]) -> dic
         precision: peak.machine(race.device, dtype) | peak.model(config, tokens, scored, race.device, dtype)
         for precision, dtype in dtypes.items()
     }
-
-
-def _clean(turn: Turn, race: Race) -> float:
-    """A turn that leaves no memory behind; graphs stay, its next one need not compile them again."""
-    seconds = turn()
-    gc.collect()
-    if race.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return seconds
-
-
-def _fails(turn: Turn) -> str | None:
-    """Why the peer cannot run here, in one line."""
-    try:
-        turn()
-    except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return None

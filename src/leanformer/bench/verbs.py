@@ -153,6 +153,8 @@ def peers(
     rounds: int = 3,
     steps: int | None = None,
     threads: int | None = None,
+    tuned: bool = False,
+    plugin: Path | None = None,
     overrides: Sequence[str] = (),
     out: Path | None = None,
     quiet: bool = False,
@@ -197,13 +199,15 @@ def peers(
             "compile": compile,
             "rounds": rounds,
             "steps": steps,
+            "tuned_peers": tuned,
             "set": list(overrides),
             "data": corpus.hash,
         }
         dtype = torch.bfloat16 if "bf16" in chosen else None
+        setup = bench_peers.Setup(threads=threads, tuned=tuned, plugin=plugin)
         with staged(out) if out else nullcontext() as directory:
             with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
-                found = bench_peers.measure(race, list(names), own, chosen, rounds, tick)
+                found = bench_peers.measure(race, list(names), own, chosen, rounds, tick, setup)
             return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)
 
 

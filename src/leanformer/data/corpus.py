@@ -115,6 +115,10 @@ class Corpus(Prepared):
         common = checked(Path(path), "text", verify)
         return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens it anew, instead of getting all of its tokens."""
+        return Corpus.open, (self.path,)
+
     @property
     def sizes(self) -> dict[str, int]:
         """What a run records of them."""
