@@ -107,6 +107,7 @@ def _measure(
     turns: dict[str, Turn] = {}
     configs = {label: one.config(race) for label, one in own.items()}
     plain = Own(model={}, training=TrainingSettings(), bf16=False).config(race)
+    machine = _machine(race, plain, precisions)  # before any process is there to disturb it
     for name in peers:
         if name == "x-transformers" and (reason := plain_loop.lacking()):
             notes.append(f"{name}: {reason}")
@@ -120,8 +121,10 @@ def _measure(
             else:
                 turns[f"{name} {precision}"] = partial(made, race.steps)
     rivals = list(turns)
-    turns |= {label: partial(process(one, one.bf16), race.steps) for label, one in own.items()}
-    machine = _machine(race, plain, precisions)
+    for label, one in own.items():
+        made = process(one, one.bf16)
+        made(1)  # the first round finds every process awake and at rest
+        turns[label] = partial(made, race.steps)
     taken = alternate(turns, rounds, tick)
     rates = {name: [race.tokens / seconds for seconds in values] for name, values in taken.items()}
     contestants = []
