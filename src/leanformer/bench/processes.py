@@ -5,6 +5,7 @@ contestant's. Only one process at a time is at work: turns are asked for one by 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -41,13 +42,13 @@ class Process:
 
 def _serve(connection: Connection, make: Callable[..., Callable[..., float]], arguments: tuple[Any, ...]) -> None:
     turn = None
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):  # nobody asks any more
+        while True:
             asked = connection.recv()
-        except EOFError:
-            return
-        try:
-            turn = turn or make(*arguments)
-            connection.send(turn(*asked))
-        except Exception as error:
-            connection.send(" ".join(f"{type(error).__name__}: {error}".split())[:200])
+            answer: float | str
+            try:
+                turn = turn or make(*arguments)
+                answer = turn(*asked)
+            except Exception as error:
+                answer = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            connection.send(answer)
