@@ -77,8 +77,8 @@ class TrainingSettings(Table):
     """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
     tied_rate: float = 1.0
     """Times the learning rate: that of projections which play several parts."""
-    phase_rate: float = 1.0
-    """Times the learning rate: that of the phases and gains of `phased`."""
+    phase_rate: float = 30.0
+    """Times the learning rate: that of the phases and gains of `phased`, which have whole turns to go."""
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.999

@@ -130,7 +130,7 @@ def test_phased_starts_as_told_and_wants_pairs():
     assert module.phases.shape == module.gains.shape == (512,)
     assert abs(module.phases.std().item() / 0.5 - 1) < 0.1
     assert_close(module.gains.detach(), torch.ones(512))
-    assert not MultiHeadAttention("phased", 1024, 8, 16).compatibility.phases.any()
+    assert not MultiHeadAttention("phased", 1024, 8, 16, phase_std=0.0).compatibility.phases.any()
     with pytest.raises(ValueError, match="head size 3 must be even"):
         MultiHeadAttention("phased", 6, 2, 16)
     with pytest.raises(ValueError, match="phase_std = -1 must not be negative"):

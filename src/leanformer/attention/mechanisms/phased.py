@@ -31,8 +31,8 @@ from leanformer.attention.shape import Shape
 class Phased(nn.Module):
     """The formula above, phases and gains of shape (H K / 2,) each: H K weights, 2 E L M FLOPs as the dot product.
 
-    Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0. Vectors, they do not decay. ValueError if
-    the head size is odd.
+    Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0, where nothing is directed yet. Vectors, they do
+    not decay. ValueError if the head size is odd.
     """
 
     rotary = True
@@ -40,7 +40,7 @@ class Phased(nn.Module):
     phases: Tensor
     gains: Tensor
 
-    def __init__(self, shape: Shape, phase_std: float = 0.0) -> None:
+    def __init__(self, shape: Shape, phase_std: float = 1.0) -> None:
         super().__init__()
         if shape.head_size % 2:
             raise ValueError(f"phases turn pairs of numbers: head size {shape.head_size} must be even")
