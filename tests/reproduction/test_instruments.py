@@ -72,6 +72,8 @@ def test_steps_to_a_target():
     found = measure(STEPS, row(), "shared", made)
     assert (found.own.mean, found.baseline.mean) == pytest.approx((100 + 100 * 0.85 / 0.945, 290))
     assert found.effect == pytest.approx((100 + 100 * 0.85 / 0.945) / 290)
+    half = measure(STEPS, row(fraction=0.5), "shared", made)
+    assert (half.own.mean, half.baseline.mean) == pytest.approx((100 + 100 * 0.4 / 0.945, 200))
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(5, "not distinguishable"), (6, "worse")])

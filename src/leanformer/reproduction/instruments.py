@@ -3,7 +3,7 @@
     parameters        exact count of the table's model (`part` of it; without one, all)       closed form, no study
     final_loss        validation loss at the end of the budget, nats                          of a comparison
     perplexity        its exponential                                                         of a comparison
-    steps_to_target   steps to 95 % of what the baseline learns from context                  of a comparison
+    steps_to_target   steps to 95 % (`fraction`) of what the baseline learns from context     of a comparison
     score             of a task (`task`), or task_average, x 100                              of a comparison
     robustness        score x 100 on noisy or foreign texts (`axis`), mean over its levels    of a study of robustness
     speed             seconds of a training step, beside the baseline's of the same round     of a race
@@ -22,6 +22,7 @@ from scipy.stats import binomtest
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.report.comparison import LOSS, Findings, find
+from leanformer.report.ratios import ratios
 from leanformer.report.statistics import ALPHA, Interval, Spread, spread
 from leanformer.report.study import Study
 from leanformer.report.target import FRACTION
@@ -95,10 +96,11 @@ def _loss(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measure
 
 def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
     findings = _comparison(table, row, mechanism, evidence)
-    family = [r for r in findings.ratios if (r.attention, r.resource) == (mechanism, "steps")]
-    found = next((r for r in family if r.target.fraction == FRACTION), None)
-    if found is None:
+    target = findings.study.target(row.key.get("fraction", FRACTION))
+    if target is None or findings.study.stuck(row.baseline):
         raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
+    family = ratios(findings.study, findings.pairs, [target])
+    found = next(r for r in family if (r.attention, r.resource) == (mechanism, "steps"))
     own, baseline = (spread([pair[side][0] for pair in found.costs if len({*pair[side]}) == 1]) for side in (0, 1))
     if found.ratio is None:
         names, of = (mechanism, row.baseline), len(found.seeds)

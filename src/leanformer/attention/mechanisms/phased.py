@@ -31,8 +31,8 @@ from leanformer.attention.shape import Shape
 class Phased(nn.Module):
     """The formula above, phases and gains of shape (H K / 2,) each: H K weights, 2 E L M FLOPs as the dot product.
 
-    Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0, where nothing is directed yet. Vectors, they do
-    not decay. ValueError if the head size is odd.
+    Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0, where nothing is directed yet. Vectors, they
+    do not decay. ValueError if the head size is odd.
     """
 
     rotary = True
