@@ -47,7 +47,7 @@ def _ours(curves: Curves, study: Study) -> Lines:
 
 
 def _draw(study: Study, theirs: Lines, ours: Lines, titles: tuple[str, str], frame: Frame) -> Figure:
-    panel, title, bottom = 2.6, 0.5, 0.5
+    panel, title, bottom = 2.6, 0.65, 0.5
     height = 2 * (panel + title) + bottom
     figure = frame.figure(height)
     left, right = 0.62 / frame.width, 1 - label_width(list(ours), frame) / frame.width
