@@ -14,6 +14,7 @@ DIR/time_to_loss.json holds all that was measured; what is there is not measured
 import argparse
 import json
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,11 @@ def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
 def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     """In every round the seconds of a peer's step, and the recipe's tokens per second, validations aside."""
     rounds, counted = [], race(options, corpus, 12)
-    turn = Process(contestant, "bert", counted, False, Setup())  # as its users find it
-    for _ in range(options.rounds):
-        seconds = turn(counted.steps)
-        own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
-        rounds.append({"peer_step": seconds / counted.steps, "recipe_tokens_per_second": own["tokens_per_second"]})
+    with closing(Process(contestant, "bert", counted, False, Setup())) as turn:  # as its users find it
+        for _ in range(options.rounds):
+            seconds = turn(counted.steps)
+            own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
+            rounds.append({"peer_step": seconds / counted.steps, "recipe_tokens_per_second": own["tokens_per_second"]})
     return {"tokens": options.tokens, "rounds": rounds}
 
 

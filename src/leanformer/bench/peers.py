@@ -2,10 +2,10 @@
 
 All train a masked LM of the same sizes on the same sequences with the same masks, batch, dropout and clipping, each in
 a process of its own (`processes.py`): leanformer's is set up as its commands set it up (`prepare_cpu`), a peer's as its
-users find it, unless the peers are to be `tuned`, that is set up likewise. Ratios
-of the tokens per second are taken within a round. `share_of_square` and `share_of_model` are useful FLOPs over the
-machine's own (`peak.py`): the ledger's, whose head predicts the masked positions and no others; peers are counted as
-`dot_product` of the same sizes, whatever else they compute.
+users find it, unless the peers are to be `tuned`, that is set up likewise. Ratios of the tokens per second are taken
+within a round. `share_of_square` and `share_of_model` are useful FLOPs over the machine's own (`peak.py`): the
+ledger's, whose head predicts the masked positions and no others; peers are counted as `dot_product` of the same sizes,
+whatever else they compute.
 """
 
 import gc

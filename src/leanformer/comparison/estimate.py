@@ -4,7 +4,6 @@ A step of the baseline is timed on this machine; other variants cost in proporti
 """
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from leanformer.data.tasks import Task
 from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
+from leanformer.training import timing
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.recipes import RECIPES, model_config
@@ -129,15 +129,15 @@ class Estimator:
 
 def seconds_of_steps(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
     """What MEASURED_STEPS forward and backward passes take, after one that is not counted."""
-    bf16, start = autocast_dtype(precision, device) is not None, 0.0
-    for step in range(1 + MEASURED_STEPS):
-        if step == 1:
-            start = time.perf_counter()
+    bf16 = autocast_dtype(precision, device) is not None
+
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             found = loss()
         found.backward()
-        found.item()
-    return time.perf_counter() - start
+
+    step()
+    return MEASURED_STEPS * timing.seconds(step, MEASURED_STEPS, device)
 
 
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:

@@ -5,9 +5,9 @@
     none                    contradicted         not distinguishable      contradicted
     worse                   contradicted         not distinguishable      reproduced
 
-What is measured nowhere, or by models that learned nothing from context, or censored, is not testable at this scale. A
-reproduced difference has the published sign; `size` says whether the published size lies in the interval. Counts are
-exact: reproduced if they agree with the published digits.
+What is measured nowhere, or by models that learned nothing from context, or in pairs whose order is not known, is not
+testable at this scale. A reproduced difference has the published sign; `size` says whether the published size lies in
+the interval. Counts are exact: reproduced if they agree with the published digits.
 """
 
 import math
