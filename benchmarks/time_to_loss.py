@@ -4,7 +4,7 @@
     python benchmarks/time_to_loss.py peer   --data DATA --out DIR --rate 1e-3 --minutes 20
     python benchmarks/time_to_loss.py recipe --data DATA --out DIR --config RECIPE.toml --minutes 2.5 --seed 1
 
-The peer is `BertForMaskedLM` with `Trainer` in float32, a warm-up of 5 % and a linear decay: 32 sequences of 128
+The peer is `BertForMaskedLM` with `Trainer` in float32, a warm-up of 5 % and a linear decay: 32 sequences of `--length`
 tokens, dropout 0.1. `clock` wants a quiet machine: peer and recipe take turns there, from new weights,
 so many whole steps each, and the recipe is timed over its own budget of `--tokens`. `peer` and `recipe` turn minutes
 into steps by these times, so they may run beside other things. Losses are on the frozen validation masks, in nats.
@@ -33,20 +33,20 @@ from leanformer.training.hardware import prepare_cpu
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.pretrain import pretrain
 
-LENGTH, BATCH, SEQUENCES = 128, 32, 512
+BATCH, SEQUENCES = 32, 512
 
 
 def race(options: argparse.Namespace, corpus: Corpus, steps: int) -> Race:
     """`steps` counted ones, a multiple of 4, and a quarter as many before them."""
-    how: dict[str, Any] = {"length": LENGTH, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
+    how: dict[str, Any] = {"length": options.length, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
     how |= {"sizes": size(options.size), "vocab_size": corpus.vocab_size, "device": torch.device("cpu")}
     return Race(corpus=corpus, **how)
 
 
 @torch.inference_mode()
-def validation_loss(model: Any, corpus: Corpus) -> float:
+def validation_loss(model: Any, corpus: Corpus, length: int) -> float:
     """Of a model of transformers, on the masks that leanformer's runs are validated with."""
-    settings = replace(read_settings(None, ()).training, sequence_length=LENGTH, validation_sequences=SEQUENCES)
+    settings = replace(read_settings(None, ()).training, sequence_length=length, validation_sequences=SEQUENCES)
     objective = MaskedLM(corpus, settings)
     total, targets = 0.0, 0
     for batch in objective.validation_batches(0, 1):
@@ -63,7 +63,7 @@ def trained(settings: Settings, data: Path) -> dict[str, Any]:
 
 
 def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
-    settings = read_settings(options.config, options.set or ())
+    settings = read_settings(options.config, [*(options.set or ()), f"training.sequence_length={options.length}"])
     training = replace(settings.training, max_tokens=tokens, validation_sequences=SEQUENCES, checkpoint_every=0, **more)
     return replace(settings, training=training)
 
@@ -76,20 +76,21 @@ def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
             seconds = turn(counted.steps)
             own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
             rounds.append({"peer_step": seconds / counted.steps, "recipe_tokens_per_second": own["tokens_per_second"]})
-    return {"tokens": options.tokens, "rounds": rounds}
+    return {"tokens": options.tokens, "set": options.set or [], "rounds": rounds}
 
 
 def peer(options: argparse.Namespace, corpus: Corpus, step: float) -> dict[str, Any]:
     steps = round(60 * options.minutes / step / 5) * 5
     how = {"learning_rate": options.rate, "warmup_steps": steps // 20}
     model, _ = trainer.train(race(options, corpus, steps // 5 * 4), trainer.bert, bf16=False, **how)
-    return {"steps": steps, "tokens": steps * BATCH * LENGTH, "validation_loss": validation_loss(model, corpus)}
+    loss = validation_loss(model, corpus, options.length)
+    return {"steps": steps, "tokens": steps * BATCH * options.length, "validation_loss": loss}
 
 
 def ours(options: argparse.Namespace, speed: float) -> dict[str, Any]:
     results = trained(recipe(options, round(60 * options.minutes * speed), seed=options.seed), options.data)
     kept = {key: results[key] for key in ("steps", "tokens", "validations")}
-    return kept | {"validation_loss": results["final_loss"]}
+    return kept | {"set": options.set or [], "validation_loss": results["final_loss"]}
 
 
 def main() -> None:
@@ -99,6 +100,7 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--config", type=Path, help="the recipe")
     parser.add_argument("--size", default="mini", help="the peer's: tiny, mini, small, ..., as of `leanformer bench`")
+    parser.add_argument("--length", type=int, default=128, help="tokens a sequence, of both")
     parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="the recipe's")
     parser.add_argument("--rate", type=float, help="the peer's learning rate")
     parser.add_argument("--seed", type=int, default=1)
@@ -110,9 +112,9 @@ def main() -> None:
     file = options.out / "time_to_loss.json"
     record = json.loads(file.read_text()) if file.exists() else {}
     name = {
-        "clock": f"{options.size}: clock {options.config}",
-        "peer": f"{options.size}: peer {options.rate} {options.minutes} minutes",
-        "recipe": f"{options.size}: {options.config} {options.minutes} minutes seed {options.seed}",
+        "clock": f"{options.size} x {options.length}: clock {options.config}",
+        "peer": f"{options.size} x {options.length}: peer {options.rate} {options.minutes} minutes",
+        "recipe": f"{options.size} x {options.length}: {options.config} {options.minutes} minutes seed {options.seed}",
     }[options.what]
     if name in record:
         print(f"{file} has it: {record[name]}")
@@ -122,13 +124,13 @@ def main() -> None:
     if options.what == "clock":
         measured = clock(options, corpus)
     else:
-        clocks = [record[key]["rounds"] for key in record if key.startswith(f"{options.size}: clock")]
+        clocks = [record[key]["rounds"] for key in record if key.startswith(f"{options.size} x {options.length}: clock")]
         if not clocks:
             parser.error(f"{file} has no clock: measure it first")
         if options.what == "peer":
             measured = peer(options, corpus, min(r["peer_step"] for rounds in clocks for r in rounds))
         else:
-            own = record[f"{options.size}: clock {options.config}"]["rounds"]
+            own = record[f"{options.size} x {options.length}: clock {options.config}"]["rounds"]
             measured = ours(options, sorted(r["recipe_tokens_per_second"] for r in own)[len(own) // 2])
     options.out.mkdir(parents=True, exist_ok=True)
     latest = json.loads(file.read_text()) if file.exists() else {}  # another call may have ended meanwhile
