@@ -22,7 +22,9 @@ FEED_FORWARDS = ("plain", "gated")
 class LeanformerConfig(PreTrainedConfig):
     """Sizes of the model, and its `attention`: the name of a mechanism, with `attention_options` for its constructor.
 
-    `head_size` is hidden_size / num_attention_heads if None. A decoder takes the same attention, an encoder-decoder
+    `head_size` is hidden_size / num_attention_heads if None. With an `embedding_size` unlike hidden_size the embeddings
+    are that wide, a linear map takes them to the trunk, and the masked-LM head scores words in that width (Lan et al.,
+    2020, "ALBERT"; ELECTRA); an encoder's only. A decoder takes the same attention, an encoder-decoder
     `decoder_attention` for its decoder's self-attention (None: the same again) and `cross_attention` between the two;
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
@@ -45,6 +47,7 @@ class LeanformerConfig(PreTrainedConfig):
 
     vocab_size: int = 30522
     hidden_size: int = 768
+    embedding_size: int | None = None
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
     intermediate_size: int = 3072
@@ -83,7 +86,7 @@ class LeanformerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("head_size", "num_decoder_layers"):
+        for key in ("head_size", "num_decoder_layers", "embedding_size"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
         for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
@@ -144,6 +147,10 @@ class LeanformerConfig(PreTrainedConfig):
     def num_classes(self) -> int:
         """Outputs of a classification head; 1 is a regression."""
         return self.num_labels or 0
+
+    def embedding_width(self) -> int:
+        """Of the tables of words, positions and token types."""
+        return self.embedding_size or self.hidden_size
 
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
