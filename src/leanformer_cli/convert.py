@@ -19,6 +19,10 @@ def convert(
     text: Annotated[
         str | None, typer.Option(metavar="PATH", help="Fit to, and measure on, this text or data directory.")
     ] = None,
+    share: Annotated[
+        float, typer.Option("--share-heads", metavar="RHO", help="This share of all heads takes the maps of others.")
+    ] = 0.0,
+    tie: Annotated[str, typer.Option(help="Of which maps: qk, qkv or qkvo.")] = "qk",
     to: Annotated[str, typer.Option(help="bert: from leanformer back to Hugging Face's BERT.")] = "leanformer",
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head behind.")] = False,
     ignore_remote_code: Annotated[
@@ -39,6 +43,8 @@ def convert(
         attention=attention,
         options=_options(overrides or []),
         text=text,
+        share=share,
+        tie=tie,
         encoder_only=encoder_only,
         ignore_remote_code=ignore_remote_code,
     )

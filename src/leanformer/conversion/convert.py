@@ -14,6 +14,7 @@ import torch
 import leanformer.models as models
 from leanformer.attention import mechanism
 from leanformer.conversion import checkpoint_files
+from leanformer.conversion.head_sharing import match_heads, share_heads, stored_blocks
 from leanformer.conversion.reading import Checkpoint, read
 from leanformer.conversion.reattend import Residual, reattend
 from leanformer.conversion.source import fetch
@@ -34,18 +35,21 @@ def convert(
     attention: str | None = None,
     options: dict[str, Any] | None = None,
     text: str | Path | None = None,
+    share: float = 0.0,
+    tie: str = "qk",
     encoder_only: bool = False,
     ignore_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write the model in `source` to the new directory `target`, and say what became of it.
 
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
-    the fits those of real hidden states, and measures what was lost.
+    the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
+    others: query and key, or what `tie` says (`head_sharing`).
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
-    if to == "bert" and (attention or text):
+    if to == "bert" and (attention or text or share):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
     if options and attention is None:
         raise ValueError("options without a mechanism: name it with --attention")
@@ -67,13 +71,15 @@ def convert(
     result: dict[str, Any] = {"source": str(source), "target": str(target), "from": found.family, "attention": wanted[0]}
     result |= {"attention_options": wanted[1], "notes": found.notes}
     config, tensors = found.config, found.tensors
-    if wanted != own or text is not None:
+    if wanted != own or text is not None or share:
         model = _model(found)
         sample = None if text is None else _sample(text, directory, found)
         converted, residuals = model, []
         if wanted != own:
             statistics = None if sample is None else sample.statistics(model)
             converted, residuals = reattend(model, *wanted, statistics)
+        if share:
+            converted, result["shared_heads"] = _shared(converted, share, tie)
         result |= _measured(model, converted, residuals, sample)
         config, tensors = converted.config, _tensors(converted, next(iter(found.tensors.values())).dtype)
     checkpoint_files.write(config, tensors, target, **files, files={RECORD: json.dumps(result, indent=2) + "\n"})
@@ -89,6 +95,19 @@ def _model(found: Checkpoint) -> Any:
     model.load_state_dict({key: tensor.float() for key, tensor in found.tensors.items()}, strict=False)
     model.tie_weights()
     return model.eval()
+
+
+def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:
+    """The model with shared heads, and which: layers and heads counted from one."""
+    pairs = match_heads(model)
+    shared = share_heads(model, share, tie, pairs)
+    heads = model.config.num_hidden_layers * model.config.num_attention_heads
+    stored = stored_blocks(shared)
+    rows = [
+        {"layer": layer + 1, "head": head + 1, "partner_layer": other + 1, "partner_head": partner + 1, "cosine": cosine}
+        for layer, head, other, partner, cosine in pairs[: heads - stored]
+    ]
+    return shared, {"tie": tie, "heads": heads, "stored_blocks": stored, "pairs": rows}
 
 
 def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:

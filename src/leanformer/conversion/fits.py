@@ -29,7 +29,7 @@ from torch import Tensor
 from leanformer.conversion.frame import Frame
 from leanformer.conversion.layer_maps import Affine, HeadMaps
 
-STEPS, SETTLED = 50, 1e-9
+TRIALS, STEPS, SETTLED = 15, 300, 1e-12
 
 
 @dataclass
@@ -49,15 +49,17 @@ class Start:
 class Problem:
     """The head above; the target divides its logits by 1 / `scale`, so N and r are here for logits that it does not."""
 
-    def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, scale: float) -> None:
+    def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, scale: float, values: bool = True) -> None:
+        """`values`: whether a tied map is to be the value's, too."""
         assert head.query is not None and head.key is not None
         self.head, self.mean, self.metric = head, mean, metric
         self.size = len(head.query.weight)
-        self.frame = Frame(torch.cat((head.query.weight, head.key.weight, head.value.weight)), metric)
-        self.query, self.key, value = self.frame.coordinates.split(self.size)
+        rows = [head.query.weight, head.key.weight] + [head.value.weight] * values
+        self.frame = Frame(torch.cat(rows), metric)
+        self.query, self.key, *value = self.frame.coordinates.split(self.size)
         self.N = self.query.T @ self.key / scale
         self.r = self.key.T @ (head.query.weight @ mean + head.query.bias) / scale
-        self.O = head.output @ value
+        self.O = head.output @ value[0] if values else torch.zeros_like(self.query)
         self.energy = (self.N.square().sum() + self.r.square().sum()).clamp(min=1e-300)
         self.value_energy = self.O.square().sum().clamp(min=1e-300)
 
@@ -183,19 +185,19 @@ def _space(problem: Problem, N: Tensor, linear: Tensor) -> Tensor:
     def worth(V: Tensor) -> float:
         return float((V.T @ N @ V).square().sum() + ((linear @ V) * V).sum())
 
-    starts = [torch.eye(len(N), dtype=N.dtype), *(_projector(rows) for rows in (problem.query, problem.key))]
-    best, most = torch.empty(0), -1.0
-    for P in starts:
-        previous = -1.0
-        for _ in range(STEPS):
+    def climb(P: Tensor, steps: int) -> Tensor:
+        best, most = torch.empty(0), -1.0
+        for _ in range(steps):
             V = _leading(N @ P @ N.T + N.T @ P @ N + linear, problem.size)
             P, found = V @ V.T, worth(V)
-            if found > most:
-                best, most = V, found
-            if found <= previous * (1 + SETTLED):
+            if found <= most * (1 + SETTLED):
                 break
-            previous = found
-    return best
+            best, most = V, found
+        return best
+
+    starts = [torch.eye(len(N), dtype=N.dtype), *(_projector(rows) for rows in (problem.query, problem.key))]
+    best = max((climb(P, TRIALS) for P in starts), key=worth)
+    return max(best, climb(best @ best.T, STEPS), key=worth)
 
 
 def _leading(symmetric_RR: Tensor, size: int) -> Tensor:

@@ -11,21 +11,14 @@ Shape letters: D width, H heads, K head size, E = H K.
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from leanformer.attention import MultiHeadAttention
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.mechanisms.phased import Phased
 from leanformer.attention.mechanisms.symmetric import Pairwise
 from leanformer.attention.shape import Shape
-
-PARTS = {
-    "query": ("query", "token", "shared", "query_value"),
-    "key": ("key", "token", "shared", "key_value"),
-    "value": ("value", "shared", "key_value", "query_value"),
-}
-"""Which map of a projection plays the part."""
-
+from leanformer.models.head_bank import PARTS
 
 class Affine(NamedTuple):
     """W x + b for one head."""
@@ -92,15 +85,14 @@ def _mapped(affine: Affine, f: Any) -> Affine:
 
 
 def _part(layer: MultiHeadAttention, part: str) -> list[Affine]:
-    projection, shape = layer.projection, layer.shape
-    linear = next((getattr(projection, name) for name in PARTS[part] if hasattr(projection, name)), None)
-    if linear is None:
-        raise ValueError(f"the projection of {layer.mechanism.name} makes no {part}")
-    scale = getattr(projection, f"{part}_scale", None)
-    return split(linear, shape, None if scale is None else scale.detach().double())
+    name = PARTS.get(layer.mechanism.options(layer.options.get("projection"))["projection"], {}).get(part)
+    if name is None:
+        raise ValueError(f"the projection of {layer.mechanism.name} makes no {part} that could be converted")
+    scale = getattr(layer.projection, f"{part}_scale", None)
+    return split(getattr(layer.projection, name), layer.shape, None if scale is None else scale.detach().double())
 
 
-def split(linear: nn.Linear, shape: Shape, scale: Tensor | None = None) -> list[Affine]:
+def split(linear: Any, shape: Shape, scale: Tensor | None = None) -> list[Affine]:
     """A map D -> E as heads, its outputs times `scale` (E,)."""
     weight = linear.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach().double()

@@ -18,12 +18,13 @@ from leanformer.attention.mechanisms.symmetric import Pairwise
 from leanformer.attention.mixture import Mixture
 from leanformer.conversion import fits, rotary_fits
 from leanformer.conversion.fits import Problem, Start
-from leanformer.conversion.layer_maps import PARTS, Affine, HeadMaps, head_maps
+from leanformer.conversion.layer_maps import Affine, HeadMaps, head_maps
 from leanformer.conversion.rotary_fits import RotaryProblem
 from leanformer.conversion.tables import add_nothing, look
 from leanformer.conversion.text import Statistics, unknown
 from leanformer.models import LeanformerDecoder, LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.head_bank import PARTS
 from leanformer.models.initialisation import initialise
 
 RIDGE = 1e-4
@@ -61,8 +62,8 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
         raise ValueError(f"{type(model).__name__} has a decoder: only encoders change their attention")
     if mechanism(attention).rotary and model.config.positions != "rotary":
         raise ValueError(f"{attention} turns queries by their positions, and the model has learned ones: choose another")
-    settings = model.config.to_dict() | {"attention": attention, "attention_options": options}
-    config = LeanformerConfig.from_dict(settings)
+    settings = model.config.to_dict() | {"attention": attention, "attention_options": options, "shared_heads": None}
+    config = LeanformerConfig.from_dict(settings)  # a fit of a head is that head's own: nothing stays shared
     pooling = {"add_pooling_layer": model.pooler is not None} if isinstance(model, LeanformerModel) else {}
     target = type(model)(config, **pooling)
     initialise(target, seed=0)
@@ -87,10 +88,11 @@ def _layer(
     heads = head_maps(old, compares=new.mechanism.compares)
     if not new.mechanism.compares:
         _tables(new, parts, known)
-        name = next(name for name in PARTS["value"] if hasattr(new.projection, name))
+        name = PARTS[new.mechanism.options(new.options.get("projection"))["projection"]]["value"]
         _set(getattr(new.projection, name), [head.value for head in heads])
         if name == "shared":
             new.projection.value_scale.fill_(1.0)
+        new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
         return [None] * len(heads)
     for part in parts:
         if part is not comparing[0]:
@@ -131,7 +133,8 @@ def _fitted(
     metric = second - torch.outer(mean, mean)
     kind = (projection, type(part).__name__)
     if not rotary:
-        return [fits.FITS[kind](Problem(head, mean, metric, scale)) for head in heads]
+        values = projection != "shared_query_key"
+        return [fits.FITS[kind](Problem(head, mean, metric, scale, values)) for head in heads]
     border, one = known.mean[:, None], torch.ones(1, 1, dtype=torch.float64)
     bordered = torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1)))
     return [rotary_fits.FITS[kind](RotaryProblem(head, mean, metric, bordered, scale)) for head in heads]

@@ -25,6 +25,7 @@ def to_bert(
         ("biases", config.biases, True),
         ("feed_forward", config.feed_forward, "plain"),
         ("qk_norm", config.qk_norm, False),
+        ("shared_heads", config.shared_heads, None),
         ("embedding_size", config.embedding_width(), config.hidden_size),
     ):
         if value != only:

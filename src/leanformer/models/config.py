@@ -11,6 +11,7 @@ from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Rotary, Shape, mechanism, names
+from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -38,6 +39,8 @@ class LeanformerConfig(PreTrainedConfig):
     head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
     the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
     float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
+
+    `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
 
     A wrong value is a ValueError that names the key. A key nobody knows is kept, as Hugging Face does; `from_settings`
     refuses it.
@@ -82,6 +85,7 @@ class LeanformerConfig(PreTrainedConfig):
     qk_norm: bool = False
     zero_outputs: bool = False
     residual_in_fp32: bool = True
+    shared_heads: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
@@ -125,6 +129,9 @@ class LeanformerConfig(PreTrainedConfig):
                 f"cross_attention = {self.cross_attention!r} ties positions of one sequence and cannot attend to "
                 f"another; these can: {able}"
             )
+        if self.shared_heads is not None:
+            check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
+            tied_maps(self.projection(), self.shared_heads["tie"])
         self.rotary()
         for key in ("attention", "decoder_attention"):
             name = getattr(self, key)
@@ -155,6 +162,10 @@ class LeanformerConfig(PreTrainedConfig):
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
         return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
+
+    def projection(self) -> str:
+        """The name of the encoder's, the mechanism's own or the option's."""
+        return mechanism(self.attention).options(self.attention_options.get("projection"))["projection"]
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""

@@ -6,7 +6,8 @@
 
     embeddings     (V + P + T) F, without P for rotary positions        looked up: no products
                    and F D + b D if F is not D                          2 L F D
-    attention      the mechanism's own count + E D + b D a layer        the mechanism's own + 2 L E D
+    attention      the mechanism's own count + E D + b D a layer,       the mechanism's own + 2 L E D
+                   less what shared heads do not store (`head_bank`)
     feed forward   m D I + b ((m - 1) I + D) a layer                    2 m L D I
     norms          D + b D each, one behind the embeddings (F), two a   none
                    layer, and if they are "pre" one behind the last
@@ -29,6 +30,7 @@ from typing import Any
 
 from leanformer.attention import mechanism
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.head_bank import saved_params
 
 HEADS = (
     "none",
@@ -60,6 +62,10 @@ def ledger(
     if head != "causal_lm":
         self_attention = (config.attention, config.attention_options)
         _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
+        if config.shared_heads is not None:
+            saved = saved_params(config.shared_heads, config.projection(), config.shape(), config.num_hidden_layers)
+            parameters["attention_qkv"] -= saved[0]
+            parameters["attention"] -= sum(saved)
         narrow = config.embedding_width()
         parameters["embeddings"] += (config.vocab_size + config.type_vocab_size) * narrow
         if narrow != width:

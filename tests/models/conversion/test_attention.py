@@ -48,9 +48,9 @@ def outputs(model, batch):
 
 
 @pytest.mark.parametrize("case", EXACT)
-def test_what_the_target_can_express_is_exact(case, tiny, scattered, batch):
+def test_what_the_target_can_express_is_exact(case, tiny, sharp, batch):
     settings, attention, options = EXACT[case]
-    source = scattered(LeanformerForMaskedLM(tiny(**settings)))
+    source = sharp(LeanformerForMaskedLM(tiny(**settings)))
     target, residuals = reattend(source, attention, options)
     assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
     assert len(residuals) == 6
@@ -61,11 +61,11 @@ def test_what_the_target_can_express_is_exact(case, tiny, scattered, batch):
 
 @pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize("tied", ["symmetric", "shared", "pairwise", "phased"])
-def test_a_tied_model_written_out_is_found_again(tied, rotary, tiny, scattered, batch):
+def test_a_tied_model_written_out_is_found_again(tied, rotary, tiny, sharp, batch):
     """Tied, as separate maps, and tied again: signs, planes and bases may differ, outputs may not."""
     if tied == "phased" and not rotary:
         pytest.skip("phases need rotary positions")
-    source = scattered(LeanformerForMaskedLM(tiny(attention=tied, positions="rotary" if rotary else "learned")))
+    source = sharp(LeanformerForMaskedLM(tiny(attention=tied, positions="rotary" if rotary else "learned")))
     if tied == "shared" and rotary:  # planes of which both channels have one scale
         for layer in source.encoder.layers:
             for part in ("query", "key", "value"):
@@ -80,9 +80,9 @@ def test_a_tied_model_written_out_is_found_again(tied, rotary, tiny, scattered, 
 
 
 @pytest.fixture
-def trained(tiny, scattered):
+def trained(tiny, sharp):
     """Heads of which nothing is tied, with one layer's statistics of a real input, far from its mean."""
-    model = scattered(LeanformerForMaskedLM(tiny()))
+    model = sharp(LeanformerForMaskedLM(tiny()))
     x = torch.randn(997, 30, dtype=torch.float64) @ torch.randn(30, 30, dtype=torch.float64) + 2
     statistics = Statistics(x.mean(0), x.T @ x / len(x), torch.full((3, 29, 29), 1 / 29, dtype=torch.float64))
     return model, statistics, x
@@ -109,6 +109,25 @@ def test_residuals_are_what_the_logits_of_the_target_miss(attention, weighted, t
             assert found == pytest.approx(float(expected), rel=2e-3)  # the ridge, and float32 weights
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("attention", ["symmetric", "phased", "pairwise", "shared"])
+def test_rotary_residuals_are_what_the_planes_of_the_target_miss(attention, weighted, tiny, sharp, trained):
+    """Over all distances alike: |q_i conj(k_j)| of every plane, on pairs of tokens."""
+    _, statistics, x = trained
+    model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
+    target, residuals = reattend(model, attention, {}, [statistics] * 2 if weighted else None)
+    if not weighted:
+        x = torch.linalg.qr(torch.cat((torch.ones(997, 1), torch.randn(997, 30)), 1).double())[0][:, 1:] * 997**0.5
+    for number, heads in enumerate(zip(*(head_maps(each.encoder.layers[1].attention) for each in (model, target)))):
+        planes = []
+        for head in heads:
+            query, key = ((x @ part.weight.T + part.bias)[:200] for part in (head.query, head.key))
+            query, key = (torch.complex(*part.chunk(2, dim=1)) for part in (query, key))
+            planes.append(query[:, None] * key.conj()[None])
+        expected = ((planes[0] - planes[1]).abs().square().sum() / planes[0].abs().square().sum()).sqrt()
+        assert residuals[3 + number].logits_residual == pytest.approx(float(expected), rel=0.1)  # 200 of 997 tokens
+
+
 @pytest.mark.parametrize("attention", ["pairwise", "shared"])
 def test_no_space_nearby_is_better(attention, trained):
     """The target as a function of its parameters: a step down its own gradient gains next to nothing."""
@@ -133,16 +152,16 @@ def test_no_space_nearby_is_better(attention, trained):
 
     value = loss(T)
     value.backward()
-    scale = abs(float(value)) / T.norm()
+    scale = float(value.detach().abs() / T.detach().norm())
     assert float(T.grad.norm()) < 2e-3 * scale
     for _ in range(20):
         other = T.detach() + 0.05 * torch.randn_like(T) * T.detach().std()
         assert loss(other) > value
 
 
-def test_symmetric_fits_are_the_positive_part(tiny, scattered):
+def test_symmetric_fits_are_the_positive_part(tiny, sharp):
     """Without biases T' T is the projection of (N + N') / 2 to what is positive: Eckart and Young, Higham."""
-    model = scattered(LeanformerForMaskedLM(tiny(biases=False)))
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False)))
     target, residuals = reattend(model, "symmetric", {})
     for old, new, residual in zip(
         head_maps(model.encoder.layers[0].attention), head_maps(target.encoder.layers[0].attention), residuals[:3]
@@ -155,9 +174,9 @@ def test_symmetric_fits_are_the_positive_part(tiny, scattered):
 
 
 @pytest.mark.parametrize("attention", ["symmetric", "phased"])
-def test_rotary_fits_are_best_in_every_plane(attention, tiny, scattered):
+def test_rotary_fits_are_best_in_every_plane(attention, tiny, sharp):
     """Against gradient descent on what a plane is, from where the start is and from elsewhere."""
-    model = scattered(LeanformerForMaskedLM(tiny(positions="rotary")))
+    model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
     _, residuals = reattend(model, attention, {})
     head = head_maps(model.encoder.layers[0].attention)[0]
     rows = [torch.cat((part.weight, part.bias[:, None]), 1) for part in (head.query, head.key)]
@@ -187,8 +206,8 @@ def test_rotary_fits_are_best_in_every_plane(attention, tiny, scattered):
     assert residuals[0].logits_residual == pytest.approx(best, rel=1e-3)
 
 
-def test_a_table_is_the_mean_of_what_heads_look_at(tiny, scattered):
-    model = scattered(LeanformerForMaskedLM(tiny()))
+def test_a_table_is_the_mean_of_what_heads_look_at(tiny, sharp):
+    model = sharp(LeanformerForMaskedLM(tiny()))
     weights = torch.rand(3, 29, 29, dtype=torch.float64).softmax(-1)
     statistics = [Statistics(torch.zeros(30).double(), torch.eye(30).double(), weights)] * 2
     for attention in ("random", "fixed_random"):
@@ -231,11 +250,11 @@ def test_decoders_keep_their_attention(tiny):
         reattend(LeanformerForCausalLM(tiny()), "symmetric", {})
 
 
-def test_the_command_reports_before_and_after(tiny, scattered, data, text, tmp_path, command):
+def test_the_command_reports_before_and_after(tiny, sharp, data, text, tmp_path, command):
     from leanformer.data import tokenizer_files
 
     tokenizer = tokenizer_files.load(data)
-    model = scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer) + 3)))
+    model = sharp(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer) + 3)))
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "text.txt").write_text(text[:9_000], encoding="utf-8")
@@ -271,9 +290,9 @@ def test_the_command_reports_before_and_after(tiny, scattered, data, text, tmp_p
     assert (status, out) == (2, "") and err.count("\n") == 1 and not (tmp_path / "none").exists()
 
 
-def test_an_encoder_alone_converts_too(tiny, scattered, batch):
+def test_an_encoder_alone_converts_too(tiny, sharp, batch):
     for pooled in (True, False):
-        source = scattered(LeanformerModel(tiny(attention="symmetric"), add_pooling_layer=pooled))
+        source = sharp(LeanformerModel(tiny(attention="symmetric"), add_pooling_layer=pooled))
         target, _ = reattend(source, "pairwise", {})
         assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
         assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)

@@ -32,9 +32,9 @@ HEADS = [
 ]
 
 
-def made(name, class_name, scattered, path, **settings):
+def made(name, class_name, sharp, path, **settings):
     config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict() | settings)
-    model = scattered(getattr(transformers, class_name)(config))
+    model = sharp(getattr(transformers, class_name)(config))
     if config.model_type == "roberta":  # whose tables have rows that are zero, and stay so
         with torch.no_grad():
             model.base_model.embeddings.position_embeddings.weight[config.pad_token_id] = 0
@@ -52,9 +52,9 @@ def read_by(model, batch):
 
 
 @pytest.mark.parametrize(("name", "theirs", "ours"), HEADS)
-def test_outputs_are_equal(name, theirs, ours, scattered, batch, tmp_path):
+def test_outputs_are_equal(name, theirs, ours, sharp, batch, tmp_path):
     five = {} if theirs.endswith("QuestionAnswering") else {"num_labels": 5}
-    original = made(name, theirs, scattered, tmp_path / "theirs", **five)
+    original = made(name, theirs, sharp, tmp_path / "theirs", **five)
     assert convert(tmp_path / "theirs", tmp_path / "ours")["notes"] == []
     options = {"add_pooling_layer": hasattr(original, "pooler")} if ours == "LeanformerModel" else {}
     kind = getattr(models, ours)
@@ -75,8 +75,8 @@ def test_outputs_are_equal(name, theirs, ours, scattered, batch, tmp_path):
         assert_close(*states, rtol=0, atol=1e-5)
 
 
-def test_an_electra_discriminator_gives_its_encoder(scattered, batch, tmp_path):
-    original = made("electra", "ElectraForPreTraining", scattered, tmp_path / "theirs")
+def test_an_electra_discriminator_gives_its_encoder(sharp, batch, tmp_path):
+    original = made("electra", "ElectraForPreTraining", sharp, tmp_path / "theirs")
     (note,) = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
     assert note.startswith("left behind: the head that tells replaced tokens (discriminator_predictions.dense, ")
     model = models.LeanformerModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False)
@@ -90,10 +90,10 @@ def test_an_electra_discriminator_gives_its_encoder(scattered, batch, tmp_path):
     ("name", "head"), [("distilbert", "SequenceClassification"), ("electra", "SequenceClassification")]
 )
 def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_asked_for(
-    name, head, scattered, batch, tmp_path
+    name, head, sharp, batch, tmp_path
 ):
     class_name = {"distilbert": "DistilBert", "electra": "Electra"}[name] + f"For{head}"
-    original = made(name, class_name, scattered, tmp_path / "theirs")
+    original = made(name, class_name, sharp, tmp_path / "theirs")
     with pytest.raises(ValueError, match=f"leanformer has no {class_name}, its classifier .* add --encoder-only"):
         convert(tmp_path / "theirs", tmp_path / "ours")
     (note,) = convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)["notes"]
@@ -105,15 +105,15 @@ def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_
     assert_close(model(**given).last_hidden_state[attended], expected[attended], rtol=0, atol=1e-5)
 
 
-def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(scattered, tmp_path):
-    made("roberta", "RobertaForMaskedLM", scattered, tmp_path / "theirs", hidden_act="relu")
+def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(sharp, tmp_path):
+    made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs", hidden_act="relu")
     with pytest.raises(ValueError, match="masked-LM head computes gelu, its layers hidden_act = 'relu'"):
         convert(tmp_path / "theirs", tmp_path / "ours")
     convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)
 
 
-def test_robertas_old_names_and_pooler(scattered, batch, tmp_path):
-    original = made("roberta", "RobertaForMaskedLM", scattered, tmp_path / "theirs")
+def test_robertas_old_names_and_pooler(sharp, batch, tmp_path):
+    original = made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
     path = tmp_path / "theirs" / "model.safetensors"
     extra = {"roberta.pooler.dense.weight": torch.ones(30, 30), "roberta.pooler.dense.bias": torch.ones(30)}
     save_file(load_file(path) | extra, path, {"format": "pt"})
@@ -128,8 +128,8 @@ def test_robertas_old_names_and_pooler(scattered, batch, tmp_path):
     assert_close(model(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
 
 
-def test_a_bert_of_ours_without_token_types_goes_back_with_one_of_zeros(scattered, batch, tmp_path):
-    original = made("distilbert", "DistilBertForMaskedLM", scattered, tmp_path / "theirs")
+def test_a_bert_of_ours_without_token_types_goes_back_with_one_of_zeros(sharp, batch, tmp_path):
+    original = made("distilbert", "DistilBertForMaskedLM", sharp, tmp_path / "theirs")
     convert(tmp_path / "theirs", tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "bert", to="bert")
     bert = transformers.BertForMaskedLM.from_pretrained(tmp_path / "bert").eval()
@@ -138,15 +138,15 @@ def test_a_bert_of_ours_without_token_types_goes_back_with_one_of_zeros(scattere
     assert_close(bert(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
 
 
-def test_what_bert_has_no_place_for_stays_ours(scattered, tmp_path):
-    made("electra", "ElectraForMaskedLM", scattered, tmp_path / "theirs")
+def test_what_bert_has_no_place_for_stays_ours(sharp, tmp_path):
+    made("electra", "ElectraForMaskedLM", sharp, tmp_path / "theirs")
     convert(tmp_path / "theirs", tmp_path / "ours")
     with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
         convert(tmp_path / "ours", tmp_path / "bert", to="bert")
 
 
-def test_robertas_tokenizer_goes_along(scattered, tmp_path):
-    made("roberta", "RobertaForMaskedLM", scattered, tmp_path / "theirs")
+def test_robertas_tokenizer_goes_along(sharp, tmp_path):
+    made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
     words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "c", "a", "t", "ca", "cat"]
     numbers = {word: number for number, word in enumerate(words)}
     (tmp_path / "theirs" / "vocab.json").write_text(json.dumps(numbers))
@@ -158,8 +158,8 @@ def test_robertas_tokenizer_goes_along(scattered, tmp_path):
         convert(tmp_path / "theirs", tmp_path / "again")
 
 
-def test_remote_code_is_never_run_and_named(scattered, tmp_path, command):
-    made("roberta", "RobertaForMaskedLM", scattered, tmp_path / "theirs")
+def test_remote_code_is_never_run_and_named(sharp, tmp_path, command):
+    made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
     path = tmp_path / "theirs" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModel": "modeling.Other"}}))
     status, _, err = command("convert", tmp_path / "theirs", tmp_path / "ours")
@@ -169,8 +169,8 @@ def test_remote_code_is_never_run_and_named(scattered, tmp_path, command):
     assert "auto_map" not in json.loads((tmp_path / "ours" / "config.json").read_text())
 
 
-def test_a_name_on_the_hub_is_fetched_without_pickles_and_code(scattered, batch, tmp_path, monkeypatch):
-    made("distilbert", "DistilBertForMaskedLM", scattered, tmp_path / "mirror")
+def test_a_name_on_the_hub_is_fetched_without_pickles_and_code(sharp, batch, tmp_path, monkeypatch):
+    made("distilbert", "DistilBertForMaskedLM", sharp, tmp_path / "mirror")
     asked = {}
 
     def download(name, allow_patterns):
