@@ -75,7 +75,7 @@ def check_tokenizer(directory: Path, vocab_size: int) -> None:
             raise ValueError(f"{modern} is damaged ({reason}): copy or download it again") from None
         found = modern
     elif words.exists():
-        size, found = len(words.read_text(encoding="utf-8").splitlines()), words
+        size, found = len(words.read_text(encoding="utf-8").rstrip("\n").split("\n")), words
     elif numbers.exists():
         size, found = max(_read_json(numbers).values(), default=-1) + 1, numbers
     else:

@@ -68,7 +68,12 @@ def convert(
         return {"source": str(source), "target": str(target), "notes": found.notes + notes}
     own = (found.config.attention, found.config.attention_options)
     wanted = own if attention is None else (attention, options or {})
-    result: dict[str, Any] = {"source": str(source), "target": str(target), "from": found.family, "attention": wanted[0]}
+    result: dict[str, Any] = {
+        "source": str(source),
+        "target": str(target),
+        "from": found.family,
+        "attention": wanted[0],
+    }
     result |= {"attention_options": wanted[1], "notes": found.notes}
     config, tensors = found.config, found.tensors
     if wanted != own or text is not None or share:
@@ -104,7 +109,13 @@ def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:
     heads = model.config.num_hidden_layers * model.config.num_attention_heads
     stored = stored_blocks(shared)
     rows = [
-        {"layer": layer + 1, "head": head + 1, "partner_layer": other + 1, "partner_head": partner + 1, "cosine": cosine}
+        {
+            "layer": layer + 1,
+            "head": head + 1,
+            "partner_layer": other + 1,
+            "partner_head": partner + 1,
+            "cosine": cosine,
+        }
         for layer, head, other, partner, cosine in pairs[: heads - stored]
     ]
     return shared, {"tie": tie, "heads": heads, "stored_blocks": stored, "pairs": rows}

@@ -149,9 +149,7 @@ def shared_key_value(problem: Problem) -> Start:
     V = _leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
     tied = problem.affine(V.T, torch.zeros(V.shape[1], dtype=V.dtype))
     query = problem.affine((N @ V).T, V.T @ r)
-    return problem.tied_value(
-        {"query": query, "key_value": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r)
-    )
+    return problem.tied_value({"query": query, "key_value": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
 
 
 def shared_query_value(problem: Problem) -> Start:

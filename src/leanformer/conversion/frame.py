@@ -18,7 +18,10 @@ KEPT = 1e-12
 class Frame:
     def __init__(self, rows: Tensor, metric: Tensor) -> None:
         values, vectors = torch.linalg.eigh(rows @ metric @ rows.T)
-        kept = values > KEPT * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
+        kept = values > KEPT * values[-1]
+        if not kept.any():  # all rows are zero, and so is every combination
+            self.coordinates, self._back = rows.new_zeros(len(rows), 1), rows.new_zeros(1, rows.shape[1])
+            return
         roots, vectors = values[kept].sqrt(), vectors[:, kept]
         self.coordinates = vectors * roots
         self._back = (vectors / roots).T @ rows

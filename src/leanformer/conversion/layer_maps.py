@@ -20,6 +20,7 @@ from leanformer.attention.mechanisms.symmetric import Pairwise
 from leanformer.attention.shape import Shape
 from leanformer.models.head_bank import PARTS
 
+
 class Affine(NamedTuple):
     """W x + b for one head."""
 

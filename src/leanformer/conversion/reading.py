@@ -33,9 +33,7 @@ def read(directory: Path, *, encoder_only: bool = False, ignore_remote_code: boo
         return _own(settings, directory, encoder_only)
     if kind not in FAMILIES:
         remedy = suggest(str(kind), [*FAMILIES, LeanformerConfig.model_type])
-        raise ValueError(
-            f"{directory / 'config.json'}: model_type is {kind!r}, and no such family converts; {remedy}"
-        )
+        raise ValueError(f"{directory / 'config.json'}: model_type is {kind!r}, and no such family converts; {remedy}")
     return _family(FAMILIES[kind], settings, directory, encoder_only)
 
 

@@ -61,7 +61,9 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
     ):
         raise ValueError(f"{type(model).__name__} has a decoder: only encoders change their attention")
     if mechanism(attention).rotary and model.config.positions != "rotary":
-        raise ValueError(f"{attention} turns queries by their positions, and the model has learned ones: choose another")
+        raise ValueError(
+            f"{attention} turns queries by their positions, and the model has learned ones: choose another"
+        )
     settings = model.config.to_dict() | {"attention": attention, "attention_options": options, "shared_heads": None}
     config = LeanformerConfig.from_dict(settings)  # a fit of a head is that head's own: nothing stays shared
     pooling = {"add_pooling_layer": model.pooler is not None} if isinstance(model, LeanformerModel) else {}
@@ -74,9 +76,7 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
 
 
 @torch.no_grad()
-def _layer(
-    old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool
-) -> Sequence[Start | None]:
+def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool) -> Sequence[Start | None]:
     parts = _parts(new)
     comparing = [part for part in parts if isinstance(part, DotProduct | Pairwise | Phased)]
     if len(comparing) > 1:
@@ -118,9 +118,7 @@ def _tables(new: MultiHeadAttention, parts: list[nn.Module], known: Statistics) 
             add_nothing(part)
 
 
-def _fitted(
-    heads: list[HeadMaps], new: MultiHeadAttention, part: Any, known: Statistics, rotary: bool
-) -> list[Start]:
+def _fitted(heads: list[HeadMaps], new: MultiHeadAttention, part: Any, known: Statistics, rotary: bool) -> list[Start]:
     shape, projection = new.shape, new.mechanism.options(new.options.get("projection"))["projection"]
     if shape.qk_norm:
         raise ValueError(f"{new.mechanism.name} with qk_norm divides by what it compares: no closed form")

@@ -16,7 +16,13 @@ from leanformer.conversion import source
 from leanformer.conversion.convert import convert
 from leanformer.conversion.families import FAMILIES
 
-SIZES = {"vocab_size": 101, "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 30, "intermediate_size": 37}
+SIZES = {
+    "vocab_size": 101,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "hidden_size": 30,
+    "intermediate_size": 37,
+}
 CONFIGS = {
     "roberta": RobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
     "distilbert": DistilBertConfig(
