@@ -59,12 +59,11 @@ def convert(
         raise FileExistsError(f"{target} exists already: name a new directory")
     directory = fetch(source)
     found = read(directory, encoder_only=encoder_only, ignore_remote_code=ignore_remote_code)
-    files = {"tokenizer": directory, "tokenizer_class": found.tokenizer_class}
     if to == "bert":
         if found.family != LeanformerConfig.model_type:
             raise ValueError(f"{directory / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
-        config, tensors, notes = to_bert(found.config, found.tensors, directory)
-        checkpoint_files.write(config, tensors, target, **files)
+        bert, renamed, notes = to_bert(found.config, found.tensors, directory)
+        checkpoint_files.write(bert, renamed, target, tokenizer=directory, tokenizer_class=found.tokenizer_class)
         return {"source": str(source), "target": str(target), "notes": found.notes + notes}
     own = (found.config.attention, found.config.attention_options)
     wanted = own if attention is None else (attention, options or {})
@@ -79,7 +78,7 @@ def convert(
     if wanted != own or text is not None or share:
         model = _model(found)
         sample = None if text is None else _sample(text, directory, found)
-        converted, residuals = model, []
+        converted, residuals = model, list[Residual]()
         if wanted != own:
             statistics = None if sample is None else sample.statistics(model)
             converted, residuals = reattend(model, *wanted, statistics)
@@ -87,7 +86,14 @@ def convert(
             converted, result["shared_heads"] = _shared(converted, share, tie)
         result |= _measured(model, converted, residuals, sample)
         config, tensors = converted.config, _tensors(converted, next(iter(found.tensors.values())).dtype)
-    checkpoint_files.write(config, tensors, target, **files, files={RECORD: json.dumps(result, indent=2) + "\n"})
+    checkpoint_files.write(
+        config,
+        tensors,
+        target,
+        tokenizer=directory,
+        tokenizer_class=found.tokenizer_class,
+        files={RECORD: json.dumps(result, indent=2) + "\n"},
+    )
     return result
 
 

@@ -4,8 +4,8 @@ Softmax does not see what is the same for every j. With m the mean hidden state 
 
     (x_i - m)' N (x_j - m) + r' (x_j - m),      N = Q' K,   r = K' (Q m + a)
 
-so a head is a matrix N and a vector r, in the coordinates of a `Frame` under the covariance of x. All tied forms have one
-map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions with an orthonormal basis V:
+so a head is a matrix N and a vector r, in the coordinates of a `Frame` under the covariance of x. All tied forms have
+one map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions with an orthonormal basis V:
 
     pairwise             N ~ T' U T          given V the best U is V' N V, and r is met in the space by U' t = V' r:
                                              V maximises |V' N V|^2 + |V' r|^2
@@ -14,8 +14,8 @@ map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions w
     shared_key_value     N ~ B' T            V maximises |N V|^2 + |V' r|^2 and the value's share
     shared_query_value   N ~ T' B            likewise with N'
 
-Where a map is the value's too, the output map takes up what it makes of it: O V' -> O', the best for the same space, and
-what is constant goes into the output bias, since weights add up to one.
+Where a map is the value's too, the output map takes up what it makes of it: the best O for the same space, and what is
+constant goes into the output bias, since weights add up to one.
 V has no closed form where it stands on both sides: it is iterated, V <- leading eigenvectors of the gradient, from the
 spaces of all rows, of the queries and of the keys, and the best is kept. Where N has the form, it is found exactly.
 """
@@ -111,8 +111,8 @@ def pairwise_shared(problem: Problem) -> Start:
 
 
 def symmetric(problem: Problem) -> Start:
-    """Eigenvalues of [[S, r], [r', c]], S = (N + N') / 2: with the constant c, which softmax does not see, T can spend a
-    dimension on r. c is searched on a grid, and t then solves T' t = r."""
+    """Eigenvalues of [[S, r], [r', c]], S = (N + N') / 2: with the constant c, which softmax does not see, T can spend
+    a dimension on r. c is searched on a grid, and t then solves T' t = r."""
     S, r = (problem.N + problem.N.T) / 2, problem.r
     best: tuple[float, Tensor, Tensor] | None = None
     natural = r.square().sum() / torch.linalg.matrix_norm(S, 2).clamp(min=1e-300)
@@ -226,4 +226,4 @@ FITS: dict[tuple[str, str], Callable[[Problem], Start]] = {
     ("shared_query_value", "DotProduct"): shared_query_value,
     ("shared_query_value", "Pairwise"): shared_query_value,
 }
-"""By projection and compatibility. Separate maps need no fit; coefficients that a start does not set are the identity."""
+"""By projection and compatibility. Separate maps need no fit; coefficients that a start leaves are the identity."""

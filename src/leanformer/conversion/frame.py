@@ -4,8 +4,8 @@ Of rows Z (N, D) under a metric C (D, D) the Gram matrix is G = Z C Z', and F (N
 plain dot products of F are those of Z under C. Every combination of rows has the same combination of coordinates, so a
 fit is made there, in R <= N numbers instead of D, and no inverse of C is ever taken.
 
-With C the second moment of real hidden states x the squared error of a bilinear form, |C^(1/2) (M - M') C^(1/2)|_F^2, is
-E (x' (M - M') y)^2 over independent x and y: of the logits. With C = I it is the error of the weights.
+With C the second moment of real hidden states x the squared error of a bilinear form, |C^(1/2) (M - M') C^(1/2)|_F^2,
+is E (x' (M - M') y)^2 over independent x and y: of the logits. With C = I it is the error of the weights.
 """
 
 import torch

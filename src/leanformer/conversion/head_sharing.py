@@ -45,7 +45,7 @@ def match_heads(model: Any, on: str = "qk") -> list[Pair]:
     for layer in range(1, layers):
         best = cosines[layer, :, :layer].flatten(1).max(-1)
         for head, (cosine, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-            pairs.append(Pair(layer, head, *divmod(place, heads), cosine))
+            pairs.append(Pair(layer, head, place // heads, place % heads, cosine))
     return sorted(pairs, key=lambda pair: (-pair.cosine, pair.layer, pair.head))
 
 

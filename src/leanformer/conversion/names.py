@@ -1,4 +1,4 @@
-"""What a family of Hugging Face's models calls things, and what leanformer calls them: what every family's file says."""
+"""What a family of Hugging Face's models calls things, and what leanformer does: what every family's file says."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -42,7 +42,8 @@ class Family:
     leanformer class cannot compute, each with the reason. `dropped` are modules that a class of ours may have no place
     for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it does not say because it
     knows no other value, `only_with` what leanformer expresses at this value alone. The first `offset(config)` rows of
-    the position table belong to no position. `head_act` is the activation of a masked-LM head that ignores the config's.
+    the position table belong to no position. `head_act` is that of a masked-LM head that ignores the config's
+    activation, and `masked_lm_module` is a part of that head alone.
     """
 
     model_type: str

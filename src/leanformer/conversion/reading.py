@@ -45,7 +45,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     tensors = prefixed(checkpoint_files.read_weights(directory), family.prefix)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
     read = read_as(family.config, settings, directory)
-    shared = in_common(read, LeanformerConfig, family.settings) | family.fixed
+    shared = in_common(read, LeanformerConfig, family.settings) | dict(family.fixed)
     offset = family.offset(read)
     shared["max_position_embeddings"] -= offset
     config = LeanformerConfig(**shared)

@@ -1,7 +1,7 @@
 """A trained model with another mechanism in its attention slots, each layer started from the old one's.
 
-What the mechanism does not concern is copied: embeddings, feed-forward layers, norms, heads. Of the attention every head
-is fitted by itself, by `fits`, by `rotary_fits` where positions are turned, and by `tables` where nothing is compared.
+What the mechanism does not concern is copied: embeddings, feed-forward layers, norms, heads. Of the attention every
+head is fitted by itself, by `fits`, by `rotary_fits` where positions are turned, by `tables` where nothing is compared.
 Separate projections are copied, too, and the mechanism then starts as the dot product exactly.
 """
 

@@ -8,12 +8,12 @@ so channels of different planes cannot be mixed as in `fits`, and a fit of Q' K 
 distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^H|_F^2, and each plane has its own best:
 
     symmetric    gamma gamma^H               the leading eigenvector of the Hermitian part of alpha beta^H
-    phased       e^(i phi) gamma gamma^H     the same of e^(-i phi) alpha beta^H with phi = arg(beta^H alpha), the largest
+    phased       e^(i phi) gamma gamma^H     the same of e^(-i phi) alpha beta^H, phi = arg(beta^H alpha)
     shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
     pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
 
-Biases turn too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys (or
-queries) are also the values, they stay as they are, and the value takes what it gets.
+Biases turn too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
+(or queries) are also the values, they stay as they are, and the value takes what it gets.
 """
 
 from collections.abc import Callable

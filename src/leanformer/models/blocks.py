@@ -174,8 +174,8 @@ class Pooler(nn.Module):
 
 
 class MaskedLMHead(nn.Module):
-    """decoder(norm(activation(transform(x)))): a score for every word of the vocabulary, in the width of the embeddings.
-    The decoder always has a bias, in which the words' frequencies go.
+    """decoder(norm(activation(transform(x)))): a score for every word of the vocabulary, in the width of the
+    embeddings. The decoder always has a bias, in which the words' frequencies go.
     """
 
     def __init__(self, config: LeanformerConfig) -> None:

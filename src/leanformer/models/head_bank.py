@@ -2,8 +2,8 @@
 
     W = (bank[n_1]; bank[n_2]; ... bank[n_H])        the numbers of a layer's heads, `config.shared_heads["blocks"]`
 
-The mathematics is that of layers with equal rows; N blocks are stored instead of L H. `tie` says of which maps: of query
-and key, and the value's, and the output's (columns of W_o), with their biases; that of the output map is no head's.
+The mathematics is that of layers with equal rows; N blocks are stored instead of L H. `tie` says of which maps: of
+query and key, and the value's, and the output's (columns of W_o), with their biases; the output's bias is no head's.
 Where a projection has one map for several parts there is one bank for them. What a mechanism has besides (coefficients,
 diagonals, phases) stays each head's own.
 
