@@ -50,7 +50,11 @@ def convert(
     )
     for note in result["notes"]:
         print(note, file=sys.stderr)
-    show(result if as_json else {key: value for key, value in result.items() if key != "heads"}, as_json, quiet)
+    show(
+        result if as_json else {key: value for key, value in result.items() if key not in ("heads", "pairs")},
+        as_json,
+        quiet,
+    )
 
 
 def _options(overrides: list[str]) -> dict[str, Any]:

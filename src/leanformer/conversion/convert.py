@@ -83,7 +83,8 @@ def convert(
             statistics = None if sample is None else sample.statistics(model)
             converted, residuals = reattend(model, *wanted, statistics)
         if share:
-            converted, result["shared_heads"] = _shared(converted, share, tie)
+            converted, counts = _shared(converted, share, tie)
+            result |= counts
         result |= _measured(model, converted, residuals, sample)
         config, tensors = converted.config, _tensors(converted, next(iter(found.tensors.values())).dtype)
     checkpoint_files.write(
@@ -124,7 +125,7 @@ def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:
         }
         for layer, head, other, partner, cosine in pairs[: heads - stored]
     ]
-    return shared, {"tie": tie, "heads": heads, "stored_blocks": stored, "pairs": rows}
+    return shared, {"tie": tie, "head_blocks": heads, "stored_blocks": stored, "pairs": rows}
 
 
 def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -155,6 +156,8 @@ def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sam
         divergence = sample.divergence(model, converted)
     if residuals:
         result["residuals_of"] = "weights" if sample is None else "logits on the text"
+    if not residuals and sample is None:
+        return result
     layers = []
     for number in range(1, model.config.num_hidden_layers + 1):
         heads = [residual for residual in residuals if residual.layer == number]

@@ -189,7 +189,7 @@ def test_the_command_shares(deep, tmp_path, command, batch):
     status, out, err = command("convert", tmp_path / "model", tmp_path / "shared", *arguments)
     assert (status, err) == (0, "")
     found = json.loads(out)
-    assert (found["shared_heads"]["heads"], found["shared_heads"]["stored_blocks"]) == (15, 9)
+    assert (found["tie"], found["head_blocks"], found["stored_blocks"], len(found["pairs"])) == ("qkv", 15, 9, 6)
     loaded = LeanformerForMaskedLM.from_pretrained(tmp_path / "shared")
     assert loaded.num_parameters() == found["parameters_after"]
     expected = share_heads(reattend(model, "symmetric", {})[0], 0.4, "qkv")
