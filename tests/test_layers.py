@@ -17,6 +17,8 @@ SMALL = {"leanformer.spelling", "leanformer.version"}
 MAY_IMPORT = {
     "attention": {"torch"},
     "models": {"torch", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
+    "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},

@@ -18,6 +18,7 @@ WRONG = {
     "positions": ("rotarry", "positions = 'rotarry': did you mean 'rotary'?"),
     "norm": ("prenorm", "norm = 'prenorm': "),
     "feed_forward": ("gate", "feed_forward = 'gate': did you mean 'gated'?"),
+    "embedding_size": (0, "embedding_size = 0: must be positive"),
     "head_size": (0, "head_size = 0: must be positive"),
     "num_decoder_layers": (0, "num_decoder_layers = 0: must be positive"),
     "label_smoothing": (1.0, "label_smoothing = 1.0: is a probability"),
@@ -33,7 +34,7 @@ WRONG = {
 OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size", "label_smoothing"}
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
-OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32"}
+OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32", "embedding_size", "shared_heads"}
 
 
 @pytest.mark.parametrize("key", WRONG)

@@ -15,6 +15,7 @@ BERT_BASE = {
     "pairwise": (103_017_018, 1_230_336),
     "shared": (95_367_738, 592_896),
 }
+PER_TOKEN = ("embeddings", "attention", "feed_forward", "head")
 CLASSES = dict(
     zip(
         HEADS,
@@ -94,7 +95,7 @@ def test_flops_equal_pytorchs_counter(tiny, attention, variant):
         expected = ledger(config, 11, head=head)["flops_per_token"]
         assert expected["forward"] * 11 == pytest.approx(forward, rel=1e-12)
         assert expected["training"] * 11 == pytest.approx(training, rel=1e-12)
-        assert expected["forward"] == expected["attention"] + expected["feed_forward"] + expected["head"]
+        assert expected["forward"] == sum(expected[part] for part in PER_TOKEN)
 
 
 @pytest.mark.parametrize("cross", [name for name in names() if mechanism(name).cross])
@@ -118,6 +119,21 @@ def test_a_head_on_masked_positions_costs_only_them(tiny):
 def test_every_projection_of_the_grid_is_counted(tiny, projection):
     config = tiny(attention="pairwise", attention_options={"projection": projection})
     assert ledger(config, 11)["parameters"]["total"] == models.LeanformerForMaskedLM(config).num_parameters()
+
+
+@pytest.mark.parametrize("settings", [{}, {"biases": False, "positions": "rotary"}, {"tie_word_embeddings": False}])
+def test_embeddings_narrower_than_the_trunk_are_counted(tiny, settings):
+    config = tiny(embedding_size=13, **settings)
+    for head in ("none", "masked_lm", "sequence_classification", "token_classification"):
+        model = CLASSES[head](config)
+        counted = ledger(config, 11, head=head)
+        assert counted["parameters"]["total"] == model.num_parameters()
+        tables = model.base_model.embeddings
+        assert counted["parameters"]["embeddings"] == _size(tables) - _size(tables.norm)
+        forward, training = _counted(model, {"input_ids": torch.randint(1, 101, (1, 11))})
+        per_token = counted["flops_per_token"]
+        assert (per_token["forward"] * 11, per_token["training"] * 11) == pytest.approx((forward, training), rel=1e-12)
+        assert per_token["forward"] == sum(per_token[part] for part in PER_TOKEN)
 
 
 def test_an_unknown_head_is_refused(tiny):

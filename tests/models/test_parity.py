@@ -7,8 +7,9 @@ from torch.testing import assert_close
 from transformers import BertConfig
 
 from leanformer import models
-from leanformer.models import names
+from leanformer.conversion.families import FAMILIES
 
+BERT = FAMILIES["bert"]
 LABELS = {
     "BertModel": {},
     "BertForMaskedLM": {"labels": (101, (3, 11))},
@@ -18,10 +19,10 @@ LABELS = {
 }
 
 
-@pytest.fixture(params=names.CLASSES)
+@pytest.fixture(params=BERT.classes)
 def pair(request, tiny, scattered):
     """A BERT, the leanformer with its weights, and how BERT's parameters are called there."""
-    ours_name = names.CLASSES[request.param]
+    ours_name = BERT.classes[request.param]
     five = {} if request.param == "BertForQuestionAnswering" else {"num_labels": 5}
     config = tiny(**five)
     shared = {key: value for key, value in config.to_dict().items() if key in BertConfig().to_dict()}
@@ -30,7 +31,7 @@ def pair(request, tiny, scattered):
     bare = request.param == "BertModel"
     called = {}
     for key in bert.state_dict():
-        new = names.to_leanformer(f"bert.{key}" if bare else key)
+        new = BERT.to_leanformer(f"bert.{key}" if bare else key)
         called[key] = new.removeprefix("encoder.") if bare else new
     ours.load_state_dict({called[key]: value for key, value in bert.state_dict().items()})
     return bert, ours, called

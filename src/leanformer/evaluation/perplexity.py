@@ -77,14 +77,14 @@ def held_out(run: Path, data: str | Path) -> Any:
         corpus = RECIPES[kind].open(data)
         pretrained.require_tokenizer(corpus, tokenizer, folder)
     else:
-        corpus = _in_memory(tokenizer, data)
+        corpus = in_memory(tokenizer, data)
     if kind != "seq2seq" and not corpus.valid.sequences(length):
         tokens = len(corpus.valid)
         raise ValueError(f"{data} has {tokens:,} held-out tokens, not one sequence of {length}: give more text")
     return corpus
 
 
-def _in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus:
+def in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus:
     """[CLS] text [SEP] [CLS] text [SEP] ..., as `prepare` stores it; all of it is held out."""
     dtype, vocabulary = np.dtype(np.uint32), tokenizer_files.vocabulary(tokenizer)
     first, last = (np.array([i], dtype).tobytes() for i in (vocabulary.cls_id, vocabulary.sep_id))

@@ -133,7 +133,8 @@ def config_of(folder: Path) -> LeanformerConfig:
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}): save the model again") from None
     if kind != LeanformerConfig.model_type:
-        remedy = "turn it into one with leanformer convert" if kind == "bert" else "give a leanformer model"
+        families = ("bert", "roberta", "distilbert", "electra")
+        remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
         raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
     try:
         return LeanformerConfig.from_dict(values)

@@ -20,19 +20,22 @@ from leanformer.models.config import LeanformerConfig
 
 class Embeddings(nn.Module):
     """norm(word + token type + position), dropped out; (B, L, D). Rotary positions have no table here, and neither has
-    a decoder for token types: it writes one text.
+    a decoder for token types: it writes one text. Embeddings of another width than D, `config.embedding_size`, are then
+    mapped to it.
     """
 
     def __init__(self, config: LeanformerConfig, token_types: bool = True) -> None:
         super().__init__()
-        width, types = config.hidden_size, config.type_vocab_size if token_types else 0
+        width, types = config.embedding_width(), config.type_vocab_size if token_types else 0
         self.word_embeddings: nn.Module = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.token_type_embeddings = nn.Embedding(types, width) if types else None
         self.position_embeddings = (
             nn.Embedding(config.max_position_embeddings, width) if config.positions == "learned" else None
         )
-        self.norm = new_norm(config)
+        self.norm = new_norm(config, width)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        factorised = width != config.hidden_size
+        self.projection = nn.Linear(width, config.hidden_size, bias=config.biases) if factorised else None
         self.wide = config.residual_in_fp32
 
     def forward(self, words_BLD: Tensor, token_type_ids: Tensor | None, position_ids: Tensor) -> Tensor:
@@ -44,6 +47,8 @@ class Embeddings(nn.Module):
         if self.position_embeddings is not None:
             added = added + self.position_embeddings(position_ids)
         x_BLD = self.dropout(self.norm(words_BLD + added))
+        if self.projection is not None:
+            x_BLD = self.projection(x_BLD)
         device = x_BLD.device.type
         if self.wide or not torch.is_autocast_enabled(device):
             return x_BLD
@@ -169,16 +174,17 @@ class Pooler(nn.Module):
 
 
 class MaskedLMHead(nn.Module):
-    """decoder(norm(activation(transform(x)))): a score for every word of the vocabulary. The decoder always has a bias,
-    in which the words' frequencies go.
+    """decoder(norm(activation(transform(x)))): a score for every word of the vocabulary, in the width of the
+    embeddings. The decoder always has a bias, in which the words' frequencies go.
     """
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
-        self.transform = nn.Linear(config.hidden_size, config.hidden_size, bias=config.biases)
+        width = config.embedding_width()
+        self.transform = nn.Linear(config.hidden_size, width, bias=config.biases)
         self.activation = ACT2FN[config.hidden_act]
-        self.norm = new_norm(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.norm = new_norm(config, width)
+        self.decoder = nn.Linear(width, config.vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.states(x))
@@ -210,5 +216,5 @@ def _into_the_residual(output: Any, config: LeanformerConfig) -> nn.Linear:
     return output
 
 
-def new_norm(config: LeanformerConfig) -> nn.LayerNorm:
-    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.biases)
+def new_norm(config: LeanformerConfig, width: int | None = None) -> nn.LayerNorm:
+    return nn.LayerNorm(width or config.hidden_size, eps=config.layer_norm_eps, bias=config.biases)

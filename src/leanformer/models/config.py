@@ -11,6 +11,7 @@ from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Rotary, Shape, mechanism, names
+from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -22,7 +23,9 @@ FEED_FORWARDS = ("plain", "gated")
 class LeanformerConfig(PreTrainedConfig):
     """Sizes of the model, and its `attention`: the name of a mechanism, with `attention_options` for its constructor.
 
-    `head_size` is hidden_size / num_attention_heads if None. A decoder takes the same attention, an encoder-decoder
+    `head_size` is hidden_size / num_attention_heads if None. With an `embedding_size` unlike hidden_size the embeddings
+    are that wide, a linear map takes them to the trunk, and the masked-LM head scores words in that width (Lan et al.,
+    2020, "ALBERT"; ELECTRA); an encoder's only. A decoder takes the same attention, an encoder-decoder
     `decoder_attention` for its decoder's self-attention (None: the same again) and `cross_attention` between the two;
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
@@ -37,6 +40,8 @@ class LeanformerConfig(PreTrainedConfig):
     the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
     float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
+    `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
+
     A wrong value is a ValueError that names the key. A key nobody knows is kept, as Hugging Face does; `from_settings`
     refuses it.
     """
@@ -45,6 +50,7 @@ class LeanformerConfig(PreTrainedConfig):
 
     vocab_size: int = 30522
     hidden_size: int = 768
+    embedding_size: int | None = None
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
     intermediate_size: int = 3072
@@ -79,11 +85,12 @@ class LeanformerConfig(PreTrainedConfig):
     qk_norm: bool = False
     zero_outputs: bool = False
     residual_in_fp32: bool = True
+    shared_heads: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("head_size", "num_decoder_layers"):
+        for key in ("head_size", "num_decoder_layers", "embedding_size"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
         for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
@@ -122,6 +129,9 @@ class LeanformerConfig(PreTrainedConfig):
                 f"cross_attention = {self.cross_attention!r} ties positions of one sequence and cannot attend to "
                 f"another; these can: {able}"
             )
+        if self.shared_heads is not None:
+            check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
+            tied_maps(self.projection(), self.shared_heads["tie"])
         self.rotary()
         for key in ("attention", "decoder_attention"):
             name = getattr(self, key)
@@ -145,9 +155,17 @@ class LeanformerConfig(PreTrainedConfig):
         """Outputs of a classification head; 1 is a regression."""
         return self.num_labels or 0
 
+    def embedding_width(self) -> int:
+        """Of the tables of words, positions and token types."""
+        return self.embedding_size or self.hidden_size
+
     def shape(self) -> Shape:
         heads, longest = self.num_attention_heads, self.max_position_embeddings
         return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
+
+    def projection(self) -> str:
+        """The name of the encoder's, the mechanism's own or the option's."""
+        return mechanism(self.attention).options(self.attention_options.get("projection"))["projection"]
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""

@@ -1,15 +1,18 @@
 """What a model costs, in closed form: parameters, and floating point operations of its matrix products.
 
-    D width, E heads x head size, I intermediate width, V vocabulary, P positions, T token types, C classes,
-    L sequence length, N scored tokens; b = 1 with biases, else 0; m = 2 matrices of a feed-forward layer, gated 3
+    D width, F that of the embeddings, E heads x head size, I intermediate width, V vocabulary, P positions,
+    T token types, C classes, L sequence length, N scored tokens; b = 1 with biases, else 0; m = 2 matrices of a
+    feed-forward layer, gated 3
 
-    embeddings     (V + P + T) D, without P for rotary positions        looked up: no products
-    attention      the mechanism's own count + E D + b D a layer        the mechanism's own + 2 L E D
+    embeddings     (V + P + T) F, without P for rotary positions        looked up: no products
+                   and F D + b D if F is not D                          2 L F D
+    attention      the mechanism's own count + E D + b D a layer,       the mechanism's own + 2 L E D
+                   less what shared heads do not store (`head_bank`)
     feed forward   m D I + b ((m - 1) I + D) a layer                    2 m L D I
-    norms          D + b D each, one behind the embeddings, two a       none
+    norms          D + b D each, one behind the embeddings (F), two a   none
                    layer, and if they are "pre" one behind the last
     pooler         D^2 + D                                              2 D^2
-    masked-LM head D^2 + D + 2 b D + V, its matrix the embeddings'      2 N (D^2 + D V)
+    masked-LM head D F + F + 2 b F + V, its matrix the embeddings'      2 N (D F + F V)
                    if tied
     classifier     C D + C                                              2 D C for every scored token
     LM head        none, or D V if its matrix is not the embeddings'    2 L D V
@@ -27,6 +30,7 @@ from typing import Any
 
 from leanformer.attention import mechanism
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.head_bank import saved_params
 
 HEADS = (
     "none",
@@ -58,7 +62,15 @@ def ledger(
     if head != "causal_lm":
         self_attention = (config.attention, config.attention_options)
         _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
-        parameters["embeddings"] += (config.vocab_size + config.type_vocab_size) * width
+        if config.shared_heads is not None:
+            saved = saved_params(config.shared_heads, config.projection(), config.shape(), config.num_hidden_layers)
+            parameters["attention_qkv"] -= saved[0]
+            parameters["attention"] -= sum(saved)
+        narrow = config.embedding_width()
+        parameters["embeddings"] += (config.vocab_size + config.type_vocab_size) * narrow
+        if narrow != width:
+            parameters["embeddings"] += (narrow + config.biases) * width
+            flops["embeddings"] += 2 * length * narrow * width
     if head in ("causal_lm", "seq2seq"):
         attentions = [config.decoder_self_attention()]
         if head == "seq2seq":
@@ -68,7 +80,7 @@ def ledger(
         parameters["embeddings"] += 0 if shared else config.vocab_size * width
     qkv = parameters.pop("attention_qkv")
     total = {"total": sum(parameters.values()), "attention_qkv": qkv}
-    per_token = {part: flops[part] / length for part in ("attention", "feed_forward", "head")}
+    per_token = {part: flops[part] / length for part in ("embeddings", "attention", "feed_forward", "head")}
     forward = sum(per_token.values())
     training = 3 * forward - flops["frozen"] / length
     return {
@@ -101,24 +113,25 @@ def _add_stack(
     matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
     parameters["feed_forward"] += layers * (matrices * width * inner + bias * ((matrices - 1) * inner + width))
     flops["feed_forward"] += layers * 2 * matrices * length * width * inner
-    parameters["norms"] += (1 + (1 + len(attentions)) * layers + (config.norm == "pre")) * (1 + bias) * width
-    parameters["embeddings"] += config.max_position_embeddings * width if config.positions == "learned" else 0
+    narrow, norms = config.embedding_width(), (1 + len(attentions)) * layers + (config.norm == "pre")
+    parameters["norms"] += (1 + bias) * (narrow + norms * width)
+    parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0
 
 
 def _head_params(config: LeanformerConfig, head: str) -> int:
-    width, vocabulary = config.hidden_size, config.vocab_size
-    untied = 0 if config.tie_word_embeddings else vocabulary * width
+    width, narrow, vocabulary = config.hidden_size, config.embedding_width(), config.vocab_size
+    untied = 0 if config.tie_word_embeddings else vocabulary * narrow
     if head in ("causal_lm", "seq2seq"):
         return untied
     if head == "masked_lm":
-        return width**2 + width + 2 * config.biases * width + vocabulary + untied
+        return (width + 1 + 2 * config.biases) * narrow + vocabulary + untied
     return _classes(config, head) * (width + 1)
 
 
 def _head_flops(config: LeanformerConfig, head: str, length: int, scored: int) -> int:
     width = config.hidden_size
     if head == "masked_lm":
-        return 2 * scored * width * (width + config.vocab_size)
+        return 2 * scored * config.embedding_width() * (width + config.vocab_size)
     if head in ("causal_lm", "seq2seq"):
         return 2 * length * width * config.vocab_size
     tokens = 1 if head == "sequence_classification" else length

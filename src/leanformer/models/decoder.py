@@ -39,6 +39,12 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
+        if config.embedding_width() != config.hidden_size:
+            raise ValueError(
+                f"embedding_size = {config.embedding_size}: a decoder's words are as wide as its states, leave it out"
+            )
+        if config.shared_heads is not None:
+            raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)
         self.layers = nn.ModuleList([DecoderBlock(config, number) for number in range(config.decoder_depth())])
         self.last_norm = new_norm(config) if config.norm == "pre" else None

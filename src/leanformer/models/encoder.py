@@ -15,6 +15,7 @@ from transformers.utils.output_capturing import capture_outputs
 from leanformer.attention import MultiHeadAttention, Positions
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import initial_values
 
 
@@ -66,6 +67,9 @@ class LeanformerModel(LeanformerPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
+        if config.shared_heads is not None:
+            std = config.initializer_range
+            self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.pooler = Pooler(config) if add_pooling_layer else None
         self.rotary = config.rotary()

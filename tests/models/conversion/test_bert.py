@@ -12,8 +12,10 @@ from torch.testing import assert_close
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer
 
 from leanformer import LeanformerForMaskedLM, models
-from leanformer.models import names
-from leanformer.models.convert import convert
+from leanformer.conversion.convert import convert
+from leanformer.conversion.families import FAMILIES
+
+BERT = FAMILIES["bert"]
 
 
 @pytest.fixture
@@ -53,17 +55,17 @@ def outputs(model, batch):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("bert_class", names.CLASSES)
+@pytest.mark.parametrize("bert_class", BERT.classes)
 def test_there_and_back_again(bert_config, scattered, batch, tmp_path, bert_class, tied):
     bert_config.tie_word_embeddings = tied
     if bert_class != "BertForQuestionAnswering":
         bert_config.num_labels = 5
     original = scattered(getattr(transformers, bert_class)(bert_config))
     original.save_pretrained(tmp_path / "bert")
-    assert convert(tmp_path / "bert", tmp_path / "ours") == []
-    assert convert(tmp_path / "ours", tmp_path / "back", to="bert") == []
+    assert convert(tmp_path / "bert", tmp_path / "ours")["notes"] == []
+    assert convert(tmp_path / "ours", tmp_path / "back", to="bert")["notes"] == []
     expected = outputs(original, batch)
-    ours_class = names.CLASSES[bert_class]
+    ours_class = BERT.classes[bert_class]
     for directory, library, class_name in (("ours", models, ours_class), ("back", transformers, bert_class)):
         model, report = getattr(library, class_name).from_pretrained(tmp_path / directory, output_loading_info=True)
         assert not any(report.values())
@@ -90,7 +92,7 @@ def test_settings_go_along(bert_config, scattered, tmp_path):
 def test_the_next_sentence_head_and_pooler_are_left_behind_with_a_note(bert_config, scattered, batch, tmp_path):
     bert = scattered(BertForPreTraining(bert_config))
     bert.save_pretrained(tmp_path / "bert")
-    notes = convert(tmp_path / "bert", tmp_path / "ours")
+    notes = convert(tmp_path / "bert", tmp_path / "ours")["notes"]
     assert [note.startswith("left behind: the ") for note in notes] == [True, True]
     assert "pooler" in notes[0] and "next-sentence head (cls.seq_relationship)" in notes[1]
     ours = LeanformerForMaskedLM.from_pretrained(tmp_path / "ours")
@@ -104,7 +106,7 @@ def test_checkpoints_of_old_read_too(bert, batch, tmp_path):
     buffer = {"bert.embeddings.position_ids": torch.arange(29)[None]}
     save_file(load_file(path) | buffer, path, {"format": "pt"})
     edit(tmp_path / "bert" / "config.json", architectures=None, position_embedding_type="absolute")
-    assert convert(tmp_path / "bert", tmp_path / "ours") == []
+    assert convert(tmp_path / "bert", tmp_path / "ours")["notes"] == []
     assert_close(outputs(LeanformerForMaskedLM.from_pretrained(tmp_path / "ours"), batch), outputs(bert, batch))
 
 
@@ -168,6 +170,10 @@ def renamed(pattern, new):
     return lambda directory: rename(directory / "model.safetensors", (pattern, new))
 
 
+def vocabulary(size):
+    return lambda directory: (directory / "vocab.txt").write_text("\n".join(map(str, range(size))))
+
+
 BROKEN = {
     "pickle": (pickled, ValueError, "pytorch_model.bin is a pickle, which may run code .* save_pretrained"),
     "truncated": (truncated, ValueError, "model.safetensors is damaged .* again"),
@@ -175,7 +181,10 @@ BROKEN = {
     "no config": (unsaved("config.json"), FileNotFoundError, "config.json is missing: give the directory"),
     "no json": (lambda d: (d / "config.json").write_text("{"), ValueError, "config.json is not a JSON object"),
     "a list": (lambda d: (d / "config.json").write_text("[]"), ValueError, "config.json is not a JSON object"),
-    "another family": (config(model_type="roberta"), ValueError, "model_type is 'roberta', expected 'bert'"),
+    "another family": (config(model_type="gpt2"), ValueError, "model_type is 'gpt2', and no such family .* roberta"),
+    "own code": (config(auto_map={"AutoModel": "m.M"}), ValueError, "code of its own .* add --ignore-remote-code"),
+    "words to spare": (vocabulary(102), ValueError, "vocab.txt numbers 102 tokens, but the model embeds 101: copy"),
+    "no tokenizer": (lambda d: (d / "tokenizer.json").write_text("{"), ValueError, "tokenizer.json is damaged"),
     "a decoder": (config(is_decoder=True), ValueError, "leanformer cannot express is_decoder = True, only False"),
     "relative": (config(position_embedding_type="relative_key"), ValueError, "= 'relative_key', only 'absolute'"),
     "wrong type": (config(hidden_size="30"), ValueError, "config.json: Field 'hidden_size'"),
@@ -219,10 +228,6 @@ def test_what_bert_cannot_express_is_refused_by_name(tiny, tmp_path):
 
 def test_a_wrong_target_is_refused(bert, tmp_path):
     source = tmp_path / "bert"
-    with pytest.raises(ValueError, match="do not merge into 'shared' yet: convert to 'dot_product'"):
-        convert(source, tmp_path / "ours", attention="shared")
-    with pytest.raises(ValueError, match="unknown attention mechanism 'dotproduct'; did you mean 'dot_product'?"):
-        convert(source, tmp_path / "ours", attention="dotproduct")
     with pytest.raises(ValueError, match="cannot convert to 'gpt2'"):
         convert(source, tmp_path / "ours", to="gpt2")
     with pytest.raises(FileExistsError, match="bert exists already: name a new directory"):
@@ -233,8 +238,8 @@ def test_a_wrong_target_is_refused(bert, tmp_path):
 
 
 def test_the_tables_are_one_to_one():
-    for table in (names.CLASSES, names.MODULES):
-        assert len(set(table.values())) == len(table)
-    for bert_name in names.MODULES:
-        key = f"{bert_name.replace('#', '11')}.weight"
-        assert names.to_bert(names.to_leanformer(key)) == key
+    for family in FAMILIES.values():
+        for theirs, ours in family.modules.items():
+            key = f"{theirs.replace('#', '11')}.weight"
+            assert family.to_leanformer(key) == f"{ours.replace('#', '11')}.weight"
+            assert family.to_leanformer(family.from_leanformer(family.to_leanformer(key))) == family.to_leanformer(key)

@@ -1,0 +1,137 @@
+"""The files of a Hugging Face checkpoint directory: config.json, safetensors in one piece or in shards, a tokenizer."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers.configuration_utils import PreTrainedConfig
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+
+def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, Any]:
+    """The settings; ValueError if the checkpoint brings code, which is never run, unless that is to be ignored."""
+    path = directory / "config.json"
+    settings = _read_json(path)
+    if settings.get("auto_map") and not ignore_remote_code:
+        raise ValueError(
+            f"{path} names code of its own (auto_map), which may compute something else than its model_type says and "
+            "is never run here: read it, and if the tensors alone are the model, add --ignore-remote-code"
+        )
+    return {key: value for key, value in settings.items() if key != "auto_map"}
+
+
+def read_weights(directory: Path) -> dict[str, Tensor]:
+    if (directory / INDEX).exists():
+        shards = sorted(set(_read_json(directory / INDEX).get("weight_map", {}).values()))
+        if not shards:
+            raise ValueError(f"{directory / INDEX} lists no weights: copy or download it again")
+    else:
+        shards = [WEIGHTS]
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        path = directory / shard
+        if path.exists():
+            try:
+                tensors |= load_file(path)
+            except SafetensorError as error:
+                raise ValueError(f"{path} is damaged ({error}): copy or download it again") from None
+        elif shard != WEIGHTS:
+            raise FileNotFoundError(f"{path} is missing, which {INDEX} lists: copy or download it again")
+        elif pickled := sorted(directory.glob("*.bin")):
+            raise ValueError(
+                f"{pickled[0]} is a pickle, which may run code when read: if you trust it, load it with transformers "
+                "and save_pretrained it, which writes safetensors"
+            )
+        else:
+            raise FileNotFoundError(f"{path} is missing: the directory holds no weights that can be read")
+    return dict(sorted(tensors.items()))
+
+
+def check_tokenizer(directory: Path, vocab_size: int) -> None:
+    """ValueError if the directory has a tokenizer with a number that no row of the embeddings belongs to."""
+    modern, words, numbers = (directory / name for name in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    if modern.exists():
+        try:
+            size = max(Tokenizer.from_file(str(modern)).get_vocab().values(), default=-1) + 1
+        except Exception as error:  # the tokenizers library raises bare Exceptions
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(f"{modern} is damaged ({reason}): copy or download it again") from None
+        found = modern
+    elif words.exists():
+        size, found = len(words.read_text(encoding="utf-8").rstrip("\n").split("\n")), words
+    elif numbers.exists():
+        size, found = max(_read_json(numbers).values(), default=-1) + 1, numbers
+    else:
+        return
+    if size > vocab_size:
+        raise ValueError(
+            f"{found} numbers {size:,} tokens, but the model embeds {vocab_size:,}: "
+            "copy the tokenizer that the model was trained with"
+        )
+
+
+def copy_tokenizer(source: Path, target: Path, tokenizer_class: str) -> bool:
+    """Whether there is one. Old checkpoints leave its class to the model's type, which converting changes."""
+    copied = [shutil.copy(source / name, target) for name in TOKENIZER if (source / name).exists()]
+    if copied:
+        path = target / "tokenizer_config.json"
+        settings = _read_json(path) if path.exists() else {}
+        if "tokenizer_class" not in settings:
+            path.write_text(json.dumps(settings | {"tokenizer_class": tokenizer_class}, indent=2), encoding="utf-8")
+    return bool(copied)
+
+
+def write(
+    config: PreTrainedConfig,
+    tensors: Mapping[str, Tensor],
+    target: Path,
+    *,
+    tokenizer: Path,
+    tokenizer_class: str,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """The directory `target`, with the tokenizer of the directory `tokenizer` if it has one and more `files`, name and
+    text: whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        config.save_pretrained(partial)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / WEIGHTS, {"format": "pt"})
+        copy_tokenizer(tokenizer, partial, tokenizer_class)
+        for name, text in (files or {}).items():
+            (partial / name).write_text(text, encoding="utf-8")
+        partial.chmod(0o755)
+        partial.replace(target)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {target}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: give the directory of a saved model")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a JSON object: copy or download it again")
+    return found

@@ -1,0 +1,102 @@
+"""What a layer of attention computes, whatever its mechanism: a query, a key, a value and an output map for every head.
+
+    logit_h(i, j) = (Q_h x_i + a_h) . (K_h x_j + b_h),    output_i = sum_h O_h sum_j w_h,ij (V_h x_j + c_h) + d
+
+in float64, the scale 1/sqrt(K) and whatever the mechanism puts between query and key inside Q. With rotary positions
+query and key are turned before they meet; coefficients stand before the turn, and phases commute with it.
+
+Shape letters: D width, H heads, K head size, E = H K.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from leanformer.attention import MultiHeadAttention
+from leanformer.attention.mechanisms.dot_product import DotProduct
+from leanformer.attention.mechanisms.phased import Phased
+from leanformer.attention.mechanisms.symmetric import Pairwise
+from leanformer.attention.shape import Shape
+from leanformer.models.head_bank import PARTS
+
+
+class Affine(NamedTuple):
+    """W x + b for one head."""
+
+    weight: Tensor  # K D
+    bias: Tensor  # K
+
+
+class HeadMaps(NamedTuple):
+    """One head's. Query and key are None where nothing is compared."""
+
+    query: Affine | None
+    key: Affine | None
+    value: Affine
+    output: Tensor  # D K
+
+
+def head_maps(layer: MultiHeadAttention, compares: bool = True) -> list[HeadMaps]:
+    """The maps of every head; without `compares` those of value and output alone.
+
+    ValueError, by name, for a mechanism that is no product of two maps of the tokens.
+    """
+    shape = layer.shape
+    value = _part(layer, "value")
+    query, key = _compared(layer) if compares else ([None] * shape.num_heads, [None] * shape.num_heads)
+    outputs = layer.output.weight.detach().double().view(shape.hidden_size, shape.num_heads, -1).unbind(1)
+    return [HeadMaps(*maps) for maps in zip(query, key, value, outputs, strict=True)]
+
+
+def _compared(layer: MultiHeadAttention) -> tuple[list[Affine], list[Affine]]:
+    name, compatibility = layer.mechanism.name, layer.compatibility
+    if layer.shape.qk_norm:
+        raise ValueError(f"{name} with qk_norm divides by what it compares, which no product of maps can express")
+    if not isinstance(compatibility, DotProduct | Pairwise | Phased):
+        raise ValueError(f"the scores of {name} are no product of a query and a key: nothing can be fitted to them")
+    query, key = _part(layer, "query"), _part(layer, "key")
+    scale = layer.shape.head_size**-0.5
+    if isinstance(compatibility, DotProduct):
+        query = [_mapped(each, lambda rows: rows * compatibility.scale) for each in query]
+    elif isinstance(compatibility, Pairwise):
+        between = compatibility.coefficients.detach().double() * scale
+        query = [_mapped(each, matrix.T.__matmul__) for each, matrix in zip(query, between, strict=True)]
+    else:
+        turns = torch.polar(compatibility.gains.detach().double() * scale, compatibility.phases.detach().double())
+        turns = turns.view(layer.shape.num_heads, -1)
+        query = [
+            _mapped(each, lambda rows, turn=turn: to_rows(turn[:, None] * to_planes(rows)))
+            for each, turn in zip(query, turns, strict=True)
+        ]
+    return query, key
+
+
+def to_planes(rows: Tensor) -> Tensor:
+    """(K, R) real -> (K / 2, R) complex: the pairs that rotary positions turn."""
+    return torch.complex(*rows.chunk(2))
+
+
+def to_rows(planes: Tensor) -> Tensor:
+    return torch.cat((planes.real, planes.imag))
+
+
+def _mapped(affine: Affine, f: Any) -> Affine:
+    return Affine(f(affine.weight), f(affine.bias[:, None])[:, 0])
+
+
+def _part(layer: MultiHeadAttention, part: str) -> list[Affine]:
+    name = PARTS.get(layer.mechanism.options(layer.options.get("projection"))["projection"], {}).get(part)
+    if name is None:
+        raise ValueError(f"the projection of {layer.mechanism.name} makes no {part} that could be converted")
+    scale = getattr(layer.projection, f"{part}_scale", None)
+    return split(getattr(layer.projection, name), layer.shape, None if scale is None else scale.detach().double())
+
+
+def split(linear: Any, shape: Shape, scale: Tensor | None = None) -> list[Affine]:
+    """A map D -> E as heads, its outputs times `scale` (E,)."""
+    weight = linear.weight.detach().double()
+    bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach().double()
+    if scale is not None:
+        weight, bias = weight * scale[:, None], bias * scale
+    return [Affine(*pair) for pair in zip(weight.split(shape.head_size), bias.split(shape.head_size), strict=True)]
