@@ -14,6 +14,10 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run or a saved model.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
     format: Annotated[str, typer.Option(help="hub (Hugging Face, needs no leanformer there) or onnx.")] = "hub",
+    license: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="For the model's card: mit, apache-2.0, cc-by-4.0, ..."),
+    ] = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -22,4 +26,4 @@ def export(
     from leanformer.export.export import export
 
     load(plugin)
-    show(export(run, target, format), as_json, quiet)
+    show(export(run, target, format, license), as_json, quiet)

@@ -62,7 +62,7 @@ def shared_rows(weights_HLM: Tensor, value_BHMK: Tensor, keys_BM: Tensor | None 
 
 def _mixed(weights_HLM: Tensor, value_BHMK: Tensor) -> Tensor:
     """sum_j w_hij v_bhjk; the batch is folded into the columns, since `matmul` would copy the weights to it."""
-    size, width = len(value_BHMK), value_BHMK.shape[-1]
+    size, width = value_BHMK.shape[0], value_BHMK.shape[-1]  # len() would fix the size when exported
     columns = value_BHMK.permute(1, 2, 0, 3).flatten(-2)
     return (weights_HLM @ columns).unflatten(-1, (size, width)).permute(2, 0, 1, 3)
 

@@ -9,8 +9,8 @@ another:
     from leanformer.models import heads (a module)             from .leanformer_models_heads import __name__ as _
                                                                from . import leanformer_models_heads as heads
 
-The folder's entrance is `leanformer.models`, called `modeling_leanformer`. Plug-ins come along as modules beside the
-published mechanisms.
+The folder's entrance is `leanformer.models`, called `modeling_leanformer`. Plug-ins come along, and are the last that
+`leanformer.attention` imports: they may import from it.
 """
 
 import ast
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ENTRANCE = "leanformer.models"
-MECHANISMS = "leanformer.attention.mechanisms"
+MECHANISMS = "leanformer.attention"
 CARRIED = ("leanformer.attention", "leanformer.models", "leanformer.spelling")
 """Packages of ours whose modules may be copied."""
 AT_HAND = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
@@ -116,8 +116,8 @@ def _require_carried(node: ast.Import | ast.ImportFrom, path: Path) -> None:
         root, carried = module.partition(".")[0], f"{module}.".startswith(tuple(f"{name}." for name in CARRIED))
         if not carried and root not in AT_HAND and root not in sys.stdlib_module_names:
             raise ValueError(
-                f"{path}: line {node.lineno} imports {module}, which a machine without leanformer may not have: keep the "
-                "mechanism in a file that needs torch, leanformer.attention and leanformer.models only"
+                f"{path}: line {node.lineno} imports {module}, which a machine without leanformer may not have: keep "
+                "the mechanism in a file that needs torch, leanformer.attention and leanformer.models only"
             )
 
 

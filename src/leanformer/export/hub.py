@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from leanformer.evaluation.pretrained import quiet
 from leanformer.export import stranger
+from leanformer.export.card import card
 from leanformer.export.flatten import LICENCE, flat, flatten
 from leanformer.export.source import Source, sample
 from leanformer.models import (
@@ -34,20 +35,40 @@ from leanformer.models import (
 )
 from leanformer.models.hub import CLASSES
 
+ENTRANCE = flat("leanformer.models")
 TOLERANCE = 1e-6
 """Of every number of the output, absolute and relative: it is the same code on the same machine."""
 
 
-def write(source: Source, folder: Path) -> None:
-    """All files but the card's into `folder`."""
+USE = """```python
+from transformers import {auto_class}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = {auto_class}.from_pretrained("{name}", trust_remote_code=True)
+```
+
+`{name}` is this folder or its name on the hub. It needs torch and transformers 5.17 or newer, and not leanformer: the
+code lies beside the weights, which is why transformers wants to be told that you trust it. What the weights do not hold
+starts at random when they are loaded as something else: {others}."""
+
+
+def write(source: Source, folder: Path, name: str, licence: str | None = None) -> None:
+    """All files into `folder`; `name` and `licence` are the card's."""
     source.config.auto_map = auto_map(source.model)
-    for name, text in flatten(source.plugins).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    files = flatten(source.plugins)
+    # transformers copies equal code from folders of equal names once, and keeps one AutoModel a copy.
+    files[f"{ENTRANCE}.py"] += f"\n# The model beside this file is a {type(source.model).__name__}.\n"
+    for file, text in files.items():
+        (folder / file).write_text(text, encoding="utf-8")
     shutil.copyfile(LICENCE, folder / "LICENSE.leanformer")
     with quiet():
         source.model.save_pretrained(folder)
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(folder)
+    own = auto_class(source.model)
+    others = ", ".join(f"`{other}`" for other in auto_classes(source.model) if other != own)
+    use = USE.format(auto_class=own, name=name, others=others)
+    (folder / "README.md").write_text(card(source, name, use, ["custom_code"], licence), encoding="utf-8")
 
 
 def auto_classes(model: LeanformerPreTrainedModel) -> dict[str, type]:
@@ -62,10 +83,16 @@ def auto_classes(model: LeanformerPreTrainedModel) -> dict[str, type]:
     return {name: ours for name, ours in by_name.items() if ours not in writers}
 
 
+def auto_class(model: LeanformerPreTrainedModel) -> str:
+    """The Auto class that loads the model as what it is."""
+    suitable = [name for name, ours in auto_classes(model).items() if ours is type(model)]
+    return suitable[-1]  # AutoModelForPreTraining, which says less, comes before AutoModelForMaskedLM
+
+
 def auto_map(model: LeanformerPreTrainedModel) -> dict[str, str]:
     """One file for all classes: transformers copies the code of each file named here to a place of its own."""
     named = {"AutoConfig": LeanformerConfig} | auto_classes(model)
-    return {name: f"{flat('leanformer.models')}.{ours.__name__}" for name, ours in named.items()}
+    return {name: f"{ENTRANCE}.{ours.__name__}" for name, ours in named.items()}
 
 
 def verify(source: Source, folder: Path) -> float:
@@ -87,11 +114,11 @@ def verify(source: Source, folder: Path) -> float:
 
 
 def _asked(model: LeanformerPreTrainedModel, folder: Path, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    auto_class = next(name for name, ours in auto_classes(model).items() if ours is type(model))
     with tempfile.TemporaryDirectory() as scratch:
         asked, told = Path(scratch) / "inputs.safetensors", Path(scratch) / "outputs.safetensors"
         save_file(inputs, asked)
-        command = [sys.executable, "-I", stranger.__file__, folder, auto_class, torch.get_num_threads(), asked, told]
+        threads = torch.get_num_threads()
+        command = [sys.executable, "-I", stranger.__file__, folder, auto_class(model), threads, asked, told]
         own = {"HF_MODULES_CACHE": str(Path(scratch) / "modules"), "HF_HUB_OFFLINE": "1"}
         ran = subprocess.run([*map(str, command)], env=os.environ | own, capture_output=True, text=True)
         if ran.returncode:
