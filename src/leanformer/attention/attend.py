@@ -108,7 +108,7 @@ def choose_path(
     if not fused:
         return "plain"
     if logits.query is None or logits.key is None:
-        shares = logits.bias is not None and logits.bias.ndim == 4 and len(logits.bias) == 1
+        shares = logits.bias is not None and logits.bias.ndim == 4 and logits.bias.shape[0] == 1
         return "shared_rows" if shares and separated(mask) is not None else "plain"
     learns = logits.bias is not None and logits.bias.requires_grad and torch.is_grad_enabled()
     if value_BHMK.device.type != "cpu":

@@ -1,8 +1,9 @@
 """An ONNX graph of 8-bit products (onnxruntime's dynamic quantisation), and what it costs in accuracy.
 
 Weights are rounded once, to 255 levels a matrix, what they multiply at every call. What that does is measured against
-the float32 graph, on the inputs that verified it: |difference| of logits, largest and mean, beside their own standard
-deviation; and of a masked language model, on a text, by its loss on the frozen masks of validation.
+the float32 graph: |difference| of the outputs, largest and mean, beside their own standard deviation, on the text that
+verified it (without a tokenizer: on random tokens); and of a masked language model, on any text, the loss on the frozen
+masks of validation.
 """
 
 import logging

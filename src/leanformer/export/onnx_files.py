@@ -30,8 +30,8 @@ outputs = session.run(None, dict(inputs))
 ```
 
 Opset {opset}; inputs {inputs} (int64), outputs {outputs}. Batch and length are free, up to {longest} tokens.
-Checked against the model in PyTorch, no number differs by more than {difference:.1e} (allowed: {tolerance:.0e}, absolute
-and relative).{int8}"""
+Checked against the model in PyTorch: no number differs by more than {difference:.1e} (allowed are {tolerance:.0e},
+absolute and relative).{int8}"""
 COST = """ `model_int8.onnx` has 8-bit products: its outputs on {input} differ by up to {largest_difference:.3g}, in the
 mean by {mean_difference:.3g}, where outputs have a standard deviation of {sd_of_outputs:.3g}.{loss}"""
 LOSS = " Masked-LM loss on {text!r}: {small:.4f} nats, {whole:.4f} without it ({sequences:,} sequences)."

@@ -38,7 +38,14 @@ class Session:
         self.outputs = [each.name for each in self.session.get_outputs()]
 
     def __call__(self, inputs: dict[str, Tensor]) -> Arrays:
-        found = self.session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        try:
+            found = self.session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        except Exception as error:  # onnxruntime's own, of several kinds
+            size, length = inputs["input_ids"].shape
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ValueError(
+                f"the ONNX graph fails on {size} x {length} tokens ({reason}): nothing was written"
+            ) from None
         return dict(zip(self.outputs, found, strict=True))
 
 
