@@ -48,7 +48,6 @@ def open_source(run: Path) -> Source:
     and for weights that are missing or no safetensors."""
     folder = pretrained.locate(run)
     config = pretrained.config_of(folder)
-    config.__dict__.pop("auto_map", None)  # of an export before this one
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
     directory = RunDirectory(folder.parent)
     record = directory.read() if folder == directory.model and directory.record.is_file() else None
