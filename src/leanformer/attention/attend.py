@@ -55,7 +55,8 @@ def attend(
     assert query is not None and key is not None
     length, memory = query.shape[-2], key.shape[-2]
     if path == "fused" and bias is None and mask is None and (not causal or length in (1, memory)):
-        return F.scaled_dot_product_attention(query, key, value_BHMK, None, dropout, causal and length > 1, scale=1.0)
+        is_causal = bool(causal and length > 1)  # exported, the length is a symbol, and so is what is said of it
+        return F.scaled_dot_product_attention(query, key, value_BHMK, None, dropout, is_causal, scale=1.0)
     allowed = with_causal(mask, length, memory, query.device) if causal else mask
     allowed, empty = (None, None) if allowed is None else _without_empty_rows(allowed)
     if path == "flex":

@@ -29,8 +29,10 @@ OBJECTIVES = {
     "causal_lm": "predicting the next token",
     "seq2seq": "predicting the second text of a pair from the first",
 }
-SHOWN = ("epochs", "batch_size", "sequence_length", "max_length", "mask_rate", "optimizer", "learning_rate", "warmup")
-SHOWN += ("schedule", "weight_decay")
+SHOWN = (
+    *("epochs", "batch_size", "sequence_length", "max_length", "mask_rate"),
+    *("optimizer", "learning_rate", "warmup", "schedule", "weight_decay"),
+)
 """Settings that a card tells; run.json has all."""
 UNKNOWN = "not known"
 UNRECORDED = "It was exported from a saved model without the record of a run: how it was trained is not known."

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.export import graph, hub, onnx_files
+from leanformer.export import int8 as int8_graph
 from leanformer.export.source import open_source
 from leanformer.spelling import suggest
 from leanformer.training import durable
@@ -38,6 +39,8 @@ def export(
     if format == "onnx":
         graph.require_packages()
     source = open_source(run)
+    if text is not None:
+        int8_graph.require_measurable(source, Path(text))
     with durable.new_directory(target) as folder:
         if format == "onnx":
             source_text = None if text is None else Path(text)

@@ -93,8 +93,10 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.alia
 
 def _relative(node: ast.Import | ast.ImportFrom, used: set[str], path: Path) -> Iterator[str]:
     found = list(_imported(node))
-    if names := [alias for module, alias in found if isinstance(node, ast.ImportFrom) and module == node.module]:
-        yield ast.unparse(ast.ImportFrom(flat(node.module), names, level=1))
+    package = node.module if isinstance(node, ast.ImportFrom) else None
+    names = [alias for module, alias in found if module == package]
+    if package is not None and names:
+        yield ast.unparse(ast.ImportFrom(flat(package), names, level=1))
     for module, alias in found:
         if alias in names:
             continue

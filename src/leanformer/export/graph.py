@@ -89,7 +89,8 @@ def write(source: Source, path: Path) -> dict[str, Any]:
             assert program is not None
             program.save(str(path), external_data=weights > LARGEST)
     except Exception as error:  # the exporter's own, and any of the many below it
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        cause = error.__cause__ or error  # the exporter wraps it in advice
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ValueError(f"{' and '.join(source.mechanisms)} cannot be written as ONNX ({reason[:200]})") from error
     _forget_where_it_was_made(path)
     opset = max(each.version for each in onnx.load(str(path), load_external_data=False).opset_import)

@@ -67,10 +67,17 @@ def cost(source: Source, graph: Path, quantised: Path) -> dict[str, Any]:
     }
 
 
-def losses(source: Source, text: Path, graphs: dict[str, Path]) -> dict[str, Any]:
-    """The masked-LM loss on a text by each graph, in nats. ValueError for another model, or too short a text."""
+def require_measurable(source: Source, text: Path) -> None:
     if not isinstance(source.model, LeanformerForMaskedLM):
         raise ValueError(f"--text measures masked language models, and {source.run} is a {type(source.model).__name__}")
+    if source.tokenizer is None:
+        raise ValueError(f"--text needs a tokenizer, and there is none in {source.run}: copy its files there")
+    if not text.is_file():
+        raise FileNotFoundError(f"{text} is no file: --text takes one text")
+
+
+def losses(source: Source, text: Path, graphs: dict[str, Path]) -> dict[str, Any]:
+    """The masked-LM loss on a text by each graph, in nats. ValueError for too short a text."""
     corpus, length = held_out(source.run, text), pretrained.length(source.run)
     how = {"sequence_length": length, "batch_size": 1, "validation_sequences": None}
     batches = [

@@ -40,7 +40,10 @@ class Source(NamedTuple):
 
     @property
     def plugins(self) -> list[Path]:
-        return list(dict.fromkeys(file for name in self.mechanisms for file in plugins_of(name)))
+        """Those that any name in the config comes from: it is checked whole, whatever the model needs."""
+        config = self.config
+        names = filter(None, (config.attention, config.decoder_attention, config.cross_attention))
+        return list(dict.fromkeys(file for name in names for file in plugins_of(name)))
 
 
 def open_source(run: Path) -> Source:
