@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ENTRANCE = "leanformer.models"
-MECHANISMS = "leanformer.attention"
+ATTENTION = "leanformer.attention"
 CARRIED = ("leanformer.attention", "leanformer.models", "leanformer.spelling")
 """Packages of ours whose modules may be copied."""
 AT_HAND = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
@@ -47,7 +47,7 @@ def flatten(plugins: Iterable[Path] = ()) -> dict[str, str]:
         text, reached = _rewritten(paths[module])
         if module == ENTRANCE:
             text += AT_THE_END
-        elif module == MECHANISMS:
+        elif module == ATTENTION:
             text += "".join(f"{_for_its_effects(name)}\n" for name in extra)
         texts[f"{flat(module)}.py"] = _header(paths[module], module in extra) + text
         todo += reached - paths.keys()
@@ -67,7 +67,7 @@ def _path(module: str) -> Path:
 def _rewritten(path: Path) -> tuple[str, set[str]]:
     """The text with relative imports, and the modules of ours that it imports."""
     text = path.read_text(encoding="utf-8")
-    tree, lines, reached = ast.parse(text), text.splitlines(), set()
+    tree, lines, reached = ast.parse(text), text.split("\n"), set()
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     for node in sorted(imports, key=lambda node: -node.lineno):
@@ -77,7 +77,7 @@ def _rewritten(path: Path) -> tuple[str, set[str]]:
             indent = " " * node.col_offset
             lines[node.lineno - 1 : node.end_lineno] = [indent + line for line in _relative(node, used, path)]
             reached |= set(ours)
-    return "\n".join(lines) + "\n", reached
+    return "\n".join(lines), reached
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.alias]]:
