@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUICK := runs/quickstart
 
-.PHONY: help install quickstart test test-peer lint docs clean
+.PHONY: help install quickstart test test-peer package lint docs clean
 
 help:
 	@echo "make quickstart  compare four attention mechanisms on real text (about 5 minutes on 2 CPU cores)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
+	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
 	@echo "make lint        check style and types"
 	@echo "make clean       remove the virtual environment and the quickstart's runs"
 
@@ -31,10 +32,14 @@ quickstart: install
 	  $$(test ! -e $(QUICK)/comparison/comparison.json || echo --resume)
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer and not slow" -n 2
 
 test-peer: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peer tests/peer
+
+package: install
+	$(BIN)/python -m hatchling build -d dist
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_package.py tests/export
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

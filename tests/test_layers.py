@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"torchmetrics", "x_transformers"}
+THIRD |= {"torchmetrics", "x_transformers", "onnx", "onnxruntime"}
 SMALL = {"leanformer.spelling", "leanformer.version"}
 
 MAY_IMPORT = {
@@ -40,6 +40,8 @@ MAY_IMPORT = {
         f"leanformer.{name}"
         for name in ("models", "data", "comparison", "robustness", "bench", "report", "training", "settings")
     },
+    "export": {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "onnx", "onnxruntime"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
 }

@@ -48,7 +48,7 @@ register(Mechanism("tempered", PROJECTIONS["shared_key_value"], Tempered, "nobod
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
     monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
-    monkeypatch.setattr(registry, "_PLUGINS", set())
+    monkeypatch.setattr(registry, "_PLUGINS", {})
 
 
 def test_published_names_stand_in_reading_order():

@@ -13,7 +13,7 @@ from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.plain import is_plain
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projections import PROJECTIONS
-from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, register
+from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, plugins_of, register
 from leanformer.attention.shape import Shape
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "load_plugin",
     "mechanism",
     "names",
+    "plugins_of",
     "register",
 ]

@@ -55,7 +55,8 @@ def attend(
     assert query is not None and key is not None
     length, memory = query.shape[-2], key.shape[-2]
     if path == "fused" and bias is None and mask is None and (not causal or length in (1, memory)):
-        return F.scaled_dot_product_attention(query, key, value_BHMK, None, dropout, causal and length > 1, scale=1.0)
+        is_causal = bool(causal and length > 1)  # exported, the length is a symbol, and so is what is said of it
+        return F.scaled_dot_product_attention(query, key, value_BHMK, None, dropout, is_causal, scale=1.0)
     allowed = with_causal(mask, length, memory, query.device) if causal else mask
     allowed, empty = (None, None) if allowed is None else _without_empty_rows(allowed)
     if path == "flex":
@@ -108,7 +109,7 @@ def choose_path(
     if not fused:
         return "plain"
     if logits.query is None or logits.key is None:
-        shares = logits.bias is not None and logits.bias.ndim == 4 and len(logits.bias) == 1
+        shares = logits.bias is not None and logits.bias.ndim == 4 and logits.bias.shape[0] == 1
         return "shared_rows" if shares and separated(mask) is not None else "plain"
     learns = logits.bias is not None and logits.bias.requires_grad and torch.is_grad_enabled()
     if value_BHMK.device.type != "cpu":

@@ -119,7 +119,7 @@ class Mechanism:
 
 
 _MECHANISMS: dict[str, Mechanism] = {}
-_PLUGINS: set[Path] = set()
+_PLUGINS: dict[Path, list[str]] = {}
 
 
 def register(mechanism: Mechanism) -> Mechanism:
@@ -180,8 +180,14 @@ def load_plugin(path: str | Path) -> list[str]:
         for name in set(names()) - set(before):
             del _MECHANISMS[name]
         raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
-    _PLUGINS.add(file)
-    return [name for name in names() if name not in before]
+    _PLUGINS[file] = [name for name in names() if name not in before]
+    return list(_PLUGINS[file])
+
+
+def plugins_of(name: str) -> list[Path]:
+    """The plug-ins that a mechanism, or any part of it, comes from."""
+    wanted = {name, *name.split("+")}
+    return [file for file, added in _PLUGINS.items() if wanted & set(added)]
 
 
 def _projection_name(projection: type[Any] | None) -> str:

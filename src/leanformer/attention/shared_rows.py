@@ -29,7 +29,7 @@ def separated(mask: Tensor | None) -> tuple[Tensor | None, Tensor | None] | None
     if mask.ndim == 4 and mask.shape[1] == mask.shape[2] == 1:
         return None, mask[:, 0, 0]
     if mask.ndim == 4:
-        return (mask[0], None) if len(mask) == 1 else None
+        return (mask[0], None) if mask.shape[0] == 1 else None
     return mask, None
 
 
@@ -62,7 +62,7 @@ def shared_rows(weights_HLM: Tensor, value_BHMK: Tensor, keys_BM: Tensor | None 
 
 def _mixed(weights_HLM: Tensor, value_BHMK: Tensor) -> Tensor:
     """sum_j w_hij v_bhjk; the batch is folded into the columns, since `matmul` would copy the weights to it."""
-    size, width = len(value_BHMK), value_BHMK.shape[-1]
+    size, width = value_BHMK.shape[0], value_BHMK.shape[-1]
     columns = value_BHMK.permute(1, 2, 0, 3).flatten(-2)
     return (weights_HLM @ columns).unflatten(-1, (size, width)).permute(2, 0, 1, 3)
 

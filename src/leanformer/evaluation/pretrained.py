@@ -136,6 +136,7 @@ def config_of(folder: Path) -> LeanformerConfig:
         families = ("bert", "roberta", "distilbert", "electra")
         remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
         raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
+    values.pop("auto_map", None)  # an export's, whose code would not be copied with the model
     try:
         return LeanformerConfig.from_dict(values)
     except Exception as error:  # ValueError from us, others of its own from huggingface_hub

@@ -1,0 +1,156 @@
+"""The model card of an export: README.md, made from the run's record.
+
+Its front matter is that of the Hugging Face hub. What the record does not say is said to be unknown, and the licence of
+the model, which only its owner can give, is left out unless it is named.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+import leanformer.models as models
+from leanformer.attention import MultiHeadAttention, mechanism
+from leanformer.export.source import Source
+
+PIPELINES = {
+    models.LeanformerForMaskedLM: "fill-mask",
+    models.LeanformerForSequenceClassification: "text-classification",
+    models.LeanformerForTokenClassification: "token-classification",
+    models.LeanformerForQuestionAnswering: "question-answering",
+    models.LeanformerForCausalLM: "text-generation",
+    models.LeanformerForConditionalGeneration: "text-generation",
+    models.LeanformerModel: "feature-extraction",
+    models.LeanformerDecoder: "feature-extraction",
+}
+OBJECTIVES = {
+    "masked_lm": "predicting masked tokens",
+    "causal_lm": "predicting the next token",
+    "seq2seq": "predicting the second text of a pair from the first",
+}
+SHOWN = (
+    *("epochs", "batch_size", "sequence_length", "max_length", "mask_rate"),
+    *("optimizer", "learning_rate", "warmup", "schedule", "weight_decay"),
+)
+"""Settings that a card tells; run.json has all."""
+UNKNOWN = "not known"
+UNRECORDED = "It was exported from a saved model without the record of a run: how it was trained is not known."
+
+
+def card(source: Source, name: str, use: str, tags: list[str], licence: str | None) -> str:
+    """The text of README.md; `name` is the model's, `use` says in Markdown how this export is used."""
+    record = source.record or {}
+    sections = [
+        f"# {name}",
+        "\n".join(_opening(source)),
+        f"## Use\n\n{use}",
+        f"## Training\n\n{_table(_training(record))}" if record else f"## Training\n\n{UNRECORDED}",
+        f"## Size\n\n{_table(_size(source, record))}",
+        f"## Results\n\n{_results(record)}",
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(source, record)),
+    ]
+    return f"---\n{_front_matter(source, name, tags, licence)}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _front_matter(source: Source, name: str, tags: list[str], licence: str | None) -> str:
+    record = source.record or {}
+    pipeline = PIPELINES[type(source.model)]
+    scores = record.get("results", {}).get("metrics", {}) if record.get("kind") == "finetune" else {}
+    results = [EvalResult(pipeline, record["task"], record["task"], metric, value) for metric, value in scores.items()]
+    data = ModelCardData(
+        license=licence,
+        library_name="transformers",
+        pipeline_tag=pipeline,
+        tags=["leanformer", *(f"attention:{name}" for name in source.mechanisms), *tags],
+        model_name=name,
+        eval_results=results or None,
+    )
+    return data.to_yaml().strip() + ("" if licence else "\n# license: for the owner of the model to fill in")
+
+
+def _opening(source: Source) -> Iterator[str]:
+    config, kind = source.config, type(source.model).__name__
+    yield f"A `{kind}` made with leanformer: the blocks of BERT and BART, with a mechanism in the attention slot."
+    for name in source.mechanisms:
+        yield f"Its attention is `{name}` ({mechanism(name).paper})."
+    if options := config.attention_options | config.decoder_attention_options | config.cross_attention_options:
+        yield f"Options of the attention: `{options}`."
+
+
+def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    settings, data, results = record.get("settings", {}), record.get("data", {}), record.get("results") or {}
+    training = settings.get("training") or settings.get("finetuning") or {}
+    if record.get("kind") == "finetune":
+        yield "kind", f"fine-tuned on {record.get('task', UNKNOWN)}"
+        yield "pre-training", f"not in this record; weights with sha256 `{record.get('pretrained_hash', UNKNOWN)}`"
+        yield "examples", _counts(data.get("examples"))
+    else:
+        yield "kind", OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
+        yield "training data", f"{_number(data.get('train_tokens'))} tokens, {Path(data.get('path', UNKNOWN)).name!r}"
+        yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
+        yield "tokens read", _number(results.get("tokens"))
+    yield "what the data are", "their language, origin and licence are not in the record"
+    yield "data sha256", _counts(data.get("hash"))
+    yield "steps", _number(results.get("steps"))
+    for key in SHOWN:
+        if key in training:
+            yield key.replace("_", " "), str(training[key])
+    yield "seed", str(record.get("seed", UNKNOWN))
+    machine, versions = record.get("hardware", {}), record.get("versions", {})
+    where = machine.get("gpu") or machine.get("cpu") or UNKNOWN
+    yield "hardware", f"{where}, {machine.get('processes', 1)} process, {machine.get('precision', UNKNOWN)}"
+    yield "seconds", _number(results.get("seconds"))
+    yield "leanformer", f"{versions.get('leanformer', UNKNOWN)}, commit {versions.get('commit') or UNKNOWN}"
+    yield "torch, transformers", f"{versions.get('torch', UNKNOWN)}, {versions.get('transformers', UNKNOWN)}"
+
+
+def _size(source: Source, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    config = source.config
+    layers = [module for module in source.model.modules() if isinstance(module, MultiHeadAttention)]
+    yield "parameters", _number(source.model.num_parameters())
+    yield "of them in attention", _number(sum(layer.num_params() for layer in layers))
+    yield "layers, width, heads", f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}"
+    yield "longest sequence", f"{config.max_position_embeddings} tokens"
+    flops = record.get("ledger", {}).get("flops_per_token", {})
+    yield "FLOPs a token, forward", _number(flops.get("forward"))
+    yield "FLOPs a token, training", _number(flops.get("training"))
+
+
+def _results(record: Mapping[str, Any]) -> str:
+    results = record.get("results") or {}
+    rows = [(f"{record.get('task', '')} {name}", f"{value:.4f}") for name, value in results.get("metrics", {}).items()]
+    if "final_loss" in results:
+        rows.append(("validation loss at the end, nats", f"{results['final_loss']:.4f}"))
+        floor = (record.get("floor") or {}).get("context_free")
+        rows.append(("the same without any context (the floor)", UNKNOWN if floor is None else f"{floor:.4f}"))
+    if results.get("examples"):
+        rows.append(("validation examples", _number(results["examples"])))
+    if not rows:
+        return "No result is recorded."
+    return _table(iter(rows)) + "\n\nOne run with one seed: the spread over seeds is not known."
+
+
+def _limits(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Longer sequences than {source.config.max_position_embeddings} tokens are refused."
+    yield "Languages, domains and tasks other than those of its data have not been measured."
+    yield "Biases, toxicity and what it repeats of its training data have not been measured."
+    final, floor = (record.get("results") or {}).get("final_loss"), (record.get("floor") or {}).get("context_free")
+    if final is not None and floor is not None and final >= floor:
+        yield "**Its loss is not below the context-free floor: it has learned nothing from context.**"
+    if (record.get("results") or {}).get("collapsed"):
+        yield "**It gives the same answer to almost everything: this fine-tuning has collapsed.**"
+
+
+def _counts(counts: Any) -> str:
+    if isinstance(counts, Mapping):
+        return ", ".join(f"{name} {_number(value)}" for name, value in counts.items())
+    return _number(counts)
+
+
+def _number(value: Any) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}" if isinstance(value, int | float) else f"`{value}`"
+
+
+def _table(rows: Iterator[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)])

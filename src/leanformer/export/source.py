@@ -1,0 +1,96 @@
+"""What is taken along: a model as it was saved, its tokenizer, and the record of the run it comes from."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+import leanformer.models as models
+from leanformer.attention import plugins_of
+from leanformer.data import tokenizer_files
+from leanformer.evaluation import pretrained
+from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
+from leanformer.spelling import suggest
+from leanformer.training.record import RunDirectory
+
+
+class Source(NamedTuple):
+    run: Path
+    model: LeanformerPreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    record: dict[str, Any] | None
+    """run.json, where the model is a run's."""
+
+    @property
+    def config(self) -> LeanformerConfig:
+        return self.model.config
+
+    @property
+    def mechanisms(self) -> list[str]:
+        """Of the attention slots that the model has."""
+        config = self.config
+        encodes = not isinstance(self.model, models.LeanformerDecoder | models.LeanformerForCausalLM)
+        slots = [config.attention] if encodes else []
+        slots += [config.decoder_self_attention()[0]] if config.is_encoder_decoder or not encodes else []
+        slots += [config.cross_attention] if config.is_encoder_decoder else []
+        return list(dict.fromkeys(slots))
+
+    @property
+    def plugins(self) -> list[Path]:
+        """Those that any name in the config comes from: it is checked whole, whatever the model needs."""
+        config = self.config
+        names = filter(None, (config.attention, config.decoder_attention, config.cross_attention))
+        return list(dict.fromkeys(file for name in names for file in plugins_of(name)))
+
+
+def open_source(run: Path) -> Source:
+    """Of a run directory, or of a folder that save_pretrained wrote. ValueError for a class that is not leanformer's,
+    and for weights that are missing or no safetensors."""
+    folder = pretrained.locate(run)
+    config = pretrained.config_of(folder)
+    tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
+    directory = RunDirectory(folder.parent)
+    record = directory.read() if folder == directory.model and directory.record.is_file() else None
+    return Source(run, _load(folder, config), tokenizer, record)
+
+
+def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:
+    """Random inputs (size, length), the same ones every time; the last third of every second row is padding."""
+    draw = torch.Generator().manual_seed(size * 10_007 + length)
+    mask = torch.ones(size, length, dtype=torch.long)
+    mask[1::2, length - length // 3 :] = 0
+    inputs = {
+        "input_ids": torch.randint(config.vocab_size, (size, length), generator=draw),
+        "attention_mask": mask,
+    }
+    decodes = isinstance(model, models.LeanformerDecoder | models.LeanformerForCausalLM)
+    if config.type_vocab_size > 1 and not decodes:
+        inputs["token_type_ids"] = torch.randint(config.type_vocab_size, (size, length), generator=draw)
+    if isinstance(model, models.LeanformerForConditionalGeneration):
+        inputs["decoder_input_ids"] = torch.randint(config.vocab_size, (size, max(1, length // 2)), generator=draw)
+    return inputs
+
+
+def _load(folder: Path, config: LeanformerConfig) -> LeanformerPreTrainedModel:
+    name = (config.architectures or ["nothing"])[0]
+    known = [each for each in models.__all__ if each not in ("LeanformerConfig", "LeanformerPreTrainedModel")]
+    if name not in known:
+        raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
+    try:
+        with pretrained.quiet():
+            loaded: Any = getattr(models, name).from_pretrained(
+                folder, config=config, dtype="auto", output_loading_info=True, use_safetensors=True
+            )
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing and all(key.startswith("pooler.") for key in missing):
+        model.pooler, missing = None, []
+    if missing:
+        raise ValueError(f"{folder} holds no values for {missing[0]}: save the whole model again")
+    return model.eval()

@@ -1,0 +1,32 @@
+"""A trained model for other machines and tools."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leanformer_cli.application import app
+from leanformer_cli.options import AsJson, Plugin, Quiet, load, show
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run or a saved model.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
+    format: Annotated[str, typer.Option(help="hub (Hugging Face, needs no leanformer there) or onnx.")] = "hub",
+    int8: Annotated[bool, typer.Option("--int8", help="onnx: also a graph of 8-bit products, and its cost.")] = False,
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="onnx: measure the masked-LM loss of each graph on this text.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option(metavar="ID", help="For the model's card: mit, apache-2.0, cc-by-4.0, ...")
+    ] = None,
+    plugin: Plugin = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model so that it runs without leanformer, and check that it gives equal outputs there."""
+    from leanformer.export.export import export
+
+    load(plugin)
+    show(export(run, target, format, licence=license, int8=int8, text=text), as_json, quiet)
