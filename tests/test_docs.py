@@ -27,7 +27,9 @@ def test_the_example_mechanism_keeps_the_contract(tmp_path, monkeypatch):
     check_mechanism("bilinear", projection="separate")
 
 
-@pytest.mark.parametrize("table", [TrainingSettings(), DistillationSettings(), FinetuningSettings()], ids=lambda table: table.title())
+@pytest.mark.parametrize(
+    "table", [TrainingSettings(), DistillationSettings(), FinetuningSettings()], ids=lambda table: table.title()
+)
 def test_every_setting_is_documented_with_its_default(table):
     page = (ROOT / "docs" / "settings.md").read_text()
     section = page.partition(f"## `[{table.title()}]`")[2].partition("\n## ")[0]

@@ -1,6 +1,6 @@
 """Bears the real thing as child processes that share the cost of the imports: a script that forks one for each job.
 
-A job is a line of JSON on stdin, {"settings", "data", "out", "resume", "distill", "environment", "file_limit", "fatal"};
+A job is a line of JSON, {"settings", "data", "out", "resume", "distill", "environment", "file_limit", "fatal"};
 the answer is the child's pid, its output goes to OUT.log beside the run. {"wait": pid} answers with its exit status,
 negative for a signal, as `subprocess` does. A child ends as the command line would.
 """
