@@ -11,7 +11,7 @@ from leanformer.attention import load_plugin, registry
 from leanformer.attention.testing import check_mechanism
 from leanformer.comparison.catalogue import catalogue
 from leanformer.data import tasks
-from leanformer.settings import FinetuningSettings, TrainingSettings
+from leanformer.settings import DistillationSettings, FinetuningSettings, TrainingSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,7 +27,9 @@ def test_the_example_mechanism_keeps_the_contract(tmp_path, monkeypatch):
     check_mechanism("bilinear", projection="separate")
 
 
-@pytest.mark.parametrize("table", [TrainingSettings(), FinetuningSettings()], ids=lambda table: table.title())
+@pytest.mark.parametrize(
+    "table", [TrainingSettings(), DistillationSettings(), FinetuningSettings()], ids=lambda table: table.title()
+)
 def test_every_setting_is_documented_with_its_default(table):
     page = (ROOT / "docs" / "settings.md").read_text()
     section = page.partition(f"## `[{table.title()}]`")[2].partition("\n## ")[0]

@@ -2,6 +2,7 @@
 
     [model]        the names of `LeanformerConfig` (attention, hidden_size, ...), checked by that class
     [training]     `TrainingSettings`
+    [distillation] `DistillationSettings`, read by `leanformer distill`
     [finetuning]   `FinetuningSettings`; a sub-table named after a task, `[finetuning.rte]`, overrides it for that task
 
 An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
@@ -11,36 +12,12 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from leanformer.settings_table import Table
 from leanformer.spelling import suggest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A frozen table of settings that knows its own name in files and on the command line."""
-
-    @classmethod
-    def title(cls) -> str:
-        return cls.__name__.removesuffix("Settings").lower()
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        return cls().updated(values)
-
-    def updated(self, values: Mapping[str, Any]) -> Self:
-        hints = get_type_hints(type(self))
-        for key in values:
-            if key not in hints:
-                raise ValueError(f"unknown setting {self.title()}.{key}: {suggest(key, hints)}")
-        return replace(self, **{k: _checked(f"{self.title()}.{k}", v, hints[k]) for k, v in values.items()})
-
-    def _require(self, key: str, holds: bool, rule: str) -> None:
-        if not holds:
-            raise ValueError(f"{self.title()}.{key} = {getattr(self, key)!r}: {rule}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +123,45 @@ class TrainingSettings(Table):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillationSettings(Table):
+    """What a student learns from a teacher; how long and how fast is in `TrainingSettings`."""
+
+    method: Literal["logits", "minilm", "minilm2"] = "logits"
+    """The teacher's distribution of masked words, or relations of tokens in one attention layer (v1 and v2)."""
+    masked_lm_weight: float = 0.5
+    """Share w of the masked-LM loss in w masked_lm + (1 - w) distillation; 1: the teacher is not asked."""
+    temperature: float = 1.0
+    """Of logits: both distributions are softened by it."""
+    relation_heads: int | None = None
+    """Of minilm2; None: as many as the teacher has heads."""
+    teacher_layer: int | None = None
+    """Of minilm and minilm2, counted from 1; None: the last."""
+    student_layer: int | None = None
+    """The layer of the student that is to have them; likewise."""
+    anneal: float = 0.0
+    """Fraction of the budget in which attention goes over from the teacher's to the student's; 0: at once."""
+
+    def __post_init__(self) -> None:
+        self._require("masked_lm_weight", 0 <= self.masked_lm_weight <= 1, "is a share, from 0 to 1")
+        self._require("temperature", self.temperature > 0, "must be positive")
+        self._require("anneal", 0 <= self.anneal < 1, "is a fraction of the budget, from 0 to less than 1")
+        for key in ("relation_heads", "teacher_layer", "student_layer"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key, methods in APPLIES.items():
+            idle = getattr(self, key) == getattr(DistillationSettings, key) or self.method in methods
+            self._require(key, idle, f"has no effect on distillation.method = {self.method!r}: leave it out")
+
+
+APPLIES = {
+    "temperature": ("logits",),
+    "relation_heads": ("minilm2",),
+    "teacher_layer": ("minilm", "minilm2"),
+    "student_layer": ("minilm", "minilm2"),
+}
+"""Settings of some methods only."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuningSettings(Table):
     """Fine-tuning on a task; the score is taken at the end of training, never at the best step on the dev set."""
 
@@ -180,6 +196,7 @@ class Settings:
 
     model: dict[str, Any] = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     finetuning: FinetuningSettings = field(default_factory=FinetuningSettings)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Overrides of `finetuning`, a task each."""
@@ -224,7 +241,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def settings_from(tables: Mapping[str, Any]) -> Settings:
-    known = {"model", "training", "finetuning"}
+    known = {"model", "training", "distillation", "finetuning"}
     for name, table in tables.items():
         if name not in known:
             raise ValueError(f"unknown table of settings [{name}]: {suggest(name, known)}")
@@ -235,6 +252,7 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
     settings = Settings(
         model=dict(tables.get("model", {})),
         training=TrainingSettings.of(tables.get("training", {})),
+        distillation=DistillationSettings.of(tables.get("distillation", {})),
         finetuning=FinetuningSettings.of({k: v for k, v in finetuning.items() if k not in tasks}),
         tasks=tasks,
     )
@@ -253,25 +271,3 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return names, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return names, None if value.strip().lower() == "none" else value.strip()
-
-
-def _checked(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotated type: no silent truncation, whole numbers pass as floats, "none" as None."""
-    origin, options = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        if value is None:
-            return None
-        return _checked(key, value, next(o for o in options if o is not type(None)))
-    if origin is Literal:
-        if value not in options:
-            raise ValueError(f"{key} = {value!r}: {suggest(str(value), map(str, options))}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{key} = {value!r}: expected {hint.__name__}, got {type(value).__name__}")
-    if hint is float and not math.isfinite(value):
-        raise ValueError(f"{key} = {value!r}: must be finite")
-    return value

@@ -8,6 +8,7 @@ every such import waits until a verb needs it, and `--help` is instant.
 from leanformer_cli import mechanisms
 from leanformer_cli import prepare
 from leanformer_cli import train
+from leanformer_cli import distill
 from leanformer_cli import evaluate
 from leanformer_cli import attention
 from leanformer_cli import compare

@@ -12,6 +12,8 @@ Set = Annotated[
 ]
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; see `docs/settings.md`.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
+RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")]
 Plugin = Annotated[
     Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Config, Data, Plugin, Quiet, Set, load, show
+from leanformer_cli.options import AsJson, Config, Data, Plugin, Quiet, Resume, RunOut, Set, load, show
 
 
 @app.command()
@@ -15,10 +15,13 @@ def pretrain(
     config: Config = None,
     *,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")],
+    out: RunOut,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="MODEL", help="Go on from the weights of this run or saved model.")
+    ] = None,
     set_: Set = None,
     plugin: Plugin = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    resume: Resume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,7 +34,7 @@ def pretrain(
 
     given = config is not None or set_ or not resume
     settings = read_settings(config, set_ or ()) if given else None  # resumed without any, a run keeps its own
-    record = pretrain(settings, data, out, resume=resume, quiet=quiet or as_json, plugin=plugin)
+    record = pretrain(settings, data, out, init=init, resume=resume, quiet=quiet or as_json, plugin=plugin)
     if as_json:
         print(json.dumps(record, indent=2))
 

@@ -77,8 +77,9 @@ class Nursery:
         file_limit: int = 0,
         fatal: bool = True,
         environment: dict[str, str] | None = None,
+        distill: dict[str, str] | None = None,
     ) -> int:
-        job = {"settings": settings, "data": str(self.data), "out": str(out), "resume": resume}
+        job = {"settings": settings, "data": str(self.data), "out": str(out), "resume": resume, "distill": distill}
         return self._ask(job | {"file_limit": file_limit, "fatal": fatal, "environment": environment or {}})
 
     def wait(self, pid: int) -> int:
@@ -87,14 +88,14 @@ class Nursery:
     def run(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> int:
         return self.wait(self.start(out, settings, **options))
 
-    def start_two(self, out: Path, settings: dict[str, Any] | None, *, resume: bool = False) -> list[int]:
+    def start_two(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
         """Two processes over gloo, with the environment that `accelerate launch` gives them."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
         return [
-            self.start(out, settings, resume=resume, environment=common | {"RANK": rank, "LOCAL_RANK": rank})
+            self.start(out, settings, environment=common | {"RANK": rank, "LOCAL_RANK": rank}, **options)
             for rank in ("0", "1")
         ]
 

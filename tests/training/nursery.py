@@ -1,7 +1,7 @@
 """Bears the real thing as child processes that share the cost of the imports: a script that forks one for each job.
 
-A job is a line of JSON on stdin, {"settings", "data", "out", "resume", "environment", "file_limit", "fatal"}; the
-answer is the child's pid, its output goes to OUT.log beside the run. {"wait": pid} answers with its exit status,
+A job is a line of JSON, {"settings", "data", "out", "resume", "distill", "environment", "file_limit", "fatal"};
+the answer is the child's pid, its output goes to OUT.log beside the run. {"wait": pid} answers with its exit status,
 negative for a signal, as `subprocess` does. A child ends as the command line would.
 """
 
@@ -10,7 +10,9 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 
+from leanformer.distillation.distill import distill
 from leanformer.settings import settings_from
 from leanformer.training.pretrain import pretrain
 
@@ -25,7 +27,8 @@ def run(job: dict) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], job["file_limit"]))
     settings = job["settings"] and settings_from(job["settings"])
-    pretrain(settings, job["data"], job["out"], resume=job["resume"])
+    train = partial(distill, **job["distill"]) if job["distill"] else pretrain
+    train(settings, job["data"], job["out"], resume=job["resume"])
 
 
 def bear(job: dict) -> int:

@@ -1,19 +1,13 @@
 """A pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import Prepared, file_hash
+from leanformer.data.corpus import Prepared
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.models import (
@@ -22,38 +16,31 @@ from leanformer.models import (
     LeanformerForSequenceClassification,
     LeanformerPreTrainedModel,
 )
-from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.training.recipes import RECIPES
 from leanformer.training.record import RunDirectory
+from leanformer.training.saved_model import config_of, load_weights, locate, quiet, weights_hash
 
-M = TypeVar("M", bound=LeanformerPreTrainedModel)
+__all__ = [
+    "config_of",
+    "length",
+    "load",
+    "load_classifier",
+    "load_evaluated",
+    "load_masked_lm",
+    "load_tokenizer",
+    "locate",
+    "objective",
+    "quiet",
+    "require_tokenizer",
+    "weights_hash",
+]
 
 HEADS = ("classifier.", "span.")
 NEW = ("encoder.pooler.", *HEADS)
 """Where a classifier starts that a masked language model does not have."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
 """What transformers calls our kinds of task, as far as it has a word."""
-
-
-def locate(run: Path) -> Path:
-    """The folder with the model's config.json; FileNotFoundError says what is there instead."""
-    for folder in (run / "model", run):
-        if (folder / "config.json").is_file():
-            return folder
-    if (run / "run.json").is_file():
-        raise FileNotFoundError(
-            f"{run / 'model'} is missing, its run is not finished: run leanformer pretrain --resume"
-        )
-    raise FileNotFoundError(f"{run} is neither a run directory nor a model saved by save_pretrained: check the path")
-
-
-def weights_hash(folder: Path) -> str:
-    """sha256 of the weights: which model this is, wherever it lies."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: save the model again")
-    return file_hash(path)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -93,7 +80,7 @@ def objective(folder: Path) -> str:
 def load(folder: Path, kind: str) -> Any:
     """The model of a pre-training objective."""
     recipe = RECIPES[kind]
-    model, missing = _load(recipe.model, folder, config_of(folder))
+    model, missing = load_weights(recipe.model, folder, config_of(folder))
     if missing:
         raise ValueError(f"{folder} holds no {recipe.noun}, {missing[0]} is missing: give a pre-training run")
     return model
@@ -116,59 +103,10 @@ def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrained
     config.label2id = {name: i for i, name in enumerate(names)}
     config.problem_type = PROBLEMS.get(task.kind)
     kind = LeanformerForQuestionAnswering if task.kind == "span" else LeanformerForSequenceClassification
-    model, missing = _load(kind, folder, config)
+    model, missing = load_weights(kind, folder, config, new=NEW)
     if lost := [key for key in missing if not key.startswith(NEW)]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
     for module in NEW:
         if module in HEADS or any(key.startswith(module) for key in missing):
             initialise(model, seed, only=module.removesuffix("."))
     return model
-
-
-def config_of(folder: Path) -> LeanformerConfig:
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): save the model again") from None
-    if kind != LeanformerConfig.model_type:
-        families = ("bert", "roberta", "distilbert", "electra")
-        remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
-        raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
-    values.pop("auto_map", None)  # an export's, whose code would not be copied with the model
-    try:
-        return LeanformerConfig.from_dict(values)
-    except Exception as error:  # ValueError from us, others of its own from huggingface_hub
-        raise ValueError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
-
-
-def _load(kind: type[M], folder: Path, config: LeanformerConfig) -> tuple[M, list[str]]:
-    """The model in float32, and the weights that it has and the file has not."""
-    try:
-        with quiet():
-            loaded: Any = kind.from_pretrained(
-                folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-            )
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
-    model, info = loaded
-    mismatched = [key for key, *_ in info["mismatched_keys"]]
-    if wrong := sorted(key for key in mismatched if not key.startswith(NEW)):
-        raise ValueError(f"{folder}: {wrong[0]} does not have the shape config.json says: save the model again")
-    return model, sorted([*info["missing_keys"], *mismatched])
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers prints nothing: neither bars nor what a new head lacks, which is expected here, and checked."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -1,10 +1,13 @@
-"""Pre-training from a data directory to a run directory: the function behind `leanformer pretrain`."""
+"""Pre-training from a data directory to a run directory: the function behind `leanformer pretrain`.
+
+From fresh weights, or from those of a saved model (`init`); alone, or with a teacher (`leanformer distill`).
+"""
 
 import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from transformers.utils import logging
 
 from leanformer.attention import load_plugin, mechanism
 from leanformer.data.corpus import Prepared
-from leanformer.models import LeanformerPreTrainedModel
+from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, settings_from
 from leanformer.training import durable
@@ -25,6 +28,8 @@ from leanformer.training.peak import peak_of
 from leanformer.training.provenance import continued, difference, moved, new_record
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
+from leanformer.training.saved_model import SavedModel
+from leanformer.training.teaching import Teaching
 from leanformer.training.trackers import make_accelerator
 
 FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
@@ -36,13 +41,17 @@ def pretrain(
     data: str | Path | None,
     out: str | Path,
     *,
+    init: str | Path | None = None,
+    teaching: Teaching | None = None,
     resume: bool = False,
     quiet: bool = False,
     plugin: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a model on `data` by `training.objective` into the run directory `out`; returns its run.json.
 
-    On `resume`, what is None of `settings`, `data` and `plugin` is the run's own, and what is not must agree with it.
+    `init` is a run or a saved model to go on from, of which [model] of the settings may change the dropout only.
+    On `resume`, what is None of `settings`, `data`, `init` and `plugin` is the run's own, and what is not must agree
+    with it.
     Everything is checked before `out` is touched. Beside what `fit` raises: FileNotFoundError if there is no run to
     resume, FileExistsError if `out` holds another run, ValueError for settings that do not fit the model or the data.
     """
@@ -51,6 +60,9 @@ def pretrain(
         before = run.read()
         settings = settings or settings_from(before["settings"])
         data, plugin = data or before["data"]["path"], plugin or (before["plugin"] or {}).get("path")
+        init = init or (before.get("start") or {}).get("path")
+        if before.get("teacher") and teaching is None:
+            raise ValueError(f"{run.record} is of a student: continue it with leanformer distill ... --resume")
     else:
         run.require_unused()
     if data is None:
@@ -60,11 +72,15 @@ def pretrain(
     settings = settings or Settings()
     training, recipe = settings.training, RECIPES[settings.training.objective]
     corpus = recipe.open(data)
-    config = model_config(settings, corpus)
+    start = None if init is None else SavedModel.open(init, corpus)
+    config = model_config(settings, corpus, start)
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
-    objective = recipe.objective(corpus, training, accelerator.num_processes)
-    record = new_record(training, config, corpus, objective, accelerator, plugin)
+    objective, teacher = _lesson(settings, corpus, config, accelerator.num_processes, teaching)
+    record = new_record(training, config, corpus, objective, accelerator, plugin, start)
+    if teacher is not None:
+        record["teacher"] = teacher
+        record["settings"]["distillation"] = asdict(settings.distillation)
     main = accelerator.is_main_process
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
     if before is not None:
@@ -81,8 +97,9 @@ def pretrain(
             f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
             "no two have their documents at the same places; leave it out"
         )
-    model = recipe.model(config)
-    initialise(model, training.seed)
+    model = recipe.model(config) if start is None else start.load(recipe.model, config)
+    if start is None:
+        initialise(model, training.seed)
 
     with run.claimed(new=before is None) if main else nullcontext():
         if main:
@@ -95,7 +112,8 @@ def pretrain(
         try:
             results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
         except Stopped as stop:
-            command = shlex.join(["leanformer", "pretrain", "--data", str(data), "--out", str(out), "--resume"])
+            verb = ["pretrain"] if teaching is None else teaching.command
+            command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
         trained = 0.0 if moved(record) else results["seconds"]
@@ -110,6 +128,15 @@ def pretrain(
     accelerator.end_training()
     console.print(f"finished: {run.model}")
     return record
+
+
+def _lesson(
+    settings: Settings, data: Prepared, config: LeanformerConfig, world: int, teaching: Teaching | None
+) -> tuple[PretrainingObjective, dict[str, Any] | None]:
+    """What is learned, and what is told of the teacher, if there is one."""
+    if teaching is not None:
+        return teaching.objective(data, settings, config, world)
+    return RECIPES[settings.training.objective].objective(data, settings.training, world), None
 
 
 def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:

@@ -15,6 +15,7 @@ from leanformer.settings import TrainingSettings
 from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.record import versions
+from leanformer.training.saved_model import SavedModel
 
 
 def new_record(
@@ -24,6 +25,7 @@ def new_record(
     objective: PretrainingObjective,
     accelerator: Accelerator,
     plugin: str | Path | None,
+    start: SavedModel | None = None,
 ) -> dict[str, Any]:
     """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
     device = accelerator.device
@@ -35,6 +37,7 @@ def new_record(
         "attention_options": config.attention_options,
         "seed": training.seed,
         "settings": {"model": model, "training": asdict(training)},
+        "start": start and start.record,
         "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
         "versions": versions(),
         "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
@@ -64,7 +67,8 @@ def identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the curve of a run depends on, by name."""
     named = {f"{table}.{key}": value for table, keys in record["settings"].items() for key, value in keys.items()}
     named |= {f"data.{key}": record["data"][key] for key in ("hash", "tokenizer_hash")}
-    named["plugin.sha256"] = (record["plugin"] or {}).get("sha256")
+    for what in ("plugin", "start", "teacher"):
+        named[f"{what}.sha256"] = (record.get(what) or {}).get("sha256")
     return named
 
 

@@ -18,6 +18,7 @@ from leanformer.settings import Settings, TrainingSettings
 from leanformer.training.causal_lm import CausalLM
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.objective import PretrainingObjective
+from leanformer.training.saved_model import SavedModel
 from leanformer.training.seq2seq import Seq2Seq
 
 
@@ -49,9 +50,16 @@ RECIPES = {
 """The names are also those of the heads in `models/cost.py`."""
 
 
-def model_config(settings: Settings, data: Prepared) -> LeanformerConfig:
-    """[model] of the settings; the vocabulary is the data's, the length BERT's 512 or the sequences'."""
+def model_config(settings: Settings, data: Prepared, start: SavedModel | None = None) -> LeanformerConfig:
+    """[model] of the settings; the vocabulary is the data's, the length BERT's 512 or the sequences'.
+
+    With a model to start from it is that one's, of which [model] may change what `SavedModel.changed` says.
+    """
     length = settings.training.sequence_length
+    if start is not None:
+        config = start.changed(settings.model)
+        require_length(config, length)
+        return config
     own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
     own |= RECIPES[settings.training.objective].config(data)
     config = LeanformerConfig.from_settings(own | settings.model)
@@ -59,9 +67,11 @@ def model_config(settings: Settings, data: Prepared) -> LeanformerConfig:
         raise ValueError(
             f"model.vocab_size = {config.vocab_size}: {data.path} has {data.vocab_size} tokens; leave it out"
         )
-    if config.max_position_embeddings < length:
-        raise ValueError(
-            f"training.sequence_length = {length} is longer than the model: lower it, or raise "
-            f"model.max_position_embeddings = {config.max_position_embeddings}"
-        )
+    require_length(config, length, ", or raise model.max_position_embeddings")
     return config
+
+
+def require_length(config: LeanformerConfig, length: int, remedy: str = " to at most max_position_embeddings") -> None:
+    longest = config.max_position_embeddings
+    if longest < length:
+        raise ValueError(f"training.sequence_length = {length} is longer than the model: lower it{remedy} = {longest}")

@@ -1,0 +1,101 @@
+"""From a student, a teacher and data to a run directory: the function behind `leanformer distill`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leanformer.attention import load_plugin, mechanism
+from leanformer.data.corpus import Corpus, Prepared
+from leanformer.distillation.gradual import require_alike
+from leanformer.distillation.objective import Distillation
+from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
+from leanformer.models.cost import ledger
+from leanformer.settings import DistillationSettings, Settings
+from leanformer.training.pretrain import pretrain
+from leanformer.training.recipes import require_length
+from leanformer.training.saved_model import SavedModel
+
+
+def distill(
+    settings: Settings | None,
+    data: str | Path | None,
+    out: str | Path,
+    *,
+    teacher: str | Path,
+    student: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    plugin: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train `student`, a run or saved model, by `teacher` into the run directory `out`; returns its run.json.
+
+    Without a student [model] of the settings describes a fresh one. All else is `pretrain`'s, validation included.
+    """
+    if plugin is not None:
+        load_plugin(plugin)
+    teaching = Distilling(Path(teacher), None if student is None else Path(student))
+    return pretrain(settings, data, out, init=student, teaching=teaching, resume=resume, quiet=quiet, plugin=plugin)
+
+
+@dataclass(frozen=True)
+class Distilling:
+    """A teacher for `pretrain`."""
+
+    place: Path
+    student: Path | None
+
+    @property
+    def command(self) -> list[str]:
+        return ["distill", str(self.student or "CONFIG.toml"), "--teacher", str(self.place)]
+
+    def objective(
+        self, data: Prepared, settings: Settings, student: LeanformerConfig, world: int
+    ) -> tuple[Distillation, dict[str, Any]]:
+        training, saved = settings.training, SavedModel.open(self.place, data)
+        if not isinstance(data, Corpus) or training.objective != "masked_lm":
+            raise ValueError(f"training.objective = {training.objective!r}: a teacher teaches masked_lm")
+        if training.compile:
+            raise ValueError("training.compile: what a teacher watches by hooks is not compiled; leave it out")
+        require_length(saved.config, training.sequence_length)
+        require_fit(saved.config, student, settings.distillation)
+        if training.document_mask and not mechanism(saved.config.attention).cross:
+            raise ValueError(f"training.document_mask: the teacher's {saved.config.attention} cannot keep to it")
+        objective = Distillation(data, training, settings.distillation, saved.load(LeanformerForMaskedLM), world)
+        cost = ledger(saved.config, training.sequence_length, objective.scored)
+        return objective, saved.record | {
+            "attention": saved.config.attention,
+            "attention_options": saved.config.attention_options,
+            "parameters": cost["parameters"]["total"],
+            "forward_flops_per_token": cost["flops_per_token"]["forward"],
+        }
+
+
+def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: DistillationSettings) -> None:
+    """ValueError that names the setting in which one is not made for the other."""
+    for whose, config in (("teacher", teacher), ("student", student)):
+        number, depth = getattr(settings, f"{whose}_layer"), config.num_hidden_layers
+        if number is not None and number > depth:
+            raise ValueError(f"distillation.{whose}_layer = {number}: the {whose} has {depth} layers")
+    if settings.anneal:
+        require_alike(teacher, student)
+    if settings.masked_lm_weight == 1:
+        return
+    if settings.method == "logits" and teacher.vocab_size != student.vocab_size:
+        raise ValueError(
+            f"distillation.method = 'logits': the teacher scores {teacher.vocab_size} words, the student "
+            f"{student.vocab_size}; give both one vocabulary, or choose minilm2"
+        )
+    heads = teacher.num_attention_heads
+    if settings.method == "minilm" and heads != student.num_attention_heads:
+        raise ValueError(
+            f"distillation.method = 'minilm' compares head with head: the teacher has {heads}, the student "
+            f"{student.num_attention_heads}; choose minilm2"
+        )
+    if settings.method == "minilm2":
+        heads = settings.relation_heads or heads
+        for whose, config in (("teacher", teacher), ("student", student)):
+            if (width := config.shape().inner_size) % heads:
+                raise ValueError(
+                    f"distillation.relation_heads = {heads} does not divide the {whose}'s width of {width}: give a "
+                    "number that divides both models' widths"
+                )

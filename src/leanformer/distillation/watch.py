@@ -1,0 +1,56 @@
+"""What one attention layer made of its input, seen from outside: its heads, and the scores they were compared by.
+
+Hooks on the layer and its projection, for the time of a `with` block; attention itself knows nothing of them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from leanformer.attention import Heads, MultiHeadAttention, Positions
+
+
+class Watched:
+    """The layer's last forward pass."""
+
+    x_BLD: Tensor
+    heads: Heads
+    positions: Positions
+
+    def __init__(self, layer: MultiHeadAttention) -> None:
+        self.layer = layer
+
+    def scores(self) -> Tensor:
+        """What the softmax of the layer is taken of, unmasked; broadcastable to (B, H, L, L).
+
+        Compared once more: a layer in evaluation may have kept its weights from the batch before.
+        """
+        return self.layer.compatibility(self.heads, self.x_BLD, self.x_BLD, self.positions).dense()
+
+
+@contextmanager
+def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
+    seen = Watched(layer)
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.x_BLD, seen.positions = args[0], kwargs["positions"]
+
+    def projected(module: nn.Module, args: tuple[Any, ...], heads: Heads) -> None:
+        seen.heads = heads
+
+    hooks = [
+        layer.register_forward_pre_hook(before, with_kwargs=True),
+        layer.projection.register_forward_hook(projected),
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def attention_layers(model: nn.Module) -> list[MultiHeadAttention]:
+    """Of an encoder, the lowest first, whatever it is wrapped in."""
+    return [module for module in model.modules() if isinstance(module, MultiHeadAttention)]

@@ -1,0 +1,55 @@
+"""A frozen table of settings: every name known, every value of its annotated type, or a `ValueError` says which."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from leanformer.spelling import suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A frozen table of settings that knows its own name in files and on the command line."""
+
+    @classmethod
+    def title(cls) -> str:
+        return cls.__name__.removesuffix("Settings").lower()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        return cls().updated(values)
+
+    def updated(self, values: Mapping[str, Any]) -> Self:
+        hints = get_type_hints(type(self))
+        for key in values:
+            if key not in hints:
+                raise ValueError(f"unknown setting {self.title()}.{key}: {suggest(key, hints)}")
+        return replace(self, **{k: _checked(f"{self.title()}.{k}", v, hints[k]) for k, v in values.items()})
+
+    def _require(self, key: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise ValueError(f"{self.title()}.{key} = {getattr(self, key)!r}: {rule}")
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotated type: no silent truncation, whole numbers pass as floats, "none" as None."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None:
+            return None
+        return _checked(key, value, next(o for o in options if o is not type(None)))
+    if origin is Literal:
+        if value not in options:
+            raise ValueError(f"{key} = {value!r}: {suggest(str(value), map(str, options))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{key} = {value!r}: expected {hint.__name__}, got {type(value).__name__}")
+    if hint is float and not math.isfinite(value):
+        raise ValueError(f"{key} = {value!r}: must be finite")
+    return value

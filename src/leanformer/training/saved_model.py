@@ -1,0 +1,149 @@
+"""A model in a folder, of a run (RUN/model) or of save_pretrained: found, told by its hash, and read.
+
+What a run starts from, and who teaches it, are such models.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging
+
+from leanformer.data import tokenizer_files
+from leanformer.data.corpus import Prepared, file_hash
+from leanformer.models import LeanformerPreTrainedModel
+from leanformer.models.config import LeanformerConfig
+
+M = TypeVar("M", bound=LeanformerPreTrainedModel)
+
+CHANGEABLE = ("hidden_dropout_prob", "attention_probs_dropout_prob", "residual_in_fp32")
+"""Settings of a saved model that its weights do not depend on."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    folder: Path
+    config: LeanformerConfig
+    sha256: str
+    """Of the weights."""
+
+    @classmethod
+    def open(cls, place: str | Path, data: Prepared) -> Self:
+        """The model of this run or folder; ValueError unless `data` are in its tokens."""
+        folder = locate(Path(place))
+        config, sha256 = config_of(folder), weights_hash(folder)
+        _require_tokenizer(folder, data)
+        return cls(folder, config, sha256)
+
+    def changed(self, settings: Mapping[str, Any]) -> LeanformerConfig:
+        """Its config with what [model] of the settings changes: ValueError for what the weights depend on."""
+        fixed = {f.name for f in fields(LeanformerConfig)} - set(CHANGEABLE)
+        for key in settings.keys() & fixed:
+            if settings[key] != getattr(self.config, key):
+                raise ValueError(
+                    f"model.{key} = {settings[key]!r}: the model in {self.folder} has {getattr(self.config, key)!r}; "
+                    f"leave it out, only {', '.join(CHANGEABLE)} may change"
+                )
+        LeanformerConfig.from_settings({key: value for key, value in settings.items() if key not in fixed})  # checked
+        return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
+
+    def load(self, kind: type[M], config: LeanformerConfig | None = None) -> M:
+        """ValueError if the file lacks a weight of a model of this class."""
+        model, missing = load_weights(kind, self.folder, config or self.config)
+        if missing:
+            raise ValueError(f"{self.folder} holds no {kind.__name__}, {missing[0]} is missing: give another model")
+        return model
+
+    @property
+    def record(self) -> dict[str, str]:
+        return {"path": str(self.folder.resolve()), "sha256": self.sha256}
+
+
+def locate(run: Path) -> Path:
+    """The folder with the model's config.json; FileNotFoundError says what is there instead."""
+    for folder in (run / "model", run):
+        if (folder / "config.json").is_file():
+            return folder
+    if (run / "run.json").is_file():
+        raise FileNotFoundError(
+            f"{run / 'model'} is missing, its run is not finished: run leanformer pretrain --resume"
+        )
+    raise FileNotFoundError(f"{run} is neither a run directory nor a model saved by save_pretrained: check the path")
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 of the weights: which model this is, wherever it lies."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: save the model again")
+    return file_hash(path)
+
+
+def config_of(folder: Path) -> LeanformerConfig:
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kind = values.get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): save the model again") from None
+    if kind != LeanformerConfig.model_type:
+        families = ("bert", "roberta", "distilbert", "electra")
+        remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
+        raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
+    values.pop("auto_map", None)  # an export's, whose code would not be copied with the model
+    try:
+        return LeanformerConfig.from_dict(values)
+    except Exception as error:  # ValueError from us, others of its own from huggingface_hub
+        raise ValueError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
+
+
+def load_weights(
+    kind: type[M], folder: Path, config: LeanformerConfig, new: tuple[str, ...] = ()
+) -> tuple[M, list[str]]:
+    """The model in float32, and the weights that it has and the file has not: those that start with `new` may also
+    differ in shape."""
+    try:
+        with quiet():
+            loaded: Any = kind.from_pretrained(
+                folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
+    model, info = loaded
+    mismatched = [key for key, *_ in info["mismatched_keys"]]
+    if wrong := sorted(key for key in mismatched if not key.startswith(new)):
+        raise ValueError(f"{folder}: {wrong[0]} does not have the shape config.json says: save the model again")
+    return model, sorted([*info["missing_keys"], *mismatched])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers prints nothing: neither bars nor what a new head lacks, which is expected here, and checked."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _require_tokenizer(folder: Path, data: Prepared) -> None:
+    own, given = folder / tokenizer_files.FILE, data.path / tokenizer_files.FILE
+    if not own.is_file():
+        raise FileNotFoundError(f"{own} is missing, so {data.path} may be in other tokens: copy the model's there")
+    if file_hash(own) == file_hash(given):
+        return
+    vocabularies = [tokenizer_files.load(place).get_vocab() for place in (folder, data.path)]
+    if vocabularies[0] != vocabularies[1]:
+        raise ValueError(
+            f"{data.path} was prepared with another tokenizer than {folder}: leanformer prepare --tokenizer {own}"
+        )
