@@ -18,7 +18,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links are those of the repository: to a page they become the site's, to other files (configs, code) plain text."""
+    """Links are those of the repository: to a page they become the site's, to other files (configs, code) text."""
     own = page.file.src_uri
     source = next((name for name, made in PAGES.items() if made == own), f"docs/{own}")
 

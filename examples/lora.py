@@ -13,8 +13,22 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import leanformer
 
 STEPS = int(os.environ.get("LEANFORMER_EXAMPLE_STEPS", 60))
-GOOD = ["a lovely walk", "what a fine dinner", "she was happy", "they were kind", "a good friend", "he laughed with joy"]
-BAD = ["a dreadful walk", "what a poor dinner", "she was sad", "they were cruel", "a false friend", "he wept with grief"]
+GOOD = [
+    "a lovely walk",
+    "what a fine dinner",
+    "she was happy",
+    "they were kind",
+    "a good friend",
+    "he laughed with joy",
+]
+BAD = [
+    "a dreadful walk",
+    "what a poor dinner",
+    "she was sad",
+    "they were cruel",
+    "a false friend",
+    "he wept with grief",
+]
 
 pretrained, out = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(pretrained)

@@ -1,12 +1,15 @@
 """The examples run, with a few steps instead of a minute's."""
 
 import json
+import re
 import runpy
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
 
+from leanformer.evaluation.probes.attention_page import comparison_page
 from leanformer.settings import read_settings
 from leanformer.training.pretrain import pretrain
 
@@ -57,5 +60,14 @@ def test_notebooks(path, tmp_path):
         if cell["cell_type"] == "code":
             assert not cell["outputs"], "clear the outputs: they are of one machine"
             exec(compile("".join(cell["source"]), path.name, "exec"), names)
-    assert (tmp_path / "runs/notebook/comparison/report.html").is_file()
-    assert (tmp_path / "runs/notebook/attention.html").is_file()
+    comparison = tmp_path / "runs/notebook/comparison"
+    assert '<a href="attention.html">' in (comparison / "report.html").read_text(encoding="utf-8")
+    assert "[Every head of a run of each mechanism, on one sentence](attention.html)" in (
+        comparison / "report.md"
+    ).read_text(encoding="utf-8")
+    page = (comparison / "attention.html").read_text(encoding="utf-8")
+    assert page.count('<section class="panel"') == 2 and "<h1>The young king" in page
+    (comparison / "attention.html").unlink()
+    comparison_page(comparison, None, None)
+    sentence = unescape(re.search("<h1>(.*?)</h1>", (comparison / "attention.html").read_text("utf-8"))[1])
+    assert len(sentence) > 10  # the beginning of a held-out document
