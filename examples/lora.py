@@ -1,4 +1,6 @@
-"""Fine-tune a pre-trained model with LoRA, on a dozen sentences, and save it merged: python examples/lora.py RUN/model OUT
+"""Fine-tune a pre-trained model with LoRA, on a dozen sentences, and save it merged:
+
+    python examples/lora.py RUN/model OUT
 
 Needs `pip install -e ".[peft]"`. What is adapted depends on the mechanism: `leanformer.lora_targets(config)`.
 """

@@ -28,8 +28,10 @@ def attention_page(runs: Sequence[Path], text: str, out: Path) -> None:
 
 
 def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path:
-    """The page of a finished run of each mechanism of a comparison, in its folder unless told otherwise, where the report
-    links to it. Without a `text` it is the beginning of a document of the validation text. Returns the page's path."""
+    """The page of a finished run of each mechanism of a comparison, whose report links to it in its own folder.
+
+    Without a `text` it is the beginning of a document of the validation text. Returns the page's path.
+    """
     study = read_study(directory)
     runs = [
         directory / min(study.at(name), key=lambda run: run.seed).path for name in study.attention if study.at(name)
