@@ -58,7 +58,7 @@ def _beginning(run: Path) -> str:
         raise ValueError(f"{place} has no validation document of {TOKENS} tokens: give a sentence with --text")
     ids = corpus.valid.tokens[starts[long[0]] :][:TOKENS].tolist()
     tokenizer = pretrained.load_tokenizer(pretrained.locate(run))
-    words = tokenizer.decode(ids, skip_special_tokens=True).split()
+    words = str(tokenizer.decode(ids, skip_special_tokens=True)).split()
     return " ".join(words[:-1] or words)
 
 
