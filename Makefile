@@ -13,6 +13,7 @@ help:
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
 	@echo "make lint        check style and types"
+	@echo "make docs        build the documentation as a site, in build/site"
 	@echo "make clean       remove the virtual environment and the quickstart's runs"
 
 install: $(VENV)/installed
@@ -44,5 +45,9 @@ package: install
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(QUICK)
+	rm -rf $(VENV) $(QUICK) build/site

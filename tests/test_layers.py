@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich", "torchmetrics"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+    "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {

@@ -18,6 +18,7 @@ if find_spec("torch") is not None:  # `leanformer.report` reads records on machi
         LeanformerModel,
         hub,
     )
+    from leanformer.models.lora import lora_targets
 
     hub.register()
     __all__ += [
@@ -29,4 +30,5 @@ if find_spec("torch") is not None:  # `leanformer.report` reads records on machi
         "LeanformerForSequenceClassification",
         "LeanformerForTokenClassification",
         "LeanformerModel",
+        "lora_targets",
     ]

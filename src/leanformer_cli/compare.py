@@ -73,11 +73,14 @@ def compare(
 @app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A comparison, or a single run.")],
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="A,B", help="latex, csv: every table in DIR/tables besides.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write results.json, report.md and report.html of a comparison from its records."""
     from leanformer.report import write_report
 
-    write_report(directory)
+    write_report(directory, words(format_ or ""))
     if not quiet:
         print(directory / "report.html")

@@ -195,3 +195,25 @@ def test_half_a_surrogate_pair_in_json_becomes_a_replacement_character(write):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no text in this folder"):
         files(tmp_path)
+
+
+def test_a_data_set_saved_to_disk_is_streamed(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    texts = ["one two", " three ", "", "four"]
+    whole = Dataset.from_dict({"body": texts})
+    DatasetDict({"train": whole, "test": whole}).save_to_disk(tmp_path / "saved")
+    assert list(documents(tmp_path / "saved" / "train", field="body")) == ["one two", "three", "four"]
+    with pytest.raises(ValueError, match="several splits; name one: .*saved/test or .*saved/train$"):
+        list(documents(tmp_path / "saved"))
+    with pytest.raises(ValueError, match="row 1: no field 'text'"):
+        list(documents(tmp_path / "saved" / "test"))
+
+
+def test_a_data_set_is_streamed_from_where_the_hub_would_be(tmp_path):
+    """A local folder of parquet files takes the same path through `datasets` as a name."""
+    from datasets import Dataset
+
+    (tmp_path / "set").mkdir()
+    Dataset.from_dict({"text": ["one", "two"]}).to_parquet(tmp_path / "set" / "train.parquet")
+    assert list(documents(f"hf:{tmp_path / 'set'}")) == ["one", "two"]

@@ -145,12 +145,12 @@ def _missing(task: Task, where: str | Path, splits: tuple[str, ...]) -> str:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl, .csv, .tsv (packed or not) or .parquet file as dicts."""
+    """The rows of a .jsonl (.json), .csv, .tsv (packed or not) or .parquet file as dicts."""
     kind = next(suffix for suffix in reversed(path.suffixes) if suffix not in PACKINGS)
     if kind == ".parquet":
         return _parquet_rows(path)
     text = "".join(decoded(path, lambda _: None))
-    return {".jsonl": _json_rows, ".csv": _csv_rows, ".tsv": _tsv_rows}[kind](text, path)
+    return {".jsonl": _json_rows, ".json": _json_rows, ".csv": _csv_rows, ".tsv": _tsv_rows}[kind](text, path)
 
 
 def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:

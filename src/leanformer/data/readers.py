@@ -6,6 +6,7 @@ A source is
     a folder      its .txt, .jsonl, .json and .parquet files in the order of their names, sub-folders included
     hf:NAME       a Hugging Face data set, hf:NAME[:CONFIG[:SPLIT]] (split `train` by default), streamed; `hf:` may be
                   left out of USER/NAME where no such path exists
+    a data set    the folder of one split that `save_to_disk` of Hugging Face's datasets wrote, memory-mapped
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
 
 In plain text blank lines separate documents; one of more than 4 M characters is cut at a line end. JSON, parquet and
@@ -28,6 +29,9 @@ JSON_SUFFIXES = (".jsonl", ".json")
 SUFFIXES = (".txt", *JSON_SUFFIXES, ".parquet")
 LONGEST = 4_000_000
 BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+DATA_SET = "dataset_info.json"
+SPLITS = "dataset_dict.json"
+"""What `save_to_disk` writes into the folder of a split, and into the one above."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
 
 
@@ -37,14 +41,19 @@ def files(source: str | Path) -> list[Path] | None:
     if name.startswith("shipped:"):
         return [shipped(name.removeprefix("shipped:"))]
     path = Path(source)
+    if (path / DATA_SET).is_file():
+        return None
     if path.is_dir():
-        found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and _suffix(file) in SUFFIXES)
+        if (path / SPLITS).is_file():
+            splits = " or ".join(str(folder.parent) for folder in sorted(path.glob(f"*/{DATA_SET}")))
+            raise ValueError(f"{path}: a data set of several splits; name one: {splits}")
+        found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and suffix(file) in SUFFIXES)
         if not found:
             raise FileNotFoundError(f"{path}: no text in this folder; known suffixes: {', '.join(SUFFIXES)}")
         return found
     if path.exists():
         return [path]
-    if name.startswith("hf:") or (HUB_NAME.fullmatch(name) and _suffix(path) == "" and not path.parent.is_dir()):
+    if name.startswith("hf:") or (HUB_NAME.fullmatch(name) and suffix(path) == "" and not path.parent.is_dir()):
         return None
     raise FileNotFoundError(f"{path}: no such file; a Hugging Face data set is written hf:NAME")
 
@@ -52,7 +61,7 @@ def files(source: str | Path) -> list[Path] | None:
 def documents(source: str | Path, field: str = "text", advance: Advance = lambda _: None) -> Iterator[str]:
     """The documents of a source in order, none of them empty. ValueError with file and place if it cannot be read."""
     if (paths := files(source)) is None:
-        yield from _hub_rows(str(source), field)
+        yield from _hub_texts(str(source), field)
         return
     for path in paths:
         if not path.stat().st_size:
@@ -76,15 +85,15 @@ def shipped(name: str = "novels") -> Path:
     return path
 
 
-def _suffix(path: Path) -> str:
+def suffix(path: Path) -> str:
     """What the file holds, whatever it is compressed with."""
     return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
 
 
 def _reader(path: Path) -> Callable[[Path, str, Advance], Iterator[str]]:
-    if _suffix(path) == ".parquet":
+    if suffix(path) == ".parquet":
         return _parquet_rows
-    return _json_rows if _suffix(path) in JSON_SUFFIXES else _passages
+    return _json_rows if suffix(path) in JSON_SUFFIXES else _passages
 
 
 def _passages(path: Path, _field: str, advance: Advance) -> Iterator[str]:
@@ -99,16 +108,18 @@ def _passages(path: Path, _field: str, advance: Advance) -> Iterator[str]:
     yield rest
 
 
-def _lines(path: Path, advance: Advance) -> Iterator[str]:
+def lines(path: Path, advance: Advance = lambda _: None) -> Iterator[str]:
+    """The lines of a text, without their ends."""
     rest = ""
     for block in decoded(path, advance):
         *complete, rest = (rest + block).split("\n")
         yield from complete
-    yield rest
+    if rest:
+        yield rest
 
 
 def _json_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
-    for number, line in enumerate(_lines(path, advance), 1):
+    for number, line in enumerate(lines(path, advance), 1):
         if line and not line.isspace():
             try:
                 row = json.loads(line)
@@ -138,21 +149,30 @@ def _parquet_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
         raise ValueError(f"{path}: damaged, or no parquet file ({str(error).splitlines()[0]})") from error
 
 
-def _hub_rows(source: str, field: str) -> Iterator[str]:
+def _hub_texts(source: str, field: str) -> Iterator[str]:
+    for place, row in hub_rows(source):
+        if document := _text(row, field, place).strip():
+            yield document
+
+
+def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of a data set, streamed from the hub or memory-mapped from its folder."""
     import datasets
 
     name, config, split, *_ = [*source.removeprefix("hf:").split(":"), "", ""]
     split = split or "train"
     try:
-        rows = datasets.load_dataset(name, config or None, split=split, streaming=True)
+        if (Path(source) / DATA_SET).is_file():
+            rows = datasets.load_from_disk(source)
+        else:
+            rows = datasets.load_dataset(name, config or None, split=split, streaming=True)
     except Exception as error:
         # Network, name, split, format: whatever goes wrong in there, this is what it means here.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{source}: no file, and no Hugging Face data set that can be loaded ({reason})") from error
     number = 0
     for number, row in enumerate(rows, 1):
-        if document := _text(row, field, f"{source}, row {number}").strip():
-            yield document
+        yield f"{source}, row {number}", row
     if not number:
         raise ValueError(f"{source}: the {split} split is empty")
 

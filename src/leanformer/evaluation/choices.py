@@ -45,5 +45,5 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
     texts = [text for text, *choices in examples.texts for _ in choices]
     choices = [choice for _, *choices in examples.texts for choice in choices]
     columns, cut = tokenized(tokenizer, [texts, choices], max_length)
-    truncated = int(cut.reshape(-1, count).any(1).sum())
-    return Choices(examples, columns, examples.labels, truncated, tokenizer.pad_token_id or 0, count)
+    any_cut = np.logical_or.reduce(cut.reshape(-1, count), axis=1)
+    return Choices(examples, columns, examples.labels, any_cut, tokenizer.pad_token_id or 0, count)

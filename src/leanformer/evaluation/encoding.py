@@ -38,9 +38,14 @@ class Encoded:
     """`columns[name][i]`: ids (input_ids, token_type_ids) of sequence i, unpadded."""
     labels: NDArray
     """What each row is trained for."""
-    truncated: int
-    """How many examples were cut."""
+    cut: NDArray[np.bool_]
+    """(E,) which examples were truncated."""
     pad_id: int
+
+    @property
+    def truncated(self) -> int:
+        """How many were."""
+        return int(self.cut.sum())
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -81,7 +86,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
     texts = [list(column) for column in zip(*examples.texts, strict=True)]
     require_room(tokenizer, max_length, pair=len(texts) == 2)
     columns, cut = tokenized(tokenizer, texts, max_length)
-    return Encoded(examples, columns, examples.labels, int(cut.sum()), tokenizer.pad_token_id or 0)
+    return Encoded(examples, columns, examples.labels, cut, tokenizer.pad_token_id or 0)
 
 
 def tokenized(

@@ -6,6 +6,7 @@ from typing import Any
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+import leanformer.models as models
 from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared
 from leanformer.data.pairs import PairCorpus
@@ -14,9 +15,11 @@ from leanformer.models import (
     LeanformerForMaskedLM,
     LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
+    LeanformerModel,
     LeanformerPreTrainedModel,
 )
 from leanformer.models.initialisation import initialise
+from leanformer.spelling import suggest
 from leanformer.training.recipes import RECIPES
 from leanformer.training.record import RunDirectory
 from leanformer.training.saved_model import config_of, load_weights, locate, quiet, weights_hash
@@ -39,12 +42,17 @@ __all__ = [
 HEADS = ("classifier.", "span.")
 NEW = ("encoder.pooler.", *HEADS)
 """Where a classifier starts that a masked language model does not have."""
+DECODERS = ("LeanformerDecoder", "LeanformerForCausalLM", "LeanformerForConditionalGeneration")
+TOKENIZERS = (tokenizer_files.FILE, "tokenizer_config.json")
+"""Either will do."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
 """What transformers calls our kinds of task, as far as it has a word."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can."""
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
     with quiet():
         tokenizer = tokenizer_files.load(folder)
     config = config_of(folder)
@@ -71,6 +79,14 @@ def length(run: Path) -> int:
     return config_of(folder).max_position_embeddings
 
 
+def reach(folder: Path, max_length: int | None) -> int:
+    """How many tokens of a text the model is given: all that it reads, or fewer if it is told so."""
+    longest = config_of(folder).max_position_embeddings
+    if max_length is not None and not 3 < max_length <= longest:
+        raise ValueError(f"--max-length {max_length}: the model in {folder} reads 4 to {longest} tokens")
+    return max_length or longest
+
+
 def objective(folder: Path) -> str:
     """What the model in `folder` was trained for, by its class; a classifier began as a masked language model."""
     classes = config_of(folder).architectures or []
@@ -89,6 +105,30 @@ def load(folder: Path, kind: str) -> Any:
 def load_evaluated(folder: Path, kind: str) -> Any:
     """The same to be asked, on a GPU if there is one."""
     return load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
+
+
+def load_as_saved(folder: Path) -> LeanformerPreTrainedModel:
+    """The model with the very head it was saved with, to be asked, on a GPU if there is one."""
+    config = config_of(folder)
+    (name,) = config.architectures or ["LeanformerModel"]
+    if name not in models.__all__:
+        raise ValueError(f"{folder / 'config.json'}: unknown model class {name!r}: {suggest(name, models.__all__)}")
+    model, missing = _load(getattr(models, name), folder, config)
+    if missing:
+        raise ValueError(f"{folder} lacks weights of its {name}, {missing[0]} is missing: save the model again")
+    return model.to(Accelerator(mixed_precision="no").device).eval()
+
+
+def load_encoder(folder: Path) -> LeanformerModel:
+    """The encoder under whatever head, without a pooler, to be asked, on a GPU if there is one."""
+    config = config_of(folder)
+    if (name := (config.architectures or ["LeanformerModel"])[0]) in DECODERS:
+        raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
+    model, missing = _load(LeanformerModel, folder, config)
+    if lost := [key for key in missing if not key.startswith("pooler.")]:
+        raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
+    model.pooler = None
+    return model.to(Accelerator(mixed_precision="no").device).eval()
 
 
 def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:

@@ -89,15 +89,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
     return Windows(examples, columns, np.array(labels), cut, pad, example, first, offsets)
 
 
-def _shortened(tokenizer: PreTrainedTokenizerBase, questions: list[str], length: int) -> tuple[list[str], int]:
-    """(the questions, cut behind token number `length`; how many were cut)"""
+def _shortened(
+    tokenizer: PreTrainedTokenizerBase, questions: list[str], length: int
+) -> tuple[list[str], NDArray[np.bool_]]:
+    """(the questions, cut behind token number `length`; which were)"""
     encoded = tokenizer(
         questions, truncation=True, max_length=length, add_special_tokens=False, return_offsets_mapping=True
     )
     cut = [bool(one.overflowing) for one in encoded.encodings or []]
     ends = [offsets[-1][1] if offsets else 0 for offsets in encoded["offset_mapping"]]
     short = [text[:end] if over else text for text, end, over in zip(questions, ends, cut, strict=True)]
-    return short, sum(cut)
+    return short, np.array(cut)
 
 
 def _piece(encoded: Any, row: int, context: str) -> tuple[int, NDArray[np.int64]]:

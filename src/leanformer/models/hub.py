@@ -1,8 +1,8 @@
-"""Makes Hugging Face's Auto classes and pipelines know leanformer; `import leanformer` calls `register`."""
+"""Makes Hugging Face's Auto classes, pipelines and PEFT know leanformer; `import leanformer` calls `register`."""
 
 from transformers.models.auto import configuration_auto, modeling_auto
 
-from leanformer.models import heads
+from leanformer.models import heads, lora
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.decoder import LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel
@@ -54,3 +54,4 @@ def register() -> None:
     for auto_class, names, model_class in CLASSES:
         auto_class.register(LeanformerConfig, model_class, exist_ok=True)
         names[LeanformerConfig.model_type] = model_class.__name__
+    lora.declare()

@@ -5,14 +5,14 @@ from typing import Any
 from leanformer.report import tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import LOSS, TOKENS, Findings
-from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
+from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section
 from leanformer.report.figures import figures
 from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import fixed, listed, several
 from leanformer.report.results import made_by
 from leanformer.report.runs import flat
 from leanformer.report.schedules import schedule_notes
-from leanformer.report.study import Study
+from leanformer.report.study import ATTENTION_PAGE, Study
 from leanformer.report.style import Picture
 
 
@@ -29,6 +29,7 @@ def contents(findings: Findings) -> Document:
         Section("What a target costs", _targets(findings, drawn)),
         Section(study.wording.section, _finetuning(findings, drawn)),
         Section("Learning-rate sweep", _sweep(study, drawn)),
+        Section("What the heads attend to", _attention(study)),
         Section("What would be missed", [table] if (table := tables.evidence(findings)).rows else []),
         Section("Caveats", [Points(caveats(findings))]),
         Section("Every run", _runs(findings), folded=True),
@@ -124,6 +125,12 @@ def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
     blocks += [Points(points)] if (points := task_text.two_tests(findings)) else []
     blocks += [Paragraph(said)] if (said := task_text.collapses(study)) else []
     return [*blocks, *([task_tables.collapsed(findings)] if findings.without_collapsed else [])]
+
+
+def _attention(study: Study) -> list[Block]:
+    """The page that `leanformer attention DIR` makes."""
+    drawn = (study.directory / ATTENTION_PAGE).is_file()
+    return [Link("Every head of a run of each mechanism, on one sentence", ATTENTION_PAGE)] if drawn else []
 
 
 def _runs(findings: Findings) -> list[Block]:

@@ -31,7 +31,15 @@ class Table:
     caption: str = ""
 
 
-Block = Paragraph | Points | Code | Table | Picture
+@dataclass(frozen=True)
+class Link:
+    """To a file beside the report."""
+
+    text: str
+    target: str
+
+
+Block = Paragraph | Points | Code | Table | Picture | Link
 
 
 @dataclass(frozen=True)

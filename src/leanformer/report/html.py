@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import get_args
 
 from leanformer.report import style
-from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section, Table
+from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 from leanformer.report.statistics import Verdict
 from leanformer.report.style import Picture
 
@@ -59,6 +59,8 @@ def _block(block: Block, series: dict[str, int]) -> str:
         return f"<pre><code>{escape(block.text)}</code></pre>\n"
     if isinstance(block, Table):
         return _table(block, series)
+    if isinstance(block, Link):
+        return f'<p><a href="{escape(block.target)}">{_text(block.text)}</a></p>\n'
     return _picture(block)
 
 

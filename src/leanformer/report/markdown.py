@@ -2,7 +2,7 @@
 
 import re
 
-from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section, Table
+from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 
 
 def markdown(document: Document) -> str:
@@ -25,6 +25,8 @@ def _block(block: Block) -> str:
         return f"```\n{block.text}\n```"
     if isinstance(block, Table):
         return _table(block)
+    if isinstance(block, Link):
+        return f"[{_text(block.text)}]({block.target})"
     return f"![{_text(block.title)}](figures/{block.name}.svg)\n\n{_text(block.caption)}"
 
 

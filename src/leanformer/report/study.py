@@ -13,6 +13,8 @@ from leanformer.report.wording import MASKED_LM, WORDINGS, Wording
 
 LEARNED = 0.01
 """A run that ends less than this fraction below the context-free floor counts as still on it."""
+ATTENTION_PAGE = "attention.html"
+"""In a comparison directory."""
 DEFAULT_BASELINE = "dot_product"
 
 

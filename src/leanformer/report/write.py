@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,24 @@ from leanformer.report.markdown import markdown
 from leanformer.report.results import results
 from leanformer.report.study import read_study
 from leanformer.report.style import Picture
+from leanformer.report.table_files import table_files
 
 
-def write_report(directory: Path | str) -> dict[str, Any]:
+def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str, Any]:
     """The content of results.json. The directory holds a comparison, finished or not, or a single pre-training run.
+    `formats`: the tables as files of their own besides, `latex` or `csv`.
 
     `ValueError` or `OSError` of one line for what cannot be read or makes no sense; then nothing is written.
     """
     directory = Path(directory)
     findings = find(read_study(directory))
     found = results(findings)
-    write_document(contents(findings), found, directory)
+    write_document(contents(findings), found, directory, formats)
     return found
 
 
-def write_document(document: Document, found: dict[str, Any], directory: Path) -> None:
-    """report.html, report.md, results.json and figures/ in the directory."""
+def write_document(document: Document, found: dict[str, Any], directory: Path, formats: Sequence[str] = ()) -> None:
+    """report.html, report.md, results.json, figures/ and, in these formats, tables/ in the directory."""
     files = {
         "report.html": html(document),
         "report.md": markdown(document),
@@ -37,9 +40,9 @@ def write_document(document: Document, found: dict[str, Any], directory: Path) -
     }
     pictures = [block for section in document.sections for block in section.blocks if isinstance(block, Picture)]
     files |= {f"figures/{picture.name}.svg": picture.wide for picture in pictures}
-    if pictures:
-        (directory / "figures").mkdir(exist_ok=True)
+    files |= table_files(document, formats)
     for name, text in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
         _write(directory / name, text)
 
 

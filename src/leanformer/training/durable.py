@@ -15,15 +15,20 @@ from typing import Any
 from safetensors import SafetensorError
 
 
-def write_text(path: Path, text: str) -> None:
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file to write; when the block ends without an error it is at `path`, in place of what was there."""
     temporary = path.with_name(f".{path.name}.tmp")
     with _all_or_nothing(temporary, path):
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _force_to_disk(temporary)
         os.replace(temporary, path)
         _force_to_disk(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

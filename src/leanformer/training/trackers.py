@@ -32,8 +32,18 @@ def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
 
 
 def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: int) -> None:
-    """Lines beyond `step`, which a killed run may have logged, are purged from TensorBoard."""
-    if accelerator.log_with:
-        config = {name: value for name, value in asdict(settings).items() if value is not None}
-        project = "tensorboard" if settings.log_with == "tensorboard" else "leanformer"
-        accelerator.init_trackers(project, config, {"tensorboard": {"purge_step": step + 1}})
+    """Lines beyond `step`, which a killed run may have logged, are purged from TensorBoard. Weights & Biases keep their
+    files in the run directory too, trackio in a database of its own; both call the run by its directory's name."""
+    if not accelerator.log_with:
+        return
+    config = {name: value for name, value in asdict(settings).items() if value is not None}
+    project = "tensorboard" if settings.log_with == "tensorboard" else "leanformer"
+    run = Path(str(accelerator.project_dir))
+    options = {"tensorboard": {"purge_step": step + 1}, "trackio": {"name": run.name}}
+    options["wandb"] = {"name": run.name, "dir": str(run)}
+    try:
+        accelerator.init_trackers(project, config, options)
+    except Exception as error:  # each has errors of its own: no account, no server, no disk
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = "run wandb login, or set WANDB_MODE=offline" if settings.log_with == "wandb" else "choose another"
+        raise ValueError(f"training.log_with = {settings.log_with!r} does not start ({reason}): {remedy}") from error

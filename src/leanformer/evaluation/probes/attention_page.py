@@ -1,4 +1,4 @@
-"""`leanformer attention`: a page to look at the attention of one model, or of two side by side, on a sentence."""
+"""`leanformer attention`: a page to look at the attention of models side by side, on a sentence."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from leanformer.data.corpus import Corpus
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import attention_maps, require_one_text, statistics
 from leanformer.evaluation.probes.likelihood import encode
+from leanformer.report import write_report
 from leanformer.report.attention_page import Panel, page
+from leanformer.report.study import ATTENTION_PAGE, read_study
 from leanformer.training import durable
+from leanformer.training.record import RunDirectory
+
+TOKENS = 24
+"""Of a validation text, as many as a map shows well."""
 
 
 def attention_page(runs: Sequence[Path], text: str, out: Path) -> None:
@@ -18,6 +25,41 @@ def attention_page(runs: Sequence[Path], text: str, out: Path) -> None:
     panels = [panel(run, text) for run in runs]
     out.parent.mkdir(parents=True, exist_ok=True)
     durable.write_text(out, page(text, panels))
+
+
+def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path:
+    """The page of a finished run of each mechanism of a comparison, whose report links to it in its own folder.
+
+    Without a `text` it is the beginning of a document of the validation text. Returns the page's path.
+    """
+    study = read_study(directory)
+    runs = [
+        directory / min(study.at(name), key=lambda run: run.seed).path for name in study.attention if study.at(name)
+    ]
+    if not runs:
+        raise ValueError(f"{directory}: no run is finished yet: go on with leanformer compare --resume")
+    page = out or directory / ATTENTION_PAGE
+    attention_page(runs, text or _beginning(runs[0]), page)
+    if out is None:
+        write_report(directory)
+    return page
+
+
+def _beginning(run: Path) -> str:
+    """Whole words of the first `TOKENS` of the first validation document that has so many."""
+    place = Path(RunDirectory(run).read()["data"]["path"])
+    try:
+        corpus = Corpus.open(place)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"the validation text cannot be read ({error}): give a sentence with --text") from None
+    starts = np.append(corpus.valid.documents, len(corpus.valid))
+    long = np.flatnonzero(np.diff(starts) >= TOKENS)
+    if not long.size:
+        raise ValueError(f"{place} has no validation document of {TOKENS} tokens: give a sentence with --text")
+    ids = corpus.valid.tokens[starts[long[0]] :][:TOKENS].tolist()
+    tokenizer = pretrained.load_tokenizer(pretrained.locate(run))
+    words = str(tokenizer.decode(ids, skip_special_tokens=True)).split()
+    return " ".join(words[:-1] or words)
 
 
 def panel(run: Path, text: str) -> Panel:

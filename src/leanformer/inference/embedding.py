@@ -1,0 +1,98 @@
+"""A vector a text: the function behind `leanformer embed`.
+
+    mean    sum_t m_t h_t / sum_t m_t      over the tokens t of the text, [CLS] and [SEP] among them, padding not
+    cls     h_0                            the state of [CLS]
+
+with h (L, D) the encoder's last states and m the attention mask. A model that was only pre-trained has no use for its
+[CLS] state, and `mean` is the better start (Reimers and Gurevych, 2019, table 6). B batch, L length, D model width.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from leanformer.data.buckets import evaluation_batches
+from leanformer.data.examples import Examples
+from leanformer.data.rows import rows
+from leanformer.evaluation import pretrained
+from leanformer.evaluation.encoding import Encoded, encode
+from leanformer.evaluation.prediction import BATCH_SIZE
+from leanformer.models import LeanformerModel
+from leanformer.spelling import suggest
+from leanformer.training import durable
+
+FORMATS = (".npy", ".safetensors", ".jsonl")
+
+
+def embed(
+    run: str | Path,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    pooling: str = "mean",
+    field: str = "text",
+    max_length: int | None = None,
+) -> dict[str, Any]:
+    """Write the vectors of all rows of `sources` (`data/rows.py`) to `out`, in their order; how many, and how wide.
+
+    .npy            (N, D) float32
+    .safetensors    the same as `embeddings`, with model and pooling in the header
+    .jsonl          {"text": ..., "embedding": [...]} a row
+
+    `field` is the column of JSON, CSV and parquet; a text is cut to `max_length` tokens, else to what the model reads.
+    """
+    out = Path(out)
+    if pooling not in POOL:
+        raise ValueError(f"--pooling {pooling}: {suggest(pooling, POOL)}")
+    if out.suffix not in FORMATS:
+        raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
+    folder = pretrained.locate(Path(run))
+    tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
+    model = pretrained.load_encoder(folder)
+    texts = [str(row[field]) for _, row in rows(sources, (field,))]
+    encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
+    vectors = pooled(model, encoded, pooling)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with durable.new_file(out) as path:
+        _write(path, out.suffix, texts, vectors, {"model": str(run), "pooling": pooling})
+    return {"texts": len(texts), "size": vectors.shape[1], "truncated": encoded.truncated, "out": str(out)}
+
+
+@torch.inference_mode()
+def pooled(model: LeanformerModel, encoded: Encoded, pooling: str) -> NDArray[np.float32]:
+    """(N, D) in the order of the texts. ArithmeticError for NaN or infinity."""
+    vectors = np.empty((len(encoded.lengths), model.config.hidden_size), np.float32)
+    for sequences in evaluation_batches(encoded.lengths, BATCH_SIZE):
+        inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs(sequences).items()}
+        states_BLD = model(**inputs).last_hidden_state.float()
+        vectors[sequences] = POOL[pooling](states_BLD, inputs["attention_mask"]).cpu().numpy()
+    if not np.isfinite(vectors).all():
+        raise ArithmeticError("the model answers with numbers that are not finite: its training has failed")
+    return vectors
+
+
+def _mean(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    weights_BL1 = mask_BL[..., None].to(states_BLD.dtype)
+    return (states_BLD * weights_BL1).sum(1) / weights_BL1.sum(1)
+
+
+POOL = {"mean": _mean, "cls": lambda states_BLD, _: states_BLD[:, 0]}
+
+
+def _write(path: Path, suffix: str, texts: list[str], vectors: NDArray[np.float32], made: dict[str, str]) -> None:
+    if suffix == ".npy":
+        with path.open("wb") as binary:
+            np.save(binary, vectors)
+    elif suffix == ".safetensors":
+        save_file({"embeddings": vectors}, path, metadata=made)
+    else:
+        with path.open("w", encoding="utf-8") as file:
+            for text, vector in zip(texts, vectors.tolist(), strict=True):
+                file.write(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False) + "\n")

@@ -1,0 +1,42 @@
+"""A trained model on files of text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leanformer_cli.application import app
+from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, show
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TEXT...",
+        help="Files of a text a line, or .jsonl, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, - for standard input.",
+    ),
+]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]
+
+
+@app.command()
+def embed(
+    model: Model,
+    text: Texts,
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="FILE.npy, FILE.safetensors or FILE.jsonl.")],
+    pooling: Annotated[str, typer.Option(help="mean (of all tokens' states) or cls.")] = "mean",
+    field: Annotated[str, typer.Option(help="The column of JSONL, CSV or parquet that holds the text.")] = "text",
+    max_length: MaxLength = None,
+    threads: Threads = None,
+    plugin: Plugin = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn every line of text into a vector."""
+    from leanformer.inference import embed
+    from leanformer.training.hardware import prepare_cpu
+
+    load(plugin)
+    prepare_cpu(threads)
+    show(embed(model, text, out, pooling=pooling, field=field, max_length=max_length), as_json, quiet)

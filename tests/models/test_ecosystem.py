@@ -1,0 +1,192 @@
+"""leanformer in the tools people use: PEFT, sentence-transformers, pipelines."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import pipeline
+
+from leanformer import (
+    LeanformerForCausalLM,
+    LeanformerForMaskedLM,
+    LeanformerForSequenceClassification,
+    LeanformerForTokenClassification,
+    LeanformerModel,
+    lora_targets,
+)
+from leanformer.attention import names
+from leanformer.inference import embed
+
+# PEFT asks for the old name.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+TARGETS = {
+    "dot_product": ["query", "value"],
+    "symmetric": ["token", "value"],
+    "pairwise": ["token", "value"],
+    "shared": ["shared"],
+    "random": ["value"],
+}
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "saw"]
+
+
+@pytest.fixture
+def tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), WORDS, strict=False))
+    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=29, **special)
+
+
+@pytest.mark.parametrize("attention", TARGETS)
+def test_lora_adapts_the_mechanisms_own_maps_by_default(tiny, scattered, batch, attention):
+    peft = pytest.importorskip("peft")
+    config = tiny(attention=attention)
+    assert lora_targets(config) == TARGETS[attention]
+    model = scattered(LeanformerForSequenceClassification(config))
+    before = model(**batch).logits
+    frozen = {key: value.clone() for key, value in model.state_dict().items()}
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=3, lora_dropout=0.0, task_type="SEQ_CLS"))
+    adapting = {key.split(".lora_A")[0].rpartition(".")[2] for key in adapted.state_dict() if ".lora_A" in key}
+    assert adapting == set(TARGETS[attention])
+    assert_close(adapted(**batch).logits, before)  # B starts at zero
+
+    labels = torch.tensor([0, 1, 1])
+    optimizer = torch.optim.SGD([p for p in adapted.parameters() if p.requires_grad], 0.1)
+    for _ in range(2):  # the first step moves B, the second A
+        optimizer.zero_grad()
+        adapted(**batch, labels=labels).loss.backward()
+        optimizer.step()
+    trained = adapted.eval()(**batch).logits
+    assert (trained - before).abs().max() > 1e-3
+    merged = adapted.merge_and_unload()
+    assert type(merged) is LeanformerForSequenceClassification
+    assert_close(merged(**batch).logits, trained)
+    changed = {key for key, value in merged.state_dict().items() if not torch.equal(value, frozen[key])}
+    own = tuple(f".projection.{name}.weight" for name in TARGETS[attention])
+    assert changed and all(key.endswith(own) or key.startswith("classifier.") for key in changed)
+
+
+@pytest.mark.parametrize(("attention", "own"), [("pairwise", "coefficients"), ("random", "table")])
+def test_parameters_that_are_no_maps_can_be_trained_whole(tiny, scattered, batch, attention, own):
+    peft = pytest.importorskip("peft")
+    model = scattered(LeanformerModel(tiny(attention=attention)))
+    before = model(**batch).last_hidden_state
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=3, modules_to_save=["compatibility"]))
+    after = adapted(**batch).last_hidden_state
+    assert_close(after, before)
+    after.pow(2).sum().backward()
+    trained = [key for key, parameter in adapted.named_parameters() if parameter.grad is not None]
+    assert any(key.endswith(own) for key in trained)
+
+
+@pytest.mark.parametrize("attention", names())
+def test_every_mechanism_has_something_to_adapt(tiny, attention):
+    targets = lora_targets(tiny(attention=attention))
+    assert targets and "key" not in targets
+
+
+def test_lora_knows_the_other_attentions_of_an_encoder_decoder(tiny):
+    assert lora_targets(tiny(attention="random", decoder_attention="shared", is_encoder_decoder=True)) == [
+        "query",
+        "shared",
+        "value",
+    ]
+
+
+@pytest.mark.parametrize("order", ["import leanformer, peft", "import peft, leanformer"])
+def test_peft_knows_whichever_is_imported_first(order):
+    pytest.importorskip("peft")
+    code = (
+        f"{order}\n"
+        "from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as table\n"
+        "print(table['leanformer'])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {"query", "token", "shared", "value"} <= set(eval(out))
+
+
+@pytest.fixture
+def saved(tiny, scattered, tokenizer, tmp_path):
+    """A masked language model with its tokenizer."""
+    scattered(LeanformerForMaskedLM(tiny(vocab_size=len(WORDS), attention="pairwise"))).save_pretrained(tmp_path / "m")
+    tokenizer.save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+TEXTS = ["the cat sat", "the dog saw the cat on the mat", "mat"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_sentence_transformers_trains_saves_and_encodes_as_embed_does(saved, tmp_path):
+    library = pytest.importorskip("sentence_transformers")
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.losses import CosineSimilarityLoss
+
+    (tmp_path / "lines.txt").write_text("\n".join(TEXTS))
+    embed(saved, [tmp_path / "lines.txt"], tmp_path / "lines.npy")
+    model = library.SentenceTransformer(str(saved), device="cpu")  # mean pooling of its own accord
+    before = model.encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(before, np.load(tmp_path / "lines.npy"), atol=2e-6)
+    rows = {"sentence1": TEXTS, "sentence2": TEXTS[::-1], "score": [0.1, 0.9, 0.1]}
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(tmp_path / "trainer"),
+        max_steps=1,
+        learning_rate=1e-2,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        save_strategy="no",
+        per_device_train_batch_size=3,
+    )
+    loss = CosineSimilarityLoss(model)
+    SentenceTransformerTrainer(model, arguments, train_dataset=Dataset.from_dict(rows), loss=loss).train()
+    after = model.encode(TEXTS, show_progress_bar=False)
+    assert np.abs(after - before).max() > 1e-3
+    model.save(str(tmp_path / "st"))
+    again = library.SentenceTransformer(str(tmp_path / "st"), device="cpu").encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_array_equal(again, after)
+
+
+def test_feature_extraction_pipeline(saved, tokenizer):
+    states = pipeline("feature-extraction", model=str(saved), device="cpu")(TEXTS[0])
+    expected = LeanformerModel.from_pretrained(saved).eval()(**tokenizer(TEXTS[0], return_tensors="pt"))
+    assert_close(torch.tensor(states), expected.last_hidden_state)
+
+
+def test_token_classification_pipeline(tiny, scattered, tokenizer, caplog):
+    labels = {0: "O", 1: "B-ANIMAL"}
+    model = scattered(LeanformerForTokenClassification(tiny(vocab_size=len(WORDS), id2label=labels)))
+    tag = pipeline("token-classification", model=model, tokenizer=tokenizer, device="cpu", ignore_labels=[])
+    found = tag(TEXTS[1])
+    expected = model(**tokenizer(TEXTS[1], return_tensors="pt")).logits[0, 1:-1].softmax(-1)
+    assert [answer["entity"] for answer in found] == [labels[i] for i in expected.argmax(-1).tolist()]
+    assert [answer["word"] for answer in found] == TEXTS[1].split()
+    assert "is not supported" not in caplog.text
+
+
+def test_zero_shot_classification_pipeline(tiny, scattered, tokenizer):
+    labels = {0: "contradiction", 1: "entailment"}
+    ids = {name: i for i, name in labels.items()}
+    model = scattered(LeanformerForSequenceClassification(tiny(vocab_size=len(WORDS), id2label=labels, label2id=ids)))
+    ask = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
+    answer = ask("the cat sat", ["cat", "dog"], hypothesis_template="the {} sat")
+    assert sorted(answer["labels"]) == ["cat", "dog"] and sum(answer["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_text_generation_pipeline(tiny, scattered, tokenizer, caplog):
+    model = scattered(LeanformerForCausalLM(tiny(vocab_size=len(WORDS), attention="shared", pad_token_id=0)))
+    write = pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
+    (answer,) = write("the cat", max_new_tokens=3, do_sample=False, add_special_tokens=False)
+    ids = model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, do_sample=False)
+    assert answer["generated_text"] == tokenizer.decode(ids[0], skip_special_tokens=True)
+    assert "is not supported" not in caplog.text
