@@ -124,7 +124,8 @@ def main() -> None:
     if options.what == "clock":
         measured = clock(options, corpus)
     else:
-        clocks = [record[key]["rounds"] for key in record if key.startswith(f"{options.size} x {options.length}: clock")]
+        whose = f"{options.size} x {options.length}: clock"
+        clocks = [record[key]["rounds"] for key in record if key.startswith(whose)]
         if not clocks:
             parser.error(f"{file} has no clock: measure it first")
         if options.what == "peer":

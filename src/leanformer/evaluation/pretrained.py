@@ -113,7 +113,7 @@ def load_as_saved(folder: Path) -> LeanformerPreTrainedModel:
     (name,) = config.architectures or ["LeanformerModel"]
     if name not in models.__all__:
         raise ValueError(f"{folder / 'config.json'}: unknown model class {name!r}: {suggest(name, models.__all__)}")
-    model, missing = _load(getattr(models, name), folder, config)
+    model, missing = load_weights(getattr(models, name), folder, config)
     if missing:
         raise ValueError(f"{folder} lacks weights of its {name}, {missing[0]} is missing: save the model again")
     return model.to(Accelerator(mixed_precision="no").device).eval()
@@ -124,7 +124,7 @@ def load_encoder(folder: Path) -> LeanformerModel:
     config = config_of(folder)
     if (name := (config.architectures or ["LeanformerModel"])[0]) in DECODERS:
         raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
-    model, missing = _load(LeanformerModel, folder, config)
+    model, missing = load_weights(LeanformerModel, folder, config)
     if lost := [key for key in missing if not key.startswith("pooler.")]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
     model.pooler = None
