@@ -9,10 +9,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import FinetuningSettings, Settings
+from leanformer.training import saved_model
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{i}" for i in range(24)]  # 29 tokens with the special ones
@@ -50,7 +50,7 @@ def make_model(tokenizer_of: Callable[[str], PreTrainedTokenizerFast]) -> Callab
         config = LeanformerConfig(**(dict(vocab_size=29, max_position_embeddings=19) | sizes | changes))
         model = LeanformerForMaskedLM(config)
         initialise(model, 3)
-        with pretrained.quiet():
+        with saved_model.quiet():
             model.save_pretrained(run / "model")
             tokenizer_of(" ".join(WORDS)).save_pretrained(run / "model")
         return run

@@ -15,6 +15,7 @@ from leanformer.data.prepare import prepare
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.models import LeanformerForMaskedLM
+from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
 
 TEXT = "\n\n".join(" ".join(f"w{(i * j) % 24}" for j in range(1, 41)) for i in range(1, 60))
@@ -41,7 +42,7 @@ def weights(run: Path, value: float) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(value)
-    with pretrained.quiet():
+    with saved_model.quiet():
         model.save_pretrained(run / "model")
 
 
@@ -127,7 +128,7 @@ def test_data_of_another_tokenizer_are_refused(
 def test_a_model_that_is_no_masked_language_model_is_refused(run: Path, text: Path, tmp_path: Path):
     from leanformer.data.tasks import task
 
-    with pretrained.quiet():
+    with saved_model.quiet():
         pretrained.load_classifier(run / "model", task("sst2"), 1).save_pretrained(tmp_path / "model")
     for file in (run / "model").glob("tokenizer*"):
         shutil.copy(file, tmp_path / "model")

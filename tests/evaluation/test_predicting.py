@@ -15,6 +15,7 @@ from leanformer.data.tasks import task
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.finetune import finetune
 from leanformer.inference import predict, prediction
+from leanformer.training import saved_model
 
 
 def said(run: Path) -> list[dict]:
@@ -102,7 +103,7 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
 
 
 def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
-    config = pretrained.config_of(run / "model")
+    config = saved_model.config_of(run / "model")
     config.id2label = {0: "bad", 1: "middling", 2: "good"}
     source = tmp_path / "texts.txt"
     source.write_text("w1 w2\tw3\n")
@@ -129,7 +130,7 @@ def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
     nothing = tmp_path / "encoder"
     from leanformer import LeanformerModel
 
-    LeanformerModel(pretrained.config_of(run / "model")).save_pretrained(nothing)
+    LeanformerModel(saved_model.config_of(run / "model")).save_pretrained(nothing)
     cases = [
         ((nothing, [source]), {}, "a LeanformerModel, which predicts no label: give a run of leanformer finetune"),
         ((run, [source]), {}, r"texts.txt, line 1: no \[MASK\] among the first 19 tokens"),

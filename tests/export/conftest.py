@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 import leanformer.models as models
 from leanformer.attention import mechanism
 from leanformer.data import tokenizer_files
-from leanformer.evaluation.pretrained import quiet
+from leanformer.training.saved_model import quiet
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = "The old house by river where nobody had lived for years we went home again . ,"

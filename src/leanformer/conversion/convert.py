@@ -23,6 +23,7 @@ from leanformer.conversion.to_bert import to_bert
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
+from leanformer.training import saved_model
 
 RECORD = "conversion.json"
 
@@ -135,7 +136,7 @@ def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
     """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
-    with tempfile.TemporaryDirectory() as folder, pretrained.quiet():
+    with tempfile.TemporaryDirectory() as folder, saved_model.quiet():
         if not checkpoint_files.copy_tokenizer(directory, Path(folder), found.tokenizer_class):
             raise ValueError(f"{directory} holds no tokenizer to read {text} with: copy the model's own there")
         tokenizer = tokenizer_files.load(folder)

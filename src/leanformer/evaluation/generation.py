@@ -23,7 +23,7 @@ from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
 from leanformer.spelling import suggest
-from leanformer.training import durable
+from leanformer.training import durable, saved_model
 from leanformer.training.hardware import describe
 from leanformer.training.record import SCHEMA, versions
 from leanformer.training.sequences import spread
@@ -50,7 +50,7 @@ def generation(
     for name, value in (("beams", beams), ("max-length", max_length), ("limit", limit)):
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: must be at least 1")
-    folder, corpus = pretrained.locate(run), PairCorpus.open(data)
+    folder, corpus = saved_model.locate(run), PairCorpus.open(data)
     require_packages(corpus.kind)
     split = split or corpus.test
     if split not in corpus.evaluation_splits:
@@ -60,7 +60,7 @@ def generation(
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.length(run)
     pretrained.require_tokenizer(corpus, tokenizer, folder)
     longest = max_length or length
-    config, device = pretrained.config_of(folder), Accelerator(mixed_precision="no").device
+    config, device = saved_model.config_of(folder), Accelerator(mixed_precision="no").device
     if longest > config.max_position_embeddings:
         raise ValueError(f"--max-length {longest}: {folder} reads at most {config.max_position_embeddings} tokens")
 
@@ -84,7 +84,7 @@ def generation(
         "attention": config.attention,
         "attention_options": config.attention_options,
         "pretrained": str(run),
-        "pretrained_hash": pretrained.weights_hash(folder),
+        "pretrained_hash": saved_model.weights_hash(folder),
         "data": {"path": str(data), "hash": corpus.hash, "split": split},
         "settings": {"generation": {"beams": beams, "max_length": longest, "limit": limit}},
         "versions": versions(),
@@ -120,7 +120,7 @@ def write(
     for batch in batches:
         pairs = store.batch(rows[batch], length, corpus.pad_id)
         ids, mask = (torch.from_numpy(array).to(model.device) for array in (pairs.sources, pairs.mask))
-        with pretrained.quiet():
+        with saved_model.quiet():
             tokens = model.generate(
                 input_ids=ids, attention_mask=mask, num_beams=beams, do_sample=False, max_new_tokens=max_length
             )

@@ -24,6 +24,7 @@ from leanformer.evaluation import pretrained
 from leanformer.models.inference import PRECISIONS, for_inference
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
+from leanformer.training import saved_model
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.objective import Batch, PretrainingObjective
 from leanformer.training.recipes import RECIPES
@@ -37,7 +38,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
     """
     if precision not in (None, "fp32", *PRECISIONS):
         raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
-    folder = pretrained.locate(run)
+    folder = saved_model.locate(run)
     length, kind = pretrained.length(run), pretrained.objective(folder)
     recipe, prepared = RECIPES[kind], Path(data).is_dir() or kind == "seq2seq"
     corpus = held_out(run, data)
@@ -71,7 +72,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
 def held_out(run: Path, data: str | Path) -> Any:
     """Data for the model of `run`, in its tokenizer: of its objective's kind if prepared, else all of a text, held out.
     ValueError if there is not one sequence of its length."""
-    folder = pretrained.locate(run)
+    folder = saved_model.locate(run)
     tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
     if Path(data).is_dir() or kind == "seq2seq":
         corpus = RECIPES[kind].open(data)

@@ -6,7 +6,6 @@ from typing import Any
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-import leanformer.models as models
 from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared
 from leanformer.data.pairs import PairCorpus
@@ -19,25 +18,9 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.initialisation import initialise
-from leanformer.spelling import suggest
 from leanformer.training.recipes import RECIPES
 from leanformer.training.record import RunDirectory
-from leanformer.training.saved_model import config_of, load_weights, locate, quiet, weights_hash
-
-__all__ = [
-    "config_of",
-    "length",
-    "load",
-    "load_classifier",
-    "load_evaluated",
-    "load_masked_lm",
-    "load_tokenizer",
-    "locate",
-    "objective",
-    "quiet",
-    "require_tokenizer",
-    "weights_hash",
-]
+from leanformer.training.saved_model import class_of, config_of, load_weights, locate, quiet
 
 HEADS = ("classifier.", "span.")
 NEW = ("encoder.pooler.", *HEADS)
@@ -110,12 +93,12 @@ def load_evaluated(folder: Path, kind: str) -> Any:
 def load_as_saved(folder: Path) -> LeanformerPreTrainedModel:
     """The model with the very head it was saved with, to be asked, on a GPU if there is one."""
     config = config_of(folder)
-    (name,) = config.architectures or ["LeanformerModel"]
-    if name not in models.__all__:
-        raise ValueError(f"{folder / 'config.json'}: unknown model class {name!r}: {suggest(name, models.__all__)}")
-    model, missing = load_weights(getattr(models, name), folder, config)
+    kind = class_of(folder, config)
+    model, missing = load_weights(kind, folder, config)
     if missing:
-        raise ValueError(f"{folder} lacks weights of its {name}, {missing[0]} is missing: save the model again")
+        raise ValueError(
+            f"{folder} lacks weights of its {kind.__name__}, {missing[0]} is missing: save the model again"
+        )
     return model.to(Accelerator(mixed_precision="no").device).eval()
 
 

@@ -30,7 +30,7 @@ from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.objective import TaskObjective
 from leanformer.evaluation.prediction import answer, write_answers
 from leanformer.settings import FinetuningSettings, TrainingSettings
-from leanformer.training import durable
+from leanformer.training import durable, saved_model
 from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
@@ -66,8 +66,8 @@ class Material:
 
 
 def gather(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> Material:
-    of, source = tasks.task(task), pretrained.locate(Path(run))
-    config, tokenizer = pretrained.config_of(source), pretrained.load_tokenizer(source)
+    of, source = tasks.task(task), saved_model.locate(Path(run))
+    config, tokenizer = saved_model.config_of(source), pretrained.load_tokenizer(source)
     if settings.max_length > config.max_position_embeddings:
         raise ValueError(
             f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
@@ -82,7 +82,7 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
         "attention": config.attention,
         "attention_options": config.attention_options,
         "pretrained": str(run),
-        "pretrained_hash": pretrained.weights_hash(source),
+        "pretrained_hash": saved_model.weights_hash(source),
         "data": {
             "path": str(task_data),
             "notes": _notes(task, splits, validation, encoded, settings),
@@ -156,7 +156,7 @@ def tune(
                 raise ArithmeticError(f"{out}: {error} (here: finetuning.learning_rate)") from error
             results = _judge(model, material, device, out / PREDICTIONS)
             if keep_model:
-                with durable.new_directory(directory.model) as folder, pretrained.quiet():
+                with durable.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
                     material.tokenizer.save_pretrained(folder)
             results |= {key: fitted[key] for key in ("steps", "seconds")}

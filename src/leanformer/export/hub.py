@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from leanformer.evaluation.pretrained import quiet
 from leanformer.export import stranger
 from leanformer.export.card import card
 from leanformer.export.flatten import LICENCE, flat, flatten
@@ -34,6 +33,7 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.hub import CLASSES
+from leanformer.training.saved_model import quiet
 
 ENTRANCE = flat("leanformer.models")
 TOLERANCE = 1e-6

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -13,7 +12,7 @@ from leanformer.attention import plugins_of
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
-from leanformer.spelling import suggest
+from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
 
 
@@ -49,8 +48,8 @@ class Source(NamedTuple):
 def open_source(run: Path) -> Source:
     """Of a run directory, or of a folder that save_pretrained wrote. ValueError for a class that is not leanformer's,
     and for weights that are missing or no safetensors."""
-    folder = pretrained.locate(run)
-    config = pretrained.config_of(folder)
+    folder = saved_model.locate(run)
+    config = saved_model.config_of(folder)
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
     directory = RunDirectory(folder.parent)
     record = directory.read() if folder == directory.model and directory.record.is_file() else None
@@ -75,20 +74,8 @@ def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int
 
 
 def _load(folder: Path, config: LeanformerConfig) -> LeanformerPreTrainedModel:
-    name = (config.architectures or ["nothing"])[0]
-    known = [each for each in models.__all__ if each not in ("LeanformerConfig", "LeanformerPreTrainedModel")]
-    if name not in known:
-        raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
-    try:
-        with pretrained.quiet():
-            loaded: Any = getattr(models, name).from_pretrained(
-                folder, config=config, dtype="auto", output_loading_info=True, use_safetensors=True
-            )
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
-    model, info = loaded
-    missing = sorted(info["missing_keys"])
+    model: Any
+    model, missing = saved_model.load_weights(saved_model.class_of(folder, config), folder, config, dtype="auto")
     if missing and all(key.startswith("pooler.") for key in missing):
         model.pooler, missing = None, []
     if missing:

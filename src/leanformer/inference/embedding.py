@@ -26,7 +26,7 @@ from leanformer.evaluation.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.models import LeanformerModel
 from leanformer.spelling import suggest
-from leanformer.training import durable
+from leanformer.training import durable, saved_model
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 
@@ -53,7 +53,7 @@ def embed(
         raise ValueError(f"--pooling {pooling}: {suggest(pooling, POOL)}")
     if out.suffix not in FORMATS:
         raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
-    folder = pretrained.locate(Path(run))
+    folder = saved_model.locate(Path(run))
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
     model = pretrained.load_encoder(folder)
     texts = [str(row[field]) for _, row in rows(sources, (field,))]

@@ -28,6 +28,7 @@ from leanformer.evaluation.prediction import answer
 from leanformer.evaluation.tuning import ENCODERS
 from leanformer.inference.filling import TRUNCATED, fill
 from leanformer.models import LeanformerPreTrainedModel
+from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
 
 CHUNK = 4096
@@ -60,7 +61,7 @@ def predict(
     """
     if top < 1:
         raise ValueError(f"--top {top}: must be at least 1")
-    folder = pretrained.locate(Path(run))
+    folder = saved_model.locate(Path(run))
     kind, task, length = _asked(Path(run), folder, columns, max_length)
     own = task.columns if task else ("text",)
     if len(columns or own) != len(own):
@@ -82,7 +83,7 @@ def _asked(
     run: Path, folder: Path, columns: Sequence[str] | None, max_length: int | None
 ) -> tuple[str, Task | None, int]:
     """(the kind of model, its task unless it fills masks, the tokens it is given)"""
-    config = pretrained.config_of(folder)
+    config = saved_model.config_of(folder)
     name = (config.architectures or ["LeanformerModel"])[0]
     if name not in KINDS:
         raise ValueError(f"{folder} holds a {name}, which predicts no label: give a run of leanformer finetune")

@@ -16,6 +16,7 @@ from leanformer.report.study import Study
 from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings
+from leanformer.training import saved_model
 from leanformer.training.hardware import prepare_cpu
 
 MEASURED_LENGTH = 32
@@ -69,7 +70,7 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
     """Training FLOPs a second of the model of `run`."""
     prepare_cpu(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = pretrained.locate(study.directory / run.path)
+    folder = saved_model.locate(study.directory / run.path)
     model: torch.nn.Module = pretrained.load_classifier(folder, tasks.task(task), 1)
     model.to(device).train()
     ids = torch.full((settings.batch_size, min(MEASURED_LENGTH, settings.max_length)), 1, device=device)
@@ -78,4 +79,4 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
 
 
 def _ledger(study: Study, run: Run) -> dict:
-    return ledger(pretrained.config_of(pretrained.locate(study.directory / run.path)), MEASURED_LENGTH, 0)
+    return ledger(saved_model.config_of(saved_model.locate(study.directory / run.path)), MEASURED_LENGTH, 0)

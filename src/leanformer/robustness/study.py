@@ -17,7 +17,6 @@ from rich.console import Console
 
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
-from leanformer.evaluation import pretrained
 from leanformer.evaluation.tuning import ENCODERS, Material, gather, tune
 from leanformer.report.runs import Run
 from leanformer.report.study import Study
@@ -31,6 +30,7 @@ from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, constant_score, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
+from leanformer.training import saved_model
 from leanformer.training.durable import write_json
 from leanformer.training.record import RunDirectory
 
@@ -97,7 +97,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | 
                 notes.append(f"{name} has {sizes[name]:,} training examples: --train-sizes {size} is left out")
     for name in study.attention:
         for run in study.at(name):
-            pretrained.locate(study.directory / run.path)
+            saved_model.locate(study.directory / run.path)
     return sizes, constant, notes
 
 

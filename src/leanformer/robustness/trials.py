@@ -18,7 +18,7 @@ import torch
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.data.tasks import Task
-from leanformer.evaluation import metrics, pretrained
+from leanformer.evaluation import metrics
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.evaluation.tuning import ENCODERS, Material
@@ -26,6 +26,7 @@ from leanformer.models import LeanformerForSequenceClassification
 from leanformer.robustness.noise import disturbed
 from leanformer.robustness.plan import TRANSFER, Plan, Point
 from leanformer.settings import FinetuningSettings
+from leanformer.training import saved_model
 from leanformer.training.durable import write_json
 
 TESTS = "tests.json"
@@ -85,7 +86,7 @@ def run_tests(folder: Path, material: Material, texts: Texts, settings: Finetuni
     if not missing:
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with pretrained.quiet():
+    with saved_model.quiet():
         model: torch.nn.Module = LeanformerForSequenceClassification.from_pretrained(
             folder / "model", dtype=torch.float32
         )

@@ -14,10 +14,12 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import logging
 
+import leanformer.models as models
 from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared, file_hash
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.spelling import suggest
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -102,15 +104,29 @@ def config_of(folder: Path) -> LeanformerConfig:
         raise ValueError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
 
 
+def class_of(folder: Path, config: LeanformerConfig) -> type[LeanformerPreTrainedModel]:
+    """The class that the model was saved as."""
+    name = (config.architectures or ["nothing"])[0]
+    known = [each for each in models.__all__ if each not in ("LeanformerConfig", "LeanformerPreTrainedModel")]
+    if name not in known:
+        raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
+    return getattr(models, name)
+
+
 def load_weights(
-    kind: type[M], folder: Path, config: LeanformerConfig, new: tuple[str, ...] = ()
+    kind: type[M], folder: Path, config: LeanformerConfig, new: tuple[str, ...] = (), dtype: Any = torch.float32
 ) -> tuple[M, list[str]]:
-    """The model in float32, and the weights that it has and the file has not: those that start with `new` may also
-    differ in shape."""
+    """The model in `dtype` ("auto": that of the file), and the weights that it has and the file has not: those that
+    start with `new` may also differ in shape. Only safetensors are read, never a pickle."""
     try:
         with quiet():
             loaded: Any = kind.from_pretrained(
-                folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+                folder,
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
             )
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]

@@ -30,6 +30,7 @@ from leanformer.attention import MultiHeadAttention
 from leanformer.attention.logits import Logits
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
+from leanformer.training import saved_model
 from leanformer.training.sequences import spread
 
 SEQUENCES = 64
@@ -47,7 +48,7 @@ def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[
     """Statistics on `limit` held-out sequences of the length of training, evenly spread; 64 unless given."""
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
-    folder = pretrained.locate(run)
+    folder = saved_model.locate(run)
     kind, length = pretrained.objective(folder), pretrained.length(run)
     require_one_text(kind, folder)
     corpus = held_out(run, data)
@@ -65,7 +66,7 @@ def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[
     even = statistics(*uniform(sequences, length, kind == "causal_lm"), special_BL)
     return {
         "objective": kind,
-        "attention": pretrained.config_of(folder).attention,
+        "attention": saved_model.config_of(folder).attention,
         "sequence_length": length,
         "sequences": sequences,
         **{name: float(value.mean()) for name, value in values.items()},

@@ -13,7 +13,7 @@ from leanformer.evaluation.probes.likelihood import encode
 from leanformer.report import write_report
 from leanformer.report.attention_page import Panel, page
 from leanformer.report.study import ATTENTION_PAGE, read_study
-from leanformer.training import durable
+from leanformer.training import durable, saved_model
 from leanformer.training.record import RunDirectory
 
 TOKENS = 24
@@ -57,15 +57,15 @@ def _beginning(run: Path) -> str:
     if not long.size:
         raise ValueError(f"{place} has no validation document of {TOKENS} tokens: give a sentence with --text")
     ids = corpus.valid.tokens[starts[long[0]] :][:TOKENS].tolist()
-    tokenizer = pretrained.load_tokenizer(pretrained.locate(run))
+    tokenizer = pretrained.load_tokenizer(saved_model.locate(run))
     words = str(tokenizer.decode(ids, skip_special_tokens=True)).split()
     return " ".join(words[:-1] or words)
 
 
 def panel(run: Path, text: str) -> Panel:
     """Of the model of a run, or of any saved model."""
-    folder = pretrained.locate(run)
-    kind, config = pretrained.objective(folder), pretrained.config_of(folder)
+    folder = saved_model.locate(run)
+    kind, config = pretrained.objective(folder), saved_model.config_of(folder)
     require_one_text(kind, folder)
     tokenizer = pretrained.load_tokenizer(folder)
     (sentence,) = encode(tokenizer, [text], config.max_position_embeddings)

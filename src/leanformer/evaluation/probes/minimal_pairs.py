@@ -23,7 +23,7 @@ from leanformer.data.examples import PACKINGS, read_rows
 from leanformer.data.order import permutation
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
-from leanformer.training import durable
+from leanformer.training import durable, saved_model
 
 SEED = 0
 """Of the pairs that `limit` chooses: the same for every model."""
@@ -49,7 +49,7 @@ def minimal_pairs(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
-    folder = pretrained.locate(run)
+    folder = saved_model.locate(run)
     tokenizer, kind = pretrained.load_tokenizer(folder), pretrained.objective(folder)
     paradigms, skipped = read(Path(data), limit)
     model = pretrained.load_evaluated(folder, kind)
