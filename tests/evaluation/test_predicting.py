@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from leanformer import LeanformerForQuestionAnswering, LeanformerForSequenceClassification
+from leanformer import LeanformerForMaskedLM, LeanformerForQuestionAnswering, LeanformerForSequenceClassification
+from leanformer.data import tokenizer_files
 from leanformer.data.tasks import task
+from leanformer.data.tokenizer import train
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.finetune import finetune
 from leanformer.inference import predict, prediction
@@ -100,6 +102,21 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
         assert [option["probability"] for option in options] == pytest.approx(best.values.tolist(), abs=1e-5)
     words = [options[0]["word"] for options in two["masks"]]
     assert two["filled"] == f"w1 w2 w3 {words[0]} w5 {words[1]}"
+
+
+def test_words_are_written_as_people_write_them(run, tmp_path):
+    """Not as a byte-level tokenizer does, which has \u0120 for a space."""
+    config = saved_model.config_of(run / "model")
+    tokenizer = tokenizer_files.wrap(train(["a tired été " * 20], "bpe", 270))
+    config.vocab_size = len(tokenizer)
+    with saved_model.quiet():
+        LeanformerForMaskedLM(config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+    source = tmp_path / "masked.txt"
+    source.write_text("a [MASK]\n")
+    (answer,) = predict(tmp_path / "model", [source], top=len(tokenizer))
+    words = {option["word"] for option in answer["masks"][0]}
+    assert "été" in words and not any("\u0120" in word for word in words)
 
 
 def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
+from leanformer.models.config import LeanformerConfig
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
@@ -29,7 +31,8 @@ def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, 
     """The settings; ValueError if the checkpoint brings code, which is never run, unless that is to be ignored."""
     path = directory / "config.json"
     settings = _read_json(path)
-    if settings.get("auto_map") and not ignore_remote_code:
+    own = settings.get("model_type") == LeanformerConfig.model_type  # an export's code is what is installed here
+    if settings.get("auto_map") and not own and not ignore_remote_code:
         raise ValueError(
             f"{path} names code of its own (auto_map), which may compute something else than its model_type says and "
             "is never run here: read it, and if the tensors alone are the model, add --ignore-remote-code"

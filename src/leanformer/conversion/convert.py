@@ -155,7 +155,7 @@ def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sam
         result |= {"sequence_length": sample.length, "loss_before": sample.loss(model)}
         result |= {"loss_after": sample.loss(converted)}
         divergence = sample.divergence(model, converted)
-    if residuals:
+    if any(residual.logits_residual is not None for residual in residuals):
         result["residuals_of"] = "weights" if sample is None else "logits on the text"
     if not residuals and sample is None:
         return result

@@ -19,6 +19,7 @@ from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared, file_hash
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.initialisation import initialise
 from leanformer.spelling import suggest
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
@@ -54,10 +55,14 @@ class SavedModel:
         LeanformerConfig.from_settings({key: value for key, value in settings.items() if key not in fixed})  # checked
         return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
 
-    def load(self, kind: type[M], config: LeanformerConfig | None = None) -> M:
-        """ValueError if the file lacks a weight of a model of this class."""
+    def load(self, kind: type[M], config: LeanformerConfig | None = None, head: int | None = None) -> M:
+        """ValueError if the file lacks a weight of a model of this class; a head that is missing whole starts from the
+        seed `head`, if one is given."""
         model, missing = load_weights(kind, self.folder, config or self.config)
-        if missing:
+        if head is not None and all(key.startswith("head.") for key in missing):
+            if missing:
+                initialise(model, head, only="head.")
+        elif missing:
             raise ValueError(f"{self.folder} holds no {kind.__name__}, {missing[0]} is missing: give another model")
         return model
 
