@@ -11,6 +11,7 @@ import torch
 from scipy.special import softmax
 
 from leanformer import LeanformerForMaskedLM, LeanformerForQuestionAnswering, LeanformerForSequenceClassification
+from leanformer.conversion.convert import convert
 from leanformer.data import tokenizer_files
 from leanformer.data.tasks import task
 from leanformer.data.tokenizer import train
@@ -138,6 +139,17 @@ def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
             assert alone["text"] == "w1 w2\tw3"
         else:
             assert answer["answer"] == "w3"
+
+
+def test_a_fine_tuned_model_with_another_attention_still_answers(tuned, tmp_path):
+    source = tmp_path / "texts.txt"
+    source.write_text("w1 w2 w3 w4 w5 w6\n" * 30)
+    report = convert(tuned("sst2"), tmp_path / "converted", attention="pairwise", text=source)
+    finetuned = json.loads((tuned("sst2") / "run.json").read_text())["settings"]["finetuning"]
+    assert report["sequence_length"] == finetuned["max_length"]
+    answers = zip(predict(tmp_path / "converted", [source]), predict(tuned("sst2"), [source]), strict=True)
+    for new, old in answers:
+        assert new["probabilities"].keys() == old["probabilities"].keys() and new["text"] == old["sentence"]
 
 
 def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
