@@ -23,6 +23,8 @@ CASES = {
     "dot_product": {},
     "pairwise": {"attention": "pairwise", "norm": "pre", "feed_forward": "gated", "biases": False},
     "shared": {"attention": "shared", "type_vocab_size": 0},
+    "shared_heads": {"attention": "symmetric", "shared_heads": {"tie": "qkvo", "blocks": [[0, 1, 2], [3, 0, 1]]}},
+    "narrow_embeddings": {"embedding_size": 13},
     "mixture": {"attention": "random+dot_product"},
     "phased": {"attention": "phased"},
     "plugin": {"attention": "bilinear"},

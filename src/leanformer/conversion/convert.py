@@ -25,8 +25,6 @@ from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
 from leanformer.training import saved_model
 
-RECORD = "conversion.json"
-
 
 def convert(
     source: str | Path,
@@ -94,7 +92,7 @@ def convert(
         target,
         tokenizer=directory,
         tokenizer_class=found.tokenizer_class,
-        files={RECORD: json.dumps(result, indent=2) + "\n"},
+        files={saved_model.CONVERSION: json.dumps(result, indent=2) + "\n"},
     )
     return result
 

@@ -24,6 +24,8 @@ from leanformer.spelling import suggest
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
+CONVERSION = "conversion.json"
+"""In the folder of a model that was converted: from what, and what that cost."""
 CHANGEABLE = ("hidden_dropout_prob", "attention_probs_dropout_prob", "residual_in_fp32")
 """Settings of a saved model that its weights do not depend on."""
 
