@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.models.config import LeanformerConfig
+from leanformer.training.saved_model import WEIGHTS, require_safetensors
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -46,6 +47,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
         if not shards:
             raise ValueError(f"{directory / INDEX} lists no weights: copy or download it again")
     else:
+        require_safetensors(directory)
         shards = [WEIGHTS]
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -57,13 +59,8 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
                 raise ValueError(f"{path} is damaged ({error}): copy or download it again") from None
         elif shard != WEIGHTS:
             raise FileNotFoundError(f"{path} is missing, which {INDEX} lists: copy or download it again")
-        elif pickled := sorted(directory.glob("*.bin")):
-            raise ValueError(
-                f"{pickled[0]} is a pickle, which may run code when read: if you trust it, load it with transformers "
-                "and save_pretrained it, which writes safetensors"
-            )
         else:
-            raise FileNotFoundError(f"{path} is missing: the directory holds no weights that can be read")
+            raise FileNotFoundError(f"{path} is missing: copy or download it again")
     return dict(sorted(tensors.items()))
 
 

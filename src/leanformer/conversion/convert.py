@@ -141,7 +141,10 @@ def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
     run = directory.parent if directory.name == "model" else directory
     trained = found.family == LeanformerConfig.model_type and (run / "run.json").is_file()
     length = pretrained.length(run) if trained else found.config.max_position_embeddings
-    return Sample(text, tokenizer, length)
+    sample = Sample(text, tokenizer, length)
+    if Path(text).is_dir():
+        pretrained.require_tokenizer(sample.corpus, tokenizer, directory)
+    return sample
 
 
 def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sample | None) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from leanformer.training.pretrain import pretrain
 from leanformer.training.recipes import require_length
 from leanformer.training.saved_model import SavedModel
 
-
 WORDS = LeanformerForMaskedLM.__name__
 
 
