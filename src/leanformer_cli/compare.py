@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import Config, Data, Plugin, Quiet, Set, floats, load, words
+from leanformer_cli.options import Config, Data, Plugin, Quiet, Set, floats, load, settings_of, words
 
 
 @app.command()
@@ -44,10 +44,9 @@ def compare(
     from leanformer.comparison.compare import compare
     from leanformer.comparison.variants import grid as all_pairs
     from leanformer.comparison.variants import parse_variants
-    from leanformer.settings import read_settings
 
     load(plugin)
-    settings = read_settings(config, set_ or ())
+    settings = settings_of(config, set_)
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")

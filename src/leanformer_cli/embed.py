@@ -6,17 +6,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, show
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
-Texts = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="TEXT...",
-        help="Files of a text a line, or .jsonl, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, - for standard input.",
-    ),
-]
-MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]
+from leanformer_cli.options import AsJson, MaxLength, Model, Plugin, Quiet, Texts, Threads, load, show
 
 
 @app.command()

@@ -11,6 +11,16 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a setting; may be repeated.")
 ]
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; see `docs/settings.md`.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="CONFIG.toml", help="Settings.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TEXT...",
+        help="Files of a text a line, or .jsonl, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, - for standard input.",
+    ),
+]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
 RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")]
@@ -31,6 +41,14 @@ def load(plugin: Path | None) -> None:
         from leanformer.attention import load_plugin
 
         load_plugin(plugin)
+
+
+def settings_of(config: Path | None, overrides: list[str] | None, resume: bool = False) -> Any:
+    """None if there are none and a run is resumed, which keeps its own."""
+    from leanformer.settings import read_settings
+
+    given = config is not None or overrides or not resume
+    return read_settings(config, overrides or ()) if given else None
 
 
 def floats(text: str | None, option: str) -> list[float] | None:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.embed import MaxLength, Model, Texts
-from leanformer_cli.options import Plugin, Quiet, Threads, load, words
+from leanformer_cli.options import MaxLength, Model, Plugin, Quiet, Texts, Threads, load, words
 
 
 @app.command()

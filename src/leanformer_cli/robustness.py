@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import Plugin, Quiet, Set, floats, load, whole, words
+from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, settings_of, whole, words
 
 
 @app.command()
@@ -35,7 +35,7 @@ def robustness(
     ] = None,
     train_sizes: Annotated[str | None, typer.Option(metavar="A,B", help="Train on so many examples, too.")] = None,
     seeds: Annotated[int, typer.Option(help="Fine-tunings of each pre-trained model: seeds 1 to N.")] = 1,
-    config: Annotated[Path | None, typer.Option(metavar="CONFIG.toml", help="Settings.")] = None,
+    config: ConfigOption = None,
     set_: Set = None,
     plugin: Plugin = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
@@ -47,13 +47,12 @@ def robustness(
     """
     from leanformer.robustness.plan import Plan
     from leanformer.robustness.study import robustness
-    from leanformer.settings import read_settings
 
     load(plugin)
     plan = Plan(
         tasks=words(task),
         task_data=task_data,
-        settings=read_settings(config, set_ or ()),
+        settings=settings_of(config, set_),
         noises=words(noise),
         levels=floats(levels, "--levels") or [],
         misspellings=misspellings,

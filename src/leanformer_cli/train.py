@@ -1,13 +1,25 @@
 """Pre-training and fine-tuning."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Config, Data, Plugin, Quiet, Resume, RunOut, Set, load, show
+from leanformer_cli.options import (
+    AsJson,
+    Config,
+    ConfigOption,
+    Data,
+    Plugin,
+    Quiet,
+    Resume,
+    RunOut,
+    Set,
+    load,
+    settings_of,
+    show,
+)
 
 
 @app.command()
@@ -29,14 +41,11 @@ def pretrain(
 
     For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
     """
-    from leanformer.settings import read_settings
     from leanformer.training.pretrain import pretrain
 
-    given = config is not None or set_ or not resume
-    settings = read_settings(config, set_ or ()) if given else None  # resumed without any, a run keeps its own
+    settings = settings_of(config, set_, resume)
     record = pretrain(settings, data, out, init=init, resume=resume, quiet=quiet or as_json, plugin=plugin)
-    if as_json:
-        print(json.dumps(record, indent=2))
+    show(record, as_json, quiet=True)
 
 
 @app.command()
@@ -48,7 +57,7 @@ def finetune(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
     seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="CONFIG.toml", help="Settings.")] = None,
+    config: ConfigOption = None,
     discard_model: Annotated[
         bool, typer.Option("--discard-model", help="Keep scores and predictions, not the model.")
     ] = False,
@@ -59,10 +68,9 @@ def finetune(
 ) -> None:
     """Fine-tune on a task; the score is taken at the end of training."""
     from leanformer.evaluation.finetune import finetune
-    from leanformer.settings import read_settings
 
     load(plugin)
-    settings = read_settings(config, set_ or ())
+    settings = settings_of(config, set_)
     record = finetune(
         run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
     )

@@ -107,6 +107,13 @@ def test_a_run_is_described_layer_by_layer_and_head_by_head(run: Path, tmp_path:
     assert evaluate(run, "attention", file, limit=5) == result
 
 
+def test_a_table_of_positions_is_described(make_model: Callable, tmp_path: Path):
+    """Its scores are the parameter itself."""
+    file = tmp_path / "text.txt"
+    file.write_text(" ".join(f"w{i % 24}" for i in range(90)))
+    assert 0 < evaluate(make_model(tmp_path / "table", attention="random"), "attention", file)["entropy"] < math.log(19)
+
+
 def test_the_page_shows_every_head_of_both_models(run: Path, make_model: Callable, tmp_path: Path):
     other, out = make_model(tmp_path / "other", attention="symmetric"), tmp_path / "pages" / "page.html"
     attention_page([run, other], "w1 <w2> w3", out)

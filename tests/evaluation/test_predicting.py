@@ -10,8 +10,11 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from leanformer import LeanformerForQuestionAnswering, LeanformerForSequenceClassification
+from leanformer import LeanformerForMaskedLM, LeanformerForQuestionAnswering, LeanformerForSequenceClassification
+from leanformer.conversion.convert import convert
+from leanformer.data import tokenizer_files
 from leanformer.data.tasks import task
+from leanformer.data.tokenizer import train
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.finetune import finetune
 from leanformer.inference import predict, prediction
@@ -102,6 +105,21 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
     assert two["filled"] == f"w1 w2 w3 {words[0]} w5 {words[1]}"
 
 
+def test_words_are_written_as_people_write_them(run, tmp_path):
+    """Not as a byte-level tokenizer does, which has \u0120 for a space."""
+    config = saved_model.config_of(run / "model")
+    tokenizer = tokenizer_files.wrap(train(["a tired été " * 20], "bpe", 270))
+    config.vocab_size = len(tokenizer)
+    with saved_model.quiet():
+        LeanformerForMaskedLM(config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+    source = tmp_path / "masked.txt"
+    source.write_text("a [MASK]\n")
+    (answer,) = predict(tmp_path / "model", [source], top=len(tokenizer))
+    words = {option["word"] for option in answer["masks"][0]}
+    assert "été" in words and not any("\u0120" in word for word in words)
+
+
 def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
     config = saved_model.config_of(run / "model")
     config.id2label = {0: "bad", 1: "middling", 2: "good"}
@@ -121,6 +139,17 @@ def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
             assert alone["text"] == "w1 w2\tw3"
         else:
             assert answer["answer"] == "w3"
+
+
+def test_a_fine_tuned_model_with_another_attention_still_answers(tuned, tmp_path):
+    source = tmp_path / "texts.txt"
+    source.write_text("w1 w2 w3 w4 w5 w6\n" * 30)
+    report = convert(tuned("sst2"), tmp_path / "converted", attention="pairwise", text=source)
+    finetuned = json.loads((tuned("sst2") / "run.json").read_text())["settings"]["finetuning"]
+    assert report["sequence_length"] == finetuned["max_length"]
+    answers = zip(predict(tmp_path / "converted", [source]), predict(tuned("sst2"), [source]), strict=True)
+    for new, old in answers:
+        assert new["probabilities"].keys() == old["probabilities"].keys() and new["text"] == old["sentence"]
 
 
 def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):

@@ -23,6 +23,8 @@ CASES = {
     "dot_product": {},
     "pairwise": {"attention": "pairwise", "norm": "pre", "feed_forward": "gated", "biases": False},
     "shared": {"attention": "shared", "type_vocab_size": 0},
+    "shared_heads": {"attention": "symmetric", "shared_heads": {"tie": "qkvo", "blocks": [[0, 1, 2], [3, 0, 1]]}},
+    "narrow_embeddings": {"embedding_size": 13},
     "mixture": {"attention": "random+dot_product"},
     "phased": {"attention": "phased"},
     "plugin": {"attention": "bilinear"},
@@ -161,7 +163,7 @@ def test_what_is_no_model_is_refused(saved, tmp_path, command):
     (tmp_path / "pickled").mkdir()
     shutil.copy(folder / "config.json", tmp_path / "pickled")
     torch.save({}, tmp_path / "pickled" / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="cannot be read .*safetensors"):
+    with pytest.raises(ValueError, match="pytorch_model.bin is a pickle, .* save_pretrained it, which writes"):
         export(tmp_path / "pickled", tmp_path / "out")
     config = json.loads((folder / "config.json").read_text()) | {"architectures": ["LeanformerForMaskLM"]}
     (tmp_path / "pickled" / "config.json").write_text(json.dumps(config))

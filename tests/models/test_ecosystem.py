@@ -94,6 +94,18 @@ def test_every_mechanism_has_something_to_adapt(tiny, attention):
     assert targets and "key" not in targets
 
 
+def test_lora_leaves_shared_maps_alone(tiny):
+    peft = pytest.importorskip("peft")
+    heads = tiny().num_attention_heads
+    blocks = [list(range(heads))] * tiny().num_hidden_layers
+    config = tiny(shared_heads={"tie": "qk", "blocks": blocks})
+    assert lora_targets(config) == ["value"]
+    adapted = peft.get_peft_model(LeanformerModel(config), peft.LoraConfig(target_modules=lora_targets(config)))
+    assert any("value.lora_A" in key for key in adapted.state_dict())
+    with pytest.raises(ValueError, match="all maps of the heads are shared, .* such as up and down"):
+        lora_targets(tiny(shared_heads={"tie": "qkv", "blocks": blocks}))
+
+
 def test_lora_knows_the_other_attentions_of_an_encoder_decoder(tiny):
     assert lora_targets(tiny(attention="random", decoder_attention="shared", is_encoder_decoder=True)) == [
         "query",

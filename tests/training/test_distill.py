@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from torch.testing import assert_close
 
+from leanformer.data.corpus import Corpus
 from leanformer.distillation.distill import distill
+from leanformer.models import LeanformerForMaskedLM, LeanformerModel
+from leanformer.models.initialisation import initialise
 from leanformer.settings import settings_from
 from leanformer.training.pretrain import pretrain
+from leanformer.training.saved_model import SavedModel, config_of, load_weights
 
 Tables = Callable[..., dict[str, Any]]
 LEARNED = {"positions": "learned"}
@@ -106,6 +110,26 @@ def test_a_fresh_and_smaller_student(
     plan = healing(model["model"], distillation={"method": "minilm2", "relation_heads": 2, "teacher_layer": 1})
     record = distill(plan, corpus, tmp_path / "run", teacher=teacher, quiet=True)
     assert record["start"] is None and record["ledger"]["parameters"]["total"] < record["teacher"]["parameters"]
+
+
+def test_an_encoder_alone_is_taught_under_a_new_head(
+    teacher: Path, converted: Path, corpus: Path, healing: Any, tmp_path: Path
+) -> None:
+    """What converting an ELECTRA discriminator leaves. Relations are the encoder's; words need a head."""
+    encoder = shutil.copytree(teacher / "model", tmp_path / "encoder")
+    load_weights(LeanformerModel, encoder, config_of(encoder))[0].save_pretrained(encoder)
+    saved = SavedModel.open(encoder, Corpus.open(corpus))
+    model, fresh = saved.load(LeanformerForMaskedLM, head=5), LeanformerForMaskedLM(saved.config)
+    initialise(fresh, 5)
+    assert_close(model.head.transform.weight, fresh.head.transform.weight, rtol=0, atol=0)
+    expected = SavedModel.open(teacher, Corpus.open(corpus)).load(LeanformerForMaskedLM).encoder.state_dict()
+    assert_close(model.encoder.state_dict(), expected, rtol=0, atol=0)
+
+    plan = healing(max_steps=2, distillation={"method": "minilm2", "relation_heads": 2})
+    record = distill(plan, corpus, tmp_path / "run", teacher=encoder, student=encoder, quiet=True)
+    assert record["status"] == "finished"
+    with pytest.raises(ValueError, match="the teacher is a LeanformerModel, which scores no words; choose minilm2$"):
+        distill(healing(max_steps=2), corpus, tmp_path / "words", teacher=encoder, student=converted, quiet=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+from leanformer.models.config import LeanformerConfig
+from leanformer.training.saved_model import WEIGHTS, require_safetensors
+
+INDEX = "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -29,7 +32,8 @@ def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, 
     """The settings; ValueError if the checkpoint brings code, which is never run, unless that is to be ignored."""
     path = directory / "config.json"
     settings = _read_json(path)
-    if settings.get("auto_map") and not ignore_remote_code:
+    own = settings.get("model_type") == LeanformerConfig.model_type  # an export's code is what is installed here
+    if settings.get("auto_map") and not own and not ignore_remote_code:
         raise ValueError(
             f"{path} names code of its own (auto_map), which may compute something else than its model_type says and "
             "is never run here: read it, and if the tensors alone are the model, add --ignore-remote-code"
@@ -43,6 +47,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
         if not shards:
             raise ValueError(f"{directory / INDEX} lists no weights: copy or download it again")
     else:
+        require_safetensors(directory)
         shards = [WEIGHTS]
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -54,13 +59,8 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
                 raise ValueError(f"{path} is damaged ({error}): copy or download it again") from None
         elif shard != WEIGHTS:
             raise FileNotFoundError(f"{path} is missing, which {INDEX} lists: copy or download it again")
-        elif pickled := sorted(directory.glob("*.bin")):
-            raise ValueError(
-                f"{pickled[0]} is a pickle, which may run code when read: if you trust it, load it with transformers "
-                "and save_pretrained it, which writes safetensors"
-            )
         else:
-            raise FileNotFoundError(f"{path} is missing: the directory holds no weights that can be read")
+            raise FileNotFoundError(f"{path} is missing: copy or download it again")
     return dict(sorted(tensors.items()))
 
 

@@ -25,8 +25,6 @@ from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
 from leanformer.training import saved_model
 
-RECORD = "conversion.json"
-
 
 def convert(
     source: str | Path,
@@ -94,7 +92,7 @@ def convert(
         target,
         tokenizer=directory,
         tokenizer_class=found.tokenizer_class,
-        files={RECORD: json.dumps(result, indent=2) + "\n"},
+        files={saved_model.CONVERSION: json.dumps(result, indent=2) + "\n"},
     )
     return result
 
@@ -143,7 +141,10 @@ def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
     run = directory.parent if directory.name == "model" else directory
     trained = found.family == LeanformerConfig.model_type and (run / "run.json").is_file()
     length = pretrained.length(run) if trained else found.config.max_position_embeddings
-    return Sample(text, tokenizer, length)
+    sample = Sample(text, tokenizer, length)
+    if Path(text).is_dir():
+        pretrained.require_tokenizer(sample.corpus, tokenizer, directory)
+    return sample
 
 
 def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sample | None) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sam
         result |= {"sequence_length": sample.length, "loss_before": sample.loss(model)}
         result |= {"loss_after": sample.loss(converted)}
         divergence = sample.divergence(model, converted)
-    if residuals:
+    if any(residual.logits_residual is not None for residual in residuals):
         result["residuals_of"] = "weights" if sample is None else "logits on the text"
     if not residuals and sample is None:
         return result

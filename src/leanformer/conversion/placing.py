@@ -62,7 +62,9 @@ def place(
         if new in wanted:
             if tensor.shape != wanted[new]:
                 found, said = list(tensor.shape), list(wanted[new])
-                raise ValueError(f"{source}: {old} has shape {found}, but its config.json says {said}")
+                raise ValueError(
+                    f"{source}: {old} has shape {found}, but its config.json says {said}: copy or download both again"
+                )
             placed[new] = tensor
         elif module in dropped:
             if module not in behind.setdefault(dropped[module], []):

@@ -15,6 +15,8 @@ from leanformer.training.pretrain import pretrain
 from leanformer.training.recipes import require_length
 from leanformer.training.saved_model import SavedModel
 
+WORDS = LeanformerForMaskedLM.__name__
+
 
 def distill(
     settings: Settings | None,
@@ -60,7 +62,10 @@ class Distilling:
         require_fit(saved.config, student, settings.distillation)
         if training.document_mask and not mechanism(saved.config.attention).cross:
             raise ValueError(f"training.document_mask: the teacher's {saved.config.attention} cannot keep to it")
-        objective = Distillation(data, training, settings.distillation, saved.load(LeanformerForMaskedLM), world)
+        # Relations are the encoder's alone: a head that was left behind is not asked.
+        head = None if asks_words(settings.distillation) else training.seed
+        model = saved.load(LeanformerForMaskedLM, head=head)
+        objective = Distillation(data, training, settings.distillation, model, world)
         cost = ledger(saved.config, training.sequence_length, objective.scored)
         return objective, saved.record | {
             "attention": saved.config.attention,
@@ -68,6 +73,11 @@ class Distilling:
             "parameters": cost["parameters"]["total"],
             "forward_flops_per_token": cost["flops_per_token"]["forward"],
         }
+
+
+def asks_words(settings: DistillationSettings) -> bool:
+    """Whether the teacher's masked-LM head is asked."""
+    return settings.method == "logits" and settings.masked_lm_weight < 1
 
 
 def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: DistillationSettings) -> None:
@@ -80,6 +90,10 @@ def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: 
         require_alike(teacher, student)
     if settings.masked_lm_weight == 1:
         return
+    if settings.method == "logits" and (found := (teacher.architectures or [WORDS])[0]) != WORDS:
+        raise ValueError(
+            f"distillation.method = 'logits': the teacher is a {found}, which scores no words; choose minilm2"
+        )
     if settings.method == "logits" and teacher.vocab_size != student.vocab_size:
         raise ValueError(
             f"distillation.method = 'logits': the teacher scores {teacher.vocab_size} words, the student "

@@ -55,10 +55,12 @@ def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder
 
 
 def length(run: Path) -> int:
-    """The length the run was trained with; of a model without its run, the longest it reads."""
+    """The length the run was trained or fine-tuned with; of a model without its run, the longest it reads."""
     directory, folder = RunDirectory(run), locate(run)
     if directory.record.is_file() and directory.model == folder:
-        return int(directory.read()["settings"]["training"]["sequence_length"])
+        settings = directory.read()["settings"]
+        tuned = settings.get("finetuning")
+        return int(tuned["max_length"] if tuned else settings["training"]["sequence_length"])
     return config_of(folder).max_position_embeddings
 
 

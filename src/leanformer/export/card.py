@@ -45,7 +45,7 @@ def card(source: Source, name: str, use: str, tags: list[str], licence: str | No
         f"# {name}",
         "\n".join(_opening(source)),
         f"## Use\n\n{use}",
-        f"## Training\n\n{_table(_training(record))}" if record else f"## Training\n\n{UNRECORDED}",
+        f"## Training\n\n{_table(_training(record))}" if record else f"## Training\n\n{_unrecorded(source)}",
         f"## Size\n\n{_table(_size(source, record))}",
         f"## Results\n\n{_results(record)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(source, record)),
@@ -90,6 +90,7 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "training data", f"{_number(data.get('train_tokens'))} tokens, {Path(data.get('path', UNKNOWN)).name!r}"
         yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
         yield "tokens read", _number(results.get("tokens"))
+    yield from _taught(record)
     yield "what the data are", "their language, origin and licence are not in the record"
     yield "data sha256", _counts(data.get("hash"))
     yield "steps", _number(results.get("steps"))
@@ -103,6 +104,36 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seconds", _number(results.get("seconds"))
     yield "leanformer", f"{versions.get('leanformer', UNKNOWN)}, commit {versions.get('commit') or UNKNOWN}"
     yield "torch, transformers", f"{versions.get('torch', UNKNOWN)}, {versions.get('transformers', UNKNOWN)}"
+
+
+def _taught(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the model began as, and who taught it."""
+    settings = record.get("settings", {}).get("distillation", {})
+    if start := record.get("start"):
+        yield "started from", f"{_name(start['path'])!r}, weights with sha256 `{start['sha256']}`"
+    if teacher := record.get("teacher"):
+        size, sha256 = _number(teacher["parameters"]), teacher["sha256"]
+        yield "teacher", f"{_name(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters, sha256 `{sha256}`"
+        yield "learned from it", ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
+
+
+def _unrecorded(source: Source) -> str:
+    if (made := source.conversion) is None:
+        return UNRECORDED
+    rows = [("converted from", f"{_name(made['source'])!r} ({made['from']}), to `{made['attention']}` attention")]
+    for key in ("parameters", "loss"):
+        if made.get(f"{key}_after") is not None:
+            before, after = (made[f"{key}_{when}"] for when in ("before", "after"))
+            text = f"{before:.4f}, {after:.4f} nats" if key == "loss" else f"{before:,}, {after:,}"
+            rows.append((f"{'masked-LM loss' if key == 'loss' else key} before and after", text))
+    told = "It was not trained since. How the model that it was made from was trained is not in the record."
+    return f"{_table(iter(rows))}\n\n{told}"
+
+
+def _name(path: str) -> str:
+    """Of a run or a folder, whose paths say more about a machine than about a model."""
+    place = Path(path)
+    return place.parent.name if place.name == "model" else place.name
 
 
 def _size(source: Source, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

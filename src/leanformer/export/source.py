@@ -1,5 +1,6 @@
 """What is taken along: a model as it was saved, its tokenizer, and the record of the run it comes from."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class Source(NamedTuple):
     tokenizer: PreTrainedTokenizerBase | None
     record: dict[str, Any] | None
     """run.json, where the model is a run's."""
+    conversion: dict[str, Any] | None = None
+    """conversion.json, where `leanformer convert` made it."""
 
     @property
     def config(self) -> LeanformerConfig:
@@ -53,7 +56,9 @@ def open_source(run: Path) -> Source:
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
     directory = RunDirectory(folder.parent)
     record = directory.read() if folder == directory.model and directory.record.is_file() else None
-    return Source(run, _load(folder, config), tokenizer, record)
+    converted = folder / saved_model.CONVERSION
+    conversion = json.loads(converted.read_text(encoding="utf-8")) if converted.is_file() else None
+    return Source(run, _load(folder, config), tokenizer, record, conversion)
 
 
 def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:

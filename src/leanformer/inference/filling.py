@@ -49,7 +49,7 @@ def fill(
         best = logits_BNV.softmax(-1).topk(min(top, logits_BNV.shape[-1]))
         for i, ids_NT, of_NT in zip(chosen.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
             count = len(masked[i])
-            words = [tokenizer.convert_ids_to_tokens(ids) for ids in ids_NT[:count]]
+            words = [[str(tokenizer.decode([token])).strip() for token in ids] for ids in ids_NT[:count]]
             options = [
                 [{"word": word, "probability": p} for word, p in zip(*both, strict=True)]
                 for both in zip(words, of_NT[:count], strict=True)

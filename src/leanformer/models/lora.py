@@ -21,19 +21,27 @@ from torch import nn
 from leanformer.attention import mechanism
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.head_bank import tied_maps
 
 TABLES = "peft.utils.constants"
 TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 
 
 def lora_targets(config: LeanformerConfig) -> list[str]:
-    """`target_modules` for `peft.LoraConfig`: names of maps in this model's attention."""
+    """`target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads share,
+    which are no layers of PEFT's kinds. ValueError if that leaves none."""
     used = [(config.attention, config.attention_options)]
     if config.is_encoder_decoder:
         used += [config.decoder_self_attention(), (config.cross_attention, config.cross_attention_options)]
     with torch.device("meta"):
         projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in used]
-    return _maps(projections)
+    shared = config.shared_heads
+    targets = _maps(projections)
+    if shared is not None:
+        targets = [name for name in targets if name not in tied_maps(config.projection(), shared["tie"])]
+    if not targets:
+        raise ValueError("all maps of the heads are shared, which LoRA cannot adapt: name others, such as up and down")
+    return targets
 
 
 def _maps(projections: Iterable[nn.Module]) -> list[str]:

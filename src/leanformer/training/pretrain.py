@@ -97,7 +97,7 @@ def pretrain(
             f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
             "no two have their documents at the same places; leave it out"
         )
-    model = recipe.model(config) if start is None else start.load(recipe.model, config)
+    model = recipe.model(config) if start is None else start.load(recipe.model, config, head=training.seed)
     if start is None:
         initialise(model, training.seed)
 

@@ -19,10 +19,14 @@ from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared, file_hash
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.initialisation import initialise
 from leanformer.spelling import suggest
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
+WEIGHTS = "model.safetensors"
+CONVERSION = "conversion.json"
+"""In the folder of a model that was converted: from what, and what that cost."""
 CHANGEABLE = ("hidden_dropout_prob", "attention_probs_dropout_prob", "residual_in_fp32")
 """Settings of a saved model that its weights do not depend on."""
 
@@ -54,10 +58,14 @@ class SavedModel:
         LeanformerConfig.from_settings({key: value for key, value in settings.items() if key not in fixed})  # checked
         return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
 
-    def load(self, kind: type[M], config: LeanformerConfig | None = None) -> M:
-        """ValueError if the file lacks a weight of a model of this class."""
+    def load(self, kind: type[M], config: LeanformerConfig | None = None, head: int | None = None) -> M:
+        """ValueError if the file lacks a weight of a model of this class; a head that is missing whole starts from the
+        seed `head`, if one is given."""
         model, missing = load_weights(kind, self.folder, config or self.config)
-        if missing:
+        if head is not None and all(key.startswith("head.") for key in missing):
+            if missing:
+                initialise(model, head, only="head.")
+        elif missing:
             raise ValueError(f"{self.folder} holds no {kind.__name__}, {missing[0]} is missing: give another model")
         return model
 
@@ -80,7 +88,8 @@ def locate(run: Path) -> Path:
 
 def weights_hash(folder: Path) -> str:
     """sha256 of the weights: which model this is, wherever it lies."""
-    path = folder / "model.safetensors"
+    require_safetensors(folder)
+    path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: save the model again")
     return file_hash(path)
@@ -118,6 +127,7 @@ def load_weights(
 ) -> tuple[M, list[str]]:
     """The model in `dtype` ("auto": that of the file), and the weights that it has and the file has not: those that
     start with `new` may also differ in shape. Only safetensors are read, never a pickle."""
+    require_safetensors(folder)
     try:
         with quiet():
             loaded: Any = kind.from_pretrained(
@@ -136,6 +146,20 @@ def load_weights(
     if wrong := sorted(key for key in mismatched if not key.startswith(new)):
         raise ValueError(f"{folder}: {wrong[0]} does not have the shape config.json says: save the model again")
     return model, sorted([*info["missing_keys"], *mismatched])
+
+
+def require_safetensors(folder: Path) -> None:
+    """ValueError or FileNotFoundError that says what is there instead."""
+    if any(folder.glob("*.safetensors")):
+        return
+    if pickles := sorted(folder.glob("*.bin")):
+        raise ValueError(
+            f"{pickles[0]} is a pickle, which may run code when read: if you trust it, load it with transformers "
+            "and save_pretrained it, which writes safetensors"
+        )
+    if (folder / "model.onnx").is_file():
+        raise ValueError(f"{folder} holds a graph for onnxruntime: give the model that it was exported from")
+    raise FileNotFoundError(f"{folder / WEIGHTS} is missing: the directory holds no weights that can be read")
 
 
 @contextmanager

@@ -175,6 +175,15 @@ def test_remote_code_is_never_run_and_named(sharp, tmp_path, command):
     assert "auto_map" not in json.loads((tmp_path / "ours" / "config.json").read_text())
 
 
+def test_an_export_of_ours_is_read_like_any_model_of_ours(sharp, tmp_path):
+    made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    path = tmp_path / "ours" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModel": "modeling_leanformer.M"}}))
+    convert(tmp_path / "ours", tmp_path / "again")
+    assert "auto_map" not in json.loads((tmp_path / "again" / "config.json").read_text())
+
+
 def test_a_name_on_the_hub_is_fetched_without_pickles_and_code(sharp, batch, tmp_path, monkeypatch):
     made("distilbert", "DistilBertForMaskedLM", sharp, tmp_path / "mirror")
     asked = {}

@@ -90,7 +90,7 @@ def attention_maps(model: Any, ids_BL: Tensor) -> list[Maps]:
     scores: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: Any, logits: Logits) -> None:
-        scores.append(logits.dense())
+        scores.append(logits.dense().detach())  # a table is a parameter itself
 
     layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     hooks = [layer.compatibility.register_forward_hook(keep) for layer in layers]
