@@ -55,7 +55,7 @@ def test_latex_is_balanced_and_plain(reported):
     for file in (reported / "tables").glob("*.tex"):
         text = file.read_text()
         assert text.count("\\begin{") == text.count("\\end{") == 2
-        assert f"\\label{{tab:{file.stem}}}" in text
+        assert text.index("\\caption{") < text.index(f"\\label{{tab:{file.stem}}}")
         assert text.isascii(), set(re.findall(r"[^\x00-\x7f]", text))
 
 

@@ -32,13 +32,13 @@ COLUMNS = {"w": r"p{0.4\linewidth}"}
 
 
 def latex(table: Table, name: str) -> str:
-    """A floating table; `name` is its label."""
+    """A floating table; `name` is its label, and its caption if it has none: what is without is not numbered."""
     columns = "".join(COLUMNS.get(letter, letter) for letter in table.align)
-    caption = [f"\\caption{{{escape(table.caption)}}}"] if table.caption else []
+    caption = table.caption or name.replace("-", " ").capitalize()
     lines = [
         r"\begin{table}",
         r"\centering",
-        *caption,
+        f"\\caption{{{escape(caption)}}}",
         f"\\label{{tab:{name}}}",
         f"\\begin{{tabular}}{{{columns}}}",
         r"\toprule",

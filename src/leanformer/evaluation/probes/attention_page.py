@@ -46,7 +46,8 @@ def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path
 
 
 def _beginning(run: Path) -> str:
-    """Whole words of the first `TOKENS` of the first validation document that has so many."""
+    """Whole words of the first `TOKENS` of the first validation document that has so many; a split may have cut it in
+    two, so the first word may be the end of one."""
     place = Path(RunDirectory(run).read()["data"]["path"])
     try:
         corpus = Corpus.open(place)
@@ -59,7 +60,7 @@ def _beginning(run: Path) -> str:
     ids = corpus.valid.tokens[starts[long[0]] :][:TOKENS].tolist()
     tokenizer = pretrained.load_tokenizer(saved_model.locate(run))
     words = str(tokenizer.decode(ids, skip_special_tokens=True)).split()
-    return " ".join(words[:-1] or words)
+    return " ".join(words[1:-1] or words)
 
 
 def panel(run: Path, text: str) -> Panel:
