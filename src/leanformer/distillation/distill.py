@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.attention import load_plugin, mechanism
+from leanformer.conversion.head_sharing import Pair, match_heads, tied_heads
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.distillation.gradual import require_alike
 from leanformer.distillation.objective import Distillation
@@ -60,7 +61,9 @@ class Distilling:
         require_fit(saved.config, student, settings.distillation)
         if training.document_mask and not mechanism(saved.config.attention).cross:
             raise ValueError(f"training.document_mask: the teacher's {saved.config.attention} cannot keep to it")
-        objective = Distillation(data, training, settings.distillation, saved.load(LeanformerForMaskedLM), world)
+        pairs = self.pairs(data, settings.distillation.share_heads)
+        known = saved.load(LeanformerForMaskedLM)
+        objective = Distillation(data, training, settings.distillation, known, world, pairs)
         cost = ledger(saved.config, training.sequence_length, objective.scored)
         return objective, saved.record | {
             "attention": saved.config.attention,
@@ -68,6 +71,20 @@ class Distilling:
             "parameters": cost["parameters"]["total"],
             "forward_flops_per_token": cost["flops_per_token"]["forward"],
         }
+
+    def pairs(self, data: Corpus, rho: float) -> list[Pair]:
+        """Heads to be drawn together: those that are most alike in what the student starts from."""
+        if not rho:
+            return []
+        if self.student is None:
+            raise ValueError(
+                f"distillation.share_heads = {rho}: heads of a fresh student are like nothing; leave it out"
+            )
+        start = SavedModel.open(self.student, data)
+        number = tied_heads(start.config, rho)
+        if not number:
+            raise ValueError(f"distillation.share_heads = {rho} is less than one head: raise it, or leave it out")
+        return match_heads(start.load(LeanformerForMaskedLM))[:number]
 
 
 def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: DistillationSettings) -> None:

@@ -45,7 +45,7 @@ def card(source: Source, name: str, use: str, tags: list[str], licence: str | No
         f"# {name}",
         "\n".join(_opening(source)),
         f"## Use\n\n{use}",
-        f"## Training\n\n{_table(_training(record))}" if record else f"## Training\n\n{UNRECORDED}",
+        f"## Training\n\n{_history(source)}",
         f"## Size\n\n{_table(_size(source, record))}",
         f"## Results\n\n{_results(record)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(source, record)),
@@ -78,15 +78,53 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Options of the attention: `{options}`."
 
 
+def _history(source: Source) -> str:
+    if source.record:
+        return _table(_training(source.record))
+    return _table(_conversion(source.conversion)) if source.conversion else UNRECORDED
+
+
+def _conversion(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "kind", f"converted to `{record.get('attention', UNKNOWN)}`, not trained since"
+    yield "source", f"of the family {record.get('from', UNKNOWN)}; {_weights(record.get('source_sha256'))}"
+    yield "parameters of the source", _number(record.get("parameters_before"))
+    if record.get("stored_blocks"):
+        yield "heads stored", f"{record['stored_blocks']} of {record['head_blocks']} ({record['tie']})"
+    for key, name in (("loss_before", "source"), ("loss_after", "converted")):
+        if record.get(key) is not None:
+            yield f"masked-LM loss on a text, {name}", f"{record[key]:.4f} nats"
+
+
+def _lessons(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a run began with, and who taught it."""
+    if start := record.get("start"):
+        yield "started from", f"a saved model; {_weights(start.get('sha256'))}"
+    if teacher := record.get("teacher"):
+        told = record.get("settings", {}).get("distillation", {})
+        size = f"`{teacher.get('attention', UNKNOWN)}`, {_number(teacher.get('parameters'))} parameters"
+        yield "teacher", f"{size}; {_weights(teacher.get('sha256'))}"
+        yield "taught by", f"{told.get('method', UNKNOWN)}; weight of masked tokens {told.get('masked_lm_weight')}"
+        if told.get("anneal"):
+            yield "gradual path", f"the teacher's attention until {told['anneal']:.0%} of the budget"
+        if told.get("share_heads"):
+            yield "heads drawn together", f"{told['share_heads']:.0%}, weight {told.get('share_weight')}"
+
+
+def _weights(sha256: str | None) -> str:
+    return f"weights with sha256 `{sha256}`" if sha256 else "the hash of its weights is not known"
+
+
 def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings, data, results = record.get("settings", {}), record.get("data", {}), record.get("results") or {}
     training = settings.get("training") or settings.get("finetuning") or {}
     if record.get("kind") == "finetune":
         yield "kind", f"fine-tuned on {record.get('task', UNKNOWN)}"
-        yield "pre-training", f"not in this record; weights with sha256 `{record.get('pretrained_hash', UNKNOWN)}`"
+        yield "pre-training", f"not in this record; {_weights(record.get('pretrained_hash'))}"
         yield "examples", _counts(data.get("examples"))
     else:
-        yield "kind", OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
+        kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
+        yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind
+        yield from _lessons(record)
         yield "training data", f"{_number(data.get('train_tokens'))} tokens, {Path(data.get('path', UNKNOWN)).name!r}"
         yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
         yield "tokens read", _number(results.get("tokens"))

@@ -1,5 +1,6 @@
 """What is taken along: a model as it was saved, its tokenizer, and the record of the run it comes from."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class Source(NamedTuple):
     tokenizer: PreTrainedTokenizerBase | None
     record: dict[str, Any] | None
     """run.json, where the model is a run's."""
+    conversion: dict[str, Any] | None = None
+    """conversion.json, where the model was converted and is no run's."""
 
     @property
     def config(self) -> LeanformerConfig:
@@ -53,7 +56,17 @@ def open_source(run: Path) -> Source:
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
     directory = RunDirectory(folder.parent)
     record = directory.read() if folder == directory.model and directory.record.is_file() else None
-    return Source(run, _load(folder, config), tokenizer, record)
+    return Source(run, _load(folder, config), tokenizer, record, _conversion(folder))
+
+
+def _conversion(folder: Path) -> dict[str, Any] | None:
+    path = folder / "conversion.json"
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): convert the model again, or take the file away") from None
 
 
 def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:
