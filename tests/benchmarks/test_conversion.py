@@ -172,6 +172,7 @@ def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> N
     assert conversion.main(["--out", str(tmp_path), "--report"]) == 0
     assert (tmp_path / "report.md").read_text() == text
     assert "| pairwise, healed |" in text and "## Ways to heal" in text and "4 pieces failed or are missing" in text
+    assert "## Exports" not in text and " reached" not in text, "five steps of fine-tuning tell nothing apart"
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
         conversion.main(["--out", str(tmp_path), "--report"])
@@ -182,7 +183,7 @@ def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(
 ) -> None:
     assert conversion.main([*arguments[:-1], str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(" min  " in line for line in lines) == 38 and lines[-1].endswith("1 at a time with 1 threads each")
+    assert sum(" min  " in line for line in lines) == 39 and lines[-1].endswith("1 at a time with 1 threads each")
     assert not (tmp_path / "out").exists()
 
 
