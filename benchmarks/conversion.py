@@ -9,7 +9,8 @@ piece by piece; every piece is a leanformer command, its output in OUT/logs. Wha
 command is given again, what was begun is resumed, and a piece that fails costs what needs it and nothing else. The dry
 run tells the minutes of every piece, from the speed of a training step on this machine, and does nothing.
 
-OUT/results.json holds every number, OUT/report.md the tables; --report makes the tables anew from results.json alone.
+OUT/results.json holds every number, OUT/report.md the tables, both anew after every stage; --report makes the tables
+from results.json alone.
 """
 
 import argparse
@@ -157,6 +158,9 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
         missing += [each.name for each in (runner(jobs, workers, show) if jobs else [])]
         if name == "trial" and p.rate() is None:
             raise ValueError(f"the trial of healing rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
+        if jobs or name == STAGES[-1]:  # what is there by now can be read
+            conversion_results.write_results(p, missing)
+            conversion_results.write_report(p.out)
     return missing
 
 
@@ -237,8 +241,6 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
         print(f"{sum(total.values()) / 60:.1f} hours, {p.jobs} at a time with {p.threads} threads each")
         return 0
     missing = run(p, runner)
-    conversion_results.write_results(p, missing)
-    conversion_results.write_report(p.out)
     print(f"report: {p.out / 'report.md'}")
     if missing:
         print(f"{len(missing)} pieces failed or could not start, {missing[0]} first: logs are in {p.out / 'logs'}")
