@@ -40,7 +40,7 @@ test-peer: install
 
 package: install
 	$(BIN)/python -m hatchling build -d dist
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_package.py tests/export
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_package.py tests/export tests/benchmarks
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

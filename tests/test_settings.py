@@ -76,6 +76,8 @@ def test_overrides_are_toml_or_bare_words(text, expected):
         (["distillation.method=minlm"], "did you mean 'minilm'?"),
         (["distillation.masked_lm_weight=1.5"], "masked_lm_weight = 1.5: is a share, from 0 to 1"),
         (["distillation.anneal=1"], "anneal = 1.0: is a fraction of the budget, from 0 to less than 1"),
+        (["distillation.share_heads=1"], "share_heads = 1.0: is a share of all heads, from 0 to less than 1"),
+        (["distillation.share_weight=2"], "share_weight = 2.0: has no effect without distillation.share_heads"),
         (["distillation.temperature=0"], "temperature = 0.0: must be positive"),
         (["distillation.relation_heads=0"], "relation_heads = 0: must be positive"),
         (["distillation.teacher_layer=2"], "teacher_layer = 2: has no effect on distillation.method = 'logits'"),

@@ -140,11 +140,19 @@ class DistillationSettings(Table):
     """The layer of the student that is to have them; likewise."""
     anneal: float = 0.0
     """Fraction of the budget in which attention goes over from the teacher's to the student's; 0: at once."""
+    share_heads: float = 0.0
+    """If not 0, this share of the student's heads is drawn to the heads that they are most like (PostShare)."""
+    share_weight: float = 1.0
+    """What their mean distance counts in the loss."""
 
     def __post_init__(self) -> None:
         self._require("masked_lm_weight", 0 <= self.masked_lm_weight <= 1, "is a share, from 0 to 1")
         self._require("temperature", self.temperature > 0, "must be positive")
         self._require("anneal", 0 <= self.anneal < 1, "is a fraction of the budget, from 0 to less than 1")
+        self._require("share_heads", 0 <= self.share_heads < 1, "is a share of all heads, from 0 to less than 1")
+        self._require("share_weight", self.share_weight > 0, "must be positive")
+        alone = self.share_weight != DistillationSettings.share_weight and not self.share_heads
+        self._require("share_weight", not alone, "has no effect without distillation.share_heads: leave it out")
         for key in ("relation_heads", "teacher_layer", "student_layer"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key, methods in APPLIES.items():

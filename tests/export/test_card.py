@@ -1,38 +1,57 @@
-"""The model card: what a model began as and who taught it, beside how it was trained."""
+"""What the model card tells of a model's past: what it began as, who taught it, and what it was converted from."""
 
 import json
+from typing import Any
 
+import pytest
+
+from leanformer.conversion.convert import convert
 from leanformer.export.card import card
 from leanformer.export.source import open_source
-from leanformer.training.saved_model import CONVERSION
+from leanformer.training.saved_model import CONVERSION, weights_hash
 
-TAUGHT = {
-    "kind": "pretrain",
-    "settings": {
-        "training": {"objective": "masked_lm"},
-        "distillation": {"method": "minilm2", "anneal": 0.5, "teacher_layer": None},
-    },
-    "start": {"path": "/somewhere/converted/model", "sha256": "5a5a"},
-    "teacher": {"path": "/somewhere/large", "sha256": "7c7c", "attention": "dot_product", "parameters": 12_345},
+ROWS = {
+    "started from": "'converted'; weights with sha256 `5eed`",
+    "teacher": "'large', `dot_product`, 12,345 parameters; weights with sha256 `7ea`",
+    "taught by": "minilm2; weight of masked tokens 0.5",
+    "gradual path": "from the teacher's attention, in the first 40% of the budget",
+    "heads drawn together": "30%, weight 1.0",
 }
 
 
-def test_a_student_names_its_start_and_its_teacher(saved):
-    text = card(open_source(saved())._replace(record=TAUGHT), "name", "use", [], None)
-    assert "| started from | 'converted', weights with sha256 `5a5a` |" in text
-    assert "| teacher | 'large', `dot_product`, 12,345 parameters, sha256 `7c7c` |" in text
-    assert "| learned from it | method minilm2, anneal 0.5 |" in text
-    assert "/somewhere" not in text
+def rows(text: str) -> dict[str, str]:
+    lines = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| "))
+    return {cells[0]: cells[1] for cells in lines if len(cells) == 2}
 
 
-def test_a_converted_model_says_what_it_was_made_from(saved):
-    folder = saved(attention="symmetric")
-    assert "how it was trained is not known" in card(open_source(folder), "name", "use", [], None)
-    made = {"source": "/somewhere/bert", "from": "bert", "attention": "symmetric", "parameters_before": 1_200}
-    made |= {"parameters_after": 1_100, "loss_before": 2.5, "loss_after": 2.75}
-    (folder / CONVERSION).write_text(json.dumps(made))
-    text = card(open_source(folder), "name", "use", [], None)
-    assert "| converted from | 'bert' (bert), to `symmetric` attention |" in text
-    assert "| parameters before and after | 1,200, 1,100 |" in text
-    assert "| masked-LM loss before and after | 2.5000, 2.7500 nats |" in text
-    assert "It was not trained since." in text and "/somewhere" not in text
+def test_of_a_student_start_teacher_and_method_are_told(saved) -> None:
+    told: dict[str, Any] = {"method": "minilm2", "masked_lm_weight": 0.5, "anneal": 0.4, "share_heads": 0.3}
+    record = {
+        "kind": "pretrain",
+        "settings": {"training": {"objective": "masked_lm"}, "distillation": told | {"share_weight": 1.0}},
+        "start": {"path": "/somewhere/converted/model", "sha256": "5eed"},
+        "teacher": {"path": "/somewhere/large", "sha256": "7ea", "attention": "dot_product", "parameters": 12_345},
+    }
+    source = open_source(saved())._replace(record=record)
+    text = card(source, "name", "use", [], None)
+    found = rows(text)
+    assert {key: found[key] for key in ROWS} == ROWS and "/somewhere" not in text
+    assert found["kind"] == "distilled, and predicting masked tokens"
+    alone = source._replace(record=record | {"teacher": None, "start": None})
+    assert not ROWS.keys() & rows(card(alone, "name", "use", [], None)).keys()
+
+
+def test_of_a_converted_model_the_source_is_told(saved, tmp_path) -> None:
+    teacher, out = saved(), tmp_path / "out"
+    assert "how it was trained is not known" in card(open_source(teacher), "name", "use", [], None)
+    made = convert(teacher, out, attention="pairwise")
+    (out / CONVERSION).write_text(json.dumps(made | {"loss_before": 2.5, "loss_after": 2.75}))
+    text = card(open_source(out), "name", "use", [], None)
+    found = rows(text)
+    assert found["kind"] == "converted to `pairwise`, not trained since"
+    assert found["source"] == f"{teacher.name!r} (leanformer); weights with sha256 `{weights_hash(teacher)}`"
+    assert found["parameters before and after"] == f"{made['parameters_before']:,}, {made['parameters_after']:,}"
+    assert found["masked-LM loss before and after"] == "2.5000, 2.7500 nats" and str(tmp_path) not in text
+    (out / CONVERSION).write_text("[")
+    with pytest.raises(ValueError, match="conversion.json is damaged .*: convert the model again"):
+        open_source(out)

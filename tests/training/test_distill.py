@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch.testing import assert_close
 
+from leanformer.conversion.head_sharing import match_heads, post_share_penalty
 from leanformer.data.corpus import Corpus
 from leanformer.distillation.distill import distill
 from leanformer.models import LeanformerForMaskedLM, LeanformerModel
@@ -48,7 +49,7 @@ def healing(settings: Tables) -> Callable[..., Any]:
 
 
 def interrupted(finished: Path, out: Path) -> Path:
-    """As if killed after its second checkpoint, at step 6."""
+    """As if killed after its last checkpoint."""
     shutil.copytree(finished, out)
     shutil.rmtree(out / "model")
     record = json.loads((out / "run.json").read_text())
@@ -128,6 +129,8 @@ def test_an_encoder_alone_is_taught_under_a_new_head(
     plan = healing(max_steps=2, distillation={"method": "minilm2", "relation_heads": 2})
     record = distill(plan, corpus, tmp_path / "run", teacher=encoder, student=encoder, quiet=True)
     assert record["status"] == "finished"
+    plan = healing(max_steps=1, distillation={"masked_lm_weight": 1.0, "share_heads": 0.3})
+    distill(plan, corpus, tmp_path / "shared", teacher=encoder, student=encoder, quiet=True)
     with pytest.raises(ValueError, match="the teacher is a LeanformerModel, which scores no words; choose minilm2$"):
         distill(healing(max_steps=2), corpus, tmp_path / "words", teacher=encoder, student=converted, quiet=True)
 
@@ -172,6 +175,44 @@ def test_training_that_a_teacher_cannot_follow_is_refused(
     plan = settings_from(settings(LEARNED, **training) | {"distillation": tables})
     with pytest.raises(ValueError, match=message):
         distill(plan, corpus, tmp_path / "run", teacher=teacher, quiet=True)
+
+
+def test_heads_are_drawn_to_those_they_will_be_shared_with(
+    teacher: Path, corpus: Path, healing: Any, curve: Any, tmp_path: Path
+) -> None:
+    """PostShare: the mean distance of the pairs falls to less than half, and hardly without the penalty."""
+    before = LeanformerForMaskedLM.from_pretrained(teacher / "model")
+    pairs = match_heads(before)[:4]  # 0.3 of 14
+    distances = [float(post_share_penalty(before, pairs).detach())]
+    told = {"teacher": teacher, "student": teacher, "quiet": True}
+    shared = {"masked_lm_weight": 1.0, "share_heads": 0.3}
+    for name, distillation in (("drawn", shared), ("free", {"masked_lm_weight": 1.0})):
+        plan = healing(distillation=distillation, max_steps=40, checkpoint_every=6)
+        distill(plan, corpus, tmp_path / name, **told)
+        after = LeanformerForMaskedLM.from_pretrained(tmp_path / name / "model")
+        distances.append(float(post_share_penalty(after, pairs).detach()))
+    assert distances[1] < 0.5 * distances[0] < 0.9 * distances[2]
+
+    again = interrupted(tmp_path / "drawn", tmp_path / "again")
+    distill(None, None, again, resume=True, **told)
+    assert curve(again) == curve(tmp_path / "drawn") and weights(again) == weights(tmp_path / "drawn")
+
+
+@pytest.mark.parametrize(
+    ("rho", "saved", "message"),
+    [
+        (0.3, False, "^distillation.share_heads = 0.3: heads of a fresh student are like nothing; leave it out$"),
+        (0.05, True, "^distillation.share_heads = 0.05 is less than one head: raise it"),
+        (0.7, True, "^share_heads = 0.7: from 0 to 0.5, since the first layer's heads have no partner$"),
+    ],
+)
+def test_heads_that_cannot_be_shared_are_refused(
+    rho: float, saved: bool, message: str, teacher: Path, corpus: Path, settings: Tables, healing: Any, tmp_path: Path
+) -> None:
+    plan = healing(None if saved else settings(LEARNED)["model"], distillation={"share_heads": rho})
+    with pytest.raises(ValueError, match=message):
+        distill(plan, corpus, tmp_path / "run", teacher=teacher, student=teacher if saved else None, quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_heads_that_do_not_match_need_minilm2(

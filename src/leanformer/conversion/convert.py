@@ -69,6 +69,7 @@ def convert(
     result: dict[str, Any] = {
         "source": str(source),
         "target": str(target),
+        "source_sha256": _hash(directory),
         "from": found.family,
         "attention": wanted[0],
     }
@@ -95,6 +96,11 @@ def convert(
         files={saved_model.CONVERSION: json.dumps(result, indent=2) + "\n"},
     )
     return result
+
+
+def _hash(directory: Path) -> str | None:
+    """Of the source's weights, as runs know a model by; of those in several files there is none."""
+    return saved_model.weights_hash(directory) if (directory / saved_model.WEIGHTS).is_file() else None
 
 
 def _model(found: Checkpoint) -> Any:

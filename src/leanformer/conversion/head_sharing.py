@@ -54,15 +54,8 @@ def share_heads(model: Any, rho: float, tie: str = "qk", pairs: Sequence[Pair] |
     matches. ValueError for more heads than can be matched, and for a model that shares already."""
     if tie not in TIES:
         raise ValueError(f"tie = {tie!r}; {suggest(tie, TIES)}")
-    config = model.config
+    config, tied = model.config, tied_heads(model.config, rho)
     layers, heads = config.num_hidden_layers, config.num_attention_heads
-    if config.shared_heads is not None:
-        raise ValueError("the model's heads are shared already: share those of the model it was made of")
-    tied = int(rho * layers * heads + 1e-9)
-    if not 0 <= rho <= 1 or tied > (layers - 1) * heads:
-        raise ValueError(
-            f"share_heads = {rho}: from 0 to {(layers - 1) / layers:.3g}, since the first layer's heads have no partner"
-        )
     numbers = roots((match_heads(model) if pairs is None else pairs)[:tied], layers, heads)
     settings = config.to_dict() | {"shared_heads": {"tie": tie, "blocks": numbers} if tied else None}
     pooling = {"add_pooling_layer": model.pooler is not None} if model.base_model is model else {}
@@ -72,6 +65,19 @@ def share_heads(model: Any, rho: float, tie: str = "qk", pairs: Sequence[Pair] |
     if tied:
         _fill(shared, model)
     return shared.to(next(model.parameters()).dtype).train(model.training)
+
+
+def tied_heads(config: LeanformerConfig, rho: float) -> int:
+    """floor(`rho` L H); ValueError for more heads than can be matched, and for a model that shares already."""
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if config.shared_heads is not None:
+        raise ValueError("the model's heads are shared already: share those of the model it was made of")
+    tied = int(rho * layers * heads + 1e-9)
+    if not 0 <= rho <= 1 or tied > (layers - 1) * heads:
+        raise ValueError(
+            f"share_heads = {rho}: from 0 to {(layers - 1) / layers:.3g}, since the first layer's heads have no partner"
+        )
+    return tied
 
 
 def roots(pairs: Sequence[Pair], layers: int, heads: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.attention import load_plugin, mechanism
+from leanformer.conversion.head_sharing import Pair, match_heads, tied_heads
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.distillation.gradual import require_alike
 from leanformer.distillation.objective import Distillation
@@ -65,7 +66,8 @@ class Distilling:
         # Relations are the encoder's alone: a head that was left behind is not asked.
         head = None if asks_words(settings.distillation) else training.seed
         model = saved.load(LeanformerForMaskedLM, head=head)
-        objective = Distillation(data, training, settings.distillation, model, world)
+        pairs = self.pairs(data, settings.distillation.share_heads)
+        objective = Distillation(data, training, settings.distillation, model, world, pairs)
         cost = ledger(saved.config, training.sequence_length, objective.scored)
         return objective, saved.record | {
             "attention": saved.config.attention,
@@ -73,6 +75,21 @@ class Distilling:
             "parameters": cost["parameters"]["total"],
             "forward_flops_per_token": cost["flops_per_token"]["forward"],
         }
+
+    def pairs(self, data: Corpus, rho: float) -> list[Pair]:
+        """Heads to be drawn together: those that are most alike in what the student starts from."""
+        if not rho:
+            return []
+        if self.student is None:
+            raise ValueError(
+                f"distillation.share_heads = {rho}: heads of a fresh student are like nothing; leave it out"
+            )
+        start = SavedModel.open(self.student, data)
+        number = tied_heads(start.config, rho)
+        if not number:
+            raise ValueError(f"distillation.share_heads = {rho} is less than one head: raise it, or leave it out")
+        model = start.load(LeanformerForMaskedLM, head=0)  # its words are not asked: any seed
+        return match_heads(model)[:number]
 
 
 def asks_words(settings: DistillationSettings) -> bool:

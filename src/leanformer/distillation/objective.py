@@ -1,11 +1,13 @@
 """Distillation as an objective of the training loop: masked-LM training beside which a teacher is asked.
 
-    loss = w masked_lm + (1 - w) distillation,    w = `masked_lm_weight`
+    loss = w masked_lm + (1 - w) distillation + g distance,    w = `masked_lm_weight`
 
     logits     the mean over masked positions of  T^2 KL( softmax(teacher / T) || softmax(student / T) ) of the words
                there; T^2 keeps the size of gradients (Hinton et al., 2015, "Distilling the Knowledge in a Neural
                Network", section 2)
     minilm, minilm2    relations of tokens (`relations.py`), the mean over a sequence's tokens, padding not among them
+
+    distance   the mean distance of pairs of heads that are to be shared, g = `share_weight` (`conversion.head_sharing`)
 
 The loop sums over masked positions and divides by their number; so a sequence counts with its relations as often as it
 has masked positions, which is the same number for nearly all, however batches are cut.
@@ -17,12 +19,15 @@ same autocast on the same corrupted sequences.
 Shape letters: B batch, L length, N masked positions a sequence, V vocabulary.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from leanformer.attention import MultiHeadAttention
+from leanformer.conversion.head_sharing import Pair, post_share_penalty
 from leanformer.data.corpus import Corpus
 from leanformer.distillation.divergence import divergence
 from leanformer.distillation.gradual import blended, share
@@ -47,11 +52,12 @@ class Distillation(MaskedLM):
         settings: DistillationSettings,
         teacher: LeanformerForMaskedLM,
         world: int = 1,
+        pairs: Sequence[Pair] = (),
     ) -> None:
         super().__init__(corpus, training, world)
         if settings.anneal and self.total_steps is None:
             raise ValueError("distillation.anneal needs a budget in steps or tokens, not training.max_seconds")
-        self.distillation = settings
+        self.distillation, self.pairs = settings, pairs
         self.teacher = teacher.eval().requires_grad_(False)
 
     def reside(self, device: torch.device) -> None:
@@ -73,13 +79,20 @@ class Distillation(MaskedLM):
         if not model.training:
             return super().loss_sum(model, batch)
         between: AbstractContextManager[None] = nullcontext() if a is None else blended(model, self.teacher, a)
-        weight = self.distillation.masked_lm_weight
+        inputs, weight = self.read(batch), self.distillation.masked_lm_weight
         if weight == 1:
             with between:
-                return super().loss_sum(model, batch)
-        learn = self.from_logits if self.distillation.method == "logits" else self.from_relations
-        masked_lm, taught = learn(model, self.read(batch), between)
-        return weight * masked_lm + (1 - weight) * taught
+                loss = model(**inputs, num_items_in_batch=1, return_logits=False).loss
+        else:
+            learn = self.from_logits if self.distillation.method == "logits" else self.from_relations
+            masked_lm, taught = learn(model, inputs, between)
+            loss = weight * masked_lm + (1 - weight) * taught
+        return loss + self.distance(model, inputs) if self.pairs else loss
+
+    def distance(self, model: nn.Module, inputs: Batch) -> Tensor:
+        """Of the pairs, weighed; as often as there are masked positions, by whose number the loop divides."""
+        distance = post_share_penalty(extract_model_from_parallel(model), self.pairs)
+        return self.distillation.share_weight * distance * (inputs["labels"] != IGNORED).sum()
 
     def from_logits(
         self, model: nn.Module, inputs: Batch, between: AbstractContextManager[None]

@@ -45,7 +45,7 @@ def card(source: Source, name: str, use: str, tags: list[str], licence: str | No
         f"# {name}",
         "\n".join(_opening(source)),
         f"## Use\n\n{use}",
-        f"## Training\n\n{_table(_training(record))}" if record else f"## Training\n\n{_unrecorded(source)}",
+        f"## Training\n\n{_history(source)}",
         f"## Size\n\n{_table(_size(source, record))}",
         f"## Results\n\n{_results(record)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(source, record)),
@@ -78,19 +78,63 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Options of the attention: `{options}`."
 
 
+def _history(source: Source) -> str:
+    if source.record:
+        return _table(_training(source.record))
+    return _table(_conversion(source.conversion)) if source.conversion else UNRECORDED
+
+
+def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "kind", f"converted to `{made['attention']}`, not trained since"
+    yield "source", f"{_name(made['source'])!r} ({made['from']}); {_weights(made.get('source_sha256'))}"
+    yield "training of the source", "not in this record"
+    if "stored_blocks" in made:
+        yield "heads stored", f"{made['stored_blocks']} of {made['head_blocks']} ({made['tie']})"
+    if "parameters_before" in made:
+        yield "parameters before and after", f"{made['parameters_before']:,}, {made['parameters_after']:,}"
+    if "loss_before" in made:
+        yield "masked-LM loss before and after", f"{made['loss_before']:.4f}, {made['loss_after']:.4f} nats"
+
+
+def _lessons(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a run began with, and who taught it."""
+    if start := record.get("start"):
+        yield "started from", f"{_name(start['path'])!r}; {_weights(start['sha256'])}"
+    if teacher := record.get("teacher"):
+        told, size = record["settings"]["distillation"], _number(teacher["parameters"])
+        who = f"{_name(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters"
+        yield "teacher", f"{who}; {_weights(teacher['sha256'])}"
+        yield "taught by", f"{told['method']}; weight of masked tokens {told['masked_lm_weight']}"
+        if told["anneal"]:
+            yield "gradual path", f"from the teacher's attention, in the first {told['anneal']:.0%} of the budget"
+        if told.get("share_heads"):
+            yield "heads drawn together", f"{told['share_heads']:.0%}, weight {told['share_weight']}"
+
+
+def _name(path: str) -> str:
+    """Of a run or a folder, whose paths say more about a machine than about a model."""
+    place = Path(path)
+    return place.parent.name if place.name == "model" else place.name
+
+
+def _weights(sha256: str | None) -> str:
+    return f"weights with sha256 `{sha256}`" if sha256 else "the hash of its weights is not known"
+
+
 def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings, data, results = record.get("settings", {}), record.get("data", {}), record.get("results") or {}
     training = settings.get("training") or settings.get("finetuning") or {}
     if record.get("kind") == "finetune":
         yield "kind", f"fine-tuned on {record.get('task', UNKNOWN)}"
-        yield "pre-training", f"not in this record; weights with sha256 `{record.get('pretrained_hash', UNKNOWN)}`"
+        yield "pre-training", f"not in this record; {_weights(record.get('pretrained_hash'))}"
         yield "examples", _counts(data.get("examples"))
     else:
-        yield "kind", OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
+        kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
+        yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind
+        yield from _lessons(record)
         yield "training data", f"{_number(data.get('train_tokens'))} tokens, {Path(data.get('path', UNKNOWN)).name!r}"
         yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
         yield "tokens read", _number(results.get("tokens"))
-    yield from _taught(record)
     yield "what the data are", "their language, origin and licence are not in the record"
     yield "data sha256", _counts(data.get("hash"))
     yield "steps", _number(results.get("steps"))
@@ -104,36 +148,6 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seconds", _number(results.get("seconds"))
     yield "leanformer", f"{versions.get('leanformer', UNKNOWN)}, commit {versions.get('commit') or UNKNOWN}"
     yield "torch, transformers", f"{versions.get('torch', UNKNOWN)}, {versions.get('transformers', UNKNOWN)}"
-
-
-def _taught(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the model began as, and who taught it."""
-    settings = record.get("settings", {}).get("distillation", {})
-    if start := record.get("start"):
-        yield "started from", f"{_name(start['path'])!r}, weights with sha256 `{start['sha256']}`"
-    if teacher := record.get("teacher"):
-        size, sha256 = _number(teacher["parameters"]), teacher["sha256"]
-        yield "teacher", f"{_name(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters, sha256 `{sha256}`"
-        yield "learned from it", ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
-
-
-def _unrecorded(source: Source) -> str:
-    if (made := source.conversion) is None:
-        return UNRECORDED
-    rows = [("converted from", f"{_name(made['source'])!r} ({made['from']}), to `{made['attention']}` attention")]
-    for key in ("parameters", "loss"):
-        if made.get(f"{key}_after") is not None:
-            before, after = (made[f"{key}_{when}"] for when in ("before", "after"))
-            text = f"{before:.4f}, {after:.4f} nats" if key == "loss" else f"{before:,}, {after:,}"
-            rows.append((f"{'masked-LM loss' if key == 'loss' else key} before and after", text))
-    told = "It was not trained since. How the model that it was made from was trained is not in the record."
-    return f"{_table(iter(rows))}\n\n{told}"
-
-
-def _name(path: str) -> str:
-    """Of a run or a folder, whose paths say more about a machine than about a model."""
-    place = Path(path)
-    return place.parent.name if place.name == "model" else place.name
 
 
 def _size(source: Source, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ class Source(NamedTuple):
     record: dict[str, Any] | None
     """run.json, where the model is a run's."""
     conversion: dict[str, Any] | None = None
-    """conversion.json, where `leanformer convert` made it."""
+    """conversion.json, where `leanformer convert` made the model."""
 
     @property
     def config(self) -> LeanformerConfig:
@@ -56,9 +56,17 @@ def open_source(run: Path) -> Source:
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
     directory = RunDirectory(folder.parent)
     record = directory.read() if folder == directory.model and directory.record.is_file() else None
-    converted = folder / saved_model.CONVERSION
-    conversion = json.loads(converted.read_text(encoding="utf-8")) if converted.is_file() else None
-    return Source(run, _load(folder, config), tokenizer, record, conversion)
+    return Source(run, _load(folder, config), tokenizer, record, _conversion(folder))
+
+
+def _conversion(folder: Path) -> dict[str, Any] | None:
+    path = folder / saved_model.CONVERSION
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): convert the model again, or take the file away") from None
 
 
 def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:

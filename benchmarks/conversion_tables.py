@@ -1,0 +1,263 @@
+"""The tables of a protocol's results.json; what is not there yet is left out, or shown as an en dash.
+
+Of the distance between random values and the teacher on the mean of the tasks, a model regains
+
+    share = mean(model - random) / mean(teacher - random),    means over seeds of fine-tuning, paired
+
+with Fieller's 95 % interval (1954): the shares q for which a paired t test of (model - random) - q (teacher - random)
+finds nothing. There is none where the teacher is not distinguishable from random values.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from leanformer.report.document import Block, Points, Table
+from leanformer.report.statistics import spread
+
+NONE = "\N{EN DASH}"
+TARGETS = {"pairwise": 0.95, "shared": 0.85}
+"""Shares aimed at, with at most a tenth of the teacher's tokens."""
+LEFT_OUT = (
+    "One teacher, of one seed and size: intervals are over seeds of healing and fine-tuning, not over teachers. "
+    "Mechanisms that are not healed with every seed have one healed model, fine-tuned with every seed.",
+    "MiniLM v1, other weights, temperatures, layers and lengths of the gradual path; methods are compared on few "
+    "mechanisms, one budget and one seed.",
+    "Tasks for models from scratch, of shared heads and of exports; a healing rate for each mechanism: all heal at the "
+    "one that the trial chose.",
+)
+CAPTIONS = {
+    "conversions": "Residuals and divergence (nats): means over heads and layers, on text of the training data. "
+    "Loss: held-out.",
+    "healing": "Held-out loss, nats; mean ± sd where there are several seeds. Tokens are a share of the teacher's. "
+    "Healed by its logits and masked words alike, abruptly, each budget a run with its own decay of the rate.",
+    "methods": "Held-out loss, nats, the largest budget, one seed.",
+    "tasks": "Score x 100 at the end of fine-tuning, mean ± sd over seeds. Regained: of the distance between random "
+    "values and the teacher on the mean of the tasks, with Fieller's interval; collapsed: runs with one answer to "
+    "nearly all.",
+    "heads": "Held-out loss, nats. Healed, and drawn together, by the largest budget: the last row compares with the "
+    "healed one of its size.",
+    "exports": "Speed: the teacher's float32 (hub) over this, processor time of one thread, 8 sequences with the "
+    "scores of every position, median of rounds (lowest to highest). bf16 and int8 are made when the hub's file is "
+    "loaded.",
+}
+
+
+class Told:
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.results, self.rows = results, results["rows"]
+        self.every: list[str] = results["mechanisms"]["every"]
+
+    def find(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+        """Rows of a kind with these values; those of tasks only if a task is asked for."""
+        wanted = {"task": None} | wanted
+        return [
+            row
+            for row in self.rows
+            if row["kind"] == kind and all(row.get(key) == value for key, value in wanted.items())
+        ]
+
+    def losses(self, kind: str, **wanted: Any) -> list[float]:
+        return [row["loss"] for row in self.find(kind, **wanted)]
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        return next(iter(self.find("teacher")), {})
+
+    def headline(self) -> str:
+        """A verdict on the targets, where the teacher is known to be better than random values."""
+        told = []
+        for name, target in TARGETS.items():
+            share = self.share("healed", name)
+            if (share is None or share[1] is None) and self.scores("healed", attention=name):
+                return "the teacher is not known to be better than random values: no share of that distance is known"
+            if share is not None:
+                verdict = "reached" if share[0] >= target else "missed"
+                told.append(f"{name} regains {_share(share)} of the distance, {target:.0%} are aimed at: {verdict}")
+        return "; ".join(told) or "no mechanism is healed and fine-tuned yet"
+
+    def facts(self) -> list[tuple[str, str]]:
+        model, floor = self.results["settings"]["model"], self.results["floor"] or {}
+        size = f"{model.get('num_hidden_layers', '?')} layers of {model.get('hidden_size', '?')}"
+        tokens, versions = _whole(self.results["teacher_tokens"]), self.results["versions"]
+        return [
+            ("teacher", f"{size}, {_whole(self.teacher.get('parameters'))} parameters, {tokens} tokens"),
+            ("its loss", _loss([self.teacher["loss"]] if self.teacher else [])),
+            ("without context", _loss([floor["context_free"]] if floor else [])),
+            ("seeds", str(self.results["seeds"])),
+            ("vocabulary", _whole(self.results["data"]["vocab_size"])),
+            ("machine", self.results["hardware"]["cpu"]),
+            ("leanformer", f"{versions['leanformer']} ({(versions['commit'] or 'no commit')[:12]})"),
+            ("torch", versions["torch"]),
+        ]
+
+    def sections(self) -> list[tuple[str, Sequence[Block]]]:
+        parts = [
+            ("Right after conversion", self.conversions()),
+            ("Healing", self.healing()),
+            ("Ways to heal", self.methods()),
+            ("Tasks", self.tasks()),
+            ("Shared heads", self.heads()),
+            ("Exports", self.exports()),
+        ]
+        missing, rate = self.results["missing"], self.results["healing_rate"]
+        said = [f"Healing rate {rate:g}; mean losses of the trial: {self.trial()}."] if rate else []
+        said += [f"{len(missing)} pieces failed or are missing: {', '.join(missing)}."] if missing else []
+        shown: list[tuple[str, Sequence[Block]]] = [(title, [table]) for title, table in parts if table.rows]
+        return [*shown, ("What was left out", [Points([*said, *LEFT_OUT])])]
+
+    def conversions(self) -> Table:
+        rows = []
+        for row in self.find("converted"):
+            added = row["loss"] - self.teacher["loss"] if self.teacher else None
+            numbers = [_number(row[key]) for key in ("logits_residual", "value_residual", "divergence")]
+            rows.append(
+                [row["attention"], self.size(row["parameters_after"]), *numbers, f"{row['loss']:.3f}", _signed(added)]
+            )
+        header = ["attention", "parameters", "logits' residual", "values' residual", "divergence", "loss"]
+        return _table([*header, "to the teacher"], rows, "conversions")
+
+    def healing(self) -> Table:
+        budgets, rows = self.results["budgets"], []
+        scratch = [times * budgets[-1] for times in (1, 4)]
+        for name in self.every:
+            cells = [self.losses("converted", attention=name)]
+            cells += [self.losses("healed", attention=name, method="logits", budget=each) for each in budgets]
+            cells += [self.losses("scratch", attention=name, budget=each) for each in scratch]
+            rows.append([name, *map(_loss, cells)])
+        going_on = [self.losses("teacher"), *[[]] * (len(budgets) - 1), self.losses("teacher, trained on"), [], []]
+        rows.append(["the teacher, trained on", *map(_loss, going_on)])
+        header = [f"healed, {each:.0%}" for each in budgets] + [f"from scratch, {each:.0%}" for each in scratch]
+        return _table(["attention", "converted", *header], rows, "healing")
+
+    def methods(self) -> Table:
+        few, budget = self.results["mechanisms"]["few"], self.results["budgets"][-1]
+        rows = []
+        for method in self.results["methods"]:
+            found = [self.losses("healed", attention=name, method=method, budget=budget, seed=1) for name in few]
+            rows.append([method, *map(_loss, found)])
+        return _table(["healed by", *few], rows, "methods")
+
+    def scores(self, kind: str, **wanted: Any) -> dict[int, float]:
+        """Of every seed that has all tasks, their mean."""
+        found = [
+            {row["seed"]: row["score"] for row in self.find(kind, task=task, **wanted)}
+            for task in self.results["tasks"]
+        ]
+        seeds = set.intersection(*map(set, found)) if found else set()
+        return {seed: fmean(scores[seed] for scores in found) for seed in sorted(seeds)}
+
+    def share(self, kind: str, name: str) -> tuple[float, tuple[float, float] | None] | None:
+        model, teacher, random = (self.scores(kind, attention=name), self.scores("teacher"), self.scores("random"))
+        seeds = model.keys() & teacher.keys() & random.keys()
+        gained, distance = ([each[seed] - random[seed] for seed in sorted(seeds)] for each in (model, teacher))
+        if not seeds or fmean(distance) <= 0:
+            return None
+        return fmean(gained) / fmean(distance), fieller(gained, distance)
+
+    def tasks(self) -> Table:
+        rows, tasks = [], self.results["tasks"]
+        arms = [("random values", "random", {}), ("teacher", "teacher", {})]
+        for name in self.every:
+            arms += [(f"{name}, {kind}", kind, {"attention": name}) for kind in ("converted", "healed")]
+        for title, kind, wanted in arms:
+            found = [self.find(kind, task=task, **wanted) for task in tasks]
+            if not any(found):
+                continue
+            mean = list(self.scores(kind, **wanted).values())
+            share = self.share(kind, wanted["attention"]) if wanted else None
+            collapsed = sum(bool(row["collapsed"]) for each in found for row in each)
+            cells = [_score([row["score"] for row in each]) for each in found]
+            rows.append([title, *cells, _score(mean), NONE if share is None else _share(share), str(collapsed or "")])
+        return _table(["model", *tasks, "mean", "regained [95 % CI]", "collapsed"], rows, "tasks")
+
+    def heads(self) -> Table:
+        rows = []
+        for row in self.find("shared heads"):
+            healed = self.losses("shared heads, healed", tie=row["tie"], share=row["share"])
+            rows.append([f"{row['tie']}, {row['share']:g}", *self.stored(row), _loss([row["loss"]]), _loss(healed)])
+        for row in self.find("drawn together, then shared"):
+            before = _loss(self.losses("heads drawn together"))
+            title = f"{row['tie']}, {row['share']:g}, drawn together first ({before} before)"
+            rows.append([title, *self.stored(row), _loss([row["loss"]]), NONE])
+        return _table(["heads shared", "blocks stored", "parameters", "loss", "healed"], rows, "heads")
+
+    def exports(self) -> Table:
+        rows = []
+        for row in self.results["exports"]:
+            size = NONE if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
+            speed = NONE if not row["speed"] else "{median:.2f} ({low:.2f} to {high:.2f})".format(**row["speed"])
+            rows.append([row["model"], row["form"], size, speed, f"{row['loss']:.4f}"])
+        return _table(["healed model", "form", "size", "speed", "loss"], rows, "exports")
+
+    def trial(self) -> str:
+        """By the losses that chose: those of the runs' own validation."""
+        losses: dict[float, list[float]] = {}
+        for row in self.find("trial"):
+            losses.setdefault(row["learning_rate"], []).append(row["validations"][-1][1])
+        return "; ".join(f"{rate:g}: {fmean(found):.3f}" for rate, found in losses.items())
+
+    def size(self, parameters: int) -> str:
+        own = self.teacher.get("parameters")
+        return _whole(parameters) + (f" ({parameters / own - 1:+.1%})" if own else "")
+
+    def stored(self, row: dict[str, Any]) -> list[str]:
+        return [f"{row['stored_blocks']} of {row['head_blocks']}", self.size(row["parameters_after"])]
+
+
+def fieller(over: Sequence[float], under: Sequence[float], alpha: float = 0.05) -> tuple[float, float] | None:
+    """The interval of mean(over) / mean(under), paired; None for one pair, and where `under` may be zero.
+
+    (a - q b)^2 <= t^2 (s_aa - 2 q s_ab + q^2 s_bb) / n, a quadratic in q, with t of n - 1 degrees of freedom
+    """
+    n = len(over)
+    if n < 2:
+        return None
+    a, b = fmean(over), fmean(under)
+    t = float(stats.t.isf(alpha / 2, n - 1))
+    (s_aa, s_ab), (_, s_bb) = (np.cov(over, under) * t**2 / n).tolist()
+    square, middle = b**2 - s_bb, a * b - s_ab
+    if square <= 0:
+        return None
+    root = math.sqrt(max(0.0, middle**2 - square * (a**2 - s_aa)))
+    return (middle - root) / square, (middle + root) / square
+
+
+def _table(header: list[str], rows: list[list[str]], name: str) -> Table:
+    return Table(header, rows, "l" + "r" * (len(header) - 1), CAPTIONS[name])
+
+
+def _share(share: tuple[float, tuple[float, float] | None]) -> str:
+    value, interval = share
+    return f"{value:.0%} [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else f"{value:.0%} [no bounds]"
+
+
+def _loss(values: Sequence[float]) -> str:
+    return _spread(values, 1.0, 3)
+
+
+def _score(values: Sequence[float]) -> str:
+    return _spread(values, 100.0, 1)
+
+
+def _spread(values: Sequence[float], times: float, digits: int) -> str:
+    found = spread(values)
+    if found.mean is None:
+        return NONE
+    return f"{times * found.mean:.{digits}f}" + (f" ± {times * found.sd:.{digits}f}" if found.sd is not None else "")
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def _whole(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f}"
