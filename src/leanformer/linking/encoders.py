@@ -70,7 +70,7 @@ def specs(asked: Sequence[str]) -> list[Spec]:
     found: list[Spec] = []
     for text in asked:
         spec = _spec(text)
-        if any(spec == other for other in found):
+        if any((spec.kind, spec.source) == (other.kind, other.source) for other in found):
             raise ValueError(f"encoder {text} is given twice: leave one out")
         number = sum(other.name.partition("@")[0] == spec.name for other in found)
         found.append(spec if not number else Spec(f"{spec.name}@{number + 1}", spec.kind, spec.source))
@@ -176,22 +176,30 @@ class Lent(nn.Module):
         return self.block(self.block.word_embeddings(input_ids), None, positions_1L)
 
 
+def lend(source: Path, settings: LinkingSettings) -> tuple[PreTrainedTokenizerBase, LeanformerModel]:
+    """Word pieces and encoder of the model in the folder; ValueError if it cannot serve."""
+    words, encoder = pretrained.load_tokenizer(source), pretrained.load_encoder(source)
+    if settings.max_length > (longest := encoder.config.max_position_embeddings):
+        raise ValueError(f"linking.max_length = {settings.max_length}: the model in {source} reads {longest} tokens")
+    if settings.max_length <= words.num_special_tokens_to_add():
+        raise ValueError(f"linking.max_length = {settings.max_length}: special tokens leave no room for a name")
+    return words, encoder
+
+
 def build(spec: Spec, texts: Sequence[str], settings: LinkingSettings, seed: int, device: torch.device) -> Encoder:
     """Untrained. `texts` are the names, and the mentions to be trained on; what is drawn is a function of the seed."""
     if spec.kind == TFIDF:
         return Trigrams(texts)
-    if spec.source is not None:
-        words = pretrained.load_tokenizer(spec.source)
-        pretrained.reach(spec.source, settings.max_length)
-        encoder = pretrained.load_encoder(spec.source)
+    if spec.source is None:
+        words = tokenizer_files.wrap(tokenizer.train(list(texts), "wordpiece", settings.vocab_size))
+    else:
+        words, encoder = lend(spec.source, settings)
         if spec.kind != RESCNN:
             return Neural(Pooled(encoder, settings.pooling), words, settings.max_length, device, special=True)
-    else:
-        words = tokenizer_files.wrap(tokenizer.train(list(texts), "wordpiece", settings.vocab_size))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        if spec.source is not None:
-            model = ResidualCNN(Lent(encoder), encoder.config.hidden_size)
-        else:
+        if spec.source is None:
             model = ResidualCNN(nn.Embedding(len(words), settings.width), settings.width)
+        else:
+            model = ResidualCNN(Lent(encoder), encoder.config.hidden_size)
     return Neural(model, words, settings.max_length, device, special=False)

@@ -37,6 +37,7 @@ class LinkingSettings(Table):
     """All splits before the scored one, or the training split alone."""
 
     epochs: float = 10.0
+    """0: as it is."""
     batch_size: int = 256
     """Mentions; as many names join them."""
     max_length: int = 25
@@ -62,11 +63,11 @@ class LinkingSettings(Table):
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "max_length", "learning_rate", "alpha", "beta", "width", "vocab_size"):
+        for key in ("max_length", "learning_rate", "alpha", "beta", "width", "vocab_size"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("clip_norm", "threads"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
-        for key in ("weight_decay", "epsilon", "checkpoint_every"):
+        for key in ("epochs", "weight_decay", "epsilon", "checkpoint_every"):
             self._require(key, getattr(self, key) >= 0, "must not be negative")
         self._require("batch_size", self.batch_size > 1, "must be at least 2: one mention has nothing to differ from")
         self._require("warmup", 0 <= self.warmup <= 1, "is a fraction of the budget, from 0 to 1")
@@ -92,6 +93,11 @@ class Linking:
     @property
     def protocol(self) -> LinkingSettings:
         return LinkingSettings.of(self.given)
+
+    @property
+    def untrained(self) -> LinkingSettings:
+        """Of an encoder that learns nothing: what is asked, and no more."""
+        return LinkingSettings.of({key: self.given[key] for key in (*PROTOCOL, "threads") if key in self.given})
 
     def of(self, kind: str) -> LinkingSettings:
         return LinkingSettings.of(RECIPES[kind] | self.given | self.kinds.get(kind, {}))
