@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report", "settings", "settings_table")},
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report")}
+    | {"leanformer.settings", "leanformer.settings_table"},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {

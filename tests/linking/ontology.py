@@ -1,7 +1,7 @@
-"""A made-up ontology: 48 ailments, each with four names, and mentions with typing errors. Nothing of it is from a corpus.
+"""A made-up ontology: 48 ailments with four names each, and mentions with typing errors. Nothing is from a corpus.
 
-    acute renal failure      its name          failure renal acute     its words swapped
-    acute renal failures     its plural        acrefa                  an abbreviation
+acute renal failure      its name          failure renal acute     its words swapped
+acute renal failures     its plural        acrefa                  an abbreviation
 """
 
 import json

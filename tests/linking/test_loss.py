@@ -9,8 +9,9 @@ import torch
 from leanformer.linking.loss import mined, multi_similarity_loss
 
 
-def formula(vectors: torch.Tensor, labels: list[int], alpha=2.0, beta=50.0, base=0.5, epsilon=0.2) -> list[torch.Tensor]:
+def formula(vectors: torch.Tensor, labels: list[int], epsilon: float) -> list[torch.Tensor]:
     """A loop over anchors, in the dtype of the vectors."""
+    alpha, beta, base = 2.0, 50.0, 0.5
     losses, size = [], len(labels)
     for i in range(size):
         positives = [vectors[i] @ vectors[j] for j in range(size) if j != i and labels[j] == labels[i]]

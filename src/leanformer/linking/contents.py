@@ -45,8 +45,8 @@ def accuracy(found: dict[str, Any]) -> Table:
     ]
     data = found["data"]
     caption = (
-        f"Points, mean ± sd over seeds. Unlisted: the {data['unlisted']:,} of {data['mentions']:,} mentions of which no "
-        "part is word for word a name in the dictionary."
+        f"Points, mean ± sd over seeds. Unlisted: the {data['unlisted']:,} of {data['mentions']:,} mentions of which "
+        "no part is word for word a name in the dictionary."
     )
     header = ["Encoder", "Seeds", "Accuracy@1", "Accuracy@5", "Unlisted @1", "Unlisted @5"]
     return Table(header, rows, "lrrrrr", caption)

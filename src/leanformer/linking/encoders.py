@@ -134,7 +134,8 @@ class Neural:
             columns = {"input_ids": [ids or [unknown] for ids in columns["input_ids"]]}
         cut = np.array([bool(one.overflowing) for one in found.encodings or []])
         labels = np.zeros(len(texts), np.int64)
-        return Encoded(Examples([(text,) for text in texts], labels), columns, labels, cut, self.words.pad_token_id or 0)
+        examples = Examples([(text,) for text in texts], labels)
+        return Encoded(examples, columns, labels, cut, self.words.pad_token_id or 0)
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -137,5 +137,3 @@ def _steps(spec: Spec, question: Question, settings: LinkingSettings) -> int:
         return 0
     distinct = len(set(question.train))
     return math.ceil(settings.epochs * distinct / min(settings.batch_size, distinct))
-
-

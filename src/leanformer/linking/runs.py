@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from leanformer.linking.dictionary import Dictionary
@@ -100,9 +99,7 @@ def _carry_out(
         steps = objective.total_steps
         exact = TrainingSettings(**asdict(training) | {"max_steps": steps, "log_every": max(1, steps // LOGGED)})
         try:
-            fitted = fit(
-                encoder.model, objective, exact, directory, accelerator=accelerator, resume=True, quiet=quiet
-            )
+            fitted = fit(encoder.model, objective, exact, directory, accelerator=accelerator, resume=True, quiet=quiet)
         except ArithmeticError as error:
             raise ArithmeticError(f"{directory.path}: {error} (here: linking.learning_rate)") from error
     results, rows = score(encoder, question.mentions, question.dictionary, settings.composites)

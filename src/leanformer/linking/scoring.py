@@ -16,12 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Encoder
 from leanformer.linking.mentions import Mention
-from leanformer.linking.search import nearest
+from leanformer.linking.search import nearest, size_of
 
 KS = (1, 5)
 
@@ -43,7 +41,7 @@ def score(
         for part, row in zip(parts, found, strict=True)
     }
     rows = [_row(number, mention, candidates, dictionary, composites) for number, mention in enumerate(mentions)]
-    unlisted = [row for row, m in zip(rows, mentions, strict=True) if not any(p in dictionary.meanings for p in m.parts)]
+    unlisted = [row for row in rows if not any(part in dictionary.meanings for part in row["parts"])]
     results = {
         **{f"accuracy@{k}": _share(rows, k) for k in KS},
         **{f"unlisted_accuracy@{k}": _share(unlisted, k) for k in KS},
@@ -51,7 +49,7 @@ def score(
         "unlisted": len(unlisted),
         "names": len(names),
         **encoder.size,
-        "index_bytes": indexed.nbytes if isinstance(indexed, np.ndarray) else indexed.data.nbytes + indexed.indices.nbytes,
+        "index_bytes": size_of(indexed),
         "names_per_second": len(names) / encoding,
         "searches_per_second": len(parts) / searching,
     }

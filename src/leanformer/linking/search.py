@@ -32,6 +32,13 @@ def nearest(queries: Vectors, names: Vectors, k: int) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
+def size_of(vectors: Vectors) -> int:
+    """Bytes."""
+    if isinstance(vectors, csr_array):
+        return vectors.data.nbytes + vectors.indices.nbytes + vectors.indptr.nbytes
+    return vectors.nbytes
+
+
 def _greatest(scores_QN: torch.Tensor, k: int) -> NDArray[np.int64]:
     """(Q, k) A partial sort breaks ties as it likes: so it only says what the k-th greatest is, and all that reach it
     are sorted."""
