@@ -23,6 +23,7 @@ from leanformer.linking.results import results
 from leanformer.linking.runs import Question, run
 from leanformer.linking.settings import Linking, LinkingSettings
 from leanformer.report.write import write_document
+from leanformer.training.interrupts import Stopped
 
 DICTIONARY = "dictionary"
 
@@ -63,7 +64,11 @@ def link(
     records = []
     for number, (spec, of, seed) in enumerate(sorted(pieces, key=lambda piece: piece[2]), 1):
         folder = Path(out) / "runs" / spec.name / f"seed-{seed}"
-        record = run(spec, question, of, seed, folder, keep_model=keep_model, quiet=quiet)
+        try:
+            record = run(spec, question, of, seed, folder, keep_model=keep_model, quiet=quiet)
+        except Stopped as stop:
+            console.print(f"stopped by {stop.signal}: the same command goes on from there", markup=False)
+            raise
         records.append(record)
         said = f"accuracy@1 {100 * record['results']['accuracy@1']:.1f}"
         console.print(f"[{number}/{len(pieces)}] {spec.name}, seed {seed}: {said}", markup=False, soft_wrap=True)

@@ -8,12 +8,14 @@ number here, since a product's last bits depend on how it is cut into blocks, an
 Q queries, N names, D width, C candidates.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-Vectors = NDArray[np.float32] | csr_array
+Vectors: TypeAlias = NDArray[np.float32] | csr_array
 """(N, D), a row a text."""
 
 STEPS = 2**20
