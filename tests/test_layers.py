@@ -29,6 +29,9 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
+    "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report")}
+    | {"leanformer.settings", "leanformer.settings_table"},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {

@@ -13,6 +13,7 @@ from leanformer_cli import evaluate
 from leanformer_cli import attention
 from leanformer_cli import embed
 from leanformer_cli import predict
+from leanformer_cli import link
 from leanformer_cli import compare
 from leanformer_cli import robustness
 from leanformer_cli import reproduce
