@@ -264,7 +264,9 @@ def test_finetune_refuses_bad_tasks(command, run, tmp_path, task, rows, columns,
 )
 def test_finetune_refuses_an_impossible_sparsity(command, run, tmp_path, options, words):
     folder = write_task(tmp_path / "tasks", [("fine", 1)])
-    refused(command("finetune", run, "--task", "sst2", "--task-data", folder, "--out", tmp_path / "o", *options), *words)
+    refused(
+        command("finetune", run, "--task", "sst2", "--task-data", folder, "--out", tmp_path / "o", *options), *words
+    )
     assert not (tmp_path / "o").exists()
 
 

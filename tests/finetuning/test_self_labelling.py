@@ -108,9 +108,7 @@ def test_an_update_is_the_gradient_of_the_weighed_mean(perceptron: Make, rows: M
 
 
 @pytest.mark.parametrize("kind", ["absgd", "reweighting"])
-def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
-    kind: str, perceptron: Make, rows: Make, train: Make
-) -> None:
+def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(kind: str, perceptron: Make, rows: Make, train: Make) -> None:
     """Broken off after 17 of 30 steps, when labels have been replaced."""
     x, truth = clusters(101)
     labels = noisy(truth, 0.5)
@@ -201,14 +199,14 @@ def accuracy(model: nn.Module, x: Tensor, labels: Tensor) -> float:
 
 def test_wrong_labels_do_less_harm(perceptron: Make, rows: Make, train: Make) -> None:
     """Three fifths of the labels drawn anew: each way gains on plain training, and more labels are right than before.
-    Means over three seeds; a network that can learn the noise by heart."""
+    Means over two seeds; a network that can learn the noise by heart."""
     gains: dict[str, list[float]] = {"absgd": [], "self-labelling": []}
     right = []
-    for seed in range(3):
-        x, truth = clusters(600, seed=seed)
+    for seed in range(2):
+        x, truth = clusters(300, seed=seed)
         held_out, answers = clusters(1000, seed=100 + seed)
         labels = noisy(truth, 0.6, seed=seed)
-        data, of = rows(labels), (32, 40.0, seed)
+        data, of = rows(labels), (30, 30.0, seed)
         plain = train(perceptron(x, 5, width=61), TaskObjective(data, *of))
         absgd = Absgd(-1.0, 0.9, warmup_epochs=3.0)
         first = WeighedObjective(data, *of, absgd)
@@ -219,6 +217,6 @@ def test_wrong_labels_do_less_harm(perceptron: Make, rows: Make, train: Make) ->
             model = train(perceptron(x, 5, width=61), objective, [objective, *more])
             gains[name].append(100 * (accuracy(model, held_out, answers) - base))
         right.append(float((mended.current == truth).float().mean() - (labels == truth).float().mean()))
-    assert sum(gains["absgd"]) / 3 >= 2
-    assert sum(gains["self-labelling"]) / 3 >= 5
+    assert sum(gains["absgd"]) / 2 >= 2
+    assert sum(gains["self-labelling"]) / 2 >= 5
     assert sum(right) > 0

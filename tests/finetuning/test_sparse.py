@@ -76,9 +76,7 @@ def test_weights_and_gradients_are_those_of_the_formula() -> None:
 
 
 @pytest.mark.parametrize(("head", "trained"), [(True, 3 * 31 + 3), (False, 0)])
-def test_zeros_counts_and_the_frozen_base(
-    head: bool, trained: int, data: Any, perceptron: Make, train: Make
-) -> None:
+def test_zeros_counts_and_the_frozen_base(head: bool, trained: int, data: Any, perceptron: Make, train: Make) -> None:
     x, encoded = data
     model = perceptron(x, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
