@@ -181,7 +181,7 @@ class Settings:
         return {
             "model": dict(self.model),
             "training": asdict(self.training),
-            "finetuning": asdict(self.finetuning) | {k: dict(v) for k, v in self.tasks.items()},
+            "finetuning": self.finetuning.to_dict() | {k: dict(v) for k, v in self.tasks.items()},
         }
 
 

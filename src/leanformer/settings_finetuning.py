@@ -1,7 +1,7 @@
 """Settings of fine-tuning: [finetuning], and a sub-table for each way of it that is not the plain one."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from leanformer.settings_table import Table
 
@@ -138,3 +138,10 @@ class FinetuningSettings(Table):
             raise ValueError("finetuning.loss = 'absgd' and finetuning.regsl.reweight_from both weigh: choose one")
         if sparse and (self.regsl.distance or self.regsl.head_distance):
             raise ValueError(f"finetuning.method = {self.method!r}: distances are for dense, leave out regsl's")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For records: what belongs to ways that are not plain only where they are used, so that plain runs, and
+        studies, from before there were any are still the same ones."""
+        absgd, sparse, regsl = self.loss == "absgd", self.method != "dense", self.regsl != RegslSettings()
+        used = {"loss": absgd, "absgd": absgd, "method": sparse, "sparse": sparse, "regsl": regsl}
+        return {key: value for key, value in asdict(self).items() if used.get(key, True)}

@@ -1,5 +1,6 @@
 """Vectors to classify, as rows of a table that a model looks up, in the real loop."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,7 +54,7 @@ def run(
     **training: Any,
 ) -> nn.Module:
     directory = RunDirectory(folder)
-    if not resume:
+    if not resume and os.environ.get("RANK", "0") == "0":
         folder.mkdir(exist_ok=True)
         directory.write({"kind": "test", "status": "running"})
     how = {"learning_rate": 3e-3, "precision": "fp32", "checkpoint_every": 0, "log_every": 100, "warmup": 0.0}

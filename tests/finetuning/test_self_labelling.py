@@ -176,7 +176,11 @@ def test_two_processes_learn_what_one_does(perceptron: Make, rows: Make, train: 
     children = [
         subprocess.Popen([*command, rank], env=common | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]
-    assert [child.wait() for child in children] == [0, 0]
+    try:
+        assert [child.wait(timeout=400) for child in children] == [0, 0]
+    finally:
+        for child in children:
+            child.kill()
     both = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
     assert both[0] == both[1]
     for found, weighing in zip(both[0], (Absgd(-1.5, 0.6, 0.5), Reweighting(2.0, 0.5)), strict=True):

@@ -14,7 +14,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def tune(
         "status": "running",
         "seed": settings.seed,
         **material.record,
-        "settings": {"finetuning": asdict(settings)},
+        "settings": {"finetuning": settings.to_dict()},
         "versions": versions(),
         "hardware": describe(device, 1, dtype),
         "results": None,
@@ -205,8 +205,8 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
     if found.get("kind") == "finetune" and found.get("status") != "finished":
         return found
     old, new = _identity(found), _identity(record)
-    for key in new:
-        if old.get(key) != new[key]:
+    for key in new | old:
+        if old.get(key) != new.get(key):
             raise FileExistsError(f"{directory.path} holds a finished run with another {key}: choose another --out")
     return found
 
@@ -214,10 +214,7 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a result depends on, by name. How many threads share the sums is not the experiment."""
     named = {key: record.get(key) for key in ("kind", "task", "pretrained_hash")}
-    settings = asdict(FinetuningSettings()) | record.get("settings", {}).get(
-        "finetuning", {}
-    )  # an older record has few
-    named |= {f"finetuning.{key}": value for key, value in settings.items()}
+    named |= {f"finetuning.{key}": value for key, value in record.get("settings", {}).get("finetuning", {}).items()}
     named |= {f"data.hash of {split}": value for split, value in record.get("data", {}).get("hash", {}).items()}
     return {key: value for key, value in named.items() if key != "finetuning.threads"}
 

@@ -13,7 +13,7 @@ from leanformer.data.randomness import random_bits
 from leanformer.data.tasks import Task
 from leanformer.robustness.misspellings import read_misspellings
 from leanformer.robustness.noise import MISSPELLINGS, Misspellings, Noise, noises, require_share
-from leanformer.settings import FinetuningSettings, Settings
+from leanformer.settings import Settings
 
 SCHEMA = 1
 RECORD = "robustness.json"
@@ -137,7 +137,7 @@ def check_continues(out: Path, plan: Plan) -> None:
         return
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
-        settings = asdict(FinetuningSettings()) | before["settings"]  # an older study knows fewer
+        settings = before["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
     now = plan.record()
