@@ -253,6 +253,23 @@ def test_finetune_refuses_bad_tasks(command, run, tmp_path, task, rows, columns,
     assert not (out / "run.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--method", "pst", "--sparsity", 1), ["finetuning.sparse.sparsity = 1.0", "less than 1"]),
+        (("--method", "pst", "--sparsity", -0.5), ["finetuning.sparse.sparsity = -0.5"]),
+        (("--method", "prune"), ["finetuning.method = 'prune'", "pst"]),
+        (("--sparsity", 0.9), ["--sparsity 0.9", "--method pst"]),
+    ],
+)
+def test_finetune_refuses_an_impossible_sparsity(command, run, tmp_path, options, words):
+    folder = write_task(tmp_path / "tasks", [("fine", 1)])
+    refused(
+        command("finetune", run, "--task", "sst2", "--task-data", folder, "--out", tmp_path / "o", *options), *words
+    )
+    assert not (tmp_path / "o").exists()
+
+
 # --- bad input: everything else
 
 

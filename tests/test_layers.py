@@ -24,9 +24,12 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "distillation": {"torch", "accelerate"}
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
+    "finetuning": {"torch"} | {f"leanformer.{name}" for name in ("data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich", "torchmetrics"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+    | {
+        f"leanformer.{name}" for name in ("attention", "models", "data", "training", "finetuning", "report", "settings")
+    },
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}

@@ -3,7 +3,8 @@
     [model]        the names of `LeanformerConfig` (attention, hidden_size, ...), checked by that class
     [training]     `TrainingSettings`
     [distillation] `DistillationSettings`, read by `leanformer distill`
-    [finetuning]   `FinetuningSettings`; a sub-table named after a task, `[finetuning.rte]`, overrides it for that task
+    [finetuning]   `FinetuningSettings`, with sub-tables of its own such as `[finetuning.absgd]`; any other one is named
+                   after a task, `[finetuning.rte]`, and overrides it for that task
 
 An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
 """
@@ -12,10 +13,11 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from leanformer.settings_finetuning import FinetuningSettings
 from leanformer.settings_table import Table
 from leanformer.spelling import suggest
 
@@ -170,35 +172,6 @@ APPLIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuningSettings(Table):
-    """Fine-tuning on a task; the score is taken at the end of training, never at the best step on the dev set."""
-
-    epochs: float = 3.0
-    batch_size: int = 32
-    max_length: int = 128
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    schedule: Literal["linear", "constant"] = "linear"
-    clip_norm: float | None = 1.0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    threads: int | None = None
-    seed: int = 1
-    max_train_examples: int | None = None
-    """Use only so many training examples, chosen by seed 0: a budget, reported with the score. None: all."""
-    max_eval_examples: int | None = None
-    """Score only so many examples of each split, chosen by seed 0, and say so. None: all."""
-
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "max_length", "learning_rate"):
-            self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("clip_norm", "threads", "max_train_examples", "max_eval_examples"):
-            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
-        self._require("warmup", 0 <= self.warmup <= 1, "is a fraction of the budget, from 0 to 1")
-        self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything a run depends on besides its data."""
 
@@ -216,7 +189,7 @@ class Settings:
         return {
             "model": dict(self.model),
             "training": asdict(self.training),
-            "finetuning": asdict(self.finetuning) | {k: dict(v) for k, v in self.tasks.items()},
+            "finetuning": self.finetuning.to_dict() | {k: dict(v) for k, v in self.tasks.items()},
         }
 
 
@@ -256,7 +229,8 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
         if not isinstance(table, Mapping):
             raise ValueError(f"setting {name} must be a table, such as [{name}] in TOML or --set {name}.key=value")
     finetuning = tables.get("finetuning", {})
-    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping)}
+    own = {f.name for f in fields(FinetuningSettings)}
+    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in own}
     settings = Settings(
         model=dict(tables.get("model", {})),
         training=TrainingSettings.of(tables.get("training", {})),

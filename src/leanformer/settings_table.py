@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -11,11 +11,14 @@ from leanformer.spelling import suggest
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A frozen table of settings that knows its own name in files and on the command line."""
+    """A frozen table of settings that knows its own name in files and on the command line; it may hold others."""
+
+    table = ""  # unannotated, hence no setting
+    """The name of one that another holds, that of the other before it."""
 
     @classmethod
     def title(cls) -> str:
-        return cls.__name__.removesuffix("Settings").lower()
+        return cls.table or cls.__name__.removesuffix("Settings").lower()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -26,7 +29,15 @@ class Table:
         for key in values:
             if key not in hints:
                 raise ValueError(f"unknown setting {self.title()}.{key}: {suggest(key, hints)}")
-        return replace(self, **{k: _checked(f"{self.title()}.{k}", v, hints[k]) for k, v in values.items()})
+        return replace(self, **{k: self._new(k, v, hints[k]) for k, v in values.items()})
+
+    def _new(self, key: str, value: Any, hint: Any) -> Any:
+        name, old = f"{self.title()}.{key}", getattr(self, key)
+        if not isinstance(old, Table):
+            return _checked(name, value, hint)
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} = {value!r}: it is a table, with keys such as {next(iter(asdict(old)))}")
+        return old.updated(value)
 
     def _require(self, key: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -57,6 +57,13 @@ def finetune(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
     seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="dense, pst or magnitude: docs/fine-tuning.md; finetuning.method of the settings."),
+    ] = None,
+    sparsity: Annotated[
+        float | None, typer.Option(help="pst, magnitude: share of weights that end as zeros, else 0.9.")
+    ] = None,
     config: ConfigOption = None,
     discard_model: Annotated[
         bool, typer.Option("--discard-model", help="Keep scores and predictions, not the model.")
@@ -70,11 +77,17 @@ def finetune(
     from leanformer.evaluation.finetune import finetune
 
     load(plugin)
-    settings = settings_of(config, set_)
+    given = {"method": method, "sparse.sparsity": sparsity}
+    overrides = [f"finetuning.{key}={value}" for key, value in given.items() if value is not None]
+    settings = settings_of(config, [*overrides, *(set_ or ())])
+    if sparsity is not None and settings.finetuning_for(task).method == "dense":
+        raise ValueError(f"--sparsity {sparsity}: a dense model has no zeros; add --method pst or --method magnitude")
     record = finetune(
         run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
     )
     results = record.get("results") or record  # of one run, or of several
     means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
     shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
+    if sparse := results.get("sparse"):
+        shown |= {"zeros": f"{sparse['zeros']:,} of {sparse['weights']:,}", "trained parameters": sparse["trainable"]}
     show(record if as_json else shown, as_json, quiet)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from leanformer.data.examples import Examples
-from leanformer.robustness.training_data import flipped, mislabelled
+from leanformer.robustness.training_data import flipped, imbalanced, mislabelled
 
 LABELS = np.arange(3000) % 3
 
@@ -40,3 +40,16 @@ def test_few_examples_are_nested_and_depend_on_the_seed():
 def test_a_share_beyond_1_is_refused():
     with pytest.raises(ValueError, match="label noise 2 is not a share"):
         mislabelled(Examples([("a",)], np.zeros(1, int)), 2, 2, 1)
+
+
+def test_classes_grow_rare_in_their_order_and_more_imbalance_keeps_fewer():
+    examples = Examples([(str(i),) for i in range(3000)], LABELS)
+    kept = {ratio: imbalanced(examples, 3, ratio, 5) for ratio in (1, 10, 100, 1e6)}
+    assert np.bincount(kept[1].labels).tolist() == [1000, 1000, 1000]
+    assert np.bincount(kept[10].labels).tolist() == [1000, 316, 100]
+    assert np.bincount(kept[1e6].labels).tolist() == [1000, 1, 1]
+    assert set(kept[100].texts) < set(kept[10].texts)
+    assert [int(text) % 3 for (text,) in kept[10].texts] == kept[10].labels.tolist()
+    assert imbalanced(examples, 3, 10, 6).texts != kept[10].texts
+    with pytest.raises(ValueError, match=r"an imbalance of 0\.5"):
+        imbalanced(examples, 3, 0.5, 5)

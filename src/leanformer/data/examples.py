@@ -56,12 +56,12 @@ class Examples(NamedTuple):
         """At most `size` of the examples (None: all), for a seed the same ones, in their order; a group at least."""
         if size is None or size >= len(self.texts):
             return self
-        return self._where(self._drawn(size, seed))
+        return self.where(self._drawn(size, seed))
 
     def split(self, held_out: float) -> tuple["Examples", "Examples"]:
         """(the rest, the fraction `held_out` of them), always the same ones, in their order."""
         drawn = self._drawn(round(held_out * len(self.texts)), SEED)
-        return self._where(~drawn), self._where(drawn)
+        return self.where(~drawn), self.where(drawn)
 
     def _drawn(self, size: int, seed: int) -> NDArray[np.bool_]:
         """(N,) the first groups of the seed's permutation that hold no more than `size` examples."""
@@ -72,7 +72,8 @@ class Examples(NamedTuple):
         fits[0] = True
         return np.isin(units, order[fits])
 
-    def _where(self, chosen: NDArray[np.bool_]) -> "Examples":
+    def where(self, chosen: NDArray[np.bool_]) -> "Examples":
+        """Those that are `chosen` (N,), in their order."""
         rows = np.flatnonzero(chosen)
         groups = None if self.groups is None else np.unique(self.groups[rows], return_inverse=True)[1]
         return Examples([self.texts[i] for i in rows], self.labels[rows], groups, self.note)

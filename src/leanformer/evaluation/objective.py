@@ -3,11 +3,20 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanformer.data.buckets import training_rows
 from leanformer.evaluation.encoding import Encoded
+from leanformer.finetuning.self_labelling import Labels
+from leanformer.finetuning.weighing import Weighing
+from leanformer.training.companion import Companion
 from leanformer.training.objective import Batch
+
+ROWS = "rows"
+"""The entry of a batch that says which examples it holds."""
 
 
 class TaskObjective:
@@ -20,12 +29,16 @@ class TaskObjective:
         self.tokens_per_step = round(batch_size * self.lengths.mean())
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        return [self.encoded.batch(self.rows(step, rank, world))]
+
+    def rows(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
+        """What this process reads in the step."""
         if world > self.batch_size:
             raise ValueError(
                 f"finetuning.batch_size = {self.batch_size}: {world} processes need at least one example each"
             )
         rows = training_rows(self.lengths, self.batch_size, self.total_steps, self.seed, step)
-        return [self.encoded.batch(rows[rank::world])]
+        return rows[rank::world]
 
     def tokens(self, steps: int) -> int:
         return steps * self.tokens_per_step
@@ -38,3 +51,45 @@ class TaskObjective:
 
     def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
         return ()
+
+
+class WeighedObjective(TaskObjective, Companion):
+    """The same with examples that count unequally, and labels that are replaced, either as far as it is given.
+
+        loss = (1/B) sum_i w_i l_i
+
+    A batch is one forward pass of each process, since weights compare all its losses. The loop must have this objective
+    among its companions, with `weighing` and `labels`: they tell the epoch and keep the state.
+    """
+
+    name = "objective"
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        batch_size: int,
+        epochs: float,
+        seed: int,
+        weighing: Weighing | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        super().__init__(encoded, batch_size, epochs, seed)
+        self.weighing, self.labels, self.epoch = weighing, labels, 0.0
+
+    def before_step(self, step: int) -> None:
+        self.epoch = step * self.batch_size / len(self.lengths)
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        rows = self.rows(step, rank, world)
+        return [self.encoded.batch(rows) | {ROWS: torch.from_numpy(rows)}]
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Once a step: it moves the state of weights and labels."""
+        logits = self.encoded.logits(model, {name: tensor for name, tensor in batch.items() if name != ROWS})
+        labels = batch["labels"]
+        if self.labels is not None:
+            labels = self.labels.corrected(batch[ROWS], logits.detach(), self.epoch)
+        losses = self.encoded.losses(logits, labels)
+        if self.weighing is not None:
+            losses = losses * self.weighing.weights(losses.detach(), self.epoch)
+        return losses.sum()

@@ -3,6 +3,7 @@
     RUN/run.json            settings, seed, versions, hardware, data, status and results
     RUN/curve.jsonl         the training loss
     RUN/predictions.jsonl   a line an evaluated example, see `prediction.write_answers`
+    RUN/corrections.jsonl   if labels are corrected, see `ways`
     RUN/model/              save_pretrained and the tokenizer, unless not asked for
 
 Order of the examples, dropout and the head's initial values are functions of the fine-tuning seed: runs from different
@@ -13,7 +14,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from transformers import PreTrainedTokenizerBase
 from leanformer.data import examples, tasks
 from leanformer.data.examples import Examples
 from leanformer.data.tasks import Task
-from leanformer.evaluation import choices, encoding, metrics, pretrained, windows
+from leanformer.evaluation import choices, encoding, metrics, pretrained, ways, windows
 from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
-from leanformer.evaluation.objective import TaskObjective
 from leanformer.evaluation.prediction import answer, write_answers
 from leanformer.settings import FinetuningSettings, TrainingSettings
 from leanformer.training import durable, saved_model
@@ -73,6 +73,7 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
             f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
             f"{config.max_position_embeddings} tokens"
         )
+    ways.require(of, config, settings)
     train, validation = examples.load(of, task_data)
     splits = {"train": train.subset(settings.max_train_examples)}
     splits |= {split: part.subset(settings.max_eval_examples) for split, part in validation.items()}
@@ -129,7 +130,7 @@ def tune(
         "status": "running",
         "seed": settings.seed,
         **material.record,
-        "settings": {"finetuning": asdict(settings)},
+        "settings": {"finetuning": settings.to_dict()},
         "versions": versions(),
         "hardware": describe(device, 1, dtype),
         "results": None,
@@ -141,20 +142,22 @@ def tune(
         return before
 
     model = pretrained.load_classifier(material.source, material.task, settings.seed)
-    objective = TaskObjective(material.train, settings.batch_size, settings.epochs, settings.seed)
-    training = _training(settings, objective.total_steps)
+    way = ways.way(model, material.train, settings)
+    training = _training(settings, way.objective.total_steps)
+    how: dict[str, Any] = {"accelerator": accelerator, "companions": way.companions, "quiet": quiet}
     with directory.claimed(new=before is None):
         _clear(directory)
         directory.write(record)
         with directory.outcome():
             try:
-                fitted = fit(model, objective, training, directory, accelerator=accelerator, quiet=quiet)
+                fitted = fit(model, way.objective, training, directory, **how)
             except Stopped:
                 _clear(directory)
                 raise
             except ArithmeticError as error:
                 raise ArithmeticError(f"{out}: {error} (here: finetuning.learning_rate)") from error
-            results = _judge(model, material, device, out / PREDICTIONS)
+            more = way.finish(out)
+            results = _judge(model, material, device, out / PREDICTIONS) | more
             if keep_model:
                 with durable.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
@@ -202,8 +205,8 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
     if found.get("kind") == "finetune" and found.get("status") != "finished":
         return found
     old, new = _identity(found), _identity(record)
-    for key in new:
-        if old.get(key) != new[key]:
+    for key in new | old:
+        if old.get(key) != new.get(key):
             raise FileExistsError(f"{directory.path} holds a finished run with another {key}: choose another --out")
     return found
 
@@ -220,5 +223,5 @@ def _clear(directory: RunDirectory) -> None:
     """Takes away what an unfinished run left, but for its record."""
     for folder in (directory.checkpoints, directory.model):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (directory.curve, directory.path / PREDICTIONS):
+    for file in (directory.curve, directory.path / PREDICTIONS, directory.path / ways.CORRECTIONS):
         file.unlink(missing_ok=True)

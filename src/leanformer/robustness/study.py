@@ -156,12 +156,12 @@ def _condition(
         return settings, material
     if condition.axis == LABELS:
         share = float(condition.at)
-        return settings, _trained_on(material, settings, mislabelled(whole, len(material.task.labels), share, seed))
+        return settings, trained_on(material, settings, mislabelled(whole, len(material.task.labels), share, seed))
     few = whole.subset(int(condition.at), seed)
-    return few_settings(settings, len(few.labels), len(whole.labels)), _trained_on(material, settings, few)
+    return few_settings(settings, len(few.labels), len(whole.labels)), trained_on(material, settings, few)
 
 
-def _trained_on(material: Material, settings: FinetuningSettings, train: Examples) -> Material:
+def trained_on(material: Material, settings: FinetuningSettings, train: Examples) -> Material:
     """The same with other training examples, and a record that says so."""
     encoded = ENCODERS[material.task.kind](material.tokenizer, train, settings.max_length)
     data = dict(material.record["data"])

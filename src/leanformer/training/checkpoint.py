@@ -3,7 +3,8 @@
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
                   state.json              `Progress`
-                  SHA256SUMS              of the three; `sha256sum -c SHA256SUMS` checks it too
+                  companions.safetensors  what goes along with the training, if that has a state
+                  SHA256SUMS              of them all; `sha256sum -c SHA256SUMS` checks it too
 
 There is no generator to save: order, masks and dropout are functions of the step. A checkpoint appears under its name
 only when it is complete and on disk; it is verified whenever it is read.
@@ -12,7 +13,7 @@ only when it is complete and on disk; it is verified whenever it is read.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,10 +23,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from leanformer.training import durable
+from leanformer.training import companion, durable
+from leanformer.training.companion import Companion
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+COMPANIONS = "companions.safetensors"
 
 
 @dataclass
@@ -66,7 +69,13 @@ class Checkpoints:
         found = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
         return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         """An OSError leaves the others as they are."""
         target = self.path(progress.step)
         if target.exists():
@@ -75,7 +84,10 @@ class Checkpoints:
             save_file(weights(model), folder / "model.safetensors")
             save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
             (folder / "state.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
-            (folder / SUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in FILES))
+            if state := companion.states(companions):
+                save_file(state, folder / COMPANIONS)
+            files = (*FILES, COMPANIONS) if state else FILES
+            (folder / SUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in files))
         self.prune()
 
     def prune(self) -> None:
@@ -83,7 +95,9 @@ class Checkpoints:
         for old in self.all()[: -self.keep]:
             durable.remove_directory(old)
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, companions: Sequence[Companion] = ()
+    ) -> Progress:
         """Load the newest one; without any, the run starts over. ValueError names a damaged file and the one before."""
         found = self.all()
         if not found:
@@ -95,6 +109,8 @@ class Checkpoints:
         with _named(newest, remedy):
             _fill(model, load_file(newest / "model.safetensors"))
             _set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
+            state = newest / COMPANIONS
+            companion.resume(companions, load_file(state) if state.is_file() else {})
             return progress_of(newest)
 
 
@@ -109,7 +125,7 @@ def verify(checkpoint: Path, remedy: str) -> None:
     sums = checkpoint / SUMS
     lines = sums.read_text().splitlines() if sums.is_file() else []
     expected = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
-    for name in FILES:
+    for name in (*FILES, COMPANIONS) if COMPANIONS in expected else FILES:
         path = checkpoint / name
         if name not in expected:
             raise ValueError(f"{sums} is missing or says nothing of {name}: {remedy}")

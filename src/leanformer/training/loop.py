@@ -14,7 +14,7 @@ prepares the next batch meanwhile. Numbers that every step needs, such as its ta
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
 from leanformer.training.checkpoint import Checkpoints, Progress, weights
+from leanformer.training.companion import Companion
 from leanformer.training.curve import Curve, read_curve
 from leanformer.training.display import Display
 from leanformer.training.energy import Meter, outcome
@@ -46,10 +47,11 @@ def fit(
     run: RunDirectory,
     *,
     accelerator: Accelerator,
+    companions: Sequence[Companion] = (),
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train `model` in place until the budget is spent; returns the `results` of run.json.
+    """Train `model` in place until the budget is spent, with its `companions`; returns the `results` of run.json.
 
     Raises ArithmeticError if the loss or a weight is no longer finite, OSError if the disk is full (the checkpoints
     before stay in both cases), `Stopped` after the checkpoint a signal asked for, ValueError for a damaged checkpoint.
@@ -58,7 +60,7 @@ def fit(
     main = accelerator.is_main_process
     try:
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
-            loop = Loop(model, objective, settings, run, accelerator, resume)
+            loop = Loop(model, objective, settings, run, accelerator, resume, companions)
             title, silent = run.path.name, quiet or not main
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
@@ -79,8 +81,10 @@ class Loop:
         run: RunDirectory,
         accelerator: Accelerator,
         resume: bool,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
+        self.companions = companions
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
@@ -90,7 +94,7 @@ class Loop:
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
-        self.at = self.checkpoints.restore(model, self.optimizer) if resume else Progress()
+        self.at = self.checkpoints.restore(model, self.optimizer, companions) if resume else Progress()
         self.curve = None
         if self.main:
             self.checkpoints.prune()
@@ -143,6 +147,8 @@ class Loop:
         """One step; the gradient's norm before clipping."""
         torch.manual_seed(int(random_bits(self.settings.seed, self.at.step, self.rank)))
         self.optimizer.zero_grad()
+        for companion in self.companions:
+            companion.before_step(self.at.step)
         for i, batch in enumerate(batches, start=1):
             with nullcontext() if i == len(batches) else self.accelerator.no_sync(self.learner):
                 loss = self.loss_sum(self.learner, batch)
@@ -154,6 +160,8 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
+        for companion in self.companions:
+            companion.after_step(self.at.step)
         return norm
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -218,7 +226,7 @@ class Loop:
             try:
                 written = self.curve.force_to_disk()
                 progress = replace(at, loss=loss, curve_bytes=written, joules=joules, energy_source=source)
-                self.checkpoints.save(self.model, self.optimizer, progress)
+                self.checkpoints.save(self.model, self.optimizer, progress, self.companions)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error

@@ -1,0 +1,15 @@
+"""How much each example of a batch counts.
+
+    loss = (1/B) sum_i w_i l_i,    w_i without gradient
+
+l (b,) are the losses of this process's examples, B the number of all processes' in the step.
+"""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Weighing(Protocol):
+    def weights(self, losses: Tensor, epoch: float) -> Tensor:
+        """w (b,), called once a step with the losses (b,), detached, and the epochs read before it."""
