@@ -70,7 +70,8 @@ def test_convolution_equals_the_formula_in_values_and_gradients(row, masked):
     leaves = [x, *module.parameters()]
     weight = inputs(3)
     found, wanted = (
-        torch.autograd.grad((y * weight).sum(), leaves, allow_unused=True, retain_graph=True) for y in (actual, expected)
+        torch.autograd.grad((y * weight).sum(), leaves, allow_unused=True, retain_graph=True)
+        for y in (actual, expected)
     )
     for one, other in zip(found, wanted, strict=True):
         assert_close(one, other, rtol=1e-8, atol=1e-10)
@@ -247,7 +248,12 @@ def test_rotation_is_for_the_half_that_attends():
         ("clusters", "random", {}, "means without a place, and random needs places"),
         ("clusters", "dot_product", {"ratio": 0}, "ratio = 0: a whole number from 1 on"),
         ("clusters", "dot_product", {"clusters": 14}, "clusters = 14 are more than the sequence's 13 tokens"),
-        ("clusters", "dot_product", {"clusters": 4, "scales": 2}, "clusters = 16 are more than the sequence's 13 tokens"),
+        (
+            "clusters",
+            "dot_product",
+            {"clusters": 4, "scales": 2},
+            "clusters = 16 are more than the sequence's 13 tokens",
+        ),
         ("clusters", "dot_product", {"ratio": 3, "scales": 2}, "ratio = 3: 4 / 3 clusters a token are more clusters"),
         ("clusters", "dot_product", {"scales": 3}, "scales = 3: one or two"),
         ("clusters", "symmetric", {"scales": 2}, "it needs projection = 'separate'"),
@@ -353,7 +359,9 @@ def test_clusters_are_the_same_again_in_training_too():
 
 def test_more_clusters_than_a_sequence_has_tokens():
     module = layer(("clusters", "dot_product", {"clusters": 6}, {}))
-    with pytest.raises(ValueError, match="clusters = 6 are more than the sequence's 5 tokens: ask for fewer, or give a ratio"):
+    with pytest.raises(
+        ValueError, match="clusters = 6 are more than the sequence's 5 tokens: ask for fewer, or give a ratio"
+    ):
         module(inputs(2, 5))
     with pytest.raises(ValueError, match="rotary positions cannot turn: take learned ones"):
         module(inputs(2), positions=Positions.counted(L, L, torch.device("cpu"), Rotary(6)))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import ConvBertConfig, ConvBertModel
 
 from leanformer import LeanformerConfig, models
 from leanformer.attention import PROJECTIONS, MultiHeadAttention, mechanism, names
@@ -178,11 +179,11 @@ def test_scores_are_those_of_the_heads_that_attend(tiny):
 
 
 def test_convberts_base_has_the_published_counts():
-    """105.68 M without pooler and head; a block of attention 2,094,774 for BERT's 2,362,368."""
-    config = LeanformerConfig(mixer="convolution")
+    """Hugging Face's; a block of attention 2,094,774 for BERT's 2,362,368."""
     with torch.device("meta"):
-        model = models.LeanformerModel(config, add_pooling_layer=False)
-    assert model.num_parameters() == 105_675_048
+        model = models.LeanformerModel(LeanformerConfig(mixer="convolution"), add_pooling_layer=False)
+        theirs = ConvBertModel(ConvBertConfig())
+    assert model.num_parameters() == theirs.num_parameters() == 105_680_520
     assert model.layers[0].attention.num_params() == 2_094_774
 
 

@@ -82,7 +82,10 @@ def test_a_decoder_has_no_mixer(tiny, mixer):
         ({"mixer": "convolution", "attention": "dense"}, "kernels from queries, and dense has none"),
         ({"mixer": "clusters", "attention": "random"}, "means without a place, and random needs places"),
         ({"mixer": "clusters", "positions": "rotary"}, "mixer = 'clusters': attends to what has no place of its own"),
-        ({"mixer": "clusters", "mixer_options": {"clusters": 30}}, "clusters = 30 are more than the sequence's 29 tokens"),
+        (
+            {"mixer": "clusters", "mixer_options": {"clusters": 30}},
+            "clusters = 30 are more than the sequence's 29 tokens",
+        ),
         ({"feed_forward_groups": 0}, "feed_forward_groups = 0: must be positive"),
         ({"feed_forward_groups": 4}, "feed_forward_groups = 4: does not divide hidden_size = 30"),
         ({"feed_forward_groups": 3}, "feed_forward_groups = 3: does not divide intermediate_size = 37"),

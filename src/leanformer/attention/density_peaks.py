@@ -38,15 +38,13 @@ def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: in
     found = nearest.isfinite()
     log_density = -nearest.masked_fill(~found, 0.0).sum(-1) / found.sum(-1).clamp(min=1)
     log_density = log_density.masked_fill(~tokens_BN, -torch.inf)
-    place = torch.arange(squares.shape[-1], device=squares.device)
-    earlier = (log_density[:, None, :] == log_density[..., None]) & (place < place[:, None])
-    denser = (log_density[:, None, :] > log_density[..., None]) | earlier
-    far = squares.masked_fill(~denser, torch.inf).amin(-1)
+    far = squares.masked_fill(~_ahead(log_density), torch.inf).amin(-1)
     largest = squares.masked_fill(~pairs, 0.0).amax((-2, -1), keepdim=True)[..., 0]
     far = torch.where(far.isfinite(), far, largest)
     least = torch.finfo(squares.dtype).min
     worth = (log_density + 0.5 * far.log()).clamp(min=least).masked_fill(~tokens_BN, -torch.inf)
-    order = worth.argsort(dim=-1, descending=True, stable=True)
+    place = torch.arange(squares.shape[-1], device=squares.device).expand_as(worth)
+    order = torch.zeros_like(place).scatter(-1, _ahead(worth).sum(-1), place)  # ONNX knows no stable sort
     itself = torch.eye(squares.shape[-1], dtype=torch.bool, device=squares.device)
     return Peaks(squares.masked_fill(itself, -1.0), order, tokens_BN)
 
@@ -61,6 +59,13 @@ def members(peaks: Peaks, most: int, counts_B: Tensor) -> Tensor:
     to_centre = to_centre.masked_fill((number_M >= counts_B[:, None])[:, None, :], torch.inf)
     joined_BN = to_centre.argmin(-1)
     return (joined_BN[:, None, :] == number_M[:, None]) & peaks.tokens[:, None, :]
+
+
+def _ahead(value_BN: Tensor) -> Tensor:
+    """(B, N, N), True at [i, j] where j has the greater value, or an equal one and the earlier place."""
+    place = torch.arange(value_BN.shape[-1], device=value_BN.device)
+    here, there = value_BN[..., None], value_BN[:, None, :]
+    return (there > here) | ((there == here) & (place < place[:, None]))
 
 
 def _squared_distances(x_BND: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A linear map in groups: each part of the output sees its own part of the input, and no other (ConvBERT, section 3.3).
 
-    y = concat_g( x_g W_g ) + b,    W (G, I / G, O / G):   I O / G weights instead of I O
+y = concat_g( x_g W_g ) + b,    W (G, I / G, O / G):   I O / G weights instead of I O
 """
 
 import torch

@@ -37,9 +37,7 @@ def mixer_options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def check_mixer(
-    name: str, mixing: Mapping[str, Any], mechanism: str, options: Mapping[str, Any], shape: Shape
-) -> None:
+def check_mixer(name: str, mixing: Mapping[str, Any], mechanism: str, options: Mapping[str, Any], shape: Shape) -> None:
     """ValueError for a mixer or an option that nobody knows, for a wrong value, and for a mechanism that does not suit."""
     known = mixer_options(name)
     for option in mixing:

@@ -140,7 +140,7 @@ class ClusteredMemory(MultiHeadAttention):
         """M of each example, by its own tokens."""
         if self.mixing["clusters"] is not None:
             return tokens_B.clamp(max=self.mixing["clusters"] * GROWTH**scale)
-        return -(-tokens_B * GROWTH**scale // self.mixing["ratio"])
+        return (tokens_B * GROWTH**scale + self.mixing["ratio"] - 1) // self.mixing["ratio"]
 
     @classmethod
     def count_params(cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], **mixing: Any) -> int:
@@ -179,7 +179,8 @@ def _counts(length: int, ratio: int = 4, clusters: int | None = None, scales: in
     if clusters is None:
         if finest > ratio:
             raise ValueError(f"ratio = {ratio}: {finest} / {ratio} clusters a token are more clusters than tokens")
-        return [-(-length * GROWTH**scale // ratio) for scale in range(scales)]
+        # Rounded up without negative numbers, which ONNX divides otherwise.
+        return [(length * GROWTH**scale + ratio - 1) // ratio for scale in range(scales)]
     if clusters * finest > length:
         raise ValueError(
             f"clusters = {clusters * finest} are more than the sequence's {length} tokens: ask for fewer, or give a ratio"
