@@ -6,9 +6,9 @@ with the density of k nearest neighbours, Du, Ding and Jia, 2016).
     far_i     = min d_ij over the j of greater density; of the densest token the largest distance there is
     centres     the M tokens of greatest density_i far_i;   every token joins its nearest centre, a centre itself
 
-Compared are logarithms, in which nothing underflows. Of equals the earlier one counts as the denser and goes first, where
-published code adds random noise: so clusters are a function of the input. Padding has no density, and is no neighbour,
-no centre and no member. No gradient goes through any of it.
+Compared are logarithms, in which nothing underflows. Of equals the earlier one counts as the denser and goes first,
+where published code adds random noise: so clusters are a function of the input. Padding has no density, and is no
+neighbour, no centre and no member. No gradient goes through any of it.
 
 Shape letters: B batch, N tokens, M clusters, D width.
 """

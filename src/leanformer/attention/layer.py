@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from leanformer.attention.attend import Path, attend, attention_weights, choose_path
 from leanformer.attention.logits import Heads
 from leanformer.attention.positions import Positions
-from leanformer.attention.registry import Mechanism
+from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
-from leanformer.attention.registry import names
 from leanformer.attention.shape import Shape
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
 
@@ -27,8 +26,8 @@ class MultiHeadAttention(nn.Module):
     `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
     token once. `path` says which way the last context took (see `attend`).
 
-    It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is that
-    of the heads that attend, `whole` that of the layer.
+    It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
+    that of the heads that attend, `whole` that of the layer.
     """
 
     paper = "Vaswani et al. 2017"

@@ -42,9 +42,10 @@ class Family:
     `aliases` are classes read as another one, without the head that only they have; `refused` are heads that a
     leanformer class cannot compute, each with the reason. `dropped` are modules that a class of ours may have no place
     for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it does not say because it
-    knows no other value, `derived(config)` what follows from several of its keys, `only_with` what leanformer expresses at this value alone. The first `offset(config)` rows of
-    the position table belong to no position. `head_act` is that of a masked-LM head that ignores the config's
-    activation, and `masked_lm_module` is a part of that head alone. `reshaped(key, tensor)` is the tensor in our shape.
+    knows no other value, `derived(config)` what follows from several of its keys, `only_with` what leanformer expresses
+    at this value alone. The first `offset(config)` rows of the position table belong to no position. `head_act` is that
+    of a masked-LM head that ignores the config's activation, and `masked_lm_module` is a part of that head alone.
+    `reshaped(key, tensor)` is a tensor in our shape.
     """
 
     model_type: str

@@ -46,13 +46,13 @@ HEADS = (
 
 def ledger(
     config: LeanformerConfig, sequence_length: int, masked_per_sequence: int | None = None, head: str = "masked_lm"
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Counts of the model with this head ("none": the bare encoder with its pooler).
 
     Parameters over all layers; `attention_qkv`, all of attention but its output projection, is a part of `attention`.
     FLOPs for a token of a sequence of `sequence_length`, whose masked-LM head runs on `masked_per_sequence` of its
-    tokens (None: on all of them); "seq2seq" for a source token and a target token together. `scores_per_token` are those
-    that its heads compare, over all layers: the rows of the score matrices, whose size is what a mixer may save.
+    tokens (None: on all of them); "seq2seq" for a source token and a target token together. `scores_per_token` are a
+    token's over all heads and layers, the rows of the score matrices: what a mixer may save.
     """
     if head not in HEADS:
         raise ValueError(f"head = {head!r}: known are {', '.join(HEADS)}")

@@ -94,7 +94,7 @@ def pretrain(
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
     if training.document_mask and config.mixer != "attention":
         raise ValueError(
-            f"training.document_mask with model.mixer = {config.mixer!r}, which cannot keep to it; leave it out"
+            f"training.document_mask with model.mixer = {config.mixer!r}: it cannot keep to documents, leave it out"
         )
     if training.document_mask and not mechanism(config.attention).cross:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Token mixers: what takes a block's states from place to place, (x, mask) -> context. One file a paper.
 
-Multi-head attention is the usual one. The others hold it, with any mechanism that suits them in its slots, and differ in
-what stands beside its heads or in what it attends to. Their options are the keyword-only arguments of their
+Multi-head attention is the usual one. The others are made of it, with any mechanism that suits them in its slots, and
+differ in what stands beside its heads or in what it attends to. Their options are the keyword-only arguments of their
 constructors; all others are those of `MultiHeadAttention`.
 """
 
@@ -38,13 +38,14 @@ def mixer_options(name: str) -> dict[str, Any]:
 
 
 def check_mixer(name: str, mixing: Mapping[str, Any], mechanism: str, options: Mapping[str, Any], shape: Shape) -> None:
-    """ValueError for a mixer or an option that nobody knows, for a wrong value, and for a mechanism that does not suit."""
+    """ValueError for an unknown mixer or option, for a wrong value, and for a mechanism that does not suit."""
     known = mixer_options(name)
     for option in mixing:
         if option not in known:
             remedy = suggest(option, known) if known else "it has none"
             raise ValueError(f"mixer {name!r} has no option {option!r}; {remedy}")
     if name != "attention":  # whose mechanism checks its own
+        built: Any = mixer(name)
         sizes = (shape.hidden_size, shape.num_heads, shape.max_length, shape.bias)
         with torch.device("meta"):
-            mixer(name)(mechanism, *sizes, head_size=shape.head_size, qk_norm=shape.qk_norm, **mixing, **options)
+            built(mechanism, *sizes, head_size=shape.head_size, qk_norm=shape.qk_norm, **mixing, **options)

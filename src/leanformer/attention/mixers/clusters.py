@@ -4,14 +4,14 @@ Self-attention via Clustering for Vision Transformers").
     y_c     = sum_j e^(u . x_j) x_j / sum_j e^(u . x_j)      over the tokens j of cluster c (`density_peaks`)
     context = attention of all N queries to the M means y, keys and values made of them; a softmax over M, not N
 
-The scores are N x M. It saves those, not weights: u is D numbers more. What the name hides is that distances between all
-tokens take 2 N^2 D operations. With two `scales` there are 4 M clusters besides, from the same pass, with keys and values
-of their own; the query is shared, and the two contexts are added before the output map.
+The scores are N x M. It saves those, not weights: u is D numbers more. What the name hides is that distances between
+all tokens take 2 N^2 D operations. With two `scales` there are 4 M clusters besides, from the same pass, with keys and
+values of their own; the query is shared, and the two contexts are added before the output map.
 
-M is N / `ratio`, rounded up, of an example's own tokens, or the number `clusters`. As the means have no place, positions
-cannot be rotary, and mechanisms with tables of positions are refused. A bias of the scores u . x, which the authors' code
-has, cancels in the means, as does what it adds to the denominator against empty clusters: here those are masked.
-Clusters are a function of the input (no noise). From vision: its published results are on images, not on text.
+M is N / `ratio`, rounded up, of an example's own tokens, or the number `clusters`. As the means have no place,
+positions cannot be rotary, and mechanisms with tables of positions are refused. A bias of the scores u . x, which the
+authors' code has, cancels in the means; what it adds to their denominators against empty clusters is not needed where
+those are masked. Clusters are a function of the input (no noise). Its published results are on images, not on text.
 
 Shape letters: B batch, N tokens, M clusters, D width, H heads, K head size.
 """
@@ -43,9 +43,9 @@ class ClusteredMemory(MultiHeadAttention):
         D + 2 (D E + b E) for a second scale                          parameters, more than plain attention
         2 N^2 D + 2 N D + sum_s 2 M_s N D, and a second attention     FLOPs
 
-    `neighbours` is k. ValueError for more clusters than tokens, for a mechanism that cannot attend to another memory, and
-    for two scales of a projection that ties the key to another map. Asked for weights, it gives those that tokens have:
-    a cluster's, shared out by their parts in its mean; of two scales the mean.
+    `neighbours` is k. ValueError for more clusters than tokens, for a mechanism that cannot attend to another memory,
+    and for two scales of a projection that ties the key to another map. Asked for weights, it gives those that tokens
+    have: a cluster's, shared out by their parts in its mean; of two scales the mean.
     """
 
     paper = "Xie et al. 2022"
@@ -183,6 +183,7 @@ def _counts(length: int, ratio: int = 4, clusters: int | None = None, scales: in
         return [(length * GROWTH**scale + ratio - 1) // ratio for scale in range(scales)]
     if clusters * finest > length:
         raise ValueError(
-            f"clusters = {clusters * finest} are more than the sequence's {length} tokens: ask for fewer, or give a ratio"
+            f"clusters = {clusters * finest} are more than the sequence's {length} tokens: "
+            "ask for fewer, or give a ratio"
         )
     return [clusters * GROWTH**scale for scale in range(scales)]

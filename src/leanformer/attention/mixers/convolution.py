@@ -7,11 +7,11 @@ Improving BERT with Span-based Dynamic Convolution", NeurIPS).
     y    = concat(attention heads, o) W_o + b_o
 
 With the head ratio g, H' = floor(H / g) heads attend and H' convolve, each E / (2 H') wide, so that both halves have
-width E / 2 and W_o is as it was. This is Hugging Face's layout; in the authors' code heads keep their width E / H, so that
-the halves have E / g each and W_o is smaller. At g = 2, which is all that was published, the two are one.
+width E / 2 and W_o is as it was. This is Hugging Face's layout; in the authors' code heads keep their width E / H, so
+that the halves have E / g each and W_o is smaller. At g = 2, which is all that was published, the two are one.
 
-The query is the one that the mechanism's projection makes, with its norm, before any rotation: so a tied, a shared and a
-pairwise projection serve both halves. Beyond the ends of a sequence there are zeros, and with `mask_conv` so there are
+The query is the one that the mechanism's projection makes, with its norm, before any rotation: so a tied, a shared and
+a pairwise projection serve both halves. Beyond the ends of a sequence there are zeros, and with `mask_conv` so there are
 in the place of padding; without it, as in both published codes, padding leaks into its neighbours.
 
 Shape letters: B batch, L length, D width, H heads that attend (and as many that convolve), K their size, E = H K,
@@ -41,8 +41,8 @@ class ConvolutionBesideAttention(MultiHeadAttention):
         D J + 2 (D E + b E) + (E + b) H J    parameters
         2 L (D J + 2 D E + E H J + E J)      FLOPs
 
-    `head_ratio` is g, `kernel` J. ValueError for an even kernel, a ratio that leaves no heads or no whole width of them,
-    and for a mechanism without queries; a mask of pairs is refused with `mask_conv`, since a span has one key for all.
+    `head_ratio` is g, `kernel` J. ValueError for an even kernel, for a ratio that leaves no heads or none of a whole
+    width, and for a mechanism without queries; a mask of pairs is refused with `mask_conv`: a span has one key for all.
     """
 
     paper = "Jiang et al. 2020"
