@@ -11,8 +11,8 @@ width E / 2 and W_o is as it was. This is Hugging Face's layout; in the authors'
 that the halves have E / g each and W_o is smaller. At g = 2, which is all that was published, the two are one.
 
 The query is the one that the mechanism's projection makes, with its norm, before any rotation: so a tied, a shared and
-a pairwise projection serve both halves. Beyond the ends of a sequence there are zeros, and with `mask_conv` in the place
-of padding, too; without it, as in both published codes, padding leaks into its neighbours.
+a pairwise projection serve both halves. Beyond the ends of a sequence there are zeros, and with `mask_conv` in place of
+padding, too; without it, as in both published codes, padding leaks into its neighbours.
 
 Shape letters: B batch, L length, D width, H heads that attend (and as many that convolve), K their size, E = H K,
 J taps of a kernel.
