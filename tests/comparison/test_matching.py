@@ -62,6 +62,17 @@ def test_a_narrower_model_keeps_its_proportions_and_its_heads(data):
     assert fine.model["hidden_size"] not in (40, 44, 48), "with a head size of its own any width will do"
 
 
+def test_groups_and_halves_stay_whole(data):
+    mixed = ("model.mixer=convolution", "model.feed_forward_groups=3", "model.intermediate_size=159")
+    settings, arms, _ = find("dot_product[width=shared],dot_product[parameters=shared]", data, *mixed)
+    wanted = parameters(find("shared", data, *mixed)[1][0], settings, data)
+    for arm in arms:
+        found = config(arm, settings, data)
+        assert found.intermediate_size % 3 == found.hidden_size % 8 == 0
+        row = 3 * (2 * found.hidden_size + 3)  # one of each group, in three layers
+        assert abs(parameters(arm, settings, data) - wanted) <= row / 2
+
+
 @pytest.mark.parametrize("budget", ["max_steps=1000", "max_tokens=70000"])
 @pytest.mark.parametrize(("arm", "other"), [("shared", "dot_product"), ("dot_product", "shared"), ("random", "dense")])
 def test_training_takes_as_many_flops_within_a_step(data, budget, arm, other):

@@ -57,6 +57,14 @@ def test_a_variant_may_have_sizes_of_its_own():
     assert run.path == "runs/dot_product[model.intermediate_size=640]/seed-1"
 
 
+def test_a_variant_may_have_entries_of_its_own_in_a_table():
+    common = ("training.max_steps=5", "model.mixer=convolution", "model.mixer_options.kernel=5")
+    made = plan("dot_product,dot_product[model.mixer_options.head_ratio=3]", common)
+    run = made.runs[1]
+    model = {"mixer": "convolution", "attention": "dot_product", "mixer_options": {"kernel": 5, "head_ratio": 3}}
+    assert run.settings(made.settings).model == read_settings(None, [*common, *run.overrides()]).model == model
+
+
 def test_a_variant_may_be_trained_in_a_way_of_its_own():
     common = ("training.max_steps=5", "training.learning_rate=1e-3")
     made = plan("dot_product,dot_product[training.learning_rate=2e-3,training.clip_norm=none]", common)

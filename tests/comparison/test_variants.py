@@ -41,6 +41,12 @@ def test_mistakes_are_refused(text, message):
         parse_variants(text)
 
 
+def test_an_arm_may_have_a_mixer_with_options():
+    text = "pairwise[model.mixer=convolution,model.mixer_options.kernel=5,model.mixer_options.head_ratio=3]"
+    (variant,) = parse_variants(text)
+    assert variant.model == {"mixer": "convolution", "mixer_options": {"kernel": 5, "head_ratio": 3}}
+
+
 def test_an_arm_may_have_a_recipe_of_its_own(tmp_path):
     file = tmp_path / "fast.toml"
     file.write_text('[model]\nnorm = "pre"\n[training]\nwarmup = 0.5\nmask_rate = 0.3\n')

@@ -28,6 +28,8 @@ CASES = {
     "mixture": {"attention": "random+dot_product"},
     "phased": {"attention": "phased"},
     "plugin": {"attention": "bilinear"},
+    "convolution": {"attention": "pairwise", "mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
+    "clusters": {"mixer": "clusters", "mixer_options": {"scales": 2}},
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "symmetric"},
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "factorized_dense"},
     "spans": {"kind": "LeanformerForQuestionAnswering", "positions": "rotary"},

@@ -24,6 +24,8 @@ CASES = {
 SLOW = {
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "dot_product"},
     "bare": {"kind": "LeanformerModel", "attention": "dot_product"},
+    "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
+    "clusters": {"mixer": "clusters"},
 } | {name: {"attention": name} for name in names()}
 ALL = [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 

@@ -1,9 +1,12 @@
 """Counts are exact: closed forms against built models and PyTorch's own counter."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import ConvBertConfig, ConvBertModel
 
 from leanformer import LeanformerConfig, models
 from leanformer.attention import PROJECTIONS, MultiHeadAttention, mechanism, names
@@ -15,6 +18,8 @@ BERT_BASE = {
     "pairwise": (103_017_018, 1_230_336),
     "shared": (95_367_738, 592_896),
 }
+GROUPED = {torch.ops.aten.convolution_backward: lambda *shapes, out_shape: 4 * shapes[1][2] * math.prod(shapes[2])}
+"""A depthwise convolution's two products; PyTorch's own formula takes its gradient for that of a full one."""
 PER_TOKEN = ("embeddings", "attention", "feed_forward", "head")
 CLASSES = dict(
     zip(
@@ -136,6 +141,52 @@ def test_embeddings_narrower_than_the_trunk_are_counted(tiny, settings):
         assert per_token["forward"] == sum(per_token[part] for part in PER_TOKEN)
 
 
+MIXED = [
+    {"mixer": "convolution"},
+    {"mixer": "convolution", "mixer_options": {"head_ratio": 3, "kernel": 5}, "attention": "pairwise", "biases": False},
+    {"mixer": "convolution", "attention": "shared", "qk_norm": True, "positions": "rotary", "head_size": 8},
+    {"mixer": "clusters"},
+    {"mixer": "clusters", "mixer_options": {"scales": 2, "ratio": 5}, "biases": False, "qk_norm": True},
+    {"mixer": "clusters", "mixer_options": {"clusters": 3}, "attention": "symmetric", "head_size": 8},
+    {"feed_forward_groups": 3, "intermediate_size": 33},
+    {"feed_forward_groups": 2, "intermediate_size": 34, "feed_forward": "gated", "biases": False},
+]
+
+
+@pytest.mark.parametrize("settings", MIXED)
+def test_mixers_and_groups_are_counted(tiny, settings):
+    config = tiny(**settings)
+    for head in ("none", "masked_lm", "token_classification"):
+        model = CLASSES[head](config)
+        counted = ledger(config, 11, head=head)
+        assert counted["parameters"]["total"] == model.num_parameters()
+        layers = model.base_model.layers
+        assert counted["parameters"]["attention"] == sum(_size(layer.attention) for layer in layers)
+        assert counted["parameters"]["attention"] == sum(layer.attention.num_params() for layer in layers)
+        assert counted["parameters"]["feed_forward"] == sum(_size(layer.feed_forward) for layer in layers)
+        forward, training = _counted(model, {"input_ids": torch.randint(1, 101, (1, 11))})
+        per_token = counted["flops_per_token"]
+        assert (per_token["forward"] * 11, per_token["training"] * 11) == pytest.approx((forward, training), rel=1e-12)
+
+
+def test_scores_are_those_of_the_heads_that_attend(tiny):
+    assert ledger(tiny(), 11)["scores_per_token"] == 2 * 3 * 11
+    assert ledger(tiny(mixer="convolution"), 11)["scores_per_token"] == 2 * 1 * 11
+    assert ledger(tiny(mixer="clusters"), 11)["scores_per_token"] == 2 * 3 * 3
+    fine = tiny(mixer="clusters", mixer_options={"scales": 2, "clusters": 2})
+    assert ledger(fine, 11)["scores_per_token"] == 2 * 3 * (2 + 8)
+    assert ledger(tiny(), 11, head="seq2seq")["scores_per_token"] == 3 * 2 * 3 * 11
+
+
+def test_convberts_base_has_the_published_counts():
+    """Hugging Face's; a block of attention 2,094,774 for BERT's 2,362,368."""
+    with torch.device("meta"):
+        model = models.LeanformerModel(LeanformerConfig(mixer="convolution"), add_pooling_layer=False)
+        theirs = ConvBertModel(ConvBertConfig())
+    assert model.num_parameters() == theirs.num_parameters() == 105_680_520
+    assert model.layers[0].attention.num_params() == 2_094_774
+
+
 def test_an_unknown_head_is_refused(tiny):
     with pytest.raises(ValueError, match="head = 'mlm': known are none, masked_lm"):
         ledger(tiny(), 11, head="mlm")
@@ -148,7 +199,7 @@ def _size(module):
 def _counted(model, inputs):
     """FLOPs of a forward pass, and of it with its backward pass, by PyTorch's counter, which is blind to CPU's SDPA."""
     model.set_attn_implementation("eager")
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=GROUPED) as counter:
         outputs = model.train()(**inputs)
         forward = counter.get_total_flops()
         sum(output.sum() for output in outputs.values()).backward()

@@ -10,6 +10,7 @@ from leanformer.attention.attend import attend, attention_weights, choose_path
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.mixers import MIXERS, check_mixer, mixer, mixer_options
 from leanformer.attention.plain import is_plain
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projections import PROJECTIONS
@@ -17,6 +18,7 @@ from leanformer.attention.registry import Mechanism, load_plugin, mechanism, nam
 from leanformer.attention.shape import Shape
 
 __all__ = [
+    "MIXERS",
     "PROJECTIONS",
     "Dropout",
     "Heads",
@@ -28,10 +30,13 @@ __all__ = [
     "Shape",
     "attend",
     "attention_weights",
+    "check_mixer",
     "choose_path",
     "is_plain",
     "load_plugin",
     "mechanism",
+    "mixer",
+    "mixer_options",
     "names",
     "plugins_of",
     "register",

@@ -1,6 +1,6 @@
 """Multi-head attention with a mechanism in its slots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from leanformer.attention.attend import Path, attend, attention_weights, choose_path
 from leanformer.attention.logits import Heads
 from leanformer.attention.positions import Positions
+from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
-from leanformer.attention.registry import names
 from leanformer.attention.shape import Shape
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
 
@@ -25,7 +25,13 @@ class MultiHeadAttention(nn.Module):
 
     `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
     token once. `path` says which way the last context took (see `attend`).
+
+    It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
+    that of the heads that attend, `whole` that of the layer.
     """
+
+    paper = "Vaswani et al. 2017"
+    keeps_places = True  # what is attended has positions, so that keys may be rotated
 
     projection: Any  # a projection's module has more than nn.Module: see `projections` and the mechanisms' files
     compatibility: Any
@@ -51,6 +57,7 @@ class MultiHeadAttention(nn.Module):
         self.path: Path | None = None
         self.projection, self.compatibility = self.mechanism.build(self.shape, **options)
         self.output = nn.Linear(self.shape.inner_size, hidden_size, bias=bias)
+        self.whole, self.mixing = self.shape, dict[str, Any]()
         self._rows: tuple[Any, Tensor] | None = None
 
     def forward(
@@ -84,14 +91,15 @@ class MultiHeadAttention(nn.Module):
             logits = self.compatibility(heads, x, memory, positions)
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
-            return self._merge(weights_BHLM @ heads.value), weights_BHLM
+            return self._merge(weights_BHLM @ heads.value, x, heads, mask), weights_BHLM
         kept = self._kept_rows(heads, x, positions, mask, causal)
         if kept is not None:
-            return self._merge(kept)
+            return self._merge(kept, x, heads, mask)
         logits = self.compatibility(heads, x, memory, positions)
         if not torch.compiler.is_compiling():
             self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
-        return self._merge(attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused))
+        context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
+        return self._merge(context_BHLK, x, heads, mask)
 
     def train(self, mode: bool = True) -> Self:
         self._rows = None
@@ -99,16 +107,50 @@ class MultiHeadAttention(nn.Module):
 
     def num_params(self) -> int:
         """Those that learn: a frozen table is a buffer."""
-        return self.mechanism.num_params(self.shape, **self.options) + self.shape.output_params
+        return self.count_params(self.mechanism, self.whole, self.options, **self.mixing) + self.whole.output_params
 
     def flops(self, length: int, memory: int | None = None) -> int:
         """Forward FLOPs of one sequence, output projection included."""
-        return self.mechanism.flops(self.shape, length, memory, **self.options) + self.shape.linear_flops(length)
+        own = self.count_flops(self.mechanism, self.whole, self.options, length, memory, **self.mixing)
+        return own + self.whole.linear_flops(length)
+
+    @classmethod
+    def attention_shape(cls, whole: Shape, **mixing: Any) -> Shape:
+        """That of the heads that attend; ValueError for options that leave none."""
+        return whole
+
+    @classmethod
+    def count_params(cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], **mixing: Any) -> int:
+        """Of all but the output map, in closed form."""
+        return mechanism.num_params(whole, **options)
+
+    @classmethod
+    def count_flops(
+        cls,
+        mechanism: Mechanism,
+        whole: Shape,
+        options: Mapping[str, Any],
+        length: int,
+        memory: int | None = None,
+        **mixing: Any,
+    ) -> int:
+        """Forward, of one sequence and all but the output map."""
+        return mechanism.flops(whole, length, memory, **options)
+
+    @classmethod
+    def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
+        """By how much the backward pass falls short of twice the forward one."""
+        return 0 if mechanism.learns else 2 * whole.inner_size * length**2
+
+    @classmethod
+    def count_keys(cls, length: int, **mixing: Any) -> int:
+        """That a query is scored against."""
+        return length
 
     def extra_repr(self) -> str:
         return ", ".join([self.mechanism.name, *(f"{k}={v!r}" for k, v in self.options.items())])
 
-    def _merge(self, context_BHLK: Tensor) -> Tensor:
+    def _merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
         return self.output(context_BHLK.transpose(1, 2).flatten(-2))
 
     def _check_length(self, *sequences: Tensor) -> None:

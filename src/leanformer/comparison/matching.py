@@ -6,7 +6,8 @@
 
 All by the closed forms of `models/cost.py`. Parameters P are linear in the intermediate size I, P(I) = P(0) + s I, so
 that the nearest I leaves at most s / 2 of a difference. The width moves in steps of the number of heads (twice that for
-rotary positions; 1 with a head size of its own); the intermediate size, in proportion at first, takes up what is left.
+rotary positions and for convolution beside attention; 1 with a head size of its own); the intermediate size, in
+proportion at first, takes up what is left. Groups of the feed-forward layer stay whole.
 The budget, in steps or tokens, is the comparison's times the other arm's training FLOPs a token over this arm's: at
 most one step off.
 """
@@ -14,6 +15,7 @@ most one step off.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from math import lcm
 from typing import Any
 
 from leanformer.comparison.plan import PlannedRun
@@ -55,9 +57,9 @@ def _matched(variant: Variant, settings: Settings, data: Prepared, notes: list[s
 
 
 def _feed_forward(variant: Variant, own: LeanformerConfig, wanted: int, head: str) -> dict[str, int]:
-    size = own.intermediate_size
-    slope = _parameters(_sized(own, intermediate_size=size + 1), head) - _parameters(own, head)
-    size += round((wanted - _parameters(own, head)) / slope)
+    size, step = own.intermediate_size, own.feed_forward_groups
+    slope = _parameters(_sized(own, intermediate_size=size + step), head) - _parameters(own, head)
+    size += step * round((wanted - _parameters(own, head)) / slope)
     if size < 1:
         raise ValueError(
             f"{variant.label}: even without feed-forward layers the model has more than {wanted:,} parameters: "
@@ -67,11 +69,13 @@ def _feed_forward(variant: Variant, own: LeanformerConfig, wanted: int, head: st
 
 
 def _width(variant: Variant, own: LeanformerConfig, wanted: int, head: str) -> dict[str, int]:
-    step = 1 if own.head_size else own.num_attention_heads * (2 if own.positions == "rotary" else 1)
+    twice = own.positions == "rotary" or own.mixer == "convolution"
+    groups = own.feed_forward_groups
+    step = lcm(1 if own.head_size else own.num_attention_heads * (2 if twice else 1), groups)
 
     def sizes(steps: int) -> dict[str, int]:
         width = step * steps
-        inner = max(1, round(own.intermediate_size * width / own.hidden_size))
+        inner = groups * max(1, round(own.intermediate_size * width / own.hidden_size / groups))
         return {"hidden_size": width, "intermediate_size": inner}
 
     def parameters(steps: int) -> int:

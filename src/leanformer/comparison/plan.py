@@ -30,13 +30,20 @@ class PlannedRun:
             options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
         own = {**self.variant.training, "seed": self.seed, "learning_rate": self.learning_rate}
         training = common.training.updated(own)
-        return replace(common, model={**common.model, **options, **self.variant.model}, training=training)
+        model = {**common.model, **options}
+        for key, value in self.variant.model.items():
+            model[key] = {**model.get(key, {}), **value} if isinstance(value, dict) else value
+        return replace(common, model=model, training=training)
 
     def overrides(self) -> list[str]:
         """The same as `--set` arguments: with `settings.json` they repeat this run by hand."""
         values: dict[str, Any] = {"model.attention": self.variant.mechanism}
         values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
-        values |= {f"model.{key}": value for key, value in self.variant.model.items()}
+        for key, value in self.variant.model.items():
+            if isinstance(value, dict):  # a table such as mixer_options: its entries join the common ones
+                values |= {f"model.{key}.{name}": each for name, each in value.items()}
+            else:
+                values[f"model.{key}"] = value
         values |= {f"training.{key}": value for key, value in self.variant.training.items()}
         values |= {"training.seed": self.seed, "training.learning_rate": self.learning_rate}
         return [f"{key}={'none' if value is None else json.dumps(value)}" for key, value in values.items()]

@@ -5,6 +5,7 @@ random+dot_product                           a mixture of mechanisms
 pairwise[coefficients_init=identity]         a mechanism with an option
 dot_product[projection=shared_key_value]     a cell of the grid of projections and compatibilities
 dot_product[model.intermediate_size=640]     a model of another size: a baseline as small as its challenger
+pairwise[model.mixer=convolution,model.mixer_options.kernel=5]    another token mixer around it, with an option
 dot_product[parameters=shared]               the same, its size found (`matching.py`); also width=, flops=
 dot_product[training.optimizer=muon]         another way to train it
 dot_product[config=configs/recipes/fast.toml]    another recipe: the [model] and [training] of that file
@@ -115,6 +116,8 @@ def _parse(text: str) -> Variant:
         elif prefix[0] in ("model", "training") and len(prefix) == 1:
             _require_free(text, item.strip(), prefix[0], key)
             own[prefix[0]][key] = value
+        elif prefix == ["model", "mixer_options"]:
+            own["model"].setdefault("mixer_options", {})[key] = value
         else:
             raise ValueError(
                 f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "

@@ -45,10 +45,10 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     tensors = prefixed(checkpoint_files.read_weights(directory), family.prefix)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
     read = read_as(family.config, settings, directory)
-    shared = in_common(read, LeanformerConfig, family.settings) | dict(family.fixed)
+    shared = in_common(read, LeanformerConfig, family.settings) | dict(family.fixed) | family.derived(read)
     offset = family.offset(read)
     shared["max_position_embeddings"] -= offset
-    config = LeanformerConfig(**shared)
+    config = read_as(LeanformerConfig, shared, directory)
     heads = [key for key in tensors if not key.startswith(family.prefix)]
     dropped = dict(family.dropped)
     if encoder_only:
@@ -65,7 +65,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     renamed: Renamed = []
     for key, tensor in tensors.items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
-        renamed.append((key, new, tensor[offset:] if new == POSITIONS else tensor))
+        renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
     placed, notes = place(renamed, template(config, {new for _, new, _ in renamed}), directory, dropped)
     checkpoint_files.check_tokenizer(directory, config.vocab_size)
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)

@@ -60,6 +60,10 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
         isinstance(module, LeanformerDecoder) for module in model.modules()
     ):
         raise ValueError(f"{type(model).__name__} has a decoder: only encoders change their attention")
+    if model.config.mixer != "attention":
+        raise ValueError(
+            f"model.mixer = {model.config.mixer!r}: no closed form is known for attention inside it; train it"
+        )
     if mechanism(attention).rotary and model.config.positions != "rotary":
         raise ValueError(
             f"{attention} turns queries by their positions, and the model has learned ones: choose another"

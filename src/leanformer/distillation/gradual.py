@@ -55,7 +55,7 @@ def require_alike(teacher: LeanformerConfig, student: LeanformerConfig) -> None:
                 f"distillation.anneal goes over from the teacher's attention, which does not fit: its {key} is "
                 f"{getattr(teacher, key)!r}, the student's {getattr(student, key)!r}; leave it out"
             )
-    sizes = [config.shape().head_size for config in (teacher, student)]
+    sizes = [config.attention_shape().head_size for config in (teacher, student)]
     if student.positions == "rotary" and sizes[0] != sizes[1]:
         raise ValueError(
             f"distillation.anneal: rotary positions turn heads of one size, and the teacher's are of {sizes[0]}, the "

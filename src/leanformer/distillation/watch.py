@@ -32,6 +32,8 @@ class Watched:
 
 @contextmanager
 def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
+    if not layer.keeps_places:
+        raise ValueError("relations of tokens need attention to tokens: mixer 'clusters' attends to their means")
     seen = Watched(layer)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 Shape letters: B batch, L length, S length of what an encoder read, D model width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from leanformer.attention import Dropout, MultiHeadAttention, Positions
+from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.grouped_linear import GroupedLinear
 
 
 class Embeddings(nn.Module):
@@ -60,16 +62,17 @@ class FeedForward(nn.Module):
 
     One hidden layer of I = `intermediate_size`: 2 D I weights, gated 3 D I (Shazeer, 2020, "GLU Variants Improve
     Transformer"). Gate and up are two matrices, which a CPU multiplies as fast as one of 2 I rows: so a gated model
-    starts from the plain one's up and down, and an optimizer that treats matrices as wholes sees two.
+    starts from the plain one's up and down, and an optimizer that treats matrices as wholes sees two. With G =
+    `feed_forward_groups` each is G maps between G-th parts (`GroupedLinear`), and has a G-th of the weights.
     """
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
-        width, inner, bias = config.hidden_size, config.intermediate_size, config.biases
-        self.up = nn.Linear(width, inner, bias=bias)
-        self.gate = nn.Linear(width, inner, bias=bias) if config.feed_forward == "gated" else None
+        width, inner = config.hidden_size, config.intermediate_size
+        self.up = _map(config, width, inner)
+        self.gate = _map(config, width, inner) if config.feed_forward == "gated" else None
         self.activation = ACT2FN[config.hidden_act]
-        self.down = _into_the_residual(nn.Linear(inner, width, bias=bias), config)
+        self.down = _into_the_residual(_map(config, inner, width), config)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         if self.gate is None:
@@ -97,11 +100,13 @@ class Residual(GradientCheckpointingLayer):
 
 
 class Block(Residual):
-    """Two residual steps: attention, then the feed-forward layer."""
+    """Two residual steps: attention, or what mixes tokens in its place, then the feed-forward layer."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
-        self.attention = _attention(config, config.attention, config.attention_options)
+        self.attention = _attention(
+            config, config.attention, config.attention_options, config.mixer, config.mixer_options
+        )
         self.attention_norm = new_norm(config)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = new_norm(config)
@@ -194,8 +199,14 @@ class MaskedLMHead(nn.Module):
         return self.norm(self.activation(self.transform(x)))
 
 
-def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]) -> MultiHeadAttention:
-    attention = MultiHeadAttention(
+def _attention(
+    config: LeanformerConfig,
+    mechanism: str,
+    options: dict[str, Any],
+    kind: str = "attention",
+    mixing: Mapping[str, Any] = MappingProxyType({}),
+) -> MultiHeadAttention:
+    attention = mixer(kind)(
         mechanism,
         config.hidden_size,
         config.num_attention_heads,
@@ -204,13 +215,21 @@ def _attention(config: LeanformerConfig, mechanism: str, options: dict[str, Any]
         dropout=config.attention_probs_dropout_prob,
         head_size=config.head_size,
         qk_norm=config.qk_norm,
+        **mixing,
         **options,
     )
     _into_the_residual(attention.output, config)
     return attention
 
 
-def _into_the_residual(output: Any, config: LeanformerConfig) -> nn.Linear:
+def _map(config: LeanformerConfig, inputs: int, outputs: int) -> nn.Module:
+    """Of a feed-forward layer."""
+    if config.feed_forward_groups == 1:
+        return nn.Linear(inputs, outputs, bias=config.biases)
+    return GroupedLinear(inputs, outputs, config.feed_forward_groups, config.biases, config.initializer_range)
+
+
+def _into_the_residual(output: Any, config: LeanformerConfig) -> Any:
     """Marks, for `initial_values`, a map whose values are added to the residual stream."""
     output.initial_scale = 0.0 if config.zero_outputs else 1.0
     return output

@@ -10,7 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.attention import Rotary, Shape, mechanism, names
+from leanformer.attention import Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.spelling import suggest
 
@@ -39,6 +39,10 @@ class LeanformerConfig(PreTrainedConfig):
     head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
     the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
     float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
+
+    `mixer` is what an encoder's blocks mix tokens with, "attention" or one of `attention.mixers`, with `mixer_options`
+    for it; the mechanism in its slots is `attention` all the same. Maps of a feed-forward layer are in
+    `feed_forward_groups` groups that do not see each other.
 
     `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
 
@@ -69,6 +73,8 @@ class LeanformerConfig(PreTrainedConfig):
     attention: str = "dot_product"
     attention_options: dict[str, Any] = field(default_factory=dict)
     head_size: int | None = None
+    mixer: str = "attention"
+    mixer_options: dict[str, Any] = field(default_factory=dict)
     is_encoder_decoder: bool = False
     num_decoder_layers: int | None = None
     decoder_attention: str | None = None
@@ -82,6 +88,7 @@ class LeanformerConfig(PreTrainedConfig):
     norm: str = "post"
     biases: bool = True
     feed_forward: str = "plain"
+    feed_forward_groups: int = 1
     qk_norm: bool = False
     zero_outputs: bool = False
     residual_in_fp32: bool = True
@@ -111,6 +118,12 @@ class LeanformerConfig(PreTrainedConfig):
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
+        groups = self.feed_forward_groups
+        self._require("feed_forward_groups", groups > 0, "must be positive")
+        for key in ("hidden_size", "intermediate_size"):
+            size = getattr(self, key)
+            rule = f"does not divide {key} = {size}, but must, so that groups are equal"
+            self._require("feed_forward_groups", size % groups == 0, rule)
         padding = self.pad_token_id
         self._require(
             "pad_token_id",
@@ -118,6 +131,9 @@ class LeanformerConfig(PreTrainedConfig):
             f"must be less than vocab_size = {self.vocab_size}",
         )
         mechanism(self.attention).check_options(self.attention_options, self.shape())
+        check_mixer(self.mixer, self.mixer_options, self.attention, self.attention_options, self.shape())
+        places = self.positions == "learned" or mixer(self.mixer).keeps_places
+        self._require("mixer", places, 'attends to what has no place of its own: needs model.positions = "learned"')
         if self.decoder_attention is not None:
             mechanism(self.decoder_attention).check_options(self.decoder_attention_options, self.shape())
         elif self.decoder_attention_options:
@@ -130,6 +146,7 @@ class LeanformerConfig(PreTrainedConfig):
                 f"another; these can: {able}"
             )
         if self.shared_heads is not None:
+            self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
             tied_maps(self.projection(), self.shared_heads["tie"])
         self.rotary()
@@ -163,6 +180,10 @@ class LeanformerConfig(PreTrainedConfig):
         heads, longest = self.num_attention_heads, self.max_position_embeddings
         return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
 
+    def attention_shape(self) -> Shape:
+        """Of the heads that attend in the encoder; a mixer may leave a part to others."""
+        return mixer(self.mixer).attention_shape(self.shape(), **self.mixer_options)
+
     def projection(self) -> str:
         """The name of the encoder's, the mechanism's own or the option's."""
         return mechanism(self.attention).options(self.attention_options.get("projection"))["projection"]
@@ -190,13 +211,14 @@ class LeanformerConfig(PreTrainedConfig):
     def rotary(self) -> Rotary | None:
         if self.positions != "rotary":
             return None
-        if self.shape().head_size % 2:
+        size = self.attention_shape().head_size
+        if size % 2:
             raise ValueError(
-                f'positions = "rotary" needs an even head size, not {self.shape().head_size}: '
+                f'positions = "rotary" needs an even head size, not {size}: '
                 f"choose another hidden_size ({self.hidden_size}), num_attention_heads ({self.num_attention_heads}) or "
                 "head_size"
             )
-        return Rotary(self.shape().head_size, self.rotary_base)
+        return Rotary(size, self.rotary_base)
 
     def _require(self, key: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -6,9 +6,10 @@
 
     embeddings     (V + P + T) F, without P for rotary positions        looked up: no products
                    and F D + b D if F is not D                          2 L F D
-    attention      the mechanism's own count + E D + b D a layer,       the mechanism's own + 2 L E D
-                   less what shared heads do not store (`head_bank`)
-    feed forward   m D I + b ((m - 1) I + D) a layer                    2 m L D I
+    attention      the mixer's own count + E D + b D a layer,           the mixer's own + 2 L E D
+                   less what shared heads do not store (`head_bank`);
+                   of a mixer that is plain attention the mechanism's
+    feed forward   m D I / G + b ((m - 1) I + D) a layer, G groups      2 m L D I / G
     norms          D + b D each, one behind the embeddings (F), two a   none
                    layer, and if they are "pre" one behind the last
     pooler         D^2 + D                                              2 D^2
@@ -21,14 +22,14 @@ A decoder has no token types. An encoder-decoder is an encoder and a decoder, wh
 third norm; the table of words is there once, or twice if embeddings are not tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
-but for frozen scores, where it has one.
+but for frozen scores, where it has one, and what no gradient goes through.
 What a causal mask hides is counted: the products are made and then masked. So is all a batch might share.
 """
 
 from collections import Counter
 from typing import Any
 
-from leanformer.attention import mechanism
+from leanformer.attention import mechanism, mixer
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import saved_params
 
@@ -45,12 +46,13 @@ HEADS = (
 
 def ledger(
     config: LeanformerConfig, sequence_length: int, masked_per_sequence: int | None = None, head: str = "masked_lm"
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Counts of the model with this head ("none": the bare encoder with its pooler).
 
     Parameters over all layers; `attention_qkv`, all of attention but its output projection, is a part of `attention`.
     FLOPs for a token of a sequence of `sequence_length`, whose masked-LM head runs on `masked_per_sequence` of its
-    tokens (None: on all of them); "seq2seq" for a source token and a target token together.
+    tokens (None: on all of them); "seq2seq" for a source token and a target token together. `scores_per_token` are a
+    token's over all heads and layers, the rows of the score matrices: what a mixer may save.
     """
     if head not in HEADS:
         raise ValueError(f"head = {head!r}: known are {', '.join(HEADS)}")
@@ -60,7 +62,7 @@ def ledger(
     parameters = Counter(pooler=width * (width + 1) if pooled else 0, head=_head_params(config, head))
     flops = Counter(head=_head_flops(config, head, length, scored) + (2 * width**2 if pooled else 0))
     if head != "causal_lm":
-        self_attention = (config.attention, config.attention_options)
+        self_attention = (config.attention, config.attention_options, config.mixer, config.mixer_options)
         _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
         if config.shared_heads is not None:
             saved = saved_params(config.shared_heads, config.projection(), config.shape(), config.num_hidden_layers)
@@ -72,9 +74,9 @@ def ledger(
             parameters["embeddings"] += (narrow + config.biases) * width
             flops["embeddings"] += 2 * length * narrow * width
     if head in ("causal_lm", "seq2seq"):
-        attentions = [config.decoder_self_attention()]
+        attentions: list[Attention] = [(*config.decoder_self_attention(), "attention", {})]
         if head == "seq2seq":
-            attentions.append((config.cross_attention, config.cross_attention_options))
+            attentions.append((config.cross_attention, config.cross_attention_options, "attention", {}))
         _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions)
         shared = head == "seq2seq" and config.tie_word_embeddings
         parameters["embeddings"] += 0 if shared else config.vocab_size * width
@@ -82,15 +84,18 @@ def ledger(
     total = {"total": sum(parameters.values()), "attention_qkv": qkv}
     per_token = {part: flops[part] / length for part in ("embeddings", "attention", "feed_forward", "head")}
     forward = sum(per_token.values())
-    training = 3 * forward - flops["frozen"] / length
+    training = 3 * forward - flops["unlearned"] / length
     return {
         "parameters": {part: parameters[part] for part in PARTS} | total,
         "flops_per_token": per_token | {"forward": forward, "training": training},
+        "scores_per_token": flops["scores"] // length,
     }
 
 
 PARTS = ("embeddings", "attention", "feed_forward", "norms", "pooler", "head")
 """What parameters belong to."""
+Attention = tuple[str, dict[str, Any], str, dict[str, Any]]
+"""A mechanism with its options, and a mixer with its own."""
 
 
 def _add_stack(
@@ -99,20 +104,25 @@ def _add_stack(
     config: LeanformerConfig,
     length: int,
     layers: int,
-    attentions: list[tuple[str, dict[str, Any]]],
+    attentions: list[Attention],
 ) -> None:
     """Layers with these attentions each, and the positions and the norm before them."""
     width, inner, shape = config.hidden_size, config.intermediate_size, config.shape()
-    for memory, (name, options) in zip((None, length), attentions, strict=False):  # the second is cross-attention
-        own = layers * mechanism(name).num_params(shape, **options)
+    for memory, attention in zip((None, length), attentions, strict=False):  # the second is cross-attention
+        name, options, kind, mixing = attention
+        inside, around = mechanism(name), mixer(kind)
+        own = layers * around.count_params(inside, shape, options, **mixing)
         parameters["attention_qkv"] += own
         parameters["attention"] += own + layers * shape.output_params
-        flops["attention"] += layers * mechanism(name).flops(shape, length, memory, **options)
+        flops["attention"] += layers * around.count_flops(inside, shape, options, length, memory, **mixing)
         flops["attention"] += layers * shape.linear_flops(length)
-        flops["frozen"] += 0 if mechanism(name).learns else layers * 2 * shape.inner_size * length**2
+        flops["unlearned"] += layers * around.count_unlearned_flops(inside, shape, length, **mixing)
+        heads = around.attention_shape(shape, **mixing).num_heads
+        flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)
     matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
-    parameters["feed_forward"] += layers * (matrices * width * inner + bias * ((matrices - 1) * inner + width))
-    flops["feed_forward"] += layers * 2 * matrices * length * width * inner
+    weights = matrices * width * inner // config.feed_forward_groups
+    parameters["feed_forward"] += layers * (weights + bias * ((matrices - 1) * inner + width))
+    flops["feed_forward"] += layers * 2 * length * weights
     narrow, norms = config.embedding_width(), (1 + len(attentions)) * layers + (config.norm == "pre")
     parameters["norms"] += (1 + bias) * (narrow + norms * width)
     parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0

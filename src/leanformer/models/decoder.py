@@ -43,6 +43,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError(
                 f"embedding_size = {config.embedding_size}: a decoder's words are as wide as its states, leave it out"
             )
+        if config.mixer != "attention":
+            raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
         if config.shared_heads is not None:
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)

@@ -92,6 +92,10 @@ def pretrain(
         record = continued(before, record)
         if record["resumed"] != before.get("resumed", []):
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
+    if training.document_mask and config.mixer != "attention":
+        raise ValueError(
+            f"training.document_mask with model.mixer = {config.mixer!r}: it cannot keep to documents, leave it out"
+        )
     if training.document_mask and not mechanism(config.attention).cross:
         raise ValueError(
             f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "

@@ -9,7 +9,7 @@ import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
-from transformers import AutoTokenizer, DistilBertConfig, ElectraConfig, RobertaConfig
+from transformers import AutoTokenizer, ConvBertConfig, DistilBertConfig, ElectraConfig, RobertaConfig
 
 from leanformer import LeanformerConfig, models
 from leanformer.conversion import source
@@ -30,6 +30,18 @@ CONFIGS = {
     ),
     "electra": ElectraConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3),
     "electra of one width": ElectraConfig(**SIZES, embedding_size=30, max_position_embeddings=29, type_vocab_size=3),
+    "convbert": ConvBertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3),
+    "convbert of one width": ConvBertConfig(
+        **SIZES, embedding_size=30, conv_kernel_size=3, head_ratio=3, max_position_embeddings=29, type_vocab_size=3
+    ),
+    "convbert in groups": ConvBertConfig(
+        **SIZES | {"intermediate_size": 33, "num_attention_heads": 4, "hidden_size": 24},
+        embedding_size=17,
+        num_groups=3,
+        conv_kernel_size=5,
+        max_position_embeddings=29,
+        type_vocab_size=3,
+    ),
 }
 HEADS = [
     (name, theirs, ours)
@@ -93,12 +105,12 @@ def test_an_electra_discriminator_gives_its_encoder(sharp, batch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "head"), [("distilbert", "SequenceClassification"), ("electra", "SequenceClassification")]
+    ("name", "head"), [(name, "SequenceClassification") for name in ("distilbert", "electra", "convbert")]
 )
 def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_asked_for(
     name, head, sharp, batch, tmp_path
 ):
-    class_name = {"distilbert": "DistilBert", "electra": "Electra"}[name] + f"For{head}"
+    class_name = {"distilbert": "DistilBert", "electra": "Electra", "convbert": "ConvBert"}[name] + f"For{head}"
     original = made(name, class_name, sharp, tmp_path / "theirs")
     with pytest.raises(ValueError, match=f"leanformer has no {class_name}, its classifier .* add --encoder-only"):
         convert(tmp_path / "theirs", tmp_path / "ours")
@@ -116,6 +128,37 @@ def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(sharp, tmp_pa
     with pytest.raises(ValueError, match="masked-LM head computes gelu, its layers hidden_act = 'relu'"):
         convert(tmp_path / "theirs", tmp_path / "ours")
     convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)
+
+
+@pytest.mark.parametrize("settings", [{"head_ratio": 1}, {"head_ratio": 2}, {"head_ratio": 9}])
+def test_convberts_other_ratios_have_hugging_faces_layout(settings, sharp, batch, tmp_path):
+    """Half of the width attends, whatever the ratio; one of more than all heads leaves one."""
+    original = made("convbert", "ConvBertModel", sharp, tmp_path / "theirs", **settings)
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    model = models.LeanformerModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False).eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    expected = original(**given).last_hidden_state[attended]
+    assert_close(model(**given).last_hidden_state[attended], expected, rtol=0, atol=1e-5)
+
+
+def test_a_convbert_that_cannot_be_expressed_is_named(sharp, tmp_path):
+    made("convbert", "ConvBertModel", sharp, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"conv_kernel_size": 8}))
+    with pytest.raises(ValueError, match=r"theirs/config.json: kernel = 8: an odd number"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+
+
+def test_a_convbert_stays_ours_and_keeps_its_attention(sharp, tmp_path):
+    made("convbert", "ConvBertForMaskedLM", sharp, tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    with pytest.raises(ValueError, match="BERT cannot express mixer = 'convolution', only 'attention'"):
+        convert(tmp_path / "ours", tmp_path / "bert", to="bert")
+    with pytest.raises(ValueError, match="model.mixer = 'convolution': no closed form is known"):
+        convert(tmp_path / "ours", tmp_path / "pairwise", attention="pairwise")
+    with pytest.raises(ValueError, match="heads of attention alone can be shared"):
+        convert(tmp_path / "ours", tmp_path / "shared", share=0.4)
 
 
 def test_robertas_old_names_and_pooler(sharp, batch, tmp_path):

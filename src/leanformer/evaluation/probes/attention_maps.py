@@ -93,6 +93,8 @@ def attention_maps(model: Any, ids_BL: Tensor) -> list[Maps]:
         scores.append(logits.dense().detach())  # a table is a parameter itself
 
     layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    if not all(layer.keeps_places for layer in layers):
+        raise ValueError("mixer 'clusters' scores means of tokens, not tokens: there are no maps of its scores")
     hooks = [layer.compatibility.register_forward_hook(keep) for layer in layers]
     try:
         weights = model.base_model(input_ids=ids_BL, output_attentions=True).attentions

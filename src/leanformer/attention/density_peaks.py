@@ -1,0 +1,78 @@
+"""Clusters of tokens by density peaks (Rodriguez and Laio, 2014, "Clustering by fast search and find of density peaks";
+with the density of k nearest neighbours, Du, Ding and Jia, 2016).
+
+    d_ij      = |x_i - x_j| / sqrt(D)
+    density_i = exp( - mean of the k smallest d_ij^2 ),   the token itself, at distance 0, among them
+    far_i     = min d_ij over the j of greater density; of the densest token the largest distance there is
+    centres     the M tokens of greatest density_i far_i;   every token joins its nearest centre, a centre itself
+
+Compared are logarithms, in which nothing underflows. Of equals the earlier one counts as the denser and goes first,
+where published code adds random noise: so clusters are a function of the input. Padding has no density, and is no
+neighbour, no centre and no member. No gradient goes through any of it.
+
+Shape letters: B batch, N tokens, M clusters, D width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Peaks(NamedTuple):
+    """One pass over the tokens, for any number of clusters."""
+
+    squares: Tensor  # B N N, squared distances, -1 of a token to itself, infinite to and from padding
+    order: Tensor  # B N, the tokens by their worth as a centre, padding last
+    tokens: Tensor  # B N, True where there is one
+
+
+@torch.no_grad()
+def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: int = 5) -> Peaks:
+    """In float32 or better, whatever x is in."""
+    if tokens_BN is None:
+        tokens_BN = torch.ones(x_BND.shape[:2], dtype=torch.bool, device=x_BND.device)
+    pairs = tokens_BN[:, :, None] & tokens_BN[:, None, :]
+    squares = _squared_distances(x_BND.masked_fill(~tokens_BN[..., None], 0.0)).masked_fill(~pairs, torch.inf)
+    nearest = squares.topk(torch.sym_min(neighbours, squares.shape[-1]), largest=False).values
+    found = nearest.isfinite()
+    log_density = -nearest.masked_fill(~found, 0.0).sum(-1) / found.sum(-1).clamp(min=1)
+    log_density = log_density.masked_fill(~tokens_BN, -torch.inf)
+    far = squares.masked_fill(~_ahead(log_density), torch.inf).amin(-1)
+    largest = squares.masked_fill(~pairs, 0.0).amax((-2, -1), keepdim=True)[..., 0]
+    far = torch.where(far.isfinite(), far, largest)
+    least = torch.finfo(squares.dtype).min
+    worth = (log_density + 0.5 * far.log()).clamp(min=least).masked_fill(~tokens_BN, -torch.inf)
+    place = torch.arange(squares.shape[-1], device=squares.device).expand_as(worth)
+    order = torch.zeros_like(place).scatter(-1, _ahead(worth).sum(-1), place)  # ONNX knows no stable sort
+    itself = torch.eye(squares.shape[-1], dtype=torch.bool, device=squares.device)
+    return Peaks(squares.masked_fill(itself, -1.0), order, tokens_BN)
+
+
+@torch.no_grad()
+def members(peaks: Peaks, most: int, counts_B: Tensor) -> Tensor:
+    """(B, M, N), True where a token belongs to a cluster, of which an example has as many as `counts` says: M =
+    `most` at most, and the others stay empty."""
+    centres_BM = peaks.order[:, :most]
+    number_M = torch.arange(centres_BM.shape[1], device=centres_BM.device)
+    to_centre = peaks.squares.gather(-1, centres_BM[:, None, :].expand(-1, peaks.squares.shape[1], -1))
+    to_centre = to_centre.masked_fill((number_M >= counts_B[:, None])[:, None, :], torch.inf)
+    joined_BN = to_centre.argmin(-1)
+    return (joined_BN[:, None, :] == number_M[:, None]) & peaks.tokens[:, None, :]
+
+
+def _ahead(value_BN: Tensor) -> Tensor:
+    """(B, N, N), True at [i, j] where j has the greater value, or an equal one and the earlier place."""
+    place = torch.arange(value_BN.shape[-1], device=value_BN.device)
+    here, there = value_BN[..., None], value_BN[:, None, :]
+    return (there > here) | ((there == here) & (place < place[:, None]))
+
+
+def _squared_distances(x_BND: Tensor) -> Tensor:
+    """d_ij^2, exactly 0 on the diagonal: 2 N^2 D FLOPs."""
+    with torch.autocast(x_BND.device.type, enabled=False):
+        x_BND = x_BND.to(torch.promote_types(x_BND.dtype, torch.float32))
+        norm_BN1 = x_BND.square().sum(-1, keepdim=True)
+        squares = norm_BN1 + norm_BN1.transpose(1, 2) - 2 * (x_BND @ x_BND.transpose(1, 2))
+    itself = torch.eye(x_BND.shape[1], dtype=torch.bool, device=x_BND.device)
+    return (squares / x_BND.shape[-1]).clamp(min=0.0).masked_fill(itself, 0.0)
