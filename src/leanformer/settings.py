@@ -195,11 +195,11 @@ class Settings:
 
 def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
     """The file at `path`, if any, then the overrides `table.key=value` in order."""
-    return overridden({} if path is None else read_tables(Path(path)), overrides)
+    return settings_from(overridden({} if path is None else read_tables(Path(path)), overrides))
 
 
-def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> Settings:
-    """Those of the tables, which are changed, then the overrides."""
+def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The tables, which are changed, with the overrides."""
     for override in overrides:
         key, value = parse_override(override)
         table = tables
@@ -208,7 +208,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> Settings:
             if not isinstance(table, dict):
                 raise ValueError(f"--set {override}: {name!r} is a value, not a table")
         table[key[-1]] = value
-    return settings_from(tables)
+    return tables
 
 
 def read_tables(path: Path) -> dict[str, Any]:

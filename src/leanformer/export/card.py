@@ -11,8 +11,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 import leanformer.models as models
-from leanformer.attention import MultiHeadAttention, mechanism
+from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.export.source import Source
+from leanformer.training.saved_model import name_of
 
 PIPELINES = {
     models.LeanformerForMaskedLM: "fill-mask",
@@ -76,6 +77,8 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Its attention is `{name}` ({mechanism(name).paper})."
     if options := config.attention_options | config.decoder_attention_options | config.cross_attention_options:
         yield f"Options of the attention: `{options}`."
+    if config.mixer != "attention":
+        yield f"Its token mixer is `{config.mixer}` ({mixer(config.mixer).paper}), options `{config.mixer_options}`."
 
 
 def _history(source: Source) -> str:
@@ -86,7 +89,7 @@ def _history(source: Source) -> str:
 
 def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "kind", f"converted to `{made['attention']}`, not trained since"
-    yield "source", f"{_name(made['source'])!r} ({made['from']}); {_weights(made.get('source_sha256'))}"
+    yield "source", f"{name_of(made['source'])!r} ({made['from']}); {_weights(made.get('source_sha256'))}"
     yield "training of the source", "not in this record"
     if "stored_blocks" in made:
         yield "heads stored", f"{made['stored_blocks']} of {made['head_blocks']} ({made['tie']})"
@@ -99,22 +102,16 @@ def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _lessons(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a run began with, and who taught it."""
     if start := record.get("start"):
-        yield "started from", f"{_name(start['path'])!r}; {_weights(start['sha256'])}"
+        yield "started from", f"{name_of(start['path'])!r}; {_weights(start['sha256'])}"
     if teacher := record.get("teacher"):
         told, size = record["settings"]["distillation"], _number(teacher["parameters"])
-        who = f"{_name(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters"
+        who = f"{name_of(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters"
         yield "teacher", f"{who}; {_weights(teacher['sha256'])}"
         yield "taught by", f"{told['method']}; weight of masked tokens {told['masked_lm_weight']}"
         if told["anneal"]:
             yield "gradual path", f"from the teacher's attention, in the first {told['anneal']:.0%} of the budget"
         if told.get("share_heads"):
             yield "heads drawn together", f"{told['share_heads']:.0%}, weight {told['share_weight']}"
-
-
-def _name(path: str) -> str:
-    """Of a run or a folder, whose paths say more about a machine than about a model."""
-    place = Path(path)
-    return place.parent.name if place.name == "model" else place.name
 
 
 def _weights(sha256: str | None) -> str:

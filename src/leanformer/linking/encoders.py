@@ -87,8 +87,7 @@ def _spec(text: str) -> Spec:
             f"{text} is neither a run nor a saved model nor a kind of encoder: {suggest(text, [TFIDF, RESCNN])}"
         )
     source = saved_model.locate(place)
-    place = place.resolve()
-    name = place.parent.name if place.name == "model" else place.name
+    name = saved_model.name_of(place)
     return Spec(f"{RESCNN}-{name}", RESCNN, source) if lent else Spec(name, "transformer", source)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from leanformer.settings import parse_override, read_tables
+from leanformer.settings import overridden, read_tables
 from leanformer.settings_table import Table
 from leanformer.spelling import suggest
 
@@ -105,15 +105,7 @@ class Linking:
 
 def read_linking(path: Path | None = None, overrides: Iterable[str] = ()) -> Linking:
     """The file at `path`, if any, then the overrides in order."""
-    tables: dict[str, Any] = {} if path is None else read_tables(Path(path))
-    for override in overrides:
-        (*names, key), value = parse_override(override)
-        table = tables
-        for name in names:
-            table = table.setdefault(name, {})
-            if not isinstance(table, dict):
-                raise ValueError(f"--set {override}: {name!r} is a value, not a table")
-        table[key] = value
+    tables = overridden({} if path is None else read_tables(Path(path)), overrides)
     for name in tables:
         if name != "linking":
             raise ValueError(f"unknown table of settings [{name}]: {suggest(name, ['linking'])}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leanformer.reproduction.published import FOLDER
-from leanformer.settings import Settings, overridden
+from leanformer.settings import Settings, overridden, settings_from
 from leanformer.spelling import suggest
 
 SCALES = ("cpu-minutes", "cpu-hours", "gpu-minutes", "paper")
@@ -58,7 +58,7 @@ def read_studies(paper: str, scale: str, overrides: tuple[str, ...] = ()) -> lis
 def read_study(file: Path, overrides: tuple[str, ...] = ()) -> Planned:
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     told = tables.pop("study")
-    settings = overridden(tables, overrides)
+    settings = settings_from(overridden(tables, overrides))
     return Planned(
         file.stem,
         told.pop("kind"),

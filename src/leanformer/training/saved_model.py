@@ -86,6 +86,12 @@ def locate(run: Path) -> Path:
     raise FileNotFoundError(f"{run} is neither a run directory nor a model saved by save_pretrained: check the path")
 
 
+def name_of(place: str | Path) -> str:
+    """Of a run or a folder: what its path says of a model, and nothing of a machine."""
+    whole = Path(place).resolve()
+    return whole.parent.name if whole.name == "model" else whole.name
+
+
 def weights_hash(folder: Path) -> str:
     """sha256 of the weights: which model this is, wherever it lies."""
     require_safetensors(folder)
@@ -103,7 +109,7 @@ def config_of(folder: Path) -> LeanformerConfig:
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}): save the model again") from None
     if kind != LeanformerConfig.model_type:
-        families = ("bert", "roberta", "distilbert", "electra")
+        families = ("bert", "roberta", "distilbert", "electra", "convbert")
         remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
         raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
     values.pop("auto_map", None)  # an export's, whose code would not be copied with the model
