@@ -159,7 +159,7 @@ def _teacher(p: Protocol) -> Iterator[Piece]:
 
 def _converted(p: Protocol) -> Iterator[Piece]:
     for variant in p.every:
-        options = [f"attention_options.{key}={_toml(value)}" for key, value in variant.options.items()]
+        options = [f"attention_options.{key}={json.dumps(value)}" for key, value in variant.options.items()]
         yield _conversion(p, converted(variant), p.teacher, {"kind": "converted", "attention": variant.label},
                           "--attention", variant.mechanism, *_sets(options))  # fmt: skip
     for tie in TIES:
@@ -255,7 +255,7 @@ def _healing(p: Protocol, variant: Variant, budget: float, seed: int, method: st
 def _scratch(p: Protocol, variant: Variant, times: int) -> Piece:
     tokens, path = times * p.budget(BUDGETS[-1]), f"scratch/{slug(variant.label)}/{times}x"
     settings = [f"model.attention={variant.mechanism}", f"training.max_tokens={tokens}"]
-    settings += [f"model.attention_options.{key}={_toml(value)}" for key, value in variant.options.items()]
+    settings += [f"model.attention_options.{key}={json.dumps(value)}" for key, value in variant.options.items()]
     settings += [f"training.seed={SEEDS_FROM + 1}", f"training.threads={p.threads}"]
     arguments = ("pretrain", str(p.out / "scratch.json"), "--data", str(p.data), "--out", str(p.out / path))
     row = {"kind": "scratch", "attention": variant.label, "budget": BUDGETS[-1] * times, "seed": 1}
@@ -296,7 +296,3 @@ def _finetuning(
 
 def _sets(settings: list[str]) -> list[str]:
     return [argument for setting in settings for argument in ("--set", setting)]
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value)

@@ -32,7 +32,7 @@ def convert(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert BERT, RoBERTa, DistilBERT or ELECTRA to leanformer, one attention to another, or leanformer to BERT."""
+    """Convert other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT."""
     from leanformer.conversion.convert import convert
 
     load(plugin)

@@ -247,6 +247,7 @@ def test_rotation_is_for_the_half_that_attends():
         ("convolution", "dot_product", {"head_ratio": 0}, "head_ratio = 0 leaves no heads"),
         ("clusters", "random", {}, "means without a place, and random needs places"),
         ("clusters", "dot_product", {"ratio": 0}, "ratio = 0: a whole number from 1 on"),
+        ("clusters", "dot_product", {"clusters": 0}, "clusters = 0: a whole number from 1 on"),
         ("clusters", "dot_product", {"clusters": 14}, "clusters = 14 are more than the sequence's 13 tokens"),
         (
             "clusters",

@@ -70,6 +70,8 @@ def share_heads(model: Any, rho: float, tie: str = "qk", pairs: Sequence[Pair] |
 def tied_heads(config: LeanformerConfig, rho: float) -> int:
     """floor(`rho` L H); ValueError for more heads than can be matched, and for a model that shares already."""
     layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if config.mixer != "attention":
+        raise ValueError(f"model.mixer = {config.mixer!r}: heads of attention alone can be shared")
     if config.shared_heads is not None:
         raise ValueError("the model's heads are shared already: share those of the model it was made of")
     tied = int(rho * layers * heads + 1e-9)

@@ -71,7 +71,11 @@ class ClusteredMemory(MultiHeadAttention):
         super().__init__(mechanism, hidden_size, num_heads, max_length, bias, dropout, head_size, qk_norm, **options)
         if not self.mechanism.cross:
             raise ValueError(f"mixer 'clusters' attends to means without a place, and {mechanism} needs places")
-        for name, value in (("ratio", ratio), ("neighbours", neighbours), ("clusters", clusters or 1)):
+        for name, value in (
+            ("ratio", ratio),
+            ("neighbours", neighbours),
+            ("clusters", 1 if clusters is None else clusters),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} = {value!r}: a whole number from 1 on")
         if scales not in (1, 2):

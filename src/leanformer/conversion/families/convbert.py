@@ -1,8 +1,8 @@
 """ConvBERT (Jiang et al., 2020): ELECTRA's embeddings and heads, half of its heads convolutions, grouped feed-forward.
 
 Neither published code masks the convolution: with padding a sequence differs from the same one alone. What is read here
-has `mask_conv` off, so that outputs are the checkpoint's; set `model.mixer_options.mask_conv` to train it on without
-the leak. A classifier of sequences has a layer with an activation of its own where BERT's pooler has a tanh.
+has `mask_conv` off, so that outputs are the checkpoint's; set it in the config.json to train it on without the leak. A
+classifier of sequences has a layer with an activation of its own where BERT's pooler has a tanh.
 """
 
 from typing import Any
