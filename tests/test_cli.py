@@ -177,6 +177,21 @@ def test_pretrain_refuses_bad_settings(command, data, tiny, tmp_path, setting, w
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("mixing", "words"),
+    [
+        (["mixer=convolution", "mixer_options.kernel=8"], ["kernel = 8", "odd"]),
+        (["mixer=convolution", "mixer_options.head_ratio=99"], ["head_ratio = 99"]),
+        (["mixer=clusters", "mixer_options.clusters=999"], ["clusters = 999", "tokens"]),
+        (["feed_forward_groups=5"], ["feed_forward_groups = 5", "hidden_size"]),
+    ],
+)
+def test_pretrain_refuses_impossible_mixers(command, data, tiny, tmp_path, mixing, words):
+    settings = [argument for each in mixing for argument in ("--set", f"model.{each}")]
+    refused(command("pretrain", "--data", data, "--out", tmp_path / "run", *tiny, *settings), *words)
+    assert not (tmp_path / "run").exists()
+
+
 def test_pretrain_refuses_the_wrong_directory(command, data, run, tiny, tmp_path):
     refused(command("pretrain", "--data", data, "--out", run, *tiny), run, "--out")
     refused(command("pretrain", "--data", data, "--out", tmp_path / "none", *tiny, "--resume"), "none", "--resume")
