@@ -223,6 +223,24 @@ def test_heads_that_do_not_match_need_minilm2(
         distill(healing(model, distillation={"method": "minilm"}), corpus, tmp_path / "run", teacher=teacher)
 
 
+@pytest.mark.parametrize(
+    ("mixing", "method", "message"),
+    [
+        ({"mixer": "clusters"}, "minilm2", "the student's mixer 'clusters' attends to means, .*; choose logits$"),
+        ({"mixer": "convolution"}, "minilm", "the teacher has 7, the student 3; choose minilm2$"),
+        ({"mixer": "convolution"}, "minilm2", "relation_heads = 7 does not divide the student's width of 9"),
+    ],
+)
+def test_relations_are_those_of_the_heads_that_attend(
+    mixing: Any, method: str, message: str, teacher: Path, corpus: Path, settings: Tables, healing: Any, tmp_path: Path
+) -> None:
+    sizes = {"hidden_size": 18, "num_attention_heads": 6}
+    model = settings(LEARNED | mixing | sizes)["model"]
+    with pytest.raises(ValueError, match=message):
+        distill(healing(model, distillation={"method": method}), corpus, tmp_path / "run", teacher=teacher)
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_in_other_tokens_are_refused(
     teacher: Path, make_corpus: Callable[..., Path], data: Path, healing: Any, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leanformer.attention import load_plugin, mechanism
+from leanformer.attention import load_plugin, mechanism, mixer
 from leanformer.conversion.head_sharing import Pair, match_heads, tied_heads
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.distillation.gradual import require_alike
@@ -116,16 +116,22 @@ def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: 
             f"distillation.method = 'logits': the teacher scores {teacher.vocab_size} words, the student "
             f"{student.vocab_size}; give both one vocabulary, or choose minilm2"
         )
-    heads = teacher.num_attention_heads
-    if settings.method == "minilm" and heads != student.num_attention_heads:
+    for whose, config in (("teacher", teacher), ("student", student)):
+        if settings.method != "logits" and not mixer(config.mixer).keeps_places:
+            raise ValueError(
+                f"distillation.method = {settings.method!r}: the {whose}'s mixer {config.mixer!r} attends to means, "
+                "which have no relations of tokens; choose logits"
+            )
+    heads, own = (config.attention_shape().num_heads for config in (teacher, student))
+    if settings.method == "minilm" and heads != own:
         raise ValueError(
-            f"distillation.method = 'minilm' compares head with head: the teacher has {heads}, the student "
-            f"{student.num_attention_heads}; choose minilm2"
+            f"distillation.method = 'minilm' compares head with head: the teacher has {heads}, the student {own}; "
+            "choose minilm2"
         )
     if settings.method == "minilm2":
         heads = settings.relation_heads or heads
         for whose, config in (("teacher", teacher), ("student", student)):
-            if (width := config.shape().inner_size) % heads:
+            if (width := config.attention_shape().inner_size) % heads:
                 raise ValueError(
                     f"distillation.relation_heads = {heads} does not divide the {whose}'s width of {width}: give a "
                     "number that divides both models' widths"
