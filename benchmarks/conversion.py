@@ -16,15 +16,13 @@ from results.json alone.
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from leanformer.comparison.estimate import PROCESS_SECONDS, seconds_of_steps, words_to_tokens
-from leanformer.comparison.runner import Job, last_line, run_jobs
+from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
+from leanformer.comparison.runner import Job, run_jobs
 from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task
@@ -42,7 +40,8 @@ from leanformer.training.recipes import model_config
 sys.path.insert(0, str(Path(__file__).parent))
 
 import conversion_results  # noqa: E402  beside this file, which is no package
-from conversion_plan import STAGES, Piece, Protocol, stage, status  # noqa: E402
+from conversion_plan import STAGES, Piece, Protocol, stage  # noqa: E402
+from protocol import Runner, run_stage, status, training_speed  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / "configs" / "teacher.toml"
 CLOSELY = "pairwise,phased,shared,phased[projection=shared_all]"
@@ -52,7 +51,6 @@ SAMPLE = 400
 """Sequences of the training data that conversions are fitted to: the first 256 of them, and some to spare."""
 SECONDS = {"convert": 40.0, "export": 60.0}
 """Of pieces that train nothing, about."""
-Runner = Callable[[list[Job], int, Callable[..., None]], list[Job]]
 
 
 def protocol(options: argparse.Namespace) -> Protocol:
@@ -144,18 +142,8 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
             if all((each / "config.json").exists() or (each / "model").exists() for each in piece.needs)
         ]
         missing += [piece.path for piece in pieces if piece not in ready]
-        told: set[Job] = set()
-
-        def show(running: Any, done: list[Job], failed: list[Job], told: set[Job] = told, name: str = name) -> None:
-            for each in [*done, *failed]:
-                if each not in told:
-                    told.add(each)
-                    outcome = f"failed: {last_line(each.log)}" if each in failed else "finished"
-                    print(f"{name} [{len(told)}] {each.name} {outcome}", flush=True)
-
         jobs = [job(p, piece) for piece in ready]
-        workers = 1 if name == "teacher" else p.jobs
-        missing += [each.name for each in (runner(jobs, workers, show) if jobs else [])]
+        missing += run_stage(name, jobs, 1 if name == "teacher" else p.jobs, runner)
         if name == "trial" and p.rate() is None:
             raise ValueError(f"the trial of healing rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
         if jobs or name == STAGES[-1]:  # what is there by now can be read
@@ -166,7 +154,7 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
 
 def minutes(p: Protocol) -> list[tuple[str, Piece, float]]:
     """(stage, piece, minutes) of what is still to be done; the trial's rate, if open, is the middle one."""
-    speeds = {threads: speed(p, threads) for threads in {p.threads, p.threads * p.jobs}}
+    speeds = {threads: training_speed(p.settings, p.corpus, threads) for threads in {p.threads, p.threads * p.jobs}}
     found = []
     for name in STAGES:
         rate = speeds[p.threads * p.jobs if name == "teacher" else p.threads]
@@ -190,21 +178,6 @@ def work(p: Protocol, piece: Piece) -> float:
     if piece.verb == "distill":
         flops += ledger(model_config(p.settings, p.corpus), length, scored)["flops_per_token"]["forward"]
     return piece.tokens * flops
-
-
-def speed(p: Protocol, threads: int) -> float:
-    """Training FLOPs a second of the teacher's model."""
-    training, before = p.settings.training, torch.get_num_threads()
-    objective, config = MaskedLM(p.corpus, training), model_config(p.settings, p.corpus)
-    batch = objective.micro_batches(0, 0, 1)[0]
-    torch.set_num_threads(threads)
-    try:
-        model = LeanformerForMaskedLM(config).train()
-        elapsed = seconds_of_steps(lambda: objective.loss_sum(model, batch), training.precision, torch.device("cpu"))
-    finally:
-        torch.set_num_threads(before)
-    flops = ledger(config, training.sequence_length, objective.scored)["flops_per_token"]["training"]
-    return 3 * batch["input_ids"].numel() * flops / elapsed  # three steps are timed
 
 
 def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:

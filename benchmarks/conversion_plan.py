@@ -17,7 +17,7 @@ times the largest one, and fine-tuned before healing too; `few` try the methods 
 """
 
 import json
-import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +27,10 @@ from typing import Any
 from leanformer.comparison.variants import Variant
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from protocol import sets, slug, status  # noqa: E402  beside this file, which is no package
 
 BUDGETS = (0.01, 0.03, 0.1)
 """Of the tokens that the teacher read."""
@@ -142,14 +146,6 @@ def stage(protocol: Protocol, name: str) -> list[Piece]:
     return list(MAKERS[name](protocol))
 
 
-def status(record: Path) -> str | None:
-    return json.loads(record.read_text(encoding="utf-8")).get("status") if record.is_file() else None
-
-
-def slug(label: str) -> str:
-    return re.sub(r"[^\w.+=-]+", "-", label).strip("-")
-
-
 def _teacher(p: Protocol) -> Iterator[Piece]:
     if p.given is None:
         arguments = ("pretrain", str(p.out / "settings.json"), "--data", str(p.data))
@@ -161,7 +157,7 @@ def _converted(p: Protocol) -> Iterator[Piece]:
     for variant in p.every:
         options = [f"attention_options.{key}={json.dumps(value)}" for key, value in variant.options.items()]
         yield _conversion(p, converted(variant), p.teacher, {"kind": "converted", "attention": variant.label},
-                          "--attention", variant.mechanism, *_sets(options))  # fmt: skip
+                          "--attention", variant.mechanism, *sets(options))  # fmt: skip
     for tie in TIES:
         for share in SHARES:
             row = {"kind": "shared heads", "tie": tie, "share": share}
@@ -259,7 +255,7 @@ def _scratch(p: Protocol, variant: Variant, times: int) -> Piece:
     settings += [f"training.seed={SEEDS_FROM + 1}", f"training.threads={p.threads}"]
     arguments = ("pretrain", str(p.out / "scratch.json"), "--data", str(p.data), "--out", str(p.out / path))
     row = {"kind": "scratch", "attention": variant.label, "budget": BUDGETS[-1] * times, "seed": 1}
-    return Piece(path=path, arguments=(*arguments, *_sets(settings)), row=row, variant=variant, tokens=tokens)
+    return Piece(path=path, arguments=(*arguments, *sets(settings)), row=row, variant=variant, tokens=tokens)
 
 
 def _distillation(p: Protocol, path: str, student: Path, row: dict, variant: Variant | None, *more: str) -> Piece:
@@ -270,7 +266,7 @@ def _distillation(p: Protocol, path: str, student: Path, row: dict, variant: Var
     settings += [f"training.seed={SEEDS_FROM + row.get('seed', 1)}"]
     settings += [f"training.validate_every={max(1, steps // (10 if row['budget'] == BUDGETS[-1] else 2))}", *more]
     arguments = ("distill", str(student), "--teacher", str(p.teacher), "--data", str(p.data))
-    arguments += ("--out", str(p.out / path), "--config", str(p.out / "healing.json"), *_sets(settings))
+    arguments += ("--out", str(p.out / path), "--config", str(p.out / "healing.json"), *sets(settings))
     needs = (student, p.teacher)
     return Piece(path=path, arguments=arguments, row=row, needs=needs, variant=variant, tokens=tokens)
 
@@ -290,9 +286,5 @@ def _finetuning(
     arguments += ("--seeds", str(seeds)) if seeds else ()
     settings = [f"finetuning.threads={p.threads}", *([] if seeds else [f"finetuning.seed={seed}"])]
     row = {**row, "task": task}
-    arguments += tuple(_sets(settings))
+    arguments += sets(settings)
     return Piece(path=path, arguments=arguments, row=row, needs=(model,), variant=variant, seeds=seeds)
-
-
-def _sets(settings: list[str]) -> list[str]:
-    return [argument for setting in settings for argument in ("--set", setting)]

@@ -37,6 +37,7 @@ LABELS = ["regsl.reweight_from=1", "regsl.correct_from=2"]
 LOW_RANK = ["method=pst", "sparse.score_rank=0", "sparse.structure_scale=0"]
 WAYS = {
     "plain": [],
+    "class-weights": ["loss=balanced"],
     "absgd-rare": ["loss=absgd", "absgd.temperature=5"],
     "absgd-noise": ["loss=absgd", "absgd.temperature=-1"],
     "distance": DISTANCE,
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def conditions(options: argparse.Namespace) -> Iterator[tuple[Condition, int]]:
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for noise in options.label_noise:
             for imbalance in options.imbalance:
                 yield Condition(noise, imbalance), seed
@@ -105,7 +106,7 @@ def spoilt(material: Material, condition: Condition, settings: Any, seed: int) -
 
 
 def measured(results: dict[str, Any], own: Material, right: Examples, place: Path) -> dict[str, Any]:
-    row = {key: results[key] for key in ("score", "metrics", "collapsed") if key in results}
+    row = {key: results[key] for key in ("score", "metrics", "collapsed", "seconds") if key in results}
     row |= {key: results[key] for key in ("sparse", "corrected_labels") if key in results}
     if own.task.labels and own.task.kind == "classification":
         lines = [json.loads(line) for line in (place / "predictions.jsonl").read_text().splitlines()]
@@ -154,6 +155,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--label-noise", type=numbers, default=[0.0])
     parser.add_argument("--imbalance", type=numbers, default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()

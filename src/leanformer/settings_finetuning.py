@@ -112,8 +112,8 @@ class FinetuningSettings(Table):
     """Use only so many training examples, chosen by seed 0: a budget, reported with the score. None: all."""
     max_eval_examples: int | None = None
     """Score only so many examples of each split, chosen by seed 0, and say so. None: all."""
-    loss: Literal["mean", "absgd"] = "mean"
-    """How the losses of a batch's examples become one."""
+    loss: Literal["mean", "balanced", "absgd"] = "mean"
+    """How the losses of a batch's examples become one: balanced weighs all classes alike."""
     method: Literal["dense", "pst", "magnitude"] = "dense"
     """Which weights learn, and whether many of them end as zeros."""
     absgd: AbsgdSettings = field(default_factory=AbsgdSettings)
@@ -129,7 +129,7 @@ class FinetuningSettings(Table):
         self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
         absgd, sparse = self.loss == "absgd", self.method != "dense"
         if not absgd and self.absgd != AbsgdSettings():
-            raise ValueError("[finetuning.absgd] has no effect on finetuning.loss = 'mean': set that to absgd")
+            raise ValueError(f"[finetuning.absgd] has no effect on finetuning.loss = {self.loss!r}: set that to absgd")
         if not sparse and self.sparse != SparseSettings():
             raise ValueError("[finetuning.sparse] has no effect on finetuning.method = 'dense': set that to pst")
         if self.method == "magnitude" and self.sparse != SparseSettings(sparsity=self.sparse.sparsity):
@@ -143,5 +143,5 @@ class FinetuningSettings(Table):
         """For records: what belongs to ways that are not plain only where they are used, so that plain runs, and
         studies, from before there were any are still the same ones."""
         absgd, sparse, regsl = self.loss == "absgd", self.method != "dense", self.regsl != RegslSettings()
-        used = {"loss": absgd, "absgd": absgd, "method": sparse, "sparse": sparse, "regsl": regsl}
+        used = {"loss": self.loss != "mean", "absgd": absgd, "method": sparse, "sparse": sparse, "regsl": regsl}
         return {key: value for key, value in asdict(self).items() if used.get(key, True)}

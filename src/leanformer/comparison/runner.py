@@ -14,7 +14,7 @@ from leanformer.training.interrupts import Interrupts
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A leanformer command, the file its output goes to and the curve that tells how far it is."""
+    """A command of leanformer, the file its output goes to and the curve that tells how far it is."""
 
     name: str
     arguments: tuple[str, ...]
@@ -22,6 +22,8 @@ class Job:
     curve: Path | None = None
     total: int = 0
     """Steps in the whole run, 0 if unknown."""
+    program: tuple[str, ...] = ("-m", "leanformer_cli")
+    """What of Python's takes the arguments."""
 
     def fraction(self) -> float:
         """How far the run is, from the last whole line of its curve."""
@@ -70,7 +72,7 @@ def _start(job: Job) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "leanformer_cli", *job.arguments],
+            [sys.executable, *job.program, *job.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -72,9 +72,10 @@ class WeighedObjective(TaskObjective, Companion):
         seed: int,
         weighing: Weighing | None = None,
         labels: Labels | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__(encoded, batch_size, epochs, seed)
-        self.weighing, self.labels, self.epoch = weighing, labels, 0.0
+        self.weighing, self.labels, self.class_weights, self.epoch = weighing, labels, class_weights, 0.0
 
     def before_step(self, step: int) -> None:
         self.epoch = step * self.batch_size / len(self.lengths)
@@ -90,6 +91,8 @@ class WeighedObjective(TaskObjective, Companion):
         if self.labels is not None:
             labels = self.labels.corrected(batch[ROWS], logits.detach(), self.epoch)
         losses = self.encoded.losses(logits, labels)
+        if self.class_weights is not None:
+            losses = losses * self.class_weights.to(labels.device)[labels]
         if self.weighing is not None:
             losses = losses * self.weighing.weights(losses.detach(), self.epoch)
         return losses.sum()

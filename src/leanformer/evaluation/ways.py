@@ -18,6 +18,7 @@ from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.objective import TaskObjective, WeighedObjective
 from leanformer.evaluation.pretrained import HEADS, NEW
 from leanformer.finetuning.absgd import Absgd
+from leanformer.finetuning.class_weights import class_weights
 from leanformer.finetuning.distance import DistanceConstraint
 from leanformer.finetuning.self_labelling import Labels, Reweighting
 from leanformer.finetuning.sparse import Sparsity
@@ -52,6 +53,8 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
     """ValueError if the task or the model cannot be fine-tuned in the way of the settings."""
     if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
         raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
+    if settings.loss == "balanced" and task.kind != "classification":
+        raise ValueError(f"finetuning.loss = 'balanced': {task.name} has no classes to weigh; choose mean")
     if settings.method != "dense" and config.shared_heads is not None:
         raise ValueError(f"finetuning.method = {settings.method!r}: heads of this model share maps; choose dense")
 
@@ -67,8 +70,9 @@ def way(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Way
         reweighting = Reweighting(regsl.reweight_temperature, regsl.reweight_from)
     if regsl.correct_from is not None:
         labels = Labels(torch.from_numpy(encoded.labels), regsl.correct_above, regsl.correct_from)
-    if absgd or reweighting or labels:
-        objective = weighed = WeighedObjective(*of, absgd or reweighting, labels)
+    balanced = class_weights(torch.from_numpy(encoded.labels)) if settings.loss == "balanced" else None
+    if absgd or reweighting or labels or balanced is not None:
+        objective = weighed = WeighedObjective(*of, absgd or reweighting, labels, balanced)
         companions += [each for each in (weighed, absgd, labels) if each is not None]
     if regsl.distance is not None or regsl.head_distance is not None:
         companions.append(DistanceConstraint.of(model, HEADS, settings))

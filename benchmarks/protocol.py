@@ -1,0 +1,72 @@
+"""What the long protocols share: stages of commands, each skipped when it is finished, resumed when it was begun."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leanformer.comparison.estimate import seconds_of_steps
+from leanformer.comparison.runner import Job, last_line, run_jobs
+from leanformer.data.corpus import Corpus
+from leanformer.models import LeanformerForMaskedLM
+from leanformer.models.cost import ledger
+from leanformer.settings import Settings
+from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.recipes import model_config
+
+Runner = Callable[[list[Job], int, Callable[..., None]], list[Job]]
+"""As `run_jobs`."""
+
+
+def status(record: Path) -> str | None:
+    """Of a run.json; None where there is none."""
+    return json.loads(record.read_text(encoding="utf-8")).get("status") if record.is_file() else None
+
+
+def slug(label: str) -> str:
+    """A name of a folder."""
+    return re.sub(r"[^\w.+=-]+", "-", label).strip("-")
+
+
+def sets(settings: list[str]) -> tuple[str, ...]:
+    return tuple(argument for setting in settings for argument in ("--set", setting))
+
+
+def run_stage(
+    name: str,
+    jobs: list[Job],
+    workers: int,
+    runner: Runner = run_jobs,
+    finished: Callable[[Job], None] = lambda job: None,
+) -> list[str]:
+    """Runs them, a line each as it ends, and `finished` for each that did not fail; names of those that failed."""
+    told: set[Job] = set()
+
+    def show(running: Any, done: list[Job], failed: list[Job]) -> None:
+        for each in [*done, *failed]:
+            if each not in told:
+                told.add(each)
+                if each in done:
+                    finished(each)
+                outcome = f"failed: {last_line(each.log)}" if each in failed else "finished"
+                print(f"{name} [{len(told)}/{len(jobs)}] {each.name} {outcome}", flush=True)
+
+    return [each.name for each in runner(jobs, workers, show)] if jobs else []
+
+
+def training_speed(settings: Settings, corpus: Corpus, threads: int) -> float:
+    """Training FLOPs a second of the settings' model on this machine."""
+    training, before = settings.training, torch.get_num_threads()
+    objective, config = MaskedLM(corpus, training), model_config(settings, corpus)
+    batch = objective.micro_batches(0, 0, 1)[0]
+    torch.set_num_threads(threads)
+    try:
+        model = LeanformerForMaskedLM(config).train()
+        elapsed = seconds_of_steps(lambda: objective.loss_sum(model, batch), training.precision, torch.device("cpu"))
+    finally:
+        torch.set_num_threads(before)
+    flops = ledger(config, training.sequence_length, objective.scored)["flops_per_token"]["training"]
+    return 3 * batch["input_ids"].numel() * flops / elapsed  # three steps are timed
