@@ -92,6 +92,14 @@ def test_mechanisms_are_measured_beside_the_baseline(measured):
     assert "figures/cost.svg" in (out / "report.md").read_text()
 
 
+def test_arms_with_long_names_have_pictures_too(measured):
+    text = json.dumps(measured[0]).replace(
+        '"random"', '"dot_product[model.mixer=clusters,model.mixer_options.ratio=16]"'
+    )
+    drawn = {picture.name: picture for picture in pictures(json.loads(text))}
+    assert "dot_product[clusters,16]" in drawn["cost"].wide and drawn["cost"].narrow
+
+
 def test_speed_by_flops_is_the_ledgers(measured):
     record, *_ = measured
     row = next(row for row in record["rows"] if row["attention"] == "shared" and row["length"] == 12)

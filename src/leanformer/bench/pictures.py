@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from leanformer.bench.tables import best_peer, growth
-from leanformer.report.figures.frame import CHARACTER, Frame, paint
+from leanformer.report.figures.frame import CHARACTER, Frame, label_width, paint, short_names
 from leanformer.report.style import MUTED, PAPER, Picture, series, spaced
 
 Record = dict[str, Any]
@@ -119,19 +119,20 @@ def _cost(record: Record, over: str) -> Picture:
     def draw(frame: Frame) -> Figure:
         height = 0.4 + 2.9 * len(panels)
         figure = frame.figure(height)
-        label = CHARACTER * max(len(row["attention"]) for row in rows) + 0.3
+        every = list(_numbers(record))
+        names, label = short_names(every, frame), label_width(every, frame)
         for i, panel in enumerate(panels):
             bottom = height - 2.9 * (i + 1) + 0.15
             axes = figure.add_axes((0.6 / frame.width, bottom / height, 1 - (0.6 + label) / frame.width, 2.25 / height))
             chosen = [row for row in rows if over == "width" or row["size"] == panel]
-            _panel(axes, record, chosen, over)
+            _panel(axes, record, chosen, over, names)
             axes.set_title(f"Cost of a token{', size ' + panel if panel else ''}", x=0, pad=8)
         return figure
 
     return paint("cost", f"Cost of a token over the {over}", caption, draw)
 
 
-def _panel(axes: Axes, record: Record, rows: list[Record], over: str) -> None:
+def _panel(axes: Axes, record: Record, rows: list[Record], over: str, names: dict[str, str]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     numbers, ends = _numbers(record), {}
@@ -158,7 +159,7 @@ def _panel(axes: Axes, record: Record, rows: list[Record], over: str) -> None:
         ends.items(), spaced(wanted, gap, low, max(high, low + gap * len(ends))), strict=True
     ):
         height = (place - low) / (high - low)
-        axes.text(1.03, height, name, transform=axes.transAxes, color=colour, fontweight="bold", va="center")
+        axes.text(1.03, height, names[name], transform=axes.transAxes, color=colour, fontweight="bold", va="center")
 
 
 def _numbers(record: Record) -> dict[str, int]:
