@@ -1,0 +1,261 @@
+"""What `neighbours.py` does, in pieces: a command each, with what it reads and hence what it costs.
+
+    base          the encoders that are fine-tuned: dot_product, and shared for entity linking
+    comparisons   what pre-trains arms side by side, and clocks them: one piece at a time, it has the machine
+    trials        a seed of its own chooses what is left open of a way, on a study's first task or corpus (`TRIED`)
+    studies       fine-tuning by ways, and linking: all seeds
+
+A stage needs what the stages before it made; its pieces need nothing of each other. Studies:
+
+    convbert      ConvBERT's mixer and grouped feed-forward layers by `compare`, with four projections and a control
+    clusters      ClusTR: time and memory of long sequences by `bench mechanisms`, and a short `compare` of quality
+    pst           dense, pruned by magnitude, PST: GLUE
+    regsl         plain, distance, self-labelling, both: shares of wrong labels
+    absgd         rare classes: cross entropy, weighed by class, ABSGD; wrong labels: cross entropy, ABSGD
+    linking       our encoders, the residual CNN on its own and on borrowed embeddings, trigrams
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from leanformer.data.corpus import Corpus
+from leanformer.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from neighbours_sizes import Sizes  # noqa: E402  beside this file, which is no package
+from neighbours_ways import TRIED, WAYS  # noqa: E402
+from protocol import sets, slug  # noqa: E402
+
+STUDIES = ("convbert", "clusters", "pst", "regsl", "absgd", "linking")
+STAGES = ("base", "comparisons", "trials", "studies")
+BASES = ("dot_product", "shared")
+CONV, GROUPS = "model.mixer=convolution", "model.feed_forward_groups=2"
+ARMS = (
+    "dot_product",
+    f"dot_product[{CONV}]",
+    f"dot_product[{GROUPS}]",
+    f"dot_product[{CONV},{GROUPS}]",
+    f"dot_product[parameters=dot_product[{CONV}]]",
+    f"dot_product[parameters=dot_product[{CONV},{GROUPS}]]",
+    *(f"{name}{bracket}" for name in ("symmetric", "pairwise", "shared") for bracket in ("", f"[{CONV}]")),
+)
+CLUSTERS = tuple(f"dot_product[model.mixer=clusters,model.mixer_options.ratio={ratio}]" for ratio in (4, 16))
+NOISE, IMBALANCE = (0.0, 0.2, 0.4, 0.6), (10.0, 100.0)
+TRIAL_NOISE, TRIAL_IMBALANCE, TRIAL_SEED = 0.4, 100.0, 101
+LINKING_RATES = (1e-4, 3e-4, 1e-3)
+GRID = (str(Path(__file__).with_name("finetuning.py")),)
+LEANFORMER = ("-m", "leanformer_cli")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    path: str
+    """Its folder in OUT, and its name."""
+    study: str
+    arguments: tuple[str, ...]
+    program: tuple[str, ...] = LEANFORMER
+    needs: tuple[str, ...] = ()
+    """Paths of pieces."""
+    row: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What it is, for the records."""
+    work: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What it reads, for the estimate (`neighbours_cost.py`)."""
+
+    def finished(self, out: Path) -> bool:
+        """By this very command: more seeds are another one, which does the rest."""
+        file = marker(out, self.path)
+        return file.is_file() and json.loads(file.read_text(encoding="utf-8"))["arguments"] == list(self.arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    out: Path
+    data: Path
+    task_data: str
+    linking_data: Path
+    studies: tuple[str, ...]
+    glue: tuple[str, ...]
+    """Tasks of pst."""
+    texts: tuple[str, ...]
+    """Tasks of regsl and absgd."""
+    corpora: tuple[str, ...]
+    settings: Settings
+    """Of the encoders: the recipe, with the budget of `sizes`."""
+    sizes: Sizes
+    seeds: int
+    jobs: int
+    threads: int
+    """Of a piece; what runs alone has all that `jobs` pieces have."""
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return Corpus.open(self.data)
+
+    def first(self, study: str) -> str:
+        """The task that is tried on."""
+        return {"pst": self.glue, "linking": self.corpora}.get(study, self.texts)[0]
+
+    def chosen(self, name: str) -> tuple[str, ...]:
+        """What the trial chose for a tried thing, or its middle candidate before there was a trial."""
+        tried = TRIED[name]
+        file = self.out / trial_path(name) / "finetuning.json"
+        scores: dict[str, float] = {}
+        if marker(self.out, trial_path(name)).is_file():
+            for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
+                if row["score"] is not None:
+                    scores[row["way"]] = row[tried.metric]
+        if not scores:
+            return tried.candidates[len(tried.candidates) // 2]
+        best = max(scores, key=lambda way: scores[way])
+        return tried.candidates[int(best.rpartition("-")[2])]
+
+    def linking_rate(self) -> float:
+        scores: dict[float, float] = {}
+        for rate in LINKING_RATES:
+            file = self.out / f"trials/linking-{rate:g}/results.json"
+            if file.is_file():
+                (row,) = json.loads(file.read_text(encoding="utf-8"))["encoders"]
+                scores[rate] = row["accuracy@1"]["mean"]
+        return max(scores, key=lambda rate: scores[rate]) if scores else LINKING_RATES[1]
+
+
+def marker(out: Path, path: str) -> Path:
+    """A file that says that a piece is finished, by what command and in how many seconds."""
+    return out / "finished" / f"{slug(path)}.json"
+
+
+def stage(p: Protocol, name: str) -> list[Piece]:
+    """Of the studies that are asked for, the first study's first."""
+    return [piece for piece in MAKERS[name](p) if piece.study == "base" or piece.study in p.studies]
+
+
+def base(name: str) -> str:
+    return f"base/{name}"
+
+
+def trial_path(name: str) -> str:
+    return f"trials/{name}"
+
+
+def _base(p: Protocol) -> Iterator[Piece]:
+    for name in BASES:
+        wanted = {"linking"} if name != BASES[0] else {"pst", "regsl", "absgd", "linking"}
+        if wanted & set(p.studies):
+            tokens = p.sizes.of("base_tokens")
+            settings = [f"model.attention={name}", f"training.max_tokens={tokens}", f"training.threads={p.threads}"]
+            arguments = (
+                "pretrain",
+                str(p.out / "settings.json"),
+                "--data",
+                str(p.data),
+                "--out",
+                str(p.out / base(name)),
+            )
+            row = {"attention": name}
+            yield Piece(path=base(name), study="base", arguments=(*arguments, *sets(settings)), row=row,
+                        work={"tokens": tokens})  # fmt: skip
+
+
+def _comparisons(p: Protocol) -> Iterator[Piece]:
+    tokens = p.sizes.of("compared_tokens")
+    yield _comparison(p, "convbert", "convbert", ARMS, tokens)
+    tokens = p.sizes.of("cluster_tokens")
+    learned = ["model.positions=learned"]
+    yield _comparison(p, "clusters/quality", "clusters", (BASES[0], *CLUSTERS), tokens, *learned)
+    threads, longest = p.threads * p.jobs, p.sizes.of("longest")
+    lengths = ",".join(str(longest // part) for part in (8, 4, 2, 1))
+    arguments = ("bench", "mechanisms", "--attention", ",".join(CLUSTERS), "--sizes", "mini")
+    arguments += ("--lengths", lengths, "--tokens", str(longest), "--dropout", "0", "--device", "cpu")
+    arguments += ("--rounds", str(p.sizes.of("rounds")), "--threads", str(threads))
+    arguments += ("--set", "model.positions=learned", "--out", str(p.out / "clusters/speed"), "--quiet")
+    yield Piece(path="clusters/speed", study="clusters", arguments=arguments, work={"rounds": p.sizes.of("rounds")})
+
+
+def _comparison(p: Protocol, path: str, study: str, arms: tuple[str, ...], tokens: int, *more: str) -> Piece:
+    settings = [f"training.max_tokens={tokens}", f"training.threads={p.threads}", *more]
+    arguments = ("compare", str(p.out / "settings.json"), "--data", str(p.data), "--out", str(p.out / path))
+    arguments += ("--attention", ",".join(arms), "--seeds", str(p.seeds), "--jobs", str(p.jobs), *sets(settings))
+    return Piece(path=path, study=study, arguments=(*arguments, "--quiet"),
+                 work={"tokens": len(arms) * p.seeds * tokens, "runs": len(arms) * p.seeds})  # fmt: skip
+
+
+def _trials(p: Protocol) -> Iterator[Piece]:
+    for name, tried in TRIED.items():
+        ways = {f"{name}-{i}": (*tried.settings, *candidate) for i, candidate in enumerate(tried.candidates)}
+        noise, imbalance = {"noise": (TRIAL_NOISE, 1.0), "rare": (0.0, TRIAL_IMBALANCE)}.get(tried.spoilt, (0.0, 1.0))
+        yield _grid(p, trial_path(name), tried.study, p.first(tried.study), ways, noise, imbalance, 1, TRIAL_SEED)
+    for rate in LINKING_RATES:
+        yield _link(p, f"trials/linking-{rate:g}", p.corpora[0], (base(BASES[0]),), rate, 1, "validation")
+
+
+def _studies(p: Protocol) -> Iterator[Piece]:
+    for study, conditions in (
+        ("pst", {"": [(0.0, 1.0)]}),
+        ("regsl", {"": [(noise, 1.0) for noise in NOISE]}),
+        ("absgd", {"rare": [(0.0, ratio) for ratio in IMBALANCE], "noise": [(noise, 1.0) for noise in NOISE[1:]]}),
+    ):
+        for task in p.glue if study == "pst" else p.texts:
+            for kind, cells in conditions.items():
+                ways = {
+                    way.name: (*way.settings, *(setting for name in way.tried for setting in p.chosen(name)))
+                    for way in WAYS[study]
+                    if kind in ("", way.spoilt)
+                }
+                tried = {name: trial_path(name) for way in WAYS[study] for name in way.tried}
+                for noise, imbalance in cells:
+                    path = f"{study}/{task}/noise-{noise:g}-imbalance-{imbalance:g}"
+                    yield _grid(p, path, study, task, ways, noise, imbalance, p.seeds, 1, tuple(tried.values()))
+    bases = tuple(base(name) for name in BASES)
+    for corpus in p.corpora:
+        yield _link(p, f"linking/{corpus}", corpus, bases, p.linking_rate(), p.seeds, "test")
+
+
+MAKERS = dict(zip(STAGES, (_base, _comparisons, _trials, _studies), strict=True))
+
+
+def _grid(
+    p: Protocol, path: str, study: str, task: str, ways: dict[str, tuple[str, ...]], noise: float, imbalance: float,
+    seeds: int, first_seed: int, tried: tuple[str, ...] = (),
+) -> Piece:  # fmt: skip
+    """All seeds of all ways in one process of `finetuning.py`."""
+    spoilt = noise > 0 or study == "regsl"
+    examples = p.sizes.of("noisy_examples" if spoilt else "examples")
+    epochs = p.sizes.of("noisy_epochs" if spoilt else "epochs")
+    settings = [f"max_train_examples={examples}", f"max_eval_examples={p.sizes.of('judged')}", f"epochs={epochs}"]
+    settings += ["max_length=64", "learning_rate=3e-4", f"threads={p.threads}"]
+    arguments = (str(p.out / base(BASES[0])), "--task-data", p.task_data, "--out", str(p.out / path), "--tasks", task)
+    arguments += ("--ways", ",".join(ways))
+    for name, own in ways.items():
+        arguments += ("--way", f"{name}={','.join(own)}")
+    arguments += ("--label-noise", f"{noise:g}", "--imbalance", f"{imbalance:g}", "--seeds", str(seeds))
+    arguments += ("--first-seed", str(first_seed), *sets([f"finetuning.{each}" for each in settings]))
+    work = {"task": task, "examples": examples, "epochs": epochs, "imbalance": imbalance, "seeds": seeds}
+    needs = (base(BASES[0]), *tried)
+    row = {"task": task, "examples": examples, "epochs": epochs}
+    row |= {"ways": {name: list(own) for name, own in ways.items()}}
+    return Piece(path=path, study=study, arguments=arguments, program=GRID, needs=needs, row=row, work=work)
+
+
+def _link(
+    p: Protocol, path: str, corpus: str, models: tuple[str, ...], rate: float, seeds: int, split: str
+) -> Piece:  # fmt: skip
+    encoders = [str(p.out / model) for model in models]
+    needs = models
+    if split == "test":
+        needs += tuple(f"trials/linking-{rate:g}" for rate in LINKING_RATES)
+        encoders += ["rescnn", f"rescnn:{p.out / models[0]}", "tfidf"]
+    epochs = {"transformer": p.sizes.of("linking_epochs"), "rescnn": p.sizes.of("rescnn_epochs")}
+    settings = [f"transformer.epochs={epochs['transformer']}", f"transformer.learning_rate={rate}",
+                f"rescnn.epochs={epochs['rescnn']}", f"threads={p.threads}"]  # fmt: skip
+    arguments = ("link", *encoders, "--data", str(p.linking_data / corpus), "--split", split)
+    arguments += ("--out", str(p.out / path), "--seeds", str(seeds), "--discard-model")
+    arguments += sets([f"linking.{each}" for each in settings])
+    work = {"corpus": corpus, "epochs": epochs, "models": len(models), "encoders": len(encoders), "seeds": seeds}
+    return Piece(path=path, study="linking", arguments=arguments, needs=needs, work=work,
+                 row={"corpus": corpus, "learning_rate": rate, "epochs": epochs})  # fmt: skip

@@ -1,0 +1,137 @@
+"""Tables of what is pre-trained side by side: ConvBERT's parts, and clustered memory."""
+
+from typing import Any
+
+from neighbours_plan import ARMS, BASES, CLUSTERS, CONV, GROUPS
+from neighbours_statistics import (
+    NATS,
+    NONE,
+    Quality,
+    System,
+    by_seed,
+    differences,
+    in_order,
+    interval,
+    mean_sd,
+    quality,
+    ratio,
+    where,
+    words,
+)  # fmt: skip
+
+from leanformer.report.document import Table
+from leanformer.report.quantities import scaled
+from leanformer.report.statistics import PairedDifference
+
+DENSE = BASES[0]
+MIXED, GROUPED, BOTH = ARMS[1:4]
+PAIRS = {
+    "mixer": (MIXED, DENSE),
+    "grouped feed-forward": (GROUPED, DENSE),
+    "both": (BOTH, DENSE),
+    "mixer, same size": (MIXED, ARMS[4]),
+    "both, same size": (BOTH, ARMS[5]),
+    **{f"mixer, {name}": (f"{name}[{CONV}]", name) for name in ("symmetric", "pairwise", "shared")},
+}
+"""What is told of ConvBERT: an arm, and the one it is judged by."""
+LOSS = ["loss to its reference [95 % CI]", "p, Holm", "seeds"]
+
+
+def short(label: str) -> str:
+    for long, name in ((CONV, "mixer"), (GROUPS, "2 groups"), ("parameters=", "size of ")):
+        label = label.replace(long, name)
+    return label.replace("model.mixer=clusters,model.mixer_options.", "clusters, ")
+
+
+def convbert(record: dict[str, Any]) -> System:
+    rows = where(record["rows"], status="finished")
+    found = differences([_losses(rows, *pair) for pair in PAIRS.values()])
+    told, here, table = [], {}, []
+    for (name, (arm, reference)), of in zip(PAIRS.items(), found, strict=True):
+        ours, theirs = where(rows, attention=arm), where(rows, attention=reference)
+        if not ours or not theirs:
+            continue
+        seconds, size = (ratio(ours, theirs, lambda row, key=key: row[key]) for key in ("seconds", "parameters"))
+        judged = _judged(of, theirs)
+        cost, what = (size, "parameters") if judged != "better" and GROUPS in arm else (seconds, "time")
+        said = words(judged, cost, what)
+        told.append(f"{name}: {said}")
+        here[name] = f"loss {interval(of, digits=3)[0]}, {seconds:.2f} of the seconds, {size:.3f} of the parameters"
+        table.append([name, f"{short(arm)} to {short(reference)}", *interval(of, digits=3), f"{seconds:.2f}",
+                      f"{size - 1:+.1%}", said])  # fmt: skip
+    here |= {"quality": here.get("mixer", NONE), "cost": here.get("both, same size", NONE)}
+    if sizes := [where(rows, attention=arm) for arm in (MIXED, DENSE) if where(rows, attention=arm)]:
+        here["parameters"] = " for ".join(f"{each[0]['parameters']:,}" for each in sizes) + ", the whole model"
+    against = Table(["", "arms", *LOSS, "seconds", "parameters", "rule"], table, "llrrrrrw",
+                    "Differences paired by seed; seconds and parameters are ratios of means.")  # fmt: skip
+    return System("ConvBERT", "; ".join(told) or "not measured yet", here, [_compared(rows), against])
+
+
+def clusters(record: dict[str, Any]) -> System:
+    rows = where(record["rows"], kind="compared", status="finished")
+    timed = where(record["rows"], kind="timed")
+    arms = [arm for arm in CLUSTERS if where(timed, attention=arm) or where(rows, attention=arm)]
+    found = differences([_losses(rows, arm, DENSE) for arm in arms])
+    told, losses, cost = [], [], []
+    for arm, of in zip(arms, found, strict=True):
+        said = [f"loss {interval(of, digits=3)[0]}"] if of.n else []
+        judged = _judged(of, where(rows, attention=DENSE))
+        own = where(timed, attention=arm)
+        if own:
+            longest = max(own, key=lambda row: row["length"])
+            slower = 1 / longest["training"]["speed"]["median"]
+            faster = [row["length"] for row in own if row["training"]["speed"]["low"] > 1]
+            since = f"from {min(faster):,} tokens on" if faster else f"at no length up to {longest['length']:,}"
+            cost.append(f"{short(arm)}: trains faster than fused attention {since}")
+            told.append(f"{short(arm)}: {words(judged, slower, 'training time')} ({cost[-1].partition(': ')[2]})")
+        losses += [f"{short(arm)}: {each}" for each in said]
+    compared = [
+        [short(arm), *interval(of, digits=3), _judged(of, where(rows, attention=DENSE))]
+        for arm, of in zip(arms, found, strict=True)
+        if of.n
+    ]
+    tables = [
+        _times(timed),
+        _compared(rows),
+        Table(["to dot_product", *LOSS, "verdict"], compared, "lrrrl", "Learned positions, short sequences."),
+    ]
+    here = {"quality": "masked-LM " + "; ".join(losses) if losses else NONE, "cost": "; ".join(cost) or NONE}
+    return System("Clustered memory (ClusTR)", "; ".join(told) or "not measured yet", here, tables)
+
+
+def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:
+    """Undecided where the reference has learned nothing from context: another floor is no level."""
+    if any(row["learned_from_context"] is False for row in reference):
+        return "undecided"
+    return quality(of, higher_is_better=False, margin=NATS)
+
+
+def _losses(rows: list[dict[str, Any]], arm: str, reference: str) -> tuple[dict[int, float], dict[int, float]]:
+    both = (by_seed(where(rows, attention=label), "final_loss") for label in (arm, reference))
+    ours, theirs = both
+    return ours, theirs
+
+
+def _compared(rows: list[dict[str, Any]]) -> Table:
+    found = []
+    for label in in_order(rows, "attention"):
+        own = where(rows, attention=label)
+        floor = sum(row["learned_from_context"] is False for row in own)
+        found.append([short(label), f"{own[0]['parameters']:,}", mean_sd([row["final_loss"] for row in own], 1, 3),
+                      mean_sd([row["seconds"] for row in own], 1, 0), str(floor or "")])  # fmt: skip
+    floor = next((row["floor"] for row in rows if row.get("floor")), None)
+    caption = "Held-out loss, nats" + (f"; without context {floor:.3f}" if floor else "")
+    return Table(["", "parameters", "loss", "seconds", "on the floor"], found, "lrrrr", f"{caption}.")
+
+
+def _times(rows: list[dict[str, Any]]) -> Table:
+    found = []
+    for row in rows:
+        cells = [f"{1000 * row[kind]['seconds']['median']:,.0f}" for kind in ("training", "inference")]
+        speeds = [
+            "{median:.2f} ({low:.2f} to {high:.2f})".format(**row[kind]["speed"]) for kind in ("training", "inference")
+        ]
+        memory = NONE if row["peak_bytes"] is None else f"{scaled(row['peak_bytes'])}B"
+        found.append([f"{row['length']:,}", short(row["attention"]), cells[0], speeds[0], cells[1], speeds[1], memory])
+    header = ["tokens", "", "training, ms", "speed", "inference, ms", "speed", "memory"]
+    return Table(header, found, "rlrrrrr", "A batch has as many tokens at every length.")

@@ -1,0 +1,79 @@
+"""The ways of fine-tuning that `neighbours.py` compares, and what of them a trial chooses.
+
+Every other setting is a default, or the same for all ways of a study: a rate of 3e-4 where none is named.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Spoilt = Literal["", "noise", "rare"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One of the candidates joins the settings: that of the greatest metric in a trial with a seed of its own."""
+
+    study: str
+    settings: tuple[str, ...]
+    candidates: tuple[tuple[str, ...], ...]
+    spoilt: Spoilt = ""
+    metric: str = "score"
+
+
+@dataclass(frozen=True)
+class Way:
+    name: str
+    settings: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
+    spoilt: Spoilt = ""
+
+
+def _rates(*rates: float) -> tuple[tuple[str, ...], ...]:
+    return tuple((f"learning_rate={rate:g}",) for rate in rates)
+
+
+def _distance(first: float) -> tuple[str, ...]:
+    return (f"regsl.distance={first:g}", "regsl.growth=1.2", f"regsl.head_distance={4 * first:g}")
+
+
+TRIED = {
+    "dense": Tried("pst", (), _rates(1e-4, 3e-4, 1e-3)),
+    "magnitude": Tried("pst", ("method=magnitude",), _rates(1e-4, 3e-4, 1e-3)),
+    "pst": Tried("pst", ("method=pst",), _rates(3e-4, 1e-3, 3e-3)),
+    "distance": Tried("regsl", (), (_distance(0.25), _distance(0.5), _distance(1.0)), "noise"),
+    "labels": Tried(
+        "regsl",
+        (),
+        tuple((f"regsl.reweight_from={early}", f"regsl.correct_from={early + 1}") for early in (1, 2, 3)),
+        "noise",
+    ),
+    "rare": Tried(
+        "absgd", ("loss=absgd",), tuple((f"absgd.temperature={each}",) for each in (0.5, 1, 5)), "rare", "mean_recall"
+    ),
+    "noisy": Tried("absgd", ("loss=absgd",), tuple((f"absgd.temperature={each}",) for each in (-0.5, -1, -5)), "noise"),
+}
+LOW_RANK = ("method=pst", "sparse.score_rank=0", "sparse.structure_scale=0")
+WAYS = {
+    "pst": (
+        Way("dense", (), ("dense",)),
+        Way("magnitude", ("method=magnitude", "sparse.sparsity=0.9"), ("magnitude",)),
+        Way("pst", ("method=pst", "sparse.sparsity=0.9"), ("pst",)),
+        Way("pst-by-magnitude", (*LOW_RANK, "sparse.sparsity=0.9"), ("pst",)),
+        Way("magnitude-half", ("method=magnitude", "sparse.sparsity=0.5"), ("magnitude",)),
+        Way("pst-half", ("method=pst", "sparse.sparsity=0.5"), ("pst",)),
+    ),
+    "regsl": (
+        Way("plain"),
+        Way("distance", (), ("distance",)),
+        Way("self-labelling", (), ("labels",)),
+        Way("both", (), ("distance", "labels")),
+    ),
+    "absgd": (
+        Way("cross-entropy", (), (), "rare"),
+        Way("class-weights", ("loss=balanced",), (), "rare"),
+        Way("absgd", ("loss=absgd",), ("rare",), "rare"),
+        Way("cross-entropy", (), (), "noise"),
+        Way("absgd", ("loss=absgd",), ("noisy",), "noise"),
+    ),
+}
+"""Of each study; the first of those that are compared is the one that the others are judged by."""
