@@ -3,7 +3,8 @@
 DIR is a comparison whose arms are the steps in their order, as docs/performance.md makes it. A row a step, in Markdown:
 its final validation loss, the difference to the step before it, paired by seed, with its 95 % t interval and p-values
 corrected (Holm) for all steps, and how soon it had what the step before it had at its end, as a share of its training
-FLOPs (median over seeds). The same goes to DIR/ladder.json.
+FLOPs and of its seconds (medians over seeds). The same goes to DIR/ladder.json. Seconds need runs that had the machine
+to themselves.
 """
 
 import json
@@ -13,9 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from leanformer.report.ratios import cost
+from leanformer.report.runs import Run
 from leanformer.report.statistics import paired_difference, spread, with_holm
 from leanformer.report.study import Study, read_study
 from leanformer.report.target import first_crossing
+
+RESOURCES = ("flops", "seconds")
 
 
 def steps(study: Study) -> list[dict[str, Any]]:
@@ -28,12 +33,9 @@ def steps(study: Study) -> list[dict[str, Any]]:
         row = {"step": name.partition("config=")[2].rstrip("]") or "bert", "final_loss": losses}
         if before:
             changes.append(paired_difference([losses[seed] - before[seed].final_loss for seed in runs]))
-            shares = [
-                crossing * run.flops_per_token / (before[seed].tokens * before[seed].flops_per_token)
-                for seed, run in runs.items()
-                if (crossing := first_crossing(run.curve, before[seed].final_loss)) is not None
-            ]
-            row["flops_to_the_step_before"] = shares
+            for resource in RESOURCES:
+                shares = {seed: _share(run, before[seed], resource) for seed, run in runs.items()}
+                row[f"{resource}_to_the_step_before"] = shares
         rows.append(row)
         before = runs
     for row, change in zip(rows[1:], with_holm(changes), strict=True):
@@ -41,22 +43,29 @@ def steps(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
+def _share(run: Run, before: Run, resource: str) -> float | None:
+    """What a run spent until it had what the one before had at its end, as a share of what that spent; None: never."""
+    crossing = first_crossing(run.curve, before.final_loss)
+    return None if crossing is None else cost(run, resource, crossing) / cost(before, resource, before.tokens)
+
+
+def _median(shares: list[float | None]) -> str:
+    there = [share for share in shares if share is not None]
+    never = f"{len(shares) - len(there)} never" if len(there) < len(shares) else ""
+    return ", ".join(filter(None, [f"{np.median(there):.2f}" if there else "", never]))
+
+
 def main(directory: Path) -> None:
     rows = steps(read_study(directory))
     (directory / "ladder.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print("| step | final loss | to the step before [95 % CI] | p, Holm | FLOPs to what the step before it had |")
-    print("|---|---:|---:|---:|---:|")
+    print("| step | final loss | to the step before [95 % CI] | p, Holm | FLOPs | seconds |")
+    print("|---|---:|---:|---:|---:|---:|")
     for row in rows:
-        losses, cells = spread(list(row["final_loss"].values())), ["", "", ""]
+        losses, cells = spread(list(row["final_loss"].values())), [""] * (2 + len(RESOURCES))
         if "difference" in row:
             low, high = row["ci95"] or ("?", "?")
-            never = len(row["final_loss"]) - len(row["flops_to_the_step_before"])
-            shares = row["flops_to_the_step_before"]
-            cells = [
-                f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]",
-                f"{row['p_value_holm']:.3f}",
-                (f"{np.median(shares):.2f}" if shares else "") + (f" ({never} never)" if never else ""),
-            ]
+            shares = (_median(list(row[f"{resource}_to_the_step_before"].values())) for resource in RESOURCES)
+            cells = [f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]", f"{row['p_value_holm']:.3f}", *shares]
         print(f"| `{row['step']}` | {losses.mean:.3f} ± {losses.sd or 0:.3f} | {' | '.join(cells)} |")
 
 

@@ -55,3 +55,17 @@ def test_of_a_converted_model_the_source_is_told(saved, tmp_path) -> None:
     (out / CONVERSION).write_text("[")
     with pytest.raises(ValueError, match="conversion.json is damaged .*: convert the model again"):
         open_source(out)
+
+
+def test_of_a_sparse_model_its_zeros_are_told(saved) -> None:
+    counts = {"maps": 12, "weights": 1_200, "zeros": 1_080, "trainable": 300, "head": 30}
+    record = {
+        "kind": "finetune",
+        "task": "sst2",
+        "settings": {"finetuning": {"epochs": 3.0, "method": "pst"}},
+        "results": {"metrics": {"accuracy": 0.75}, "sparse": counts, "corrected_labels": 7},
+    }
+    source = open_source(saved("LeanformerForSequenceClassification"))._replace(record=record)
+    found = rows(card(source, "name", "use", [], None))
+    assert found["weights that are zero"] == "1,080 of 1,200 in 12 maps"
+    assert (found["labels replaced"], found["method"], found["epochs"]) == ("7", "pst", "3.0")

@@ -63,6 +63,8 @@ class Distilling:
         require_fit(saved.config, student, settings.distillation)
         if training.document_mask and not mechanism(saved.config.attention).cross:
             raise ValueError(f"training.document_mask: the teacher's {saved.config.attention} cannot keep to it")
+        if training.document_mask and saved.config.mixer != "attention":
+            raise ValueError(f"training.document_mask: the teacher's mixer {saved.config.mixer} cannot keep to it")
         # Relations are the encoder's alone: a head that was left behind is not asked.
         head = None if asks_words(settings.distillation) else training.seed
         model = saved.load(LeanformerForMaskedLM, head=head)

@@ -32,7 +32,7 @@ OBJECTIVES = {
 }
 SHOWN = (
     *("epochs", "batch_size", "sequence_length", "max_length", "mask_rate"),
-    *("optimizer", "learning_rate", "warmup", "schedule", "weight_decay"),
+    *("optimizer", "learning_rate", "warmup", "schedule", "weight_decay", "loss", "method"),
 )
 """Settings that a card tells; run.json has all."""
 UNKNOWN = "not known"
@@ -125,6 +125,10 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "kind", f"fine-tuned on {record.get('task', UNKNOWN)}"
         yield "pre-training", f"not in this record; {_weights(record.get('pretrained_hash'))}"
         yield "examples", _counts(data.get("examples"))
+        if "corrected_labels" in results:
+            yield "labels replaced", _number(results["corrected_labels"])
+        if sparse := results.get("sparse"):
+            yield "weights that are zero", f"{sparse['zeros']:,} of {sparse['weights']:,} in {sparse['maps']} maps"
     else:
         kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
         yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind

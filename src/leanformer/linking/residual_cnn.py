@@ -55,8 +55,3 @@ class Block(nn.Module):
         states_BDL = states_BLD.transpose(1, 2)
         seen_BLC = torch.cat([conv(states_BDL) for conv in self.convolutions], dim=1).relu().transpose(1, 2)
         return states_BLD + self.down(self.dropout(self.up(seen_BLC).relu()))
-
-
-def parameters(model: ResidualCNN) -> int:
-    """Without the embeddings."""
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("embeddings."))

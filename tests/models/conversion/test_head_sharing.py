@@ -99,16 +99,11 @@ def test_nothing_shared_is_the_identity(deep, batch):
     assert_close(shared.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
-def test_chains_end_at_their_roots():
+def test_chains_end_at_their_roots(deep):
     pairs = [Pair(2, 0, 1, 1, 0.9), Pair(1, 1, 0, 2, 0.8), Pair(3, 2, 2, 0, 0.7), Pair(3, 0, 2, 0, 0.6)]
     assert roots(pairs, 4, 3) == [[0, 1, 2], [3, 2, 4], [2, 5, 6], [2, 7, 2]]
-    with pytest.raises(ValueError, match="from 0 to 0.75, since the first layer's heads have no partner"):
-        share_heads(_Model(4, 3), 0.9)
-
-
-class _Model:
-    def __init__(self, layers, heads):
-        self.config = type("", (), {"num_hidden_layers": layers, "num_attention_heads": heads, "shared_heads": None})()
+    with pytest.raises(ValueError, match="from 0 to 0.8, since the first layer's heads have no partner"):
+        share_heads(deep(), 0.9)
 
 
 def test_matches_are_cosines_of_query_and_key(deep):
