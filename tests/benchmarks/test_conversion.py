@@ -1,7 +1,6 @@
 """The protocol of conversion and healing at a size of seconds: two layers of 32, sixty steps, one small task."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import shutil
@@ -13,7 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+from benchmarks.conversion import plan, tables
+from benchmarks.conversion.__main__ import main
+
 CONFIG = """
 [model]
 hidden_size = 32
@@ -37,18 +38,6 @@ epochs = 1
 max_length = 32
 precision = "fp32"
 """
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-plan, tables = load("conversion_plan"), load("conversion_tables")
-conversion = load("conversion")
 
 
 class Runner:
@@ -98,7 +87,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[str]
 def out(arguments: list[str]) -> Path:
     """Everything but the exports."""
     runner = Runner()
-    assert conversion.main(arguments, runner) == 1
+    assert main(arguments, runner) == 1
     assert {command[0] for command in runner.ran} == {"pretrain", "convert", "distill", "finetune", "export"}
     return Path(arguments[-1])
 
@@ -146,7 +135,7 @@ def test_losses_are_held_out_and_comparable(out: Path) -> None:
 
 def test_what_is_finished_is_skipped_and_what_was_begun_goes_on(out: Path, arguments: list[str]) -> None:
     before, runner = results(out), Runner()
-    conversion.main(arguments, runner)
+    main(arguments, runner)
     assert {command[0] for command in runner.ran} == {"export"} and results(out) == before
 
     begun = out / "healed/pairwise/logits/0.1/seed-2"
@@ -157,7 +146,7 @@ def test_what_is_finished_is_skipped_and_what_was_begun_goes_on(out: Path, argum
     shutil.rmtree(out / "tasks/healed/pairwise/sst2/seed-2")
     (out / "losses.json").unlink()
     runner = Runner()
-    conversion.main(arguments, runner)
+    main(arguments, runner)
     verbs = [command[0] for command in runner.ran if command[0] != "export"]
     assert verbs == ["distill", "finetune"] and "--resume" in runner.ran[0]
     numbers = [
@@ -169,19 +158,19 @@ def test_what_is_finished_is_skipped_and_what_was_begun_goes_on(out: Path, argum
 def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> None:
     text = (out / "report.md").read_text()
     shutil.copyfile(out / "results.json", tmp_path / "results.json")
-    assert conversion.main(["--out", str(tmp_path), "--report"]) == 0
+    assert main(["--out", str(tmp_path), "--report"]) == 0
     assert (tmp_path / "report.md").read_text() == text
     assert "| pairwise, healed |" in text and "## Ways to heal" in text and "4 pieces failed or are missing" in text
     assert "## Exports" not in text and " reached" not in text, "five steps of fine-tuning tell nothing apart"
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
-        conversion.main(["--out", str(tmp_path), "--report"])
+        main(["--out", str(tmp_path), "--report"])
 
 
 def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert conversion.main([*arguments[:-1], str(tmp_path / "out"), "--dry-run"]) == 0
+    assert main([*arguments[:-1], str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(" min  " in line for line in lines) == 39 and lines[-1].endswith("1 at a time with 1 threads each")
     assert not (tmp_path / "out").exists()
@@ -189,14 +178,14 @@ def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(
 
 def test_other_settings_and_lists_that_do_not_fit_are_refused(arguments: list[str], out: Path) -> None:
     with pytest.raises(ValueError, match="was begun with other settings, data or teacher: repeat them"):
-        conversion.main([*arguments, "--set", "training.batch_size=8"], Runner())
+        main([*arguments, "--set", "training.batch_size=8"], Runner())
     with pytest.raises(ValueError, match="^--few names random, which the longer list does not$"):
-        conversion.main([*arguments, "--few", "random"], Runner())
+        main([*arguments, "--few", "random"], Runner())
 
 
 @pytest.mark.slow
 def test_exports_are_weighed_timed_and_measured(out: Path, arguments: list[str]) -> None:
-    assert conversion.main(arguments, Runner(exports=True)) == 0
+    assert main(arguments, Runner(exports=True)) == 0
     rows = {(row["model"], row["form"]): row for row in results(out)["exports"]}
     forms = ["hub", "bf16", "int8", "onnx", "onnx int8"]
     assert list(rows) == [(name, form) for name in ("teacher", "pairwise") for form in forms]

@@ -1,7 +1,6 @@
 """The protocol of the neighbouring systems at a size of seconds: tiny models, and made-up answers of what clocks."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import sys
@@ -11,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import finetuning
+from benchmarks.neighbours import page, plan, sizes, statistics
+from benchmarks.neighbours.__main__ import main
 from leanformer.report.statistics import paired_difference, with_holm
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 CONFIG = """
 [model]
 hidden_size = 16
@@ -34,20 +35,6 @@ LINE = {"model": {"num_hidden_layers": 4, "hidden_size": 256}, "training": {}}
 HEAD = {"schema": 1, "kind": "neighbours", "seeds": 3, "jobs": 2, "settings": LINE, "data": {"vocab_size": 8192},
         "encoders": [], "hardware": {"cpu": "a CPU"}, "missing": [], "tried": {}, "pieces": [],
         "versions": {"leanformer": "1", "commit": None, "torch": "2"}}  # fmt: skip
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-neighbours = load("neighbours")
-plan, sizes, statistics, tables = (
-    sys.modules[f"neighbours_{name}"] for name in ("plan", "sizes", "statistics", "tables")
-)
 
 
 def compared(arms: list[str], seeds: int) -> dict[str, Any]:
@@ -110,7 +97,7 @@ class Runner:
             Path(given["--out"]).mkdir(parents=True, exist_ok=True)
             (Path(given["--out"]) / "results.json").write_text(json.dumps(made))
         elif job.program == plan.GRID:
-            load("finetuning").main()
+            finetuning.main()
         else:
             leanformer_cli.main()
 
@@ -151,10 +138,10 @@ def out(arguments: list[str]) -> Path:
         patch.setattr(plan, "NOISE", (0.0, 0.4))
         patch.setattr(plan, "IMBALANCE", (10.0,))
         runner = Runner()
-        assert neighbours.main(arguments, runner) == 0
+        assert main(arguments, runner) == 0
         assert {command[0] for command in runner.ran} >= {"pretrain", "compare", "bench", "link"}
         again = Runner()
-        assert neighbours.main(arguments, again) == 0 and not again.ran
+        assert main(arguments, again) == 0 and not again.ran
     return Path(arguments[-1])
 
 
@@ -200,17 +187,17 @@ def test_mentions_are_paired(out: Path) -> None:
 
 
 def test_the_page_is_made_of_the_records_alone(out: Path, tmp_path: Path) -> None:
-    assert neighbours.main(["--out", str(out), "--report", str(tmp_path / "page.md")]) == 0
+    assert main(["--out", str(out), "--report", str(tmp_path / "page.md")]) == 0
     page = (tmp_path / "page.md").read_text()
     assert page == (out / "neighbours.md").read_text() and page.count("\nVerdict: ") == 6
     assert "its numbers say nothing" in page and "None" not in page and "nan" not in page
     assert "faster than fused attention from 256 tokens on" in page
     (tmp_path / "records").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no record: run the protocol first"):
-        neighbours.main(["--out", str(tmp_path), "--report", str(tmp_path / "page.md")])
+        main(["--out", str(tmp_path), "--report", str(tmp_path / "page.md")])
     (tmp_path / "records" / "pst.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
-        neighbours.main(["--out", str(tmp_path), "--report", str(tmp_path / "page.md")])
+        main(["--out", str(tmp_path), "--report", str(tmp_path / "page.md")])
 
 
 def test_a_failed_piece_is_named_and_costs_what_needs_it(arguments: list[str], tmp_path: Path) -> None:
@@ -219,7 +206,7 @@ def test_a_failed_piece_is_named_and_costs_what_needs_it(arguments: list[str], t
             raise SystemExit("no")
 
     told = [*arguments[:-1], str(tmp_path / "out"), "--studies", "pst,convbert"]
-    assert neighbours.main(told, Failing()) == 1
+    assert main(told, Failing()) == 1
     missing = record(tmp_path / "out", "pst")["missing"]
     assert "base/dot_product" in missing and "pst/sst2/noise-0-imbalance-1" in missing
     assert "not measured yet" in (tmp_path / "out" / "neighbours.md").read_text()
@@ -228,7 +215,7 @@ def test_a_failed_piece_is_named_and_costs_what_needs_it(arguments: list[str], t
 def test_a_dry_run_tells_the_minutes_and_does_nothing(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert neighbours.main([*arguments[:-1], str(tmp_path / "out"), "--dry-run"]) == 0
+    assert main([*arguments[:-1], str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("core-minutes: " in line for line in lines) == 7 and "core-hours" in lines[-1]
     assert not (tmp_path / "out").exists()
@@ -236,13 +223,13 @@ def test_a_dry_run_tells_the_minutes_and_does_nothing(
 
 def test_mistakes_are_refused(arguments: list[str], out: Path) -> None:
     with pytest.raises(ValueError, match="^--studies pts: known are convbert"):
-        neighbours.main([*arguments, "--studies", "pts"], Runner())
+        main([*arguments, "--studies", "pts"], Runner())
     with pytest.raises(ValueError, match="was begun with other settings, data, tasks or scale"):
-        neighbours.main([*arguments, "--scale", "1"], Runner())
+        main([*arguments, "--scale", "1"], Runner())
 
 
 def made(study: str, rows: list[dict[str, Any]]) -> str:
-    document = tables.document([HEAD | {"study": study, "rows": rows, "sizes": sizes.Sizes().record()}])
+    document = page.document([HEAD | {"study": study, "rows": rows, "sizes": sizes.Sizes().record()}])
     return document.sections[0].blocks[0].rows[0][1]
 
 

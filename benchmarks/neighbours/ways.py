@@ -1,4 +1,4 @@
-"""The ways of fine-tuning that `neighbours.py` compares, and what of them a trial chooses.
+"""The ways of fine-tuning that the protocol compares, and what of them a trial chooses.
 
 Every other setting is a default, or the same for all ways of a study: a rate of 3e-4 where none is named.
 """

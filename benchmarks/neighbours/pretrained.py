@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from neighbours_plan import ARMS, BASES, CLUSTERS, CONV, GROUPS
-from neighbours_statistics import (
+from benchmarks.neighbours.plan import ARMS, BASES, CLUSTERS, CONV, GROUPS
+from benchmarks.neighbours.statistics import (
     NATS,
     NONE,
     Quality,
@@ -18,7 +18,6 @@ from neighbours_statistics import (
     where,
     words,
 )  # fmt: skip
-
 from leanformer.report.document import Table
 from leanformer.report.quantities import scaled
 from leanformer.report.statistics import PairedDifference

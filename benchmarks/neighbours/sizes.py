@@ -1,4 +1,4 @@
-"""What the budget of `neighbours.py` is spent on."""
+"""What the budget of the protocol is spent on."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `conversion.py` does, in pieces: a leanformer command each, with the folder it makes and what it costs.
+"""What the protocol does, in pieces: a leanformer command each, with the folder it makes and what it costs.
 
 A stage needs what the stages before it made; its pieces need nothing of each other, the most telling first.
 
@@ -17,20 +17,16 @@ times the largest one, and fine-tuned before healing too; `few` try the methods 
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.protocol import sets, slug, status
 from leanformer.comparison.variants import Variant
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from protocol import sets, slug, status  # noqa: E402  beside this file, which is no package
 
 BUDGETS = (0.01, 0.03, 0.1)
 """Of the tokens that the teacher read."""

@@ -1,22 +1,21 @@
-"""The page of `neighbours.py`, of the records alone: a verdict and tables a system, published figures beside ours."""
+"""The page of the protocol, of the records alone: a verdict and tables a system, published figures beside ours."""
 
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from neighbours_linking import linking
-from neighbours_pretrained import clusters, convbert
-from neighbours_statistics import NONE, System
-from neighbours_tuned import absgd, pst, regsl
-
+from benchmarks.neighbours.linking import linking
+from benchmarks.neighbours.pretrained import clusters, convbert
+from benchmarks.neighbours.statistics import NONE, System
+from benchmarks.neighbours.tuned import absgd, pst, regsl
 from leanformer.report.document import Block, Document, Paragraph, Points, Section, Table
 from leanformer.report.markdown import markdown
 from leanformer.training.durable import write_text
 
 SCHEMA = 1
 SYSTEMS = {"convbert": convbert, "clusters": clusters, "pst": pst, "regsl": regsl, "absgd": absgd, "linking": linking}
-TEXTS = Path(__file__).with_name("neighbours.toml")
+TEXTS = Path(__file__).with_name("published.toml")
 
 
 def write_page(records: Path, page: Path) -> None:

@@ -1,14 +1,14 @@
-"""From the folders of `neighbours.py` to OUT/records/STUDY.json: small files that hold every number of the tables."""
+"""From the folders of the protocol to OUT/records/STUDY.json: small files that hold every number of the tables."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from neighbours_plan import BASES, STAGES, Piece, Protocol, marker, stage
-from neighbours_ways import TRIED
 from scipy import stats
 
+from benchmarks.neighbours.plan import BASES, STAGES, Piece, Protocol, marker, stage
+from benchmarks.neighbours.ways import TRIED
 from leanformer.training.durable import write_json
 from leanformer.training.hardware import describe
 from leanformer.training.record import versions

@@ -11,11 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import conversion_exports
-import conversion_tables
 import torch
-from conversion_plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
 
+from benchmarks.conversion import exports, tables
+from benchmarks.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
 from leanformer.evaluation import pretrained
 from leanformer.report.document import Document, Section
 from leanformer.report.markdown import markdown
@@ -72,7 +71,7 @@ def write_report(out: Path) -> None:
 
 
 def document(results: dict[str, Any]) -> Document:
-    told = conversion_tables.Told(results)
+    told = tables.Told(results)
     sections = [Section(title, blocks) for title, blocks in told.sections()]
     return Document("Conversion and healing", told.headline(), told.facts(), sections, {})
 
@@ -140,6 +139,6 @@ def _exports(p: Protocol) -> list[dict[str, Any]]:
         return list(json.loads(file.read_text(encoding="utf-8")))
     if not all(piece.finished(p.out) for piece in stage(p, "exports")):
         return []
-    rows = conversion_exports.measure(p)
+    rows = exports.measure(p)
     write_json(file, rows)
     return rows

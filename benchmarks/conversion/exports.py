@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conversion_plan import Protocol, exported, slug
 
+from benchmarks.conversion.plan import Protocol, exported, slug
 from leanformer.bench.rounds import alternate, ratio, repeats
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity

@@ -1,4 +1,4 @@
-"""What `neighbours.py` does, in pieces: a command each, with what it reads and hence what it costs.
+"""What the protocol does, in pieces: a command each, with what it reads and hence what it costs.
 
     base          the encoders that are fine-tuned: dot_product, and shared for entity linking
     comparisons   what pre-trains arms side by side, and clocks them: one piece at a time, it has the machine
@@ -16,21 +16,17 @@ A stage needs what the stages before it made; its pieces need nothing of each ot
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.neighbours.sizes import Sizes
+from benchmarks.neighbours.ways import TRIED, WAYS
+from benchmarks.protocol import sets, slug
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from neighbours_sizes import Sizes  # noqa: E402  beside this file, which is no package
-from neighbours_ways import TRIED, WAYS  # noqa: E402
-from protocol import sets, slug  # noqa: E402
 
 STUDIES = ("convbert", "clusters", "pst", "regsl", "absgd", "linking")
 STAGES = ("base", "comparisons", "trials", "studies")
@@ -49,7 +45,7 @@ CLUSTERS = tuple(f"dot_product[model.mixer=clusters,model.mixer_options.ratio={r
 NOISE, IMBALANCE = (0.0, 0.2, 0.4, 0.6), (10.0, 100.0)
 TRIAL_NOISE, TRIAL_IMBALANCE, TRIAL_SEED = 0.4, 100.0, 101
 LINKING_RATES = (1e-4, 3e-4, 1e-3)
-GRID = (str(Path(__file__).with_name("finetuning.py")),)
+GRID = (str(Path(__file__).parents[1] / "finetuning.py"),)
 LEANFORMER = ("-m", "leanformer_cli")
 
 
@@ -65,7 +61,7 @@ class Piece:
     row: dict[str, Any] = field(default_factory=dict, hash=False)
     """What it is, for the records."""
     work: dict[str, Any] = field(default_factory=dict, hash=False)
-    """What it reads, for the estimate (`neighbours_cost.py`)."""
+    """What it reads, for the estimate (`cost.py`)."""
 
     def finished(self, out: Path) -> bool:
         """By this very command: more seeds are another one, which does the rest."""

@@ -1,10 +1,10 @@
 """What converting a trained model's attention costs, and what heals it: the whole protocol, which takes hours.
 
-    python benchmarks/conversion.py --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
-    python benchmarks/conversion.py --data DATA --task-data GLUE --out OUT --dry-run
-    python benchmarks/conversion.py --out OUT --report
+    python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
+    python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT --dry-run
+    python -m benchmarks.conversion --out OUT --report
 
-DATA is a directory of `leanformer prepare`, GLUE a folder with a folder a task. `conversion_plan.py` says what is done,
+DATA is a directory of `leanformer prepare`, GLUE a folder with a folder a task. `plan.py` says what is done,
 piece by piece; every piece is a leanformer command, its output in OUT/logs. What is finished is skipped when the same
 command is given again, what was begun is resumed, and a piece that fails costs what needs it and nothing else. The dry
 run tells the minutes of every piece, from the speed of a training step on this machine, and does nothing.
@@ -21,6 +21,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.conversion.plan import STAGES, Piece, Protocol, stage
+from benchmarks.conversion.results import write_report, write_results
+from benchmarks.protocol import Runner, run_stage, status, training_speed
 from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
 from leanformer.comparison.runner import Job, run_jobs
 from leanformer.comparison.variants import Variant, sized_variants
@@ -37,13 +40,7 @@ from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.pretrain import save_model
 from leanformer.training.recipes import model_config
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conversion_results  # noqa: E402  beside this file, which is no package
-from conversion_plan import STAGES, Piece, Protocol, stage  # noqa: E402
-from protocol import Runner, run_stage, status, training_speed  # noqa: E402
-
-CONFIG = Path(__file__).parents[1] / "configs" / "teacher.toml"
+CONFIG = Path(__file__).parents[2] / "configs" / "teacher.toml"
 CLOSELY = "pairwise,phased,shared,phased[projection=shared_all]"
 EVERY = f"{CLOSELY},symmetric,pairwise[projection=shared_all],random+symmetric,random"
 FEW = "pairwise,shared"
@@ -147,8 +144,8 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
         if name == "trial" and p.rate() is None:
             raise ValueError(f"the trial of healing rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
         if jobs or name == STAGES[-1]:  # what is there by now can be read
-            conversion_results.write_results(p, missing)
-            conversion_results.write_report(p.out)
+            write_results(p, missing)
+            write_report(p.out)
     return missing
 
 
@@ -181,7 +178,11 @@ def work(p: Protocol, piece: Piece) -> float:
 
 
 def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.conversion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--task-data", type=Path, metavar="GLUE")
@@ -198,7 +199,7 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args(arguments)
     if options.report:
-        conversion_results.write_report(options.out)
+        write_report(options.out)
         return 0
     if options.data is None or options.task_data is None:
         parser.error("--data and --task-data are needed")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from neighbours_statistics import (
+from benchmarks.neighbours.statistics import (
     NONE,
     POINT,
     Quality,
@@ -19,7 +19,6 @@ from neighbours_statistics import (
     where,
     words,
 )
-
 from leanformer.report.document import Table
 from leanformer.report.statistics import PairedDifference
 

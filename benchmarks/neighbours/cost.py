@@ -1,4 +1,4 @@
-"""Core-minutes of the pieces of `neighbours.py`: FLOPs over the speed of a training step, measured on this machine.
+"""Core-minutes of the pieces of the protocol: FLOPs over the speed of a training step, measured on this machine.
 
 What a way costs beside plain fine-tuning, and entity linking beside its products, was measured in a trial of the whole.
 """
@@ -6,9 +6,8 @@ What a way costs beside plain fine-tuning, and entity linking beside its product
 import time
 from functools import cache
 
-from neighbours_plan import STAGES, Piece, Protocol, stage
-from protocol import training_speed
-
+from benchmarks.neighbours.plan import STAGES, Piece, Protocol, stage
+from benchmarks.protocol import training_speed
 from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
 from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task

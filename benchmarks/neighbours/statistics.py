@@ -117,5 +117,5 @@ class System:
     title: str
     verdict: str
     here: dict[str, str]
-    """What stands beside the published figures, by the names in `neighbours.toml`."""
+    """What stands beside the published figures, by the names in `published.toml`."""
     blocks: Sequence[Block]

@@ -1,11 +1,11 @@
 """Six neighbouring systems beside what is usual, each on its own ground: the whole protocol, about five core-hours.
 
-    python benchmarks/neighbours.py --data DATA --task-data TASKS --out OUT [--studies convbert,pst] [--seeds 3]
-    python benchmarks/neighbours.py --data DATA --task-data TASKS --out OUT --dry-run
-    python benchmarks/neighbours.py --out OUT --report PAGE.md
+    python -m benchmarks.neighbours --data DATA --task-data TASKS --out OUT [--studies convbert,pst] [--seeds 3]
+    python -m benchmarks.neighbours --data DATA --task-data TASKS --out OUT --dry-run
+    python -m benchmarks.neighbours --out OUT --report PAGE.md
 
 DATA is a directory of `leanformer prepare`; TASKS holds a folder a task, and entity_linking with a folder a corpus and
-the dictionary (or --linking-data). `neighbours_plan.py` says what is done, piece by piece; its output is in OUT/logs.
+the dictionary (or --linking-data). `plan.py` says what is done, piece by piece; its output is in OUT/logs.
 What is finished is skipped when the same command is given again, what was begun is resumed, and a piece that fails
 costs what needs it and nothing else. The dry run tells the core-minutes of every piece, and does nothing. --scale 0.02
 tries the whole in minutes.
@@ -22,21 +22,18 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.neighbours.cost import minutes
+from benchmarks.neighbours.page import write_page
+from benchmarks.neighbours.plan import STAGES, STUDIES, Piece, Protocol, marker, stage
+from benchmarks.neighbours.records import write as write_records
+from benchmarks.neighbours.sizes import Sizes
+from benchmarks.protocol import Runner, run_stage, slug
 from leanformer.comparison.runner import Job, run_jobs
 from leanformer.settings import read_settings
 from leanformer.training.durable import write_json
 from leanformer.training.hardware import prepare_cpu
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import neighbours_cost  # noqa: E402  beside this file, which is no package
-import neighbours_records  # noqa: E402
-from neighbours_plan import STAGES, STUDIES, Piece, Protocol, marker, stage  # noqa: E402
-from neighbours_sizes import Sizes  # noqa: E402
-from neighbours_tables import write_page  # noqa: E402
-from protocol import Runner, run_stage, slug  # noqa: E402
-
-RECIPE = Path(__file__).parents[1] / "configs" / "recipes" / "fast.toml"
+RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "fast.toml"
 
 
 def protocol(options: argparse.Namespace) -> Protocol:
@@ -101,13 +98,17 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
 
         missing += run_stage(name, [job(p, piece) for piece in ready], workers, runner, finish)
         if pieces or name == STAGES[-1]:  # what is there by now can be read
-            neighbours_records.write(p, missing)
+            write_records(p, missing)
             write_page(p.out / "records", p.out / "neighbours.md")
     return missing
 
 
 def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.neighbours",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--task-data", type=Path, metavar="TASKS")
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
     p = protocol(options)
     if options.dry_run:
         total: dict[str, float] = {}
-        for name, piece, cost in neighbours_cost.minutes(p):
+        for name, piece, cost in minutes(p):
             print(f"{cost:7.1f} min  {name:11}  {piece.path}")
             total[piece.study] = total.get(piece.study, 0.0) + cost
         for name, cost in total.items():

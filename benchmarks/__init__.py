@@ -1,0 +1,1 @@
+"""Protocols behind the results: run from the root of the repository."""

@@ -1,0 +1,1 @@
+"""What conversion costs and what heals it: `python -m benchmarks.conversion`."""
