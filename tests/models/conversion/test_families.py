@@ -104,23 +104,37 @@ def test_an_electra_discriminator_gives_its_encoder(sharp, batch, tmp_path):
     assert_close(model(**given).last_hidden_state[attended], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "head"), [(name, "SequenceClassification") for name in ("distilbert", "electra", "convbert")]
-)
+@pytest.mark.parametrize("name", ["distilbert", "electra", "convbert"])
 def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_asked_for(
-    name, head, sharp, batch, tmp_path
+    name, sharp, batch, tmp_path
 ):
-    class_name = {"distilbert": "DistilBert", "electra": "Electra", "convbert": "ConvBert"}[name] + f"For{head}"
+    class_name = {"distilbert": "DistilBert", "electra": "Electra", "convbert": "ConvBert"}[name] + "ForMultipleChoice"
     original = made(name, class_name, sharp, tmp_path / "theirs")
-    with pytest.raises(ValueError, match=f"leanformer has no {class_name}, its classifier .* add --encoder-only"):
+    with pytest.raises(ValueError, match=f"no counterpart of {class_name}; .* With --encoder-only the head is left"):
         convert(tmp_path / "theirs", tmp_path / "ours")
     (note,) = convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)["notes"]
     assert note.startswith("left behind: the head (") and "classifier" in note
     model = models.LeanformerModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False)
+    assert model.config.pooler_act == "tanh"  # of a classifier that is fine-tuned on it
     given = read_by(original, batch)
     expected = original.base_model(**given).last_hidden_state
     attended = given["attention_mask"].bool()
     assert_close(model(**given).last_hidden_state[attended], expected[attended], rtol=0, atol=1e-5)
+
+
+def test_a_classifiers_activation_is_the_layers_in_convbert_and_not_berts(sharp, batch, tmp_path):
+    class_name = "ConvBertForSequenceClassification"
+    original = made("convbert", class_name, sharp, tmp_path / "theirs", hidden_act="silu")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    model = models.LeanformerForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    batch["attention_mask"][:] = 1  # their convolution reads padding
+    given = read_by(original, batch)
+    assert_close(model(**given).logits, original(**given).logits, rtol=0, atol=1e-5)
+    made("distilbert", "DistilBertForSequenceClassification", sharp, tmp_path / "relu", seq_classif_dropout=0.3)
+    convert(tmp_path / "relu", tmp_path / "ours of it")
+    assert LeanformerConfig.from_pretrained(tmp_path / "ours of it").classifier_dropout == 0.3
+    with pytest.raises(ValueError, match="BERT cannot express pooler_act = 'relu', only 'tanh'"):
+        convert(tmp_path / "ours of it", tmp_path / "bert", to="bert")
 
 
 def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(sharp, tmp_path):
