@@ -175,6 +175,30 @@ def test_a_convbert_stays_ours_and_keeps_its_attention(sharp, tmp_path):
         convert(tmp_path / "ours", tmp_path / "shared", share=0.4)
 
 
+def test_a_convberts_padding_is_masked_if_that_is_asked_for(sharp, batch, tmp_path, command):
+    original = made("convbert", "ConvBertModel", sharp, tmp_path / "theirs")
+    asked = ("--set", "mixer_options.mask_conv=true")
+    assert command("convert", tmp_path / "theirs", tmp_path / "ours", *asked)[0] == 0
+    assert json.loads((tmp_path / "ours" / "conversion.json").read_text())["mixer_options"] == {"mask_conv": True}
+    model = models.LeanformerModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False).eval()
+    assert model.config.mixer_options == {"head_ratio": 2, "kernel": 9, "mask_conv": True}
+    given = read_by(original, batch)
+    alone = {key: value[1:2, :7] for key, value in given.items()}
+    assert alone["attention_mask"].all() and not given["attention_mask"][1, 7:].any()
+    padded = model(**given).last_hidden_state[1:2, :7]
+    assert_close(padded, original(**alone).last_hidden_state, rtol=0, atol=1e-5)
+    for option, message in (
+        ("mixer_options.kernel=5", "mixer_options.kernel = 5: leave it out, a conversion changes mask_conv alone"),
+        ("model.mask_conv=true", "takes attention_options.NAME=VALUE and mixer_options.mask_conv only"),
+    ):
+        status, _, err = command("convert", tmp_path / "theirs", tmp_path / "no", "--set", option)
+        assert status == 2 and message in err
+    made("distilbert", "DistilBertModel", sharp, tmp_path / "bert")
+    with pytest.raises(ValueError, match="mixer 'attention' has no option 'mask_conv'; it has none"):
+        convert(tmp_path / "bert", tmp_path / "no", mixer_options={"mask_conv": True})
+    assert not (tmp_path / "no").exists()
+
+
 def test_robertas_old_names_and_pooler(sharp, batch, tmp_path):
     original = made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
     path = tmp_path / "theirs" / "model.safetensors"

@@ -1,7 +1,7 @@
 """ConvBERT (Jiang et al., 2020): ELECTRA's embeddings and heads, half of its heads convolutions, grouped feed-forward.
 
 Neither published code masks the convolution: with padding a sequence differs from the same one alone. What is read here
-has `mask_conv` off, so that outputs are the checkpoint's; set it in the config.json to train it on without the leak. A
+has `mask_conv` off, so that outputs are the checkpoint's; `--set mixer_options.mask_conv=true` stops the leak. A
 classifier of sequences has the layers' activation where BERT's pooler has a tanh.
 """
 
