@@ -59,8 +59,14 @@ class SavedModel:
         return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
 
     def load(self, kind: type[M], config: LeanformerConfig | None = None, head: int | None = None) -> M:
-        """ValueError if the file lacks a weight of a model of this class; a head that is missing whole starts from the
-        seed `head`, if one is given."""
+        """ValueError for a saved model of other stacks than this class has, and if the file lacks a weight of it; a head
+        that is missing whole starts from the seed `head`, if one is given."""
+        saved = class_of(self.folder, self.config)
+        if _stacks(saved) != _stacks(kind):
+            raise ValueError(
+                f"{self.folder} holds a {saved.__name__}, which cannot become a {kind.__name__}: give another model, "
+                "or the training.objective it was made for"
+            )
         model, missing = load_weights(kind, self.folder, config or self.config)
         if head is not None and all(key.startswith("head.") for key in missing):
             if missing:
@@ -126,6 +132,11 @@ def class_of(folder: Path, config: LeanformerConfig) -> type[LeanformerPreTraine
     if name not in known:
         raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
     return getattr(models, name)
+
+
+def _stacks(kind: type[LeanformerPreTrainedModel]) -> str:
+    """encoder, decoder or both"""
+    return "both" if issubclass(kind, models.LeanformerForConditionalGeneration) else kind.base_model_prefix
 
 
 def load_weights(
