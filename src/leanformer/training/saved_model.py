@@ -175,7 +175,10 @@ def require_safetensors(folder: Path) -> None:
             "and save_pretrained it, which writes safetensors"
         )
     if (folder / "model.onnx").is_file():
-        raise ValueError(f"{folder} holds a graph for onnxruntime: give the model that it was exported from")
+        raise ValueError(
+            f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model it was made of, "
+            "or its export of --format hub"
+        )
     raise FileNotFoundError(f"{folder / WEIGHTS} is missing: the directory holds no weights that can be read")
 
 
