@@ -114,7 +114,9 @@ def test_peft_knows_whichever_is_imported_first(order):
 @pytest.fixture
 def saved(tiny, scattered, tokenizer, tmp_path):
     """A masked language model with its tokenizer."""
-    scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer), attention="pairwise"))).save_pretrained(tmp_path / "m")
+    scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer), attention="pairwise"))).save_pretrained(
+        tmp_path / "m"
+    )
     tokenizer.save_pretrained(tmp_path / "m")
     return tmp_path / "m"
 
@@ -174,7 +176,9 @@ def test_token_classification_pipeline(tiny, scattered, tokenizer, caplog):
 def test_zero_shot_classification_pipeline(tiny, scattered, tokenizer):
     labels = {0: "contradiction", 1: "entailment"}
     ids = {name: i for i, name in labels.items()}
-    model = scattered(LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label=labels, label2id=ids)))
+    model = scattered(
+        LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label=labels, label2id=ids))
+    )
     ask = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
     answer = ask("the cat sat", ["cat", "dog"], hypothesis_template="the {} sat")
     assert sorted(answer["labels"]) == ["cat", "dog"] and sum(answer["scores"]) == pytest.approx(1, abs=1e-5)

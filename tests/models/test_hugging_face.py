@@ -153,7 +153,9 @@ def test_fill_mask_pipeline(tiny, scattered, tokenizer, tmp_path):
 
 
 def test_text_classification_pipeline(tiny, scattered, tokenizer, caplog):
-    model = scattered(LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label={0: "bad", 1: "good"})))
+    model = scattered(
+        LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label={0: "bad", 1: "good"}))
+    )
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     answers = classify([{"text": "the cat sat", "text_pair": "the dog saw the cat"}], top_k=None)[0]
     inputs = tokenizer("the cat sat", "the dog saw the cat", return_tensors="pt")

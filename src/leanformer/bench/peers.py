@@ -23,7 +23,7 @@ from leanformer.bench import ours, peak, plain_loop, trainer
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
 from leanformer.bench.processes import Process
-from leanformer.bench.rounds import alternate, many_graphs, ratio, spread
+from leanformer.bench.rounds import alternate, many_graphs, ratio
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings

@@ -40,11 +40,12 @@ class Family:
     """One `model_type`. `modules` names its module: ours, where # is the number of a layer.
 
     `aliases` are classes read as another one, without the head that only they have. `dropped` are modules that a class
-    of ours may have no place for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it does not say because it
-    knows no other value, `derived(config)` what follows from several of its keys, `only_with` what leanformer expresses
-    at this value alone. `classifier(config)` is what a classifier of sequences adds to that. The first `offset(config)` rows of the position table belong to no position. `head_act` is that
-    of a masked-LM head that ignores the config's activation, and `masked_lm_module` is a part of that head alone.
-    `reshaped(key, tensor)` is a tensor in our shape.
+    of ours may have no place for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it
+    does not say because it knows no other value, `derived(config)` what follows from several of its keys, `only_with`
+    what leanformer expresses at this value alone. `classifier(config)` is what a classifier of sequences adds to that.
+    The first `offset(config)` rows of the position table belong to no position. `head_act` is that of a masked-LM head
+    that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `reshaped(key, tensor)`
+    is a tensor in our shape.
     """
 
     model_type: str

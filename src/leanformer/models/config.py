@@ -34,12 +34,12 @@ class LeanformerConfig(PreTrainedConfig):
     residual step as in BERT, or "pre", before it and once behind the last.
 
     Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
-    words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of another
-    family has between pooler and classifier. `feed_forward` is "plain", up and down, or "gated", a gate
-    beside up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every
-    head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
-    the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
-    float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
+    words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of
+    another family has between pooler and classifier. `feed_forward` is "plain", up and down, or "gated", a gate beside
+    up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every head's
+    query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity: the
+    output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is float32
+    as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
     `mixer` is what an encoder's blocks mix tokens with, "attention" or one of `attention.mixers`, with `mixer_options`
     for it; the mechanism in its slots is `attention` all the same. Maps of a feed-forward layer are in

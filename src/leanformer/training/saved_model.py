@@ -59,9 +59,9 @@ class SavedModel:
         return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
 
     def load(self, kind: type[M], config: LeanformerConfig | None = None, head: int | None = None) -> M:
-        """ValueError for a saved model of other stacks than this class has, and if the file lacks a weight of it; a head
-        that is missing whole starts from the seed `head`, if one is given."""
-        saved = class_of(self.folder, self.config)
+        """ValueError for a saved model of other stacks than this class has, and if the file lacks a weight of it; a
+        head that is missing whole starts from the seed `head`, if one is given."""
+        saved = class_of(self.folder, self.config) if self.config.architectures else kind
         if _stacks(saved) != _stacks(kind):
             raise ValueError(
                 f"{self.folder} holds a {saved.__name__}, which cannot become a {kind.__name__}: give another model, "
@@ -127,7 +127,7 @@ def config_of(folder: Path) -> LeanformerConfig:
 
 def class_of(folder: Path, config: LeanformerConfig) -> type[LeanformerPreTrainedModel]:
     """The class that the model was saved as."""
-    name = (config.architectures or ["nothing"])[0]
+    name = (config.architectures or ["no class"])[0]
     known = [each for each in models.__all__ if each not in ("LeanformerConfig", "LeanformerPreTrainedModel")]
     if name not in known:
         raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
@@ -176,8 +176,8 @@ def require_safetensors(folder: Path) -> None:
         )
     if (folder / "model.onnx").is_file():
         raise ValueError(
-            f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model it was made of, "
-            "or its export of --format hub"
+            f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model "
+            "it was made of, or its export of --format hub"
         )
     raise FileNotFoundError(f"{folder / WEIGHTS} is missing: the directory holds no weights that can be read")
 

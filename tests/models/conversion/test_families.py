@@ -105,9 +105,7 @@ def test_an_electra_discriminator_gives_its_encoder(sharp, batch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["distilbert", "electra", "convbert"])
-def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_asked_for(
-    name, sharp, batch, tmp_path
-):
+def test_a_head_that_cannot_be_expressed_is_refused_unless_the_encoder_alone_is_asked_for(name, sharp, batch, tmp_path):
     class_name = {"distilbert": "DistilBert", "electra": "Electra", "convbert": "ConvBert"}[name] + "ForMultipleChoice"
     original = made(name, class_name, sharp, tmp_path / "theirs")
     with pytest.raises(ValueError, match=f"no counterpart of {class_name}; .* With --encoder-only the head is left"):
@@ -283,7 +281,10 @@ def test_a_name_on_the_hub_is_fetched_without_pickles_and_code(sharp, batch, tmp
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (LocalEntryNotFoundError("no route"), r"the hub does not answer: .*\(hf download someone/model --local-dir DIR\)"),
+        (
+            LocalEntryNotFoundError("no route"),
+            r"the hub does not answer: .*\(hf download someone/model --local-dir DIR\)",
+        ),
         (ConnectionError("refused " * 99), r"no such directory, and the hub does not answer: .*\(HF_HUB_OFFLINE=1\)"),
         (RepositoryNotFoundError.__new__(RepositoryNotFoundError), "no such model on the hub: check the name"),
     ],
