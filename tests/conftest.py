@@ -23,6 +23,7 @@ TINY = [
     "training.threads=1",
 ]
 """Settings of a run that takes a second."""
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def pytest_collection_modifyitems(items):
@@ -77,6 +78,26 @@ def pairs(translations, tmp_path_factory):
     out = tmp_path_factory.mktemp("pairs") / "data"
     prepare_pairs("multi30k_ende", translations, out, vocab_size=300)
     return out
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of():
+    """A word or a mark a token: the ids of `words`, which are apart by spaces, follow the five special ones."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    from leanformer.data import tokenizer_files
+
+    def make(words: str):
+        table = {word: i for i, word in enumerate([*SPECIAL, *words.split()])}
+        tokenizer = Tokenizer(models.WordLevel(table, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.add_special_tokens(SPECIAL)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        return tokenizer_files.wrap(tokenizer)
+
+    return make
 
 
 @pytest.fixture

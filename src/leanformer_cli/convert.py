@@ -41,7 +41,7 @@ def convert(
         target,
         to,
         attention=attention,
-        options=_options(overrides or []),
+        **_options(overrides or []),
         text=text,
         share=share,
         tie=tie,
@@ -57,14 +57,16 @@ def convert(
     )
 
 
-def _options(overrides: list[str]) -> dict[str, Any]:
-    """attention_options.rank=4 -> {"rank": 4}"""
+def _options(overrides: list[str]) -> dict[str, dict[str, Any]]:
+    """attention_options.rank=4 -> {"options": {"rank": 4}, "mixer_options": {}}"""
     from leanformer.settings import parse_override
 
-    options = {}
+    tables: dict[str, dict[str, Any]] = {"attention_options": {}, "mixer_options": {}}
     for override in overrides:
         (table, *rest), value = parse_override(override)
-        if table != "attention_options" or len(rest) != 1:
-            raise ValueError(f"--set {override}: a conversion takes attention_options.NAME=VALUE only")
-        options[rest[0]] = value
-    return options
+        if table not in tables or len(rest) != 1:
+            raise ValueError(
+                f"--set {override}: a conversion takes attention_options.NAME=VALUE and mixer_options.mask_conv only"
+            )
+        tables[table][rest[0]] = value
+    return {"options": tables["attention_options"], "mixer_options": tables["mixer_options"]}

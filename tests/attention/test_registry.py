@@ -5,6 +5,7 @@ import pytest
 from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register, registry
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
+from leanformer.attention.shape import Shape
 from leanformer.attention.testing import check_mechanism
 
 PLUGIN = '''
@@ -66,6 +67,14 @@ def test_published_names_stand_in_reading_order():
         (lambda: MultiHeadAttention("pairwise", 6, 2, 4, coefficients_init="identiy"), "did you mean 'identity'"),
         (lambda: MultiHeadAttention("shared", 6, 2, 4, scale_init="zeros"), "'ones' or 'normal'"),
         (lambda: MultiHeadAttention("dot_product", 6, 2, 4, projection="shared_key_valu"), "'shared_key_value'"),
+        (
+            lambda: mechanism("factorized_random").check_options({"rank": "four"}, Shape(6, 2, 4)),
+            "factorized_random with {'rank': 'four'}: a value of the wrong type",
+        ),
+        (
+            lambda: mechanism("factorized_random").check_options({"rank": 2.5}, Shape(6, 2, 4)),
+            "factorized_random with {'rank': 2.5}: a value of the wrong type",
+        ),
         (lambda: MultiHeadAttention("dot_product", 10, 4, 4), "not divisible by num_heads = 4"),
         (lambda: MultiHeadAttention("dot_product", 8, 0, 4), "num_heads = 0"),
         (lambda: register(mechanism("shared")), "registered already"),

@@ -187,6 +187,24 @@ def test_the_models_peak_is_the_flops_over_the_time_of_its_products(monkeypatch)
     assert found["model"] == sum(flops) / (flops[0] / 8 + flops[1] / 4 + flops[2] / 2 + flops[3])
 
 
+def test_gates_groups_and_narrow_embeddings_have_products_of_their_own(monkeypatch):
+    measured = []
+    monkeypatch.setattr(peak, "product", lambda *sizes: measured.append(sizes[:3]) or float(len(measured)))
+    given = {"vocab_size": 31, "max_position_embeddings": 12, **dict(_pair(setting) for setting in SMALL)}
+    own = {"feed_forward": "gated", "feed_forward_groups": 4, "embedding_size": 5}
+    known = {(36, 16, 16): 7.0}
+    config = sizes.config(given | own)
+    found = peak.model(config, 36, 6, torch.device("cpu"), None, known)
+    assert measured == [(36, 4, 6), (36, 6, 4), (6, 5, 31), (36, 5, 16)]
+    flops = [8 * 36 * 16 * 16, 2 * 4 * 2 * 36 * 4 * 6, 4 * 2 * 36 * 6 * 4, 2 * 6 * 5 * 31, 2 * 36 * 5 * 16]
+    rates = [7.0, 1.0, 2.0, 3.0, 4.0]
+    assert found["model"] == sum(flops) / sum(a / b for a, b in zip(flops, rates, strict=True))
+    assert sum(flops[1:3]) == 36 * ledger(config, 12)["flops_per_token"]["feed_forward"]
+    mixing = sizes.config(given | {"mixer": "convolution", "mixer_options": {"kernel": 3}})
+    assert peak.model(mixing, 36, 6, torch.device("cpu"), None) == {"products": None, "model": None}
+    assert peak.share([2.0], None) is None and peak.share([2.0], 4.0) == rounds.spread([0.5])
+
+
 # --- rounds
 
 
@@ -232,6 +250,7 @@ def test_the_race(command, data, tmp_path, recipe):
     for one in record["contestants"]:
         assert len(one["tokens_per_second"]) == 2 and set(one["speed"]) == set(names) - {one["name"]}
         assert one["share_of_square"]["low"] > 0 and one["peer"] == (one["name"] not in own)
+        assert one["share_of_model"]["low"] > 0
     first, second = (record["contestants"][i] for i in (0, 3))
     ratios = [b / a for a, b in zip(first["tokens_per_second"], second["tokens_per_second"], strict=True)]
     assert second["speed"]["bert fp32"] == rounds.spread(ratios)

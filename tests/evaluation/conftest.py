@@ -1,4 +1,4 @@
-"""A tiny pre-trained model, a tokenizer of words, and a task that can be learned."""
+"""A tiny pre-trained model, and a task that can be learned."""
 
 import json
 from collections.abc import Callable
@@ -6,43 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import FinetuningSettings, Settings
 from leanformer.training import saved_model
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{i}" for i in range(24)]  # 29 tokens with the special ones
 
 
 @pytest.fixture(scope="session")
-def tokenizer_of() -> Callable[[str], PreTrainedTokenizerFast]:
-    """A word a token; the ids of `words` follow the five special ones."""
-
-    def make(words: str) -> PreTrainedTokenizerFast:
-        table = {word: i for i, word in enumerate([*SPECIAL, *words.split()])}
-        tokenizer = Tokenizer(models.WordLevel(table, unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", table["[CLS]"]), ("[SEP]", table["[SEP]"])],
-        )
-        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-        return PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer,
-            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-            **dict(zip(names, SPECIAL, strict=True)),
-        )
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def make_model(tokenizer_of: Callable[[str], PreTrainedTokenizerFast]) -> Callable[..., Path]:
+def make_model(tokenizer_of: Callable[[str], PreTrainedTokenizerBase]) -> Callable[..., Path]:
     """A folder of save_pretrained at RUN/model, with initial values; RUN is returned."""
 
     def make(run: Path, **changes: object) -> Path:

@@ -346,6 +346,7 @@ def damaged(make_model: Callable, folder: Path, file: str, change: Callable[[byt
         ("config.json", lambda whole: whole.replace(b'_size": 37', b'_size": 41'), "does not have the shape"),
         ("config.json", lambda whole: whole.replace(b'_layers": 2', b'_layers": 3'), "lacks weights of its encoder"),
         ("config.json", lambda whole: whole.replace(b'_size": 29', b'_size": 28'), "a tokenizer of 29 tokens"),
+        ("config.json", lambda whole: whole.replace(b"MaskedLM", b"CausalLM"), "CausalLM, which is no encoder: give"),
     ],
 )
 def test_a_damaged_model_is_named(

@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 
 import leanformer.models as models
 from leanformer.attention import mechanism
-from leanformer.data import tokenizer_files
 from leanformer.training.saved_model import quiet
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = "The old house by river where nobody had lived for years we went home again . ,"
 SIZES = {
     "vocab_size": 101,
@@ -33,14 +27,8 @@ Saved = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Any:
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate([*SPECIAL, *WORDS.split()])}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    words.add_special_tokens(SPECIAL)
-    words.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return tokenizer_files.wrap(words)
+def tokenizer(tokenizer_of) -> Any:
+    return tokenizer_of(WORDS)
 
 
 @pytest.fixture(scope="session")

@@ -118,3 +118,20 @@ def test_text_is_for_masked_language_models(saved, tmp_path):
         int8.require_measurable(source, tmp_path / "novels.txt")
     with pytest.raises(FileNotFoundError, match=r"novels\.txt is no file"):
         int8.require_measurable(open_source(saved(**ONE)), tmp_path / "novels.txt")
+
+
+def test_commands_that_read_models_say_what_a_graph_is_for(saved, tmp_path, command):
+    folder = saved(**ONE)
+    (folder / "model.safetensors").rename(folder / "model.onnx")  # an export holds all else that a saved model does
+    (tmp_path / "texts.txt").write_text("The old [MASK]\n")
+    out = ("--out", tmp_path / "out.npy")
+    for arguments in (
+        ("predict", folder, tmp_path / "texts.txt"),
+        ("embed", folder, tmp_path / "texts.txt", *out),
+        ("export", folder, tmp_path / "out"),
+        ("convert", folder, tmp_path / "out"),
+    ):
+        status, told, err = command(*arguments)
+        assert (status, told, err.count("\n")) == (2, "", 1)
+        assert f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -241,6 +243,18 @@ def test_mistakes_end_in_one_line_and_status_2(command, made, tmp_path, argument
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_empty_mention_ends_in_one_line_and_status_2(command, made, tmp_path, split):
+    folder = shutil.copytree(made, tmp_path / "data")
+    with (folder / f"{split}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"mention": " ", "gold": ["M000"]}) + "\n")
+    dictionary = ("--dictionary", made.parent / "dictionary.jsonl")
+    status, out, err = command("link", "tfidf", "--data", folder, "--out", tmp_path / "out", *dictionary)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert re.search(rf"{split}.jsonl, row \d+: mention is empty", err), err
     assert not (tmp_path / "out").exists()
 
 

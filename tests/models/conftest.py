@@ -42,6 +42,14 @@ def tiny() -> Callable[..., LeanformerConfig]:
 
 
 @pytest.fixture
+def tokenizer(tokenizer_of: Callable[[str], Any]) -> Any:
+    """As long as the tiny model reads."""
+    words = tokenizer_of("the cat sat on mat dog saw")
+    words.model_max_length = SIZES["max_position_embeddings"]
+    return words
+
+
+@pytest.fixture
 def scattered() -> Callable[[nn.Module], Any]:
     """A model in eval mode whose every weight is random."""
 

@@ -29,21 +29,6 @@ TARGETS = {
     "shared": ["shared"],
     "random": ["value"],
 }
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "saw"]
-
-
-@pytest.fixture
-def tokenizer():
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), WORDS, strict=False))
-    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=29, **special)
 
 
 @pytest.mark.parametrize("attention", TARGETS)
@@ -129,7 +114,9 @@ def test_peft_knows_whichever_is_imported_first(order):
 @pytest.fixture
 def saved(tiny, scattered, tokenizer, tmp_path):
     """A masked language model with its tokenizer."""
-    scattered(LeanformerForMaskedLM(tiny(vocab_size=len(WORDS), attention="pairwise"))).save_pretrained(tmp_path / "m")
+    scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer), attention="pairwise"))).save_pretrained(
+        tmp_path / "m"
+    )
     tokenizer.save_pretrained(tmp_path / "m")
     return tmp_path / "m"
 
@@ -177,7 +164,7 @@ def test_feature_extraction_pipeline(saved, tokenizer):
 
 def test_token_classification_pipeline(tiny, scattered, tokenizer, caplog):
     labels = {0: "O", 1: "B-ANIMAL"}
-    model = scattered(LeanformerForTokenClassification(tiny(vocab_size=len(WORDS), id2label=labels)))
+    model = scattered(LeanformerForTokenClassification(tiny(vocab_size=len(tokenizer), id2label=labels)))
     tag = pipeline("token-classification", model=model, tokenizer=tokenizer, device="cpu", ignore_labels=[])
     found = tag(TEXTS[1])
     expected = model(**tokenizer(TEXTS[1], return_tensors="pt")).logits[0, 1:-1].softmax(-1)
@@ -189,14 +176,16 @@ def test_token_classification_pipeline(tiny, scattered, tokenizer, caplog):
 def test_zero_shot_classification_pipeline(tiny, scattered, tokenizer):
     labels = {0: "contradiction", 1: "entailment"}
     ids = {name: i for i, name in labels.items()}
-    model = scattered(LeanformerForSequenceClassification(tiny(vocab_size=len(WORDS), id2label=labels, label2id=ids)))
+    model = scattered(
+        LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label=labels, label2id=ids))
+    )
     ask = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
     answer = ask("the cat sat", ["cat", "dog"], hypothesis_template="the {} sat")
     assert sorted(answer["labels"]) == ["cat", "dog"] and sum(answer["scores"]) == pytest.approx(1, abs=1e-5)
 
 
 def test_text_generation_pipeline(tiny, scattered, tokenizer, caplog):
-    model = scattered(LeanformerForCausalLM(tiny(vocab_size=len(WORDS), attention="shared", pad_token_id=0)))
+    model = scattered(LeanformerForCausalLM(tiny(vocab_size=len(tokenizer), attention="shared", pad_token_id=0)))
     write = pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
     (answer,) = write("the cat", max_new_tokens=3, do_sample=False, add_special_tokens=False)
     ids = model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, do_sample=False)

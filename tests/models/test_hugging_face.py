@@ -3,10 +3,6 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 from torch.testing import assert_close
 from transformers import (
     AutoConfig,
@@ -16,7 +12,6 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
     pipeline,
@@ -36,18 +31,6 @@ AUTO = {
 }
 # Transformers 5.17 knows no other name; later ones prefer activation checkpointing.
 old_name_of_checkpointing = pytest.mark.filterwarnings("ignore:.gradient_checkpointing:FutureWarning")
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "saw"]
-
-
-@pytest.fixture
-def tokenizer():
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    words.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), WORDS, strict=False))
-    return PreTrainedTokenizerFast(tokenizer_object=words, **special)
 
 
 @pytest.mark.parametrize("auto", AUTO, ids=lambda auto: auto.__name__)
@@ -158,7 +141,7 @@ def test_a_mechanism_is_no_kernel(tiny):
 
 
 def test_fill_mask_pipeline(tiny, scattered, tokenizer, tmp_path):
-    model = scattered(LeanformerForMaskedLM(tiny(vocab_size=len(WORDS))))
+    model = scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer))))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     fill = pipeline("fill-mask", model=str(tmp_path), device="cpu")
@@ -166,11 +149,13 @@ def test_fill_mask_pipeline(tiny, scattered, tokenizer, tmp_path):
     expected = model(ids).logits[0, 2].softmax(-1)
     for answer in fill("the [MASK] sat", top_k=3):
         assert answer["score"] == pytest.approx(expected[answer["token"]].item(), abs=1e-5)
-        assert answer["token_str"] == WORDS[answer["token"]]
+        assert answer["token_str"] == tokenizer.convert_ids_to_tokens(answer["token"])
 
 
 def test_text_classification_pipeline(tiny, scattered, tokenizer, caplog):
-    model = scattered(LeanformerForSequenceClassification(tiny(vocab_size=len(WORDS), id2label={0: "bad", 1: "good"})))
+    model = scattered(
+        LeanformerForSequenceClassification(tiny(vocab_size=len(tokenizer), id2label={0: "bad", 1: "good"}))
+    )
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     answers = classify([{"text": "the cat sat", "text_pair": "the dog saw the cat"}], top_k=None)[0]
     inputs = tokenizer("the cat sat", "the dog saw the cat", return_tensors="pt")

@@ -251,6 +251,9 @@ def test_another_scale_does_not_go_on(command, papers, tmp_path):
     (tmp_path / "out" / "reproduction.json").write_text(json.dumps(asked))
     status, _, err = command("reproduce", "small", "--out", tmp_path / "out")
     assert status == 2 and "was started with scale = 'cpu-hours', this command says 'cpu-minutes'" in err
+    (tmp_path / "out" / "reproduction.json").write_text('{"paper": "sm')
+    status, _, err = command("reproduce", "small", "--out", tmp_path / "out")
+    assert status == 2 and "reproduction.json is damaged (" in err and "restore it, or give another --out" in err
 
 
 def test_the_paper_scale_asks_for_its_text(command, tmp_path):

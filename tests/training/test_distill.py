@@ -257,6 +257,19 @@ def test_data_in_other_tokens_are_refused(
         pretrain(healing(), data, tmp_path / "run", init=other, quiet=True)
 
 
+def test_an_encoder_becomes_no_decoder_nor_a_decoder_an_encoder(
+    corpus: Path, settings: Tables, healing: Any, tmp_path: Path
+) -> None:
+    once = {"max_steps": 1, "checkpoint_every": 0}
+    pretrain(settings_from(settings(LEARNED | {"embedding_size": 7}, **once)), corpus, tmp_path / "narrow", quiet=True)
+    writing = settings({}, objective="causal_lm", **once)
+    pretrain(settings_from(writing), corpus, tmp_path / "writer", quiet=True)
+    for start, objective, wanted in (("narrow", "causal_lm", "CausalLM"), ("writer", "masked_lm", "MaskedLM")):
+        with pytest.raises(ValueError, match=f"cannot become a LeanformerFor{wanted}: .* or the training.objective it"):
+            pretrain(healing(objective=objective), corpus, tmp_path / "run", init=tmp_path / start, quiet=True)
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_student_is_not_continued_without_its_teacher(
     teacher: Path, converted: Path, corpus: Path, healing: Any, tmp_path: Path
 ) -> None:

@@ -33,6 +33,8 @@ def test_denormals_become_zero_and_threads_are_set() -> None:
         assert torch.get_num_threads() == 3
         assert torch.tensor([1e-40]).mul(0.5).count_nonzero() == 0
         assert describe(CPU, 2, torch.bfloat16).items() >= {"threads": 3, "processes": 2, "precision": "bf16"}.items()
+        with pytest.raises(ValueError, match="threads = 0: must be positive"):
+            prepare_cpu(threads=0)
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)

@@ -102,6 +102,12 @@ def test_a_place_that_cannot_be_written_is_refused(corpus: Path, settings: Table
         pretrain(settings_from(settings()), corpus, tmp_path / "file/run", quiet=True)
 
 
+def test_a_run_does_not_hide_a_saved_model(corpus: Path, settings: Tables, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="holds a saved model, which a run would hide: choose another --out$"):
+        pretrain(settings_from(settings()), corpus, tmp_path, quiet=True)
+
+
 def test_a_directory_with_a_run_is_refused(finished: Path, killed: Path, corpus: Path, settings: Tables) -> None:
     with pytest.raises(FileExistsError, match=r"already holds a run \(status finished\): choose another --out$"):
         pretrain(settings_from(settings()), corpus, finished, quiet=True)

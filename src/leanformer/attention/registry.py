@@ -46,7 +46,10 @@ class Mechanism:
         if shape is not None:
             # A constructor that computes with values cannot be tried without memory for them.
             with suppress(NotImplementedError, RuntimeError), torch.device("meta"):
-                self.build(shape, **options)
+                try:
+                    self.build(shape, **options)
+                except TypeError as error:
+                    raise ValueError(f"{self.name} with {dict(options)}: a value of the wrong type ({error})") from None
 
     def options(self, projection: str | None = None) -> dict[str, Any]:
         """Name and default value of every option."""

@@ -77,7 +77,8 @@ def _point(
 ) -> list[dict[str, Any]]:
     configs = {v.label: config(plan.settings(size, length, v)) for v in plan.variants}
     baseline, batch = plan.variants[0].label, plan.batch(length)
-    own = peak.model(configs[baseline], batch * length, batch * scored(length), plan.device, plan.dtype)
+    sizes, known = (batch * length, batch * scored(length), plan.device, plan.dtype), dict[peak.Product, float]()
+    own = {label: peak.model(made, *sizes, known) for label, made in configs.items()}
     if plan.compile:
         torch.compiler.reset()
     models = {}
@@ -99,7 +100,7 @@ def _point(
             "length": length,
             "batch": batch,
             **costs(configs[label], length),
-            "peak": own,
+            "peak": own[label],
         }
         for label in models
     }
@@ -118,9 +119,9 @@ def _point(
                 "path": models[label].path(),
             }
             if kind != "inference_padded":  # what is padded is of no use
-                rate = spread([flops * batch * length / second for second in taken[label]])
-                row[kind]["share_of_square"] = {key: value / machine["square"] for key, value in rate.items()}
-                row[kind]["share_of_model"] = {key: value / own["model"] for key, value in rate.items()}
+                rates = [flops * batch * length / second for second in taken[label]]
+                row[kind]["share_of_square"] = peak.share(rates, machine["square"])
+                row[kind]["share_of_model"] = peak.share(rates, own[label]["model"])
     for variant in plan.variants:
         if variant.label in models:
             rows[variant.label]["peak_bytes"] = _peak_bytes(plan, size, length, variant, models[variant.label])

@@ -23,7 +23,7 @@ from leanformer.bench import ours, peak, plain_loop, trainer
 from leanformer.bench.entry import Race
 from leanformer.bench.ours import Own
 from leanformer.bench.processes import Process
-from leanformer.bench.rounds import alternate, many_graphs, ratio, spread
+from leanformer.bench.rounds import alternate, many_graphs, ratio
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
@@ -107,7 +107,7 @@ def _measure(
     turns: dict[str, Turn] = {}
     configs = {label: one.config(race) for label, one in own.items()}
     plain = Own(model={}, training=TrainingSettings(), bf16=False).config(race)
-    machine = _machine(race, plain, precisions)  # before any process is there to disturb it
+    machine, tops = _machine(race, plain, configs, precisions)  # before any process is there to disturb it
     for name in peers:
         if name == "x-transformers" and (reason := plain_loop.lacking()):
             notes.append(f"{name}: {reason}")
@@ -132,10 +132,7 @@ def _measure(
         counts = ledger(configs.get(name, plain), race.length, race.masked)
         precision = name.rpartition(" ")[2]
         useful = counts["flops_per_token"]["training"]
-        shares = {
-            f"share_of_{what}": spread([useful * value / machine[precision][what] for value in values])
-            for what in ("square", "model")
-        }
+        achieved = [useful * value for value in values]
         contestants.append(
             {
                 "name": name,
@@ -144,17 +141,25 @@ def _measure(
                 "parameters": None if name in rivals else counts["parameters"]["total"],
                 "useful_flops_per_token": useful,
                 "tokens_per_second": values,
-                **shares,
+                "share_of_square": peak.share(achieved, machine[precision]["square"]),
+                "share_of_model": peak.share(achieved, tops.get(name, machine[precision]["model"])),
                 "speed": {other: ratio(values, rates[other]) for other in rates if other != name},
             }
         )
     return {"machine": machine, "contestants": contestants, "notes": notes}
 
 
-def _machine(race: Race, config: LeanformerConfig, precisions: list[str]) -> dict[str, Any]:
+def _machine(
+    race: Race, plain: LeanformerConfig, configs: Mapping[str, LeanformerConfig], precisions: list[str]
+) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """By precision the peaks, those of the `plain` model among them; and what each of `configs` has for a peak."""
     tokens, scored = race.batch * race.length, race.batch * race.masked
-    dtypes = {precision: torch.bfloat16 if precision == "bf16" else None for precision in precisions}
-    return {
-        precision: peak.machine(race.device, dtype) | peak.model(config, tokens, scored, race.device, dtype)
-        for precision, dtype in dtypes.items()
-    }
+    machine, tops = {}, {}
+    for precision in precisions:
+        dtype, known = torch.bfloat16 if precision == "bf16" else None, dict[peak.Product, float]()
+        sizes = (tokens, scored, race.device, dtype, known)
+        machine[precision] = peak.machine(race.device, dtype) | peak.model(plain, *sizes)
+        for name, config in configs.items():
+            if name.rpartition(" ")[2] == precision:
+                tops[name] = peak.model(config, *sizes)["model"]
+    return machine, tops

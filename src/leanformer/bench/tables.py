@@ -127,7 +127,8 @@ def _peers(record: Record) -> list[Table]:
         cells = [one["name"], *(_against(one, name) for name in against)]
         if several:
             cells.append(NONE if one["peer"] else _against(one, baselines[one["precision"]]["name"]))
-        cells += [percent(one[f"share_of_{what}"]["median"]) for what in ("square", "model")]
+        shares = [one[f"share_of_{what}"] for what in ("square", "model")]
+        cells += [NONE if share is None else percent(share["median"]) for share in shares]
         cells += [scaled(median(one["tokens_per_second"]))] * on_gpu(record)
         rows.append(cells)
     named = "" if best is None else f" {best} is the fastest peer."

@@ -15,6 +15,7 @@ import leanformer.models as models
 from leanformer.attention import mechanism
 from leanformer.conversion import checkpoint_files
 from leanformer.conversion.head_sharing import match_heads, share_heads, stored_blocks
+from leanformer.conversion.placing import read_as
 from leanformer.conversion.reading import Checkpoint, read
 from leanformer.conversion.reattend import Residual, reattend
 from leanformer.conversion.source import fetch
@@ -33,6 +34,7 @@ def convert(
     *,
     attention: str | None = None,
     options: dict[str, Any] | None = None,
+    mixer_options: dict[str, Any] | None = None,
     text: str | Path | None = None,
     share: float = 0.0,
     tie: str = "qk",
@@ -43,7 +45,8 @@ def convert(
 
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
     the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
-    others: query and key, or what `tie` says (`head_sharing`).
+    others: query and key, or what `tie` says (`head_sharing`). `mixer_options` change what no weight depends on, which
+    is `mask_conv` alone: outputs are the source's where nothing is padded.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
@@ -58,6 +61,8 @@ def convert(
         raise FileExistsError(f"{target} exists already: name a new directory")
     directory = fetch(source)
     found = read(directory, encoder_only=encoder_only, ignore_remote_code=ignore_remote_code)
+    if mixer_options:
+        found = found._replace(config=_mixed(found.config, mixer_options, directory))
     if to == "bert":
         if found.family != LeanformerConfig.model_type:
             raise ValueError(f"{directory / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
@@ -74,6 +79,7 @@ def convert(
         "attention": wanted[0],
     }
     result |= {"attention_options": wanted[1], "notes": found.notes}
+    result |= {"mixer_options": mixer_options} if mixer_options else {}
     config, tensors = found.config, found.tensors
     if wanted != own or text is not None or share:
         model = _model(found)
@@ -101,6 +107,13 @@ def convert(
 def _hash(directory: Path) -> str | None:
     """Of the source's weights, as runs know a model by; of those in several files there is none."""
     return saved_model.weights_hash(directory) if (directory / saved_model.WEIGHTS).is_file() else None
+
+
+def _mixed(config: LeanformerConfig, options: dict[str, Any], directory: Path) -> LeanformerConfig:
+    for key, value in options.items():
+        if key != "mask_conv":
+            raise ValueError(f"mixer_options.{key} = {value!r}: leave it out, a conversion changes mask_conv alone")
+    return read_as(LeanformerConfig, config.to_dict() | {"mixer_options": config.mixer_options | options}, directory)
 
 
 def _model(found: Checkpoint) -> Any:

@@ -74,8 +74,8 @@ def tied_heads(config: LeanformerConfig, rho: float) -> int:
         raise ValueError(f"model.mixer = {config.mixer!r}: heads of attention alone can be shared")
     if config.shared_heads is not None:
         raise ValueError("the model's heads are shared already: share those of the model it was made of")
-    tied = int(rho * layers * heads + 1e-9)
-    if not 0 <= rho <= 1 or tied > (layers - 1) * heads:
+    tied = int(rho * layers * heads + 1e-9) if 0 <= rho <= 1 else -1
+    if not 0 <= tied <= (layers - 1) * heads:
         raise ValueError(
             f"share_heads = {rho}: from 0 to {(layers - 1) / layers:.3g}, since the first layer's heads have no partner"
         )

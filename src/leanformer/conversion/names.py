@@ -39,13 +39,13 @@ LEGACY = {"gamma": "weight", "beta": "bias"}
 class Family:
     """One `model_type`. `modules` names its module: ours, where # is the number of a layer.
 
-    `aliases` are classes read as another one, without the head that only they have; `refused` are heads that a
-    leanformer class cannot compute, each with the reason. `dropped` are modules that a class of ours may have no place
-    for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it does not say because it
-    knows no other value, `derived(config)` what follows from several of its keys, `only_with` what leanformer expresses
-    at this value alone. The first `offset(config)` rows of the position table belong to no position. `head_act` is that
-    of a masked-LM head that ignores the config's activation, and `masked_lm_module` is a part of that head alone.
-    `reshaped(key, tensor)` is a tensor in our shape.
+    `aliases` are classes read as another one, without the head that only they have. `dropped` are modules that a class
+    of ours may have no place for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it
+    does not say because it knows no other value, `derived(config)` what follows from several of its keys, `only_with`
+    what leanformer expresses at this value alone. `classifier(config)` is what a classifier of sequences adds to that.
+    The first `offset(config)` rows of the position table belong to no position. `head_act` is that of a masked-LM head
+    that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `reshaped(key, tensor)`
+    is a tensor in our shape.
     """
 
     model_type: str
@@ -54,10 +54,10 @@ class Family:
     modules: Mapping[str, str]
     dropped: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     derived: Callable[[Any], dict[str, Any]] = lambda config: {}
+    classifier: Callable[[Any], dict[str, Any]] = lambda config: {}
     only_with: Mapping[str, Any] = field(default_factory=lambda: {"is_decoder": False, "add_cross_attention": False})
     offset: Callable[[Any], int] = lambda config: 0
     head_act: str | None = None

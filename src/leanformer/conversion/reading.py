@@ -45,17 +45,15 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     tensors = prefixed(checkpoint_files.read_weights(directory), family.prefix)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
     read = read_as(family.config, settings, directory)
+    heads = [key for key in tensors if not key.startswith(family.prefix)]
+    ours = ENCODER if encoder_only else _counterpart(family, settings, heads, path)
+    dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
     shared = in_common(read, LeanformerConfig, family.settings) | dict(family.fixed) | family.derived(read)
+    if ours == "LeanformerForSequenceClassification":
+        shared |= family.classifier(read)
     offset = family.offset(read)
     shared["max_position_embeddings"] -= offset
     config = read_as(LeanformerConfig, shared, directory)
-    heads = [key for key in tensors if not key.startswith(family.prefix)]
-    dropped = dict(family.dropped)
-    if encoder_only:
-        ours = ENCODER
-        dropped |= {key.rpartition(".")[0]: "the head" for key in heads}
-    else:
-        ours = _counterpart(family, settings, heads, path)
     if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
@@ -75,11 +73,6 @@ def _counterpart(family: Family, settings: dict[str, Any], heads: list[str], pat
     masked_lm = next((name for name, ours in family.classes.items() if ours == "LeanformerForMaskedLM"), family.base)
     guess = masked_lm if f"{family.masked_lm_module}.weight" in heads else family.base
     found = (settings.get("architectures") or [guess])[0]
-    if found in family.refused:
-        raise ValueError(
-            f"{path}: leanformer has no {found}, {family.refused[found]}: "
-            "add --encoder-only, which converts its encoder and leaves the head behind"
-        )
     found = family.aliases.get(found, found)
     if found not in family.classes:
         raise ValueError(

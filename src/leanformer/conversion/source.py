@@ -27,8 +27,7 @@ def fetch(source: str | Path) -> Path:
     except (RepositoryNotFoundError, HFValidationError):
         raise ValueError(f"{source}: no such directory here, and no such model on the hub: check the name") from None
     except Exception as error:  # httpx, huggingface_hub and the operating system each have their own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise OSError(
-            f"{source}: no such directory here, and the hub cannot be reached ({reason}): "
-            f"on a machine with network, hf download {name} --local-dir DIR, and convert DIR"
-        ) from None
+            f"{source}: no such directory, and the hub does not answer: convert a local copy "
+            f"(hf download {name} --local-dir DIR), or one in its cache (HF_HUB_OFFLINE=1)"
+        ) from error

@@ -26,6 +26,7 @@ def to_bert(
         ("feed_forward", config.feed_forward, "plain"),
         ("qk_norm", config.qk_norm, False),
         ("mixer", config.mixer, "attention"),
+        ("pooler_act", config.pooler_act, "tanh"),
         ("feed_forward_groups", config.feed_forward_groups, 1),
         ("shared_heads", config.shared_heads, None),
         ("embedding_size", config.embedding_width(), config.hidden_size),

@@ -11,6 +11,7 @@ from leanformer.data.corpus import Prepared
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.models import (
+    LeanformerConfig,
     LeanformerForMaskedLM,
     LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
@@ -107,13 +108,17 @@ def load_as_saved(folder: Path) -> LeanformerPreTrainedModel:
 def load_encoder(folder: Path) -> LeanformerModel:
     """The encoder under whatever head, without a pooler, to be asked, on a GPU if there is one."""
     config = config_of(folder)
-    if (name := (config.architectures or ["LeanformerModel"])[0]) in DECODERS:
-        raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
+    _require_encoder(folder, config)
     model, missing = load_weights(LeanformerModel, folder, config)
     if lost := [key for key in missing if not key.startswith("pooler.")]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
     model.pooler = None
     return model.to(Accelerator(mixed_precision="no").device).eval()
+
+
+def _require_encoder(folder: Path, config: LeanformerConfig) -> None:
+    if (name := (config.architectures or ["LeanformerModel"])[0]) in DECODERS:
+        raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
 
 
 def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
@@ -123,6 +128,7 @@ def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
 def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:
     """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
     config = config_of(folder)
+    _require_encoder(folder, config)
     names = {"classification": task.labels, "span": ("start", "end")}.get(task.kind, ("score",))
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}

@@ -168,14 +168,15 @@ class DecoderBlock(Residual):
 
 
 class Pooler(nn.Module):
-    """tanh of an affine map of the first token's state; (B, D)."""
+    """activation(dense(x_0)), of the first token's state; (B, D)."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.pooler_act]
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return torch.tanh(self.dense(x_BLD[:, 0]))
+        return self.activation(self.dense(x_BLD[:, 0]))
 
 
 class MaskedLMHead(nn.Module):

@@ -34,11 +34,12 @@ class LeanformerConfig(PreTrainedConfig):
     residual step as in BERT, or "pre", before it and once behind the last.
 
     Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
-    words' frequencies; poolers and classifiers keep theirs. `feed_forward` is "plain", up and down, or "gated", a gate
-    beside up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every
-    head's query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity:
-    the output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is
-    float32 as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
+    words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of
+    another family has between pooler and classifier. `feed_forward` is "plain", up and down, or "gated", a gate beside
+    up: each of `intermediate_size`, of which two thirds are the same parameters as plain. `qk_norm` norms every head's
+    query and key, where a mechanism makes them. With `zero_outputs` every residual step starts as the identity: the
+    output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is float32
+    as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
     `mixer` is what an encoder's blocks mix tokens with, "attention" or one of `attention.mixers`, with `mixer_options`
     for it; the mechanism in its slots is `attention` all the same. Maps of a feed-forward layer are in
@@ -66,6 +67,7 @@ class LeanformerConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
     layer_norm_eps: float | int = 1e-12
     classifier_dropout: float | int | None = None
+    pooler_act: str = "tanh"
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -114,7 +116,8 @@ class LeanformerConfig(PreTrainedConfig):
             self.head_size is not None or width % heads == 0,
             f"is not divisible by num_attention_heads = {heads}, but {nearest} is; or give head_size",
         )
-        self._require("hidden_act", self.hidden_act in ACT2FN, suggest(self.hidden_act, ACT2FN))
+        for key in ("hidden_act", "pooler_act"):
+            self._require(key, getattr(self, key) in ACT2FN, suggest(getattr(self, key), ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))

@@ -199,7 +199,10 @@ def _check_continues(given: Given) -> None:
         if given.out.exists() and any(given.out.iterdir()):
             raise FileExistsError(f"{given.out} is not empty and holds no reproduction: give another --out")
         return
-    before, now = json.loads(file.read_text(encoding="utf-8")), given.record()
+    try:
+        before, now = dict(json.loads(file.read_text(encoding="utf-8"))), given.record()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
     for key in ("paper", "scale", "set", "text"):
         if before.get(key) != now[key]:
             raise ValueError(

@@ -16,11 +16,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def prepare_cpu(threads: int | None) -> None:
     """Treat denormal numbers as zero (a CPU computes with them many times slower), keep freed memory, set the threads.
 
-    Before the first parallel computation: torch's worker threads inherit the mode when they are born.
+    Before the first parallel computation: torch's worker threads inherit the mode when they are born. ValueError for
+    less than one thread.
     """
     torch.set_flush_denormal(True)
     keep_freed_memory()
     if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads = {threads}: must be positive")
         torch.set_num_threads(threads)
 
 

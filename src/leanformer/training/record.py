@@ -68,11 +68,13 @@ class RunDirectory:
         return record
 
     def require_unused(self) -> None:
-        """FileExistsError if a run lives here, finished or not. Other files, such as a log, do no harm."""
+        """FileExistsError if a run lives here, finished or not, or a saved model. A log, say, does no harm."""
         if self.record.is_file():
             status = self.read().get("status")
             remedy = "" if status == "finished" else "continue it with --resume, or "
             raise FileExistsError(f"{self.path} already holds a run (status {status}): {remedy}choose another --out")
+        if (self.path / "config.json").is_file():
+            raise FileExistsError(f"{self.path} holds a saved model, which a run would hide: choose another --out")
         for path in (self.curve, self.checkpoints, self.model):
             if path.exists():
                 raise FileExistsError(f"{path} already exists, but belongs to no run: choose another --out")

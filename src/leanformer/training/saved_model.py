@@ -59,8 +59,14 @@ class SavedModel:
         return LeanformerConfig.from_dict(self.config.to_dict() | dict(settings))
 
     def load(self, kind: type[M], config: LeanformerConfig | None = None, head: int | None = None) -> M:
-        """ValueError if the file lacks a weight of a model of this class; a head that is missing whole starts from the
-        seed `head`, if one is given."""
+        """ValueError for a saved model of other stacks than this class has, and if the file lacks a weight of it; a
+        head that is missing whole starts from the seed `head`, if one is given."""
+        saved = class_of(self.folder, self.config) if self.config.architectures else kind
+        if _stacks(saved) != _stacks(kind):
+            raise ValueError(
+                f"{self.folder} holds a {saved.__name__}, which cannot become a {kind.__name__}: give another model, "
+                "or the training.objective it was made for"
+            )
         model, missing = load_weights(kind, self.folder, config or self.config)
         if head is not None and all(key.startswith("head.") for key in missing):
             if missing:
@@ -121,11 +127,16 @@ def config_of(folder: Path) -> LeanformerConfig:
 
 def class_of(folder: Path, config: LeanformerConfig) -> type[LeanformerPreTrainedModel]:
     """The class that the model was saved as."""
-    name = (config.architectures or ["nothing"])[0]
+    name = (config.architectures or ["no class"])[0]
     known = [each for each in models.__all__ if each not in ("LeanformerConfig", "LeanformerPreTrainedModel")]
     if name not in known:
         raise ValueError(f"{folder / 'config.json'}: architectures names {name!r}; {suggest(name, known)}")
     return getattr(models, name)
+
+
+def _stacks(kind: type[LeanformerPreTrainedModel]) -> str:
+    """encoder, decoder or both"""
+    return "both" if issubclass(kind, models.LeanformerForConditionalGeneration) else kind.base_model_prefix
 
 
 def load_weights(
@@ -164,7 +175,10 @@ def require_safetensors(folder: Path) -> None:
             "and save_pretrained it, which writes safetensors"
         )
     if (folder / "model.onnx").is_file():
-        raise ValueError(f"{folder} holds a graph for onnxruntime: give the model that it was exported from")
+        raise ValueError(
+            f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model "
+            "it was made of, or its export of --format hub"
+        )
     raise FileNotFoundError(f"{folder / WEIGHTS} is missing: the directory holds no weights that can be read")
 
 

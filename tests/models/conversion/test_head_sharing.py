@@ -102,8 +102,9 @@ def test_nothing_shared_is_the_identity(deep, batch):
 def test_chains_end_at_their_roots(deep):
     pairs = [Pair(2, 0, 1, 1, 0.9), Pair(1, 1, 0, 2, 0.8), Pair(3, 2, 2, 0, 0.7), Pair(3, 0, 2, 0, 0.6)]
     assert roots(pairs, 4, 3) == [[0, 1, 2], [3, 2, 4], [2, 5, 6], [2, 7, 2]]
-    with pytest.raises(ValueError, match="from 0 to 0.8, since the first layer's heads have no partner"):
-        share_heads(deep(), 0.9)
+    for share in (0.9, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="from 0 to 0.8, since the first layer's heads have no partner"):
+            share_heads(deep(), share)
 
 
 def test_matches_are_cosines_of_query_and_key(deep):

@@ -1,8 +1,8 @@
 """ConvBERT (Jiang et al., 2020): ELECTRA's embeddings and heads, half of its heads convolutions, grouped feed-forward.
 
 Neither published code masks the convolution: with padding a sequence differs from the same one alone. What is read here
-has `mask_conv` off, so that outputs are the checkpoint's; set it in the config.json to train it on without the leak. A
-classifier of sequences has a layer with an activation of its own where BERT's pooler has a tanh.
+has `mask_conv` off, so that outputs are the checkpoint's; `--set mixer_options.mask_conv=true` stops the leak. A
+classifier of sequences has the layers' activation where BERT's pooler has a tanh.
 """
 
 from typing import Any
@@ -37,19 +37,21 @@ def _flat(key: str, tensor: Tensor) -> Tensor:
 CONVBERT = Family(
     model_type="convbert",
     config=ConvBertConfig,
-    classes=classes("ConvBert", "MaskedLM", "TokenClassification", "QuestionAnswering"),
-    refused={"ConvBertForSequenceClassification": "its classifier has an activation where a pooler has a tanh"},
+    classes=classes("ConvBert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"),
     modules=encoder("convbert", LAYERS | CONVOLUTION)
     | {
         "convbert.embeddings_project": "encoder.embeddings.projection",
         "generator_predictions.dense": "head.transform",
         "generator_predictions.LayerNorm": "head.norm",
         "generator_lm_head": "head.decoder",
+        "classifier.dense": "encoder.pooler.dense",
+        "classifier.out_proj": "classifier",
         "classifier": "classifier",
         "qa_outputs": "span",
     },
     settings={"num_groups": "feed_forward_groups"},
     derived=_mixing,
+    classifier=lambda config: {"pooler_act": config.hidden_act},
     head_act="gelu",
     masked_lm_module="generator_predictions.dense",
     reshaped=_flat,

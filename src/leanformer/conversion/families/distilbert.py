@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al., 2019): BERT's layers under other names, without token types and pooler.
 
-A classifier puts a ReLU where BERT's pooler has a tanh.
+A classifier of sequences has a ReLU where BERT's pooler has a tanh, and a dropout of its own.
 """
 
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
@@ -21,13 +21,13 @@ LAYERS = {
 DISTILBERT = Family(
     model_type="distilbert",
     config=DistilBertConfig,
-    classes=classes("DistilBert", "MaskedLM", "TokenClassification", "QuestionAnswering"),
-    refused={"DistilBertForSequenceClassification": "its classifier has a ReLU where a pooler has a tanh"},
+    classes=classes("DistilBert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"),
     modules=encoder("distilbert", LAYERS, "transformer.layer")
     | {
         "vocab_transform": "head.transform",
         "vocab_layer_norm": "head.norm",
         "vocab_projector": "head.decoder",
+        "pre_classifier": "encoder.pooler.dense",
         "classifier": "classifier",
         "qa_outputs": "span",
     },
@@ -41,6 +41,7 @@ DISTILBERT = Family(
         "attention_dropout": "attention_probs_dropout_prob",
     },
     fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12},
+    classifier=lambda config: {"pooler_act": "relu", "classifier_dropout": config.seq_classif_dropout},
     only_with={},
     masked_lm_module="vocab_transform",
 )
