@@ -27,6 +27,7 @@ WRONG = {
         "ties positions of one sequence and cannot attend to another; these can: dot_product",
     ),
     "rotary_base": (0, "rotary_base = 0: must be positive"),
+    "pooler_act": ("tahn", "pooler_act = 'tahn': did you mean 'tanh'?"),
     "pad_token_id": (101, "pad_token_id = 101: must be less than vocab_size = 101"),
 }
 
@@ -35,7 +36,7 @@ OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size"
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
 OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32", "embedding_size", "shared_heads"}
-OWN |= {"mixer", "mixer_options", "feed_forward_groups"}
+OWN |= {"mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
 
 
 @pytest.mark.parametrize("key", WRONG)
