@@ -71,10 +71,10 @@ def main() -> None:
         plain = read_settings(options.config, options.set).finetuning_for(task)
         material = gather(options.run, task, options.task_data, plain)
         for condition, seed in conditions(options):  # ways are innermost, so that a grid cut short is balanced
+            own, right = spoilt(material, condition, plain, seed)
             for name in options.ways:
                 changes = [f"finetuning.{change}" for change in ways[name]]
                 settings = read_settings(options.config, [*options.set, *changes]).finetuning_for(task)
-                own, right = spoilt(material, condition, plain, seed)
                 place = options.out / "runs" / task / condition.name / name / f"seed-{seed}"
                 row = {"task": task, "way": name, **condition._asdict(), "seed": seed}
                 try:

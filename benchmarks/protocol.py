@@ -14,6 +14,7 @@ from leanformer.data.corpus import Corpus
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings
+from leanformer.training.durable import write_json
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.recipes import model_config
 
@@ -29,6 +30,14 @@ def status(record: Path) -> str | None:
 def slug(label: str) -> str:
     """A name of a folder."""
     return re.sub(r"[^\w.+=-]+", "-", label).strip("-")
+
+
+def require_same(file: Path, written: dict[str, Any], what: str) -> None:
+    """ValueError if the protocol was begun with another of `what` this record says; else the file says it."""
+    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
+        raise ValueError(f"{file} was begun with other {what}: repeat them, or choose another --out")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, written)
 
 
 def sets(settings: list[str]) -> tuple[str, ...]:

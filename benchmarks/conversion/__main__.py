@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.conversion.plan import STAGES, Piece, Protocol, stage
 from benchmarks.conversion.results import write_report, write_results
-from benchmarks.protocol import Runner, run_stage, status, training_speed
+from benchmarks.protocol import Runner, require_same, run_stage, status, training_speed
 from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
 from leanformer.comparison.runner import Job, run_jobs
 from leanformer.comparison.variants import Variant, sized_variants
@@ -94,11 +94,7 @@ def with_attention(p: Protocol, variant: Variant | None) -> Settings:
 def prepare(p: Protocol) -> None:
     """What no command makes: settings, a text of the training data, models of random values."""
     written = {"settings": p.settings.to_dict(), "data": p.corpus.hash, "teacher": p.given and str(p.given)}
-    file = p.out / "protocol.json"
-    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
-        raise ValueError(f"{file} was begun with other settings, data or teacher: repeat them, or choose another --out")
-    p.out.mkdir(parents=True, exist_ok=True)
-    write_json(file, written)
+    require_same(p.out / "protocol.json", written, "settings, data or teacher")
     write_json(p.out / "settings.json", p.settings.to_dict())
     training = asdict(p.settings.training) | {"max_steps": None, "max_seconds": None}
     write_json(p.out / "scratch.json", {"model": dict(p.settings.model), "training": training})

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from benchmarks.cells import NONE, mean_sd
 from leanformer.report.document import Block, Points, Table
-from leanformer.report.statistics import spread
 
-NONE = "\N{EN DASH}"
 TARGETS = {"pairwise": 0.95, "shared": 0.85}
 """Shares aimed at, with at most a tenth of the teacher's tokens."""
 LEFT_OUT = (
@@ -237,18 +236,11 @@ def _share(share: tuple[float, tuple[float, float] | None]) -> str:
 
 
 def _loss(values: Sequence[float]) -> str:
-    return _spread(values, 1.0, 3)
+    return mean_sd(values, 1.0, 3)
 
 
 def _score(values: Sequence[float]) -> str:
-    return _spread(values, 100.0, 1)
-
-
-def _spread(values: Sequence[float], times: float, digits: int) -> str:
-    found = spread(values)
-    if found.mean is None:
-        return NONE
-    return f"{times * found.mean:.{digits}f}" + (f" ± {times * found.sd:.{digits}f}" if found.sd is not None else "")
+    return mean_sd(values, 100.0, 1)
 
 
 def _number(value: float | None) -> str:

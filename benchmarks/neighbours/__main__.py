@@ -15,7 +15,6 @@ tables from the records alone.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from benchmarks.neighbours.page import write_page
 from benchmarks.neighbours.plan import STAGES, STUDIES, Piece, Protocol, marker, stage
 from benchmarks.neighbours.records import write as write_records
 from benchmarks.neighbours.sizes import Sizes
-from benchmarks.protocol import Runner, run_stage, slug
+from benchmarks.protocol import Runner, require_same, run_stage, slug
 from leanformer.comparison.runner import Job, run_jobs
 from leanformer.settings import read_settings
 from leanformer.training.durable import write_json
@@ -58,13 +57,8 @@ def prepare(p: Protocol) -> None:
     """ValueError for an OUT that was begun otherwise; more studies and seeds are welcome."""
     written = {"settings": p.settings.to_dict(), "data": p.corpus.hash, "sizes": p.sizes.record()}
     written |= {"glue": list(p.glue), "texts": list(p.texts), "corpora": list(p.corpora)}
-    file = p.out / "protocol.json"
-    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
-        raise ValueError(
-            f"{file} was begun with other settings, data, tasks or scale: repeat them, or choose another --out"
-        )
-    (p.out / "finished").mkdir(parents=True, exist_ok=True)
-    write_json(file, written)
+    require_same(p.out / "protocol.json", written, "settings, data, tasks or scale")
+    (p.out / "finished").mkdir(exist_ok=True)
     write_json(p.out / "settings.json", p.settings.to_dict())
 
 

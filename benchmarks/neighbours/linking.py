@@ -4,8 +4,9 @@ import math
 from statistics import fmean
 from typing import Any
 
+from benchmarks.cells import NONE, mean_sd
 from benchmarks.neighbours.plan import BASES
-from benchmarks.neighbours.statistics import NONE, POINT, Quality, System, in_order, mean_sd, together, where, words
+from benchmarks.neighbours.statistics import POINT, Quality, System, in_order, together, where, words
 from leanformer.report.document import Table
 from leanformer.report.quantities import scaled
 from leanformer.report.statistics import ALPHA, holm

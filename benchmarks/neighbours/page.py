@@ -5,9 +5,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cells import NONE
 from benchmarks.neighbours.linking import linking
 from benchmarks.neighbours.pretrained import clusters, convbert
-from benchmarks.neighbours.statistics import NONE, System
+from benchmarks.neighbours.statistics import System
 from benchmarks.neighbours.tuned import absgd, pst, regsl
 from leanformer.report.document import Block, Document, Paragraph, Points, Section, Table
 from leanformer.report.markdown import markdown

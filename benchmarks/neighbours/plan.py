@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.neighbours.sizes import Sizes
 from benchmarks.neighbours.ways import TRIED, WAYS
 from benchmarks.protocol import sets, slug
+from leanformer.comparison.runner import Job
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings
 
@@ -46,7 +47,6 @@ NOISE, IMBALANCE = (0.0, 0.2, 0.4, 0.6), (10.0, 100.0)
 TRIAL_NOISE, TRIAL_IMBALANCE, TRIAL_SEED = 0.4, 100.0, 101
 LINKING_RATES = (1e-4, 3e-4, 1e-3)
 GRID = (str(Path(__file__).parents[1] / "finetuning.py"),)
-LEANFORMER = ("-m", "leanformer_cli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Piece:
     """Its folder in OUT, and its name."""
     study: str
     arguments: tuple[str, ...]
-    program: tuple[str, ...] = LEANFORMER
+    program: tuple[str, ...] = Job.program
     needs: tuple[str, ...] = ()
     """Paths of pieces."""
     row: dict[str, Any] = field(default_factory=dict, hash=False)

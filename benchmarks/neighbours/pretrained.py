@@ -2,17 +2,16 @@
 
 from typing import Any
 
+from benchmarks.cells import NONE, mean_sd
 from benchmarks.neighbours.plan import ARMS, BASES, CLUSTERS, CONV, GROUPS
 from benchmarks.neighbours.statistics import (
     NATS,
-    NONE,
     Quality,
     System,
     by_seed,
     differences,
     in_order,
     interval,
-    mean_sd,
     quality,
     ratio,
     where,

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from benchmarks.cells import NONE
 from leanformer.report.document import Block
-from leanformer.report.statistics import PairedDifference, paired_difference, spread, with_holm
+from leanformer.report.statistics import PairedDifference, paired_difference, with_holm
 
-NONE = "\N{EN DASH}"
 LITTLE = 0.05
 POINT, NATS = 0.01, 0.05
 """Margins: of scores, and of losses."""
@@ -79,13 +79,6 @@ def words(found: Quality, cost: float = 1.0, of: str = "time") -> str:
     if found == "level":
         return f"worth using to save {saved}" if saved else "not worth using here: it gains nothing"
     return f"worth using only if saving {saved} matters more" if saved else "not worth using here"
-
-
-def mean_sd(values: Sequence[float], times: float = 1.0, digits: int = 1) -> str:
-    found = spread(values)
-    if found.mean is None:
-        return NONE
-    return f"{times * found.mean:.{digits}f}" + (f" ± {times * found.sd:.{digits}f}" if found.sd is not None else "")
 
 
 def interval(of: PairedDifference, times: float = 1.0, digits: int = 1) -> list[str]:

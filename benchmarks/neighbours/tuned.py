@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from benchmarks.cells import NONE, mean_sd
 from benchmarks.neighbours.statistics import (
-    NONE,
     POINT,
     Quality,
     System,
@@ -13,7 +13,6 @@ from benchmarks.neighbours.statistics import (
     differences,
     in_order,
     interval,
-    mean_sd,
     quality,
     together,
     where,

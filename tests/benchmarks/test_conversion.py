@@ -1,10 +1,7 @@
 """The protocol of conversion and healing at a size of seconds: two layers of 32, sixty steps, one small task."""
 
-import contextlib
-import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from scipy import stats
 
 from benchmarks.conversion import plan, tables
 from benchmarks.conversion.__main__ import main
+from tests.benchmarks.in_process import InProcess
 
 CONFIG = """
 [model]
@@ -40,32 +38,17 @@ precision = "fp32"
 """
 
 
-class Runner:
-    """Runs commands in this process, one by one, and remembers them; exports, which take a while, only if asked."""
+class Runner(InProcess):
+    """Exports, which take a while, only if asked."""
 
     def __init__(self, exports: bool = False) -> None:
-        self.exports, self.ran = exports, list[tuple[str, ...]]()
+        super().__init__()
+        self.exports = exports
 
-    def __call__(self, jobs: list[Any], workers: int, on_change: Any) -> list[Any]:
-        import leanformer_cli
-
-        done, failed = [], []
-        for job in jobs:
-            self.ran.append(job.arguments)
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            heard, status = io.StringIO(), 0
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(heard):
-                patch.setattr(sys, "argv", ["leanformer", *job.arguments])
-                try:
-                    if job.arguments[0] == "export" and not self.exports:
-                        raise SystemExit("not here")
-                    leanformer_cli.main()
-                except SystemExit as end:
-                    status = end.code or 0
-            job.log.write_text(f"{heard.getvalue()}\n{status}\n")
-            (failed if status else done).append(job)
-        on_change({}, done, failed)
-        return failed
+    def run(self, job: Any) -> None:
+        if job.arguments[0] == "export" and not self.exports:
+            raise SystemExit("not here")
+        super().run(job)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The protocol of the neighbouring systems at a size of seconds: tiny models, and made-up answers of what clocks."""
 
-import contextlib
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from benchmarks import finetuning
 from benchmarks.neighbours import page, plan, sizes, statistics
 from benchmarks.neighbours.__main__ import main
 from leanformer.report.statistics import paired_difference, with_holm
+from tests.benchmarks.in_process import InProcess
 
 CONFIG = """
 [model]
@@ -61,33 +59,10 @@ def benched(arms: list[str], lengths: list[int]) -> dict[str, Any]:
     return {"rows": rows}
 
 
-class Runner:
-    """Runs commands in this process, one by one, and remembers them; what clocks and compares is made up."""
-
-    def __init__(self) -> None:
-        self.ran = list[tuple[str, ...]]()
-
-    def __call__(self, jobs: list[Any], workers: int, on_change: Any) -> list[Any]:
-        done, failed = [], []
-        for job in jobs:
-            self.ran.append(job.arguments)
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            heard, status = io.StringIO(), 0
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(heard):
-                patch.setattr(sys, "argv", ["leanformer", *job.arguments])
-                try:
-                    self.run(job)
-                except SystemExit as end:
-                    status = end.code or 0
-            job.log.write_text(f"{heard.getvalue()}\n{status}\n")
-            (failed if status else done).append(job)
-            on_change({}, done, failed)
-        on_change({}, done, failed)
-        return failed
+class Runner(InProcess):
+    """What clocks and compares is made up."""
 
     def run(self, job: Any) -> None:
-        import leanformer_cli
-
         given = dict(zip(job.arguments, job.arguments[1:], strict=False))
         if job.arguments[0] in ("compare", "bench"):
             arms = [variant.label for variant in plan_variants(given["--attention"])]
@@ -99,7 +74,7 @@ class Runner:
         elif job.program == plan.GRID:
             finetuning.main()
         else:
-            leanformer_cli.main()
+            super().run(job)
 
 
 def plan_variants(text: str) -> list[Any]:

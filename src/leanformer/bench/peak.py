@@ -61,9 +61,9 @@ def model(
     }
     if narrow != width:
         shapes["embeddings"] = (1, tokens, narrow, width)
-    for _, *sizes in shapes.values():
-        if (sized := (sizes[0], sizes[1], sizes[2])) not in known:
-            known[sized] = product(*sized, device, dtype)
+    for _, rows, into, out in shapes.values():
+        if (rows, into, out) not in known:
+            known[rows, into, out] = product(rows, into, out, device, dtype)
     rates = {name: known[rows, into, out] for name, (_, rows, into, out) in shapes.items()}
     flops = {name: times * 2.0 * rows * into * out for name, (times, rows, into, out) in shapes.items()}
     return {"products": rates, "model": sum(flops.values()) / sum(flops[name] / rates[name] for name in shapes)}

@@ -4,7 +4,6 @@ RUN/corrections.jsonl    a line a row of training data whose label was replaced:
                          their number, if `finetuning.regsl.correct_from` is set
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ class Way:
             found["sparse"] = self.sparsity.finish()
         if self.labels is not None:
             replaced = self.labels.replaced()
-            durable.write_text(folder / CORRECTIONS, "".join(json.dumps(line) + "\n" for line in replaced))
+            durable.write_json_lines(folder / CORRECTIONS, replaced)
             found["corrected_labels"] = len(replaced)
         return found
 

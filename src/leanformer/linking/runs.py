@@ -8,7 +8,6 @@
 A finished run is kept; one that was killed goes on from its last checkpoint, to the same end bit by bit.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -103,9 +102,7 @@ def _carry_out(
         except ArithmeticError as error:
             raise ArithmeticError(f"{directory.path}: {error} (here: linking.learning_rate)") from error
     results, rows = score(encoder, question.mentions, question.dictionary, settings.composites)
-    durable.write_text(
-        directory.path / PREDICTIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    )
+    durable.write_json_lines(directory.path / PREDICTIONS, rows)
     if keep_model and isinstance(encoder, Neural) and isinstance(encoder.model, Pooled):
         with durable.new_directory(directory.model) as folder, saved_model.quiet():
             encoder.model.encoder.save_pretrained(folder)
