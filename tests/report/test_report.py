@@ -306,6 +306,16 @@ def test_a_decaying_schedule_and_a_budget_in_seconds_are_told(fabricate):
     assert "50 s (8.02 M tokens)" in words(directory)
 
 
+def test_the_model_and_its_training_are_one_sentence(fabricate):
+    directory = fabricate(seeds=(1, 2), settings={"optimizer": "muon"})
+    write_report(directory)
+    assert (
+        "Model and training: 4 layers of width 128, 4 heads, rotary positions, a vocabulary of 96, "
+        "sequences of 64 tokens, 32 sequences a batch, optimizer muon, learning rate 0.002, linear schedule. "
+        "Data: runs/quickstart/data."
+    ) in words(directory)
+
+
 def test_a_damaged_record_leaves_an_earlier_report_untouched(fabricate):
     directory = fabricate(seeds=(1, 2))
     write_report(directory)

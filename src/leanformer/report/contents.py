@@ -82,6 +82,7 @@ def _model(settings: dict[str, Any], study: Study) -> str:
         f"a vocabulary of {size:,}" if (size := data.get("vocab_size")) else "",
         f"sequences of {length} tokens" if (length := settings.get("training.sequence_length")) else "",
         f"{batch} sequences a batch" if (batch := settings.get("training.batch_size")) else "",
+        f"optimizer {optimizer}" if (optimizer := settings.get("training.optimizer")) else "",
         "learning rates as swept"
         if study.swept
         else f"learning rate {settings.get('training.learning_rate', 'not recorded')}",
