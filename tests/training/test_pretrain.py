@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from leanformer.attention import registry
 from leanformer.settings import settings_from
 from leanformer.training import peak
 from leanformer.training.checkpoint import Checkpoints
@@ -265,7 +266,11 @@ def test_a_damaged_record_is_refused(text: str, killed: Path) -> None:
         pretrain(None, None, killed, resume=True, quiet=True)
 
 
-def test_a_plug_in_is_recorded_and_must_not_change(corpus: Path, settings: Tables, tmp_path: Path) -> None:
+def test_a_plug_in_is_recorded_and_must_not_change(
+    corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+    monkeypatch.setattr(registry, "_PLUGINS", {})
     plugin, out = tmp_path / "mine.py", tmp_path / "run"
     plugin.write_text(
         "from leanformer.attention import Mechanism, mechanism, register\n"
