@@ -34,6 +34,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 
 
+@pytest.fixture
+def own_registry(monkeypatch):
+    """Mechanisms and plug-ins that the test registers are unknown to the next one."""
+    from leanformer.attention import registry
+
+    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+
+
 @pytest.fixture(scope="session")
 def text() -> str:
     """The first 60,000 characters of the novels that ship with the package."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leanformer.attention import load_plugin, registry
+from leanformer.attention import load_plugin
 from leanformer.attention.testing import check_mechanism
 from leanformer.comparison.catalogue import catalogue
 from leanformer.data import tasks
@@ -17,8 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_example_mechanism_keeps_the_contract(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+def test_the_example_mechanism_keeps_the_contract(tmp_path, own_registry):
     page = (ROOT / "docs" / "add-a-mechanism.md").read_text()
     file = tmp_path / "bilinear.py"
     file.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1))

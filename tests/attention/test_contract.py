@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leanformer.attention import PROJECTIONS, Mechanism, MultiHeadAttention, mechanism, names, register, registry
+from leanformer.attention import PROJECTIONS, Mechanism, MultiHeadAttention, mechanism, names, register
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
 from leanformer.attention.testing import CHECKS, check_mechanism
@@ -102,15 +102,13 @@ class Miscounted(DotProduct):
         (Leaky, DotProduct, "values_and_gradients"),
     ],
 )
-def test_contract_catches_a_broken_mechanism(projection, compatibility, promise, monkeypatch):
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+def test_contract_catches_a_broken_mechanism(projection, compatibility, promise, own_registry):
     register(Mechanism("broken", projection, compatibility, "nobody"))
     with pytest.raises(AssertionError, match=promise):
         check_mechanism("broken")
 
 
-def test_each_check_alone_notices_a_leak(monkeypatch):
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
+def test_each_check_alone_notices_a_leak(own_registry):
     register(Mechanism("leaky", Leaky, DotProduct, "nobody"))
     caught = set()
     for check in CHECKS:

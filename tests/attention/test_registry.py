@@ -2,12 +2,13 @@
 
 import pytest
 
-from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register, registry
+from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
 from leanformer.attention.shape import Shape
 from leanformer.attention.testing import check_mechanism
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 PLUGIN = '''
 """Attention with a temperature of its own for every head."""
 import torch
@@ -44,12 +45,6 @@ class Tempered(nn.Module):
 
 register(Mechanism("tempered", PROJECTIONS["shared_key_value"], Tempered, "nobody 2026"))
 '''
-
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
-    monkeypatch.setattr(registry, "_PLUGINS", {})
 
 
 def test_published_names_stand_in_reading_order():

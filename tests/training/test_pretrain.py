@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from leanformer.attention import registry
 from leanformer.settings import settings_from
 from leanformer.training import peak
 from leanformer.training.checkpoint import Checkpoints
@@ -267,10 +266,8 @@ def test_a_damaged_record_is_refused(text: str, killed: Path) -> None:
 
 
 def test_a_plug_in_is_recorded_and_must_not_change(
-    corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, settings: Tables, tmp_path: Path, own_registry: None
 ) -> None:
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     plugin, out = tmp_path / "mine.py", tmp_path / "run"
     plugin.write_text(
         "from leanformer.attention import Mechanism, mechanism, register\n"
