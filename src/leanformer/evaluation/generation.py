@@ -7,7 +7,6 @@ Beam search without sampling, so the same model writes the same texts again; in 
 bf16 scores are often equal. OUT is RUN/generation/SPLIT unless another is given, and is replaced as a whole.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,8 +92,8 @@ def generation(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     with durable.new_directory(out) as made:
-        (made / HYPOTHESES).write_text(_lines(rows.tolist(), texts, hypotheses), encoding="utf-8")
-        (made / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        durable.write_json_lines(made / HYPOTHESES, _lines(rows.tolist(), texts, hypotheses))
+        durable.write_json(made / "run.json", record)
     shown = {key: results[key] for key in ("score", "examples", "seconds")}
     return {"task": corpus.task, "split": split, "beams": beams} | shown | results["metrics"] | {
         "signatures": results["signatures"], "collapsed": results["collapsed"], "out": str(out),
@@ -130,9 +129,8 @@ def write(
     return [written[i] for i in back]
 
 
-def _lines(rows: Sequence[int], texts: Sequence[dict[str, Any]], hypotheses: Sequence[str]) -> str:
-    lines = (
+def _lines(rows: Sequence[int], texts: Sequence[dict[str, Any]], hypotheses: Sequence[str]) -> list[dict[str, Any]]:
+    return [
         {"index": i, "source": text["source"], "hypothesis": hypothesis, "references": text["references"]}
         for i, text, hypothesis in zip(rows, texts, hypotheses, strict=True)
-    )
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    ]

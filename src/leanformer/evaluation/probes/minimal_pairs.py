@@ -10,7 +10,6 @@ Intervals are Wilson's, 95 %, of a share of so many pairs. Pairs come from templ
 independent than that assumes; and they say nothing of other seeds. Sentences are scored whole, not by the token.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,4 +139,4 @@ def _write(out: Path, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[np
         for row, (good, bad) in zip(paradigm.rows, of.tolist(), strict=True)
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_text(out, "".join(json.dumps(line) + "\n" for line in lines))
+    durable.write_json_lines(out, lines)
