@@ -1,6 +1,6 @@
 """What the models of a comparison know, and how they attend: minimal pairs and attention maps, paired by seed.
 
-    python benchmarks/probes.py COMPARISON --data DATA --pairs BLIMP [--pairs SUPPLEMENT] --out OUT
+    python -m benchmarks.probes COMPARISON --data DATA --pairs BLIMP [--pairs SUPPLEMENT] --out OUT
 
 COMPARISON is a directory of `leanformer compare`, DATA the tokens its models were trained on, and every --pairs a
 folder of minimal pairs, of which --limit a paradigm are asked. OUT/results.json has a row a run; a run that is there is
@@ -14,8 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cells import mean_sd
 from leanformer.evaluation.evaluate import evaluate
-from leanformer.report.statistics import paired_difference, spread, with_holm
+from leanformer.report.statistics import paired_difference, with_holm
 from leanformer.report.study import Study, read_study
 from leanformer.training.durable import write_json, write_text
 from leanformer.training.hardware import prepare_cpu
@@ -44,12 +45,12 @@ def accuracies(study: Study, rows: dict[str, dict[int, dict[str, Any]]], name: s
     lines = ["", f"| {name} | accuracy | difference [95 % CI] | p, Holm |", "|---|---:|---:|---:|"]
     changed = dict(zip(challengers, changes, strict=True))
     for arm, found in of.items():
-        told, cells = spread(list(found.values())), ["", ""]
+        cells = ["", ""]
         if arm in changed and (change := changed[arm]).mean is not None:
             low, high = change.ci95 or (float("nan"), float("nan"))
             cells = [f"{change.mean:+.3f} [{low:+.3f}, {high:+.3f}]"]
             cells += ["" if change.p_value_holm is None else f"{change.p_value_holm:.3f}"]
-        lines.append(f"| `{arm}` | {told.mean:.3f} ± {told.sd or 0:.3f} | {' | '.join(cells)} |")
+        lines.append(f"| `{arm}` | {mean_sd(list(found.values()), digits=3)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -57,14 +58,18 @@ def maps(rows: dict[str, dict[int, dict[str, Any]]]) -> list[str]:
     lines = ["", f"| attention | {' | '.join(OF_MAPS)} |", f"|---|{'---:|' * len(OF_MAPS)}"]
     for arm, found in rows.items():
         values = [[row["attention_maps"][key] for row in found.values()] for key in OF_MAPS]
-        cells = ["" if None in of else f"{spread(of).mean:.3f} ± {spread(of).sd or 0:.3f}" for of in values]
+        cells = ["" if None in of else mean_sd(of, digits=3) for of in values]
         lines.append(f"| `{arm}` | {' | '.join(cells)} |")
     uniform = next(iter(next(iter(rows.values())).values()))["attention_maps"]["uniform"]
     return [*lines, "| uniform | " + " | ".join(f"{uniform[k]:.3f}" if k in uniform else "" for k in OF_MAPS) + " |"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.probes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("comparison", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, action="append", required=True)
