@@ -21,11 +21,12 @@ from leanformer.report.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training import saved_model
 from leanformer.training.durable import write_json, write_text
-from leanformer.training.hardware import describe
+from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.record import versions
 
 SCHEMA = 1
+CPU = torch.device("cpu")
 EXPORTS = "exports.json"
 
 
@@ -52,7 +53,7 @@ def write_results(p: Protocol, missing: list[str]) -> None:
         "floor": head.get("floor"),
         "teacher_tokens": p.tokens,
         "versions": versions(),
-        "hardware": describe(torch.device("cpu"), p.jobs, None),
+        "hardware": describe(CPU, p.jobs, autocast_dtype(p.settings.training.precision, CPU)),
         "missing": missing,
         "rows": rows,
         "exports": _exports(p),

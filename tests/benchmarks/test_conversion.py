@@ -11,8 +11,11 @@ from scipy import stats
 
 from benchmarks.conversion import plan, tables
 from benchmarks.conversion.__main__ import main
+from benchmarks.conversion.results import document
+from leanformer.report.markdown import markdown
 from tests.benchmarks.in_process import InProcess
 
+DOCS = Path(__file__).parents[2] / "docs" / "results"
 CONFIG = """
 [model]
 hidden_size = 32
@@ -148,6 +151,13 @@ def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> N
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
         main(["--out", str(tmp_path), "--report"])
+
+
+def test_the_committed_page_shows_the_committed_record() -> None:
+    record = json.loads((DOCS / "conversion" / "results.json").read_text())
+    page = (DOCS / "conversion.md").read_text()
+    shown = [line for line in markdown(document(record)).splitlines() if line.startswith("|")]
+    assert len(shown) > 40 and not [line for line in shown if line not in page]
 
 
 def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(
