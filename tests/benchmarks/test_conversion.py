@@ -15,7 +15,7 @@ from benchmarks.conversion.results import document
 from leanformer.report.markdown import markdown
 from tests.benchmarks.in_process import InProcess
 
-DOCS = Path(__file__).parents[2] / "docs" / "results"
+DOCS = Path(__file__).parents[2] / "docs/results"
 CONFIG = """
 [model]
 hidden_size = 32
