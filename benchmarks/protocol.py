@@ -13,8 +13,9 @@ from leanformer.comparison.runner import Job, last_line, run_jobs
 from leanformer.data.corpus import Corpus
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
-from leanformer.settings import Settings
+from leanformer.settings import Settings, TrainingSettings
 from leanformer.training.durable import write_json
+from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.recipes import model_config
 
@@ -64,6 +65,12 @@ def run_stage(
                 print(f"{name} [{len(told)}/{len(jobs)}] {each.name} {outcome}", flush=True)
 
     return [each.name for each in runner(jobs, workers, show)] if jobs else []
+
+
+def hardware(training: TrainingSettings, jobs: int) -> dict[str, Any]:
+    """That pieces run on, so many at a time, and the precision that they train in."""
+    cpu = torch.device("cpu")
+    return describe(cpu, jobs, autocast_dtype(training.precision, cpu))
 
 
 def training_speed(settings: Settings, corpus: Corpus, threads: int) -> float:

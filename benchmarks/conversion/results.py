@@ -15,18 +15,17 @@ import torch
 
 from benchmarks.conversion import exports, tables
 from benchmarks.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
+from benchmarks.protocol import hardware
 from leanformer.evaluation import pretrained
 from leanformer.report.document import Document, Section
 from leanformer.report.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training import saved_model
 from leanformer.training.durable import write_json, write_text
-from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.record import versions
 
 SCHEMA = 1
-CPU = torch.device("cpu")
 EXPORTS = "exports.json"
 
 
@@ -53,7 +52,7 @@ def write_results(p: Protocol, missing: list[str]) -> None:
         "floor": head.get("floor"),
         "teacher_tokens": p.tokens,
         "versions": versions(),
-        "hardware": describe(CPU, p.jobs, autocast_dtype(p.settings.training.precision, CPU)),
+        "hardware": hardware(p.settings.training, p.jobs),
         "missing": missing,
         "rows": rows,
         "exports": _exports(p),

@@ -35,7 +35,8 @@ CAPTIONS = {
     "healing": "Held-out loss, nats; mean ± sd where there are several seeds. Tokens are a share of the teacher's. "
     "Healed by its logits and masked words alike, abruptly, each budget a run with its own decay of the rate.",
     "methods": "Held-out loss, nats, the largest budget, one seed.",
-    "trial": "Held-out loss, nats, the middle budget, one seed. All heal at the rate of the least mean.",
+    "trial": "Held-out loss, nats, the middle budget, one seed. All heal at the rate whose runs "
+    "had the least mean of their own validation.",
     "tasks": "Score x 100 at the end of fine-tuning, mean ± sd over seeds. Regained: of the distance between random "
     "values and the teacher on the mean of the tasks, with Fieller's interval; collapsed: runs with one answer to "
     "nearly all.",

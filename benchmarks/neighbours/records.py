@@ -4,17 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from scipy import stats
 
 from benchmarks.neighbours.plan import BASES, STAGES, Piece, Protocol, marker, stage
 from benchmarks.neighbours.ways import TRIED
+from benchmarks.protocol import hardware
 from leanformer.training.durable import write_json
-from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.record import versions
 
 SCHEMA = 1
-CPU = torch.device("cpu")
 COMPARED = ("attention", "seed", "status", "parameters", "tokens", "seconds", "final_loss", "learned_from_context")
 BENCHED = ("attention", "length", "batch", "parameters", "peak_bytes")
 LINKED = ("accuracy@1", "accuracy@5", "unlisted_accuracy@1", "parameters", "without_embeddings", "names_per_second",
@@ -38,7 +36,7 @@ def write(p: Protocol, missing: list[str]) -> None:
             "data": {"hash": p.corpus.hash, "vocab_size": p.corpus.vocab_size},
             "encoders": [_base(p, name) for name in BASES if f"base/{name}" in used],
             "versions": versions(),
-            "hardware": describe(CPU, p.jobs, autocast_dtype(p.settings.training.precision, CPU)),
+            "hardware": hardware(p.settings.training, p.jobs),
             "missing": [path for path in missing if path in {piece.path for piece in own} | used],
             "pieces": [{"path": piece.path, **_cost(p, piece), **piece.row} for piece in done],
             "tried": {name: _tried(p, name) for name, tried in TRIED.items() if tried.study == study},

@@ -12,7 +12,9 @@ from scipy import stats
 from benchmarks.conversion import plan, tables
 from benchmarks.conversion.__main__ import main
 from benchmarks.conversion.results import document
+from benchmarks.protocol import hardware
 from leanformer.report.markdown import markdown
+from leanformer.settings import TrainingSettings
 from tests.benchmarks.in_process import InProcess
 
 DOCS = Path(__file__).parents[2] / "docs/results"
@@ -151,6 +153,11 @@ def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> N
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
         main(["--out", str(tmp_path), "--report"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_records_name_the_precision_that_was_trained_in(precision: str) -> None:
+    assert hardware(TrainingSettings.of({"precision": precision}), 2)["precision"] == precision
 
 
 def test_the_committed_page_shows_the_committed_record() -> None:
