@@ -1,6 +1,7 @@
 """What a comparison will take, told before it starts: seconds from a short measurement, bytes from closed forms.
 
-A step of the baseline is timed on this machine; other variants cost in proportion to their training FLOPs.
+A step of the baseline is timed on this machine. Other variants cost in proportion to their training FLOPs, and as much
+for the optimizer's step, which small batches feel: Muon's takes as long as 700 tokens of a model of 4 x 256 do.
 """
 
 import math
@@ -10,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.variants import Variant
@@ -21,9 +22,11 @@ from leanformer.data.tasks import Task
 from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
+from leanformer.settings import TrainingSettings
 from leanformer.training import timing
 from leanformer.training.hardware import autocast_dtype
 from leanformer.training.objective import PretrainingObjective
+from leanformer.training.optimizers import make_optimizer
 from leanformer.training.recipes import RECIPES, model_config
 
 PROCESS_SECONDS = 8.0
@@ -55,7 +58,7 @@ class Estimator:
     ) -> None:
         self.plan, self.corpus, self.objective, self.workers = plan, corpus, objective, workers
         baseline = next((v for v in plan.variants if v.label == plan.baseline), plan.variants[0])
-        self.flops_per_second = self._measure(baseline, threads)
+        self.flops_per_second, self.update_seconds = self._measure(baseline, threads)
 
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
         after = self.generation_seconds if self.plan.generates else self.finetuning_seconds
@@ -71,8 +74,8 @@ class Estimator:
             return seconds + PROCESS_SECONDS
         objective = objective_of(run, self.plan, self.corpus)
         assert objective.total_steps is not None
-        flops = self._flops_per_token(run.variant)
-        return objective.tokens(objective.total_steps) * flops / self.flops_per_second + PROCESS_SECONDS
+        read = objective.tokens(objective.total_steps) * self._flops_per_token(run.variant) / self.flops_per_second
+        return read + objective.total_steps * self.update_seconds + PROCESS_SECONDS
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
@@ -109,8 +112,9 @@ class Estimator:
     def _flops_per_token(self, variant: Variant) -> float:
         return self._ledger(variant)["flops_per_token"]["training"]
 
-    def _measure(self, variant: Variant, threads: int) -> float:
-        """Training FLOPs a second of the model of `variant`, on a part of the first batch."""
+    def _measure(self, variant: Variant, threads: int) -> tuple[float, float]:
+        """FLOPs a second of forward and backward passes of the model of `variant`, on a part of the first batch; and
+        seconds of the optimizer's step."""
         training = self.plan.settings.training
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         first = self.objective.micro_batches(0, 0, 1)[0]
@@ -120,15 +124,16 @@ class Estimator:
         try:
             with device:
                 model = RECIPES[training.objective].model(self._config(variant)).train()
-            elapsed = seconds_of_steps(lambda: self.objective.loss_sum(model, batch), training.precision, device)
+            elapsed = seconds_of_a_step(lambda: self.objective.loss_sum(model, batch), training.precision, device)
+            update = seconds_of_an_update(model, training, device)
         finally:
             torch.set_num_threads(before)
         tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
-        return self._flops_per_token(variant) * tokens * MEASURED_STEPS / elapsed
+        return self._flops_per_token(variant) * tokens / elapsed, update
 
 
-def seconds_of_steps(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
-    """What MEASURED_STEPS forward and backward passes take, after one that is not counted."""
+def seconds_of_a_step(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
+    """What a forward and a backward pass take, the mean of some after one that is not counted."""
     bf16 = autocast_dtype(precision, device) is not None
 
     def step() -> None:
@@ -137,7 +142,14 @@ def seconds_of_steps(loss: Callable[[], Tensor], precision: str, device: torch.d
         found.backward()
 
     step()
-    return MEASURED_STEPS * timing.seconds(step, MEASURED_STEPS, device)
+    return timing.seconds(step, MEASURED_STEPS, device)
+
+
+def seconds_of_an_update(model: nn.Module, training: TrainingSettings, device: torch.device) -> float:
+    """What the optimizer's step takes, by the gradients that the model has, after one that makes its state."""
+    optimizer = make_optimizer(model, training)
+    optimizer.step()
+    return timing.seconds(optimizer.step, MEASURED_STEPS, device)
 
 
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:

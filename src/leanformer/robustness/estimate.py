@@ -6,7 +6,7 @@ training on as many tokens.
 
 import torch
 
-from leanformer.comparison.estimate import MEASURED_STEPS, Estimate, seconds_of_steps, words_to_tokens
+from leanformer.comparison.estimate import Estimate, seconds_of_a_step, words_to_tokens
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation import pretrained
@@ -74,8 +74,8 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
     model: torch.nn.Module = pretrained.load_classifier(folder, tasks.task(task), 1)
     model.to(device).train()
     ids = torch.full((settings.batch_size, min(MEASURED_LENGTH, settings.max_length)), 1, device=device)
-    elapsed = seconds_of_steps(lambda: model(input_ids=ids).logits.float().square().sum(), settings.precision, device)
-    return MEASURED_STEPS * ids.numel() * _ledger(study, run)["flops_per_token"]["training"] / elapsed
+    elapsed = seconds_of_a_step(lambda: model(input_ids=ids).logits.float().square().sum(), settings.precision, device)
+    return ids.numel() * _ledger(study, run)["flops_per_token"]["training"] / elapsed
 
 
 def _ledger(study: Study, run: Run) -> dict:
