@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.neighbours.cost import minutes
 from benchmarks.neighbours.page import write_page
-from benchmarks.neighbours.plan import STAGES, STUDIES, Piece, Protocol, marker, stage
+from benchmarks.neighbours.plan import STAGES, STUDIES, TEXTS, Piece, Protocol, marker, stage
 from benchmarks.neighbours.records import write as write_records
 from benchmarks.neighbours.sizes import Sizes
 from benchmarks.protocol import Runner, require_same, run_stage, slug
@@ -108,8 +108,8 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
     parser.add_argument("--task-data", type=Path, metavar="TASKS")
     parser.add_argument("--linking-data", type=Path, metavar="DIR", help="TASKS/entity_linking")
     parser.add_argument("--studies", default=",".join(STUDIES), metavar="A,B", help=", ".join(STUDIES))
-    parser.add_argument("--glue", default="sst2,qqp,qnli", metavar="A,B", help="tasks of pst")
-    parser.add_argument("--texts", default="sst2,ag_news", metavar="A,B", help="tasks of regsl and absgd")
+    parser.add_argument("--glue", default="sst2,qqp,stsb", metavar="A,B", help="tasks of pst")
+    parser.add_argument("--texts", default=",".join(TEXTS), metavar="A,B", help="tasks of regsl and absgd")
     parser.add_argument("--corpora", default="ncbi_disease,bc5cdr_disease", metavar="A,B", help="of linking")
     parser.add_argument("--config", type=Path, default=RECIPE, metavar="CONFIG.toml", help="of the encoders")
     parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")

@@ -56,7 +56,7 @@ def _seconds(p: Protocol, piece: Piece, pretraining: float, tuning: float) -> fl
         kinds = {"transformer": work["models"], "rescnn": work["encoders"] - work["models"] - 1}
         trained = sum(max(0, count) * work["epochs"][kind] * EPOCH_SECONDS[kind] for kind, count in kinds.items())
         return PROCESS_SECONDS + work["seeds"] * (trained + work["encoders"] * INDEX_SECONDS)
-    read, judged = _tokens(work["task"], p.task_data, work["examples"], p.sizes.of("judged"))
+    read, judged = _tokens(work["task"], p.task_data, work["length"], work["examples"], p.sizes.of("judged"))
     kept = sum(work["imbalance"] ** -share for share in (0.0, 0.5, 1.0)) / 3
     times = sum(max([METHODS.get(each, 1.0) for each in own], default=1.0) for own in piece.row["ways"].values())
     one = (kept * work["epochs"] * read + judged / 3) / tuning + 1.0
@@ -64,8 +64,8 @@ def _seconds(p: Protocol, piece: Piece, pretraining: float, tuning: float) -> fl
 
 
 @cache
-def _tokens(task: str, where: str, examples: int, judged: int) -> tuple[float, float]:
+def _tokens(task: str, where: str, length: int, examples: int, judged: int) -> tuple[float, float]:
     """Of the training examples that are used, and of those that are scored."""
     train, validation = load(find_task(task), where)
-    scored = (words_to_tokens(part.subset(judged).texts, 64) for part in validation.values())
-    return words_to_tokens(train.subset(examples).texts, 64), sum(scored)
+    scored = (words_to_tokens(part.subset(judged).texts, length) for part in validation.values())
+    return words_to_tokens(train.subset(examples).texts, length), sum(scored)

@@ -16,9 +16,9 @@ class Sizes:
     base_tokens: int = 5_000_000
     compared_tokens: int = 600_000
     cluster_tokens: int = 700_000
-    examples: int = 1600
+    examples: int = 2400
     """Of training, at most: of pst and of absgd's rare classes."""
-    noisy_examples: int = 800
+    noisy_examples: int = 1600
     """Where labels are wrong."""
     judged: int = 1000
     """Validation examples, at most."""

@@ -1,6 +1,6 @@
 """The ways of fine-tuning that the protocol compares, and what of them a trial chooses.
 
-Every other setting is a default, or the same for all ways of a study: a rate of 3e-4 where none is named.
+Every other setting is a default, or the same for all ways of a study: a rate of 1e-3 where none is named.
 """
 
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ def _distance(first: float) -> tuple[str, ...]:
 
 
 TRIED = {
-    "dense": Tried("pst", (), _rates(1e-4, 3e-4, 1e-3)),
-    "magnitude": Tried("pst", ("method=magnitude",), _rates(1e-4, 3e-4, 1e-3)),
-    "pst": Tried("pst", ("method=pst",), _rates(3e-4, 1e-3, 3e-3)),
+    "dense": Tried("pst", (), _rates(3e-4, 1e-3, 3e-3)),
+    "magnitude": Tried("pst", ("method=magnitude",), _rates(3e-4, 1e-3, 3e-3)),
+    "pst": Tried("pst", ("method=pst",), _rates(1e-3, 3e-3, 1e-2)),
     "distance": Tried("regsl", (), (_distance(0.25), _distance(0.5), _distance(1.0)), "noise"),
     "labels": Tried(
         "regsl",

@@ -177,6 +177,12 @@ _OTHERS = (
     Task("imdb", ("text",), ("negative", "positive"), validation=("test",), hub=("stanfordnlp/imdb",)),
     Task("cr", ("text",), ("negative", "positive")),
     Task("mpqa", ("text",), ("negative", "positive")),
+    Task(
+        "trec",
+        ("text",),
+        ("description", "entity", "abbreviation", "human", "location", "number"),
+        validation=("test",),
+    ),
     Task("hate_offensive", ("text",), ("hate_speech", "offensive", "neither"), ("accuracy", "macro_f1")),
 )
 for _entry in _GLUE:
