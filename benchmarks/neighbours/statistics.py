@@ -15,7 +15,7 @@ and the words follow from that and from what else differs, `cost`, as a ratio to
     worse            worth using only if saving at least 5 % matters more; else not worth using here
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
@@ -28,6 +28,7 @@ LITTLE = 0.05
 POINT, NATS = 0.01, 0.05
 """Margins: of scores, and of losses."""
 Quality = Literal["better", "level", "undecided", "worse"]
+ORDER: tuple[Quality, ...] = ("worse", "undecided", "level", "better")
 Row = dict[str, Any]
 
 
@@ -68,6 +69,11 @@ def together(found: Sequence[Quality]) -> Quality:
     if "worse" in found and "better" not in found:
         return "worse"
     return "level" if set(found) == {"level"} else "undecided"
+
+
+def least(found: Collection[Quality]) -> Quality:
+    """Against several references."""
+    return next(each for each in ORDER if each in found)
 
 
 def words(found: Quality, cost: float = 1.0, of: str = "time") -> str:

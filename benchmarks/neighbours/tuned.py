@@ -13,6 +13,7 @@ from benchmarks.neighbours.statistics import (
     differences,
     in_order,
     interval,
+    least,
     quality,
     together,
     where,
@@ -22,7 +23,8 @@ from leanformer.report.document import Table
 from leanformer.report.statistics import PairedDifference
 
 Row = dict[str, Any]
-CONDITIONS = ("label_noise", "imbalance")
+REFERENCES = ("plain", "fewer-epochs")
+"""Of regsl."""
 SAID = "Points, mean ± sd over seeds. Runs that answer nearly always alike are collapsed; those that diverged failed."
 
 
@@ -63,12 +65,14 @@ def regsl(record: Row) -> System:
     verdicts: dict[str, dict[float, Quality]] = {}
     for noise in in_order(rows, "label_noise"):
         own = where(rows, label_noise=noise)
-        pairs = [(name, "plain") for name in in_order(own, "way") if name != "plain"]
-        found = _against(own, pairs, "score")
+        names = [name for name in in_order(own, "way") if name not in REFERENCES]
+        pairs = [(name, reference) for name in names for reference in REFERENCES]
+        found = _against(own, [*pairs, REFERENCES[::-1]], "score")
         tables.append(_differences(found, f"{noise:.0%} of the labels wrong, mean of the tasks"))
-        for (name, _), of in found.items():
-            verdicts.setdefault(name, {})[noise] = judged(of)
-            (noisy if noise else clean).append(f"{name}{f' at {noise:.0%}' if noise else ''} {_points(of)}")
+        for name in names:
+            verdicts.setdefault(name, {})[noise] = least({judged(found[name, each]) for each in REFERENCES})
+            said = f"{name}{f' at {noise:.0%}' if noise else ''} {_points(found[name, REFERENCES[0]])}"
+            (noisy if noise else clean).append(said)
     for name, of in verdicts.items():
         wrong = {noise: verdict for noise, verdict in of.items() if noise}
         better = [f"{noise:.0%}" for noise, verdict in wrong.items() if verdict == "better"]
@@ -92,13 +96,13 @@ def absgd(record: Row) -> System:
     told, tables, here = [], [_scores(rare, "mean_recall"), _scores(noisy, "score")], {}
     for kind, own, metric, references in (
         ("rare", rare, "mean_recall", ("cross-entropy", "class-weights")),
-        ("noisy", noisy, "score", ("cross-entropy",)),
+        ("noisy", noisy, "score", ("cross-entropy", "fewer-epochs")),
     ):
         verdicts: dict[str, list[Quality]] = {reference: [] for reference in references}
         for cell in in_order([row | {"cell": _condition(row)} for row in own], "cell"):
             inside = [row for row in own if _condition(row) == cell]
             pairs = [("absgd", reference) for reference in references]
-            pairs += [("class-weights", "cross-entropy")] if kind == "rare" else []
+            pairs += [references[::-1]]
             found = _against(inside, pairs, metric)
             tables.append(_differences(found, f"{cell}, mean of the tasks"))
             for reference in references:
@@ -109,10 +113,9 @@ def absgd(record: Row) -> System:
             )
         if own:
             title = "rare classes" if kind == "rare" else "wrong labels"
-            least = {reference: together(found) for reference, found in verdicts.items()}
-            overall = next(each for each in ("worse", "undecided", "level", "better") if each in least.values())
-            said = ", ".join(f"against {reference} {found}" for reference, found in least.items())
-            told.append(f"{title}: {words(overall)} ({said})")
+            overall = {reference: together(found) for reference, found in verdicts.items()}
+            said = ", ".join(f"against {reference} {found}" for reference, found in overall.items())
+            told.append(f"{title}: {words(least(overall.values()))} ({said})")
     return System("ABSGD", "; ".join(told) or "not measured yet", here, tables)
 
 

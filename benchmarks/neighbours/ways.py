@@ -36,6 +36,11 @@ def _distance(first: float) -> tuple[str, ...]:
     return (f"regsl.distance={first:g}", "regsl.growth=1.2", f"regsl.head_distance={4 * first:g}")
 
 
+def _fewer(study: str) -> Tried:
+    """Stopping before wrong labels are learned by heart: what any other remedy has to beat."""
+    return Tried(study, (), tuple((f"epochs={count}",) for count in (1, 2, 3)), "noise")
+
+
 TRIED = {
     "dense": Tried("pst", (), _rates(3e-4, 1e-3, 3e-3)),
     "magnitude": Tried("pst", ("method=magnitude",), _rates(3e-4, 1e-3, 3e-3)),
@@ -47,6 +52,8 @@ TRIED = {
         tuple((f"regsl.reweight_from={early}", f"regsl.correct_from={early + 1}") for early in (1, 2, 3)),
         "noise",
     ),
+    "epochs-regsl": _fewer("regsl"),
+    "epochs-absgd": _fewer("absgd"),
     "rare": Tried(
         "absgd", ("loss=absgd",), tuple((f"absgd.temperature={each}",) for each in (0.5, 1, 5)), "rare", "mean_recall"
     ),
@@ -64,6 +71,7 @@ WAYS = {
     ),
     "regsl": (
         Way("plain"),
+        Way("fewer-epochs", (), ("epochs-regsl",)),
         Way("distance", (), ("distance",)),
         Way("self-labelling", (), ("labels",)),
         Way("both", (), ("distance", "labels")),
@@ -73,6 +81,7 @@ WAYS = {
         Way("class-weights", ("loss=balanced",), (), "rare"),
         Way("absgd", ("loss=absgd",), ("rare",), "rare"),
         Way("cross-entropy", (), (), "noise"),
+        Way("fewer-epochs", (), ("epochs-absgd",), "noise"),
         Way("absgd", ("loss=absgd",), ("noisy",), "noise"),
     ),
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import finetuning
-from benchmarks.neighbours import page, plan, sizes, statistics
+from benchmarks.neighbours import page, plan, sizes, statistics, tuned
 from benchmarks.neighbours.__main__ import main
 from leanformer.report.statistics import paired_difference, with_holm
 from tests.benchmarks.in_process import InProcess
@@ -135,7 +135,8 @@ def test_every_study_has_its_rows(out: Path) -> None:
     noisy = {(row["way"], row["label_noise"]) for row in record(out, "regsl")["rows"]}
     assert noisy == {(way.name, noise) for way in plan.WAYS["regsl"] for noise in (0.0, 0.4)}
     rare = {(row["way"], row["imbalance"]) for row in record(out, "absgd")["rows"]}
-    assert rare == {("cross-entropy", 10), ("class-weights", 10), ("absgd", 10), ("cross-entropy", 1), ("absgd", 1)}
+    thinned, wrong = ("cross-entropy", "class-weights", "absgd"), ("cross-entropy", "fewer-epochs", "absgd")
+    assert rare == {*((name, 10) for name in thinned), *((name, 1) for name in wrong)}
     linked = {row["encoder"] for row in record(out, "linking")["rows"] if row["kind"] == "linked"}
     assert linked == {"dot_product", "shared", "rescnn", "rescnn-dot_product", "tfidf"}
 
@@ -194,6 +195,18 @@ def test_a_dry_run_tells_the_minutes_and_does_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert sum("core-minutes: " in line for line in lines) == 7 and "core-hours" in lines[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("stopped", "verdict"), [(0.5, "worth using"), (0.8, "not worth using here")])
+def test_a_remedy_against_wrong_labels_must_beat_stopping_early(stopped: float, verdict: str) -> None:
+    scores = {"plain": 0.5, "fewer-epochs": stopped, "distance": 0.7}
+    rows = [
+        {"task": "trec", "way": way, "label_noise": 0.4, "imbalance": 1.0, "seed": seed, "right_labels": 0.6,
+         "score": score + 0.001 * seed + 0.001 * (seed == 2) * (way == "distance")}
+        for way, score in scores.items()
+        for seed in (1, 2, 3)
+    ]  # fmt: skip
+    assert tuned.regsl({"rows": rows}).verdict.startswith(f"distance: {verdict} with wrong labels")
 
 
 def test_mistakes_are_refused(arguments: list[str], out: Path) -> None:
