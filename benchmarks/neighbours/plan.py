@@ -2,7 +2,7 @@
 
     base          the encoders that are fine-tuned: dot_product, and shared for entity linking
     comparisons   what pre-trains arms side by side, and clocks them: one piece at a time, it has the machine
-    trials        a seed of its own chooses what is left open of a way, on a study's first task or corpus (`TRIED`)
+    trials        a seed of its own chooses what is left open of a way (`TRIED`)
     studies       fine-tuning by ways, and linking: all seeds
 
 A stage needs what the stages before it made; its pieces need nothing of each other. Studies:
@@ -97,16 +97,24 @@ class Protocol:
     def corpus(self) -> Corpus:
         return Corpus.open(self.data)
 
-    def first(self, study: str) -> str:
-        """The task that is tried on."""
-        return {"pst": self.glue, "linking": self.corpora}.get(study, self.texts)[0]
+    def tasks(self, study: str) -> tuple[str, ...]:
+        return self.glue if study == "pst" else self.texts
 
-    def chosen(self, name: str) -> tuple[str, ...]:
-        """What the trial chose for a tried thing, or its middle candidate before there was a trial."""
+    def tried_on(self, name: str) -> tuple[str, ...]:
         tried = TRIED[name]
-        file = self.out / trial_path(name) / "finetuning.json"
+        return self.tasks(tried.study)[: None if tried.on_every_task else 1]
+
+    def trial(self, name: str, task: str) -> str:
+        """The piece that chooses for the task."""
+        on = self.tried_on(name)
+        return trial_path(name, task if task in on else on[0])
+
+    def chosen(self, name: str, task: str) -> tuple[str, ...]:
+        """What the trial chose for a tried thing, or its middle candidate before there was a trial."""
+        tried, path = TRIED[name], self.trial(name, task)
+        file = self.out / path / "finetuning.json"
         scores: dict[str, float] = {}
-        if marker(self.out, trial_path(name)).is_file():
+        if marker(self.out, path).is_file():
             for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
                 if row["score"] is not None:
                     scores[row["way"]] = row[tried.metric]
@@ -139,8 +147,8 @@ def base(name: str) -> str:
     return f"base/{name}"
 
 
-def trial_path(name: str) -> str:
-    return f"trials/{name}"
+def trial_path(name: str, task: str) -> str:
+    return f"trials/{name}/{task}"
 
 
 def _base(p: Protocol) -> Iterator[Piece]:
@@ -189,7 +197,8 @@ def _trials(p: Protocol) -> Iterator[Piece]:
     for name, tried in TRIED.items():
         ways = {f"{name}-{i}": (*tried.settings, *candidate) for i, candidate in enumerate(tried.candidates)}
         noise, imbalance = {"noise": (TRIAL_NOISE, 1.0), "rare": (0.0, TRIAL_IMBALANCE)}.get(tried.spoilt, (0.0, 1.0))
-        yield _grid(p, trial_path(name), tried.study, p.first(tried.study), ways, noise, imbalance, 1, TRIAL_SEED)
+        for task in p.tried_on(name):
+            yield _grid(p, trial_path(name, task), tried.study, task, ways, noise, imbalance, 1, TRIAL_SEED)
     for rate in LINKING_RATES:
         yield _link(p, f"trials/linking-{rate:g}", p.corpora[0], (base(BASES[0]),), rate, 1, "validation")
 
@@ -200,14 +209,14 @@ def _studies(p: Protocol) -> Iterator[Piece]:
         ("regsl", {"": [(noise, 1.0) for noise in NOISE]}),
         ("absgd", {"rare": [(0.0, ratio) for ratio in IMBALANCE], "noise": [(noise, 1.0) for noise in NOISE[1:]]}),
     ):
-        for task in p.glue if study == "pst" else p.texts:
+        for task in p.tasks(study):
             for kind, cells in conditions.items():
                 ways = {
-                    way.name: (*way.settings, *(setting for name in way.tried for setting in p.chosen(name)))
+                    way.name: (*way.settings, *(setting for name in way.tried for setting in p.chosen(name, task)))
                     for way in WAYS[study]
                     if kind in ("", way.spoilt)
                 }
-                tried = {name: trial_path(name) for way in WAYS[study] for name in way.tried}
+                tried = {name: p.trial(name, task) for way in WAYS[study] for name in way.tried}
                 for noise, imbalance in cells:
                     path = f"{study}/{task}/noise-{noise:g}-imbalance-{imbalance:g}"
                     yield _grid(p, path, study, task, ways, noise, imbalance, p.seeds, 1, tuple(tried.values()))

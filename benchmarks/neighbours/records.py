@@ -39,7 +39,11 @@ def write(p: Protocol, missing: list[str]) -> None:
             "hardware": hardware(p.settings.training, p.jobs),
             "missing": [path for path in missing if path in {piece.path for piece in own} | used],
             "pieces": [{"path": piece.path, **_cost(p, piece), **piece.row} for piece in done],
-            "tried": {name: _tried(p, name) for name, tried in TRIED.items() if tried.study == study},
+            "tried": {
+                name: [_tried(p, name, task) for task in p.tried_on(name)]
+                for name, tried in TRIED.items()
+                if tried.study == study
+            },
             "rows": [row for piece in own for row in _rows(p, piece)],
         }
         (p.out / "records").mkdir(exist_ok=True)
@@ -63,16 +67,16 @@ def _base(p: Protocol, name: str) -> dict[str, Any]:
     return {"attention": name, "parameters": size} | {key: results.get(key) for key in ("tokens", "final_loss")}
 
 
-def _tried(p: Protocol, name: str) -> dict[str, Any]:
+def _tried(p: Protocol, name: str, task: str) -> dict[str, Any]:
     """The candidates with what they reached, and the one that was taken."""
-    file = p.out / "trials" / name / "finetuning.json"
+    file = p.out / p.trial(name, task) / "finetuning.json"
     rows = _read(file)["rows"] if file.is_file() else []
     scores = {row["way"]: row.get(TRIED[name].metric) for row in rows}
     candidates = [
         {"settings": list(candidate), TRIED[name].metric: scores.get(f"{name}-{i}")}
         for i, candidate in enumerate(TRIED[name].candidates)
     ]
-    return {"task": p.first(TRIED[name].study), "candidates": candidates, "chosen": list(p.chosen(name))}
+    return {"task": task, "candidates": candidates, "chosen": list(p.chosen(name, task))}
 
 
 def _rows(p: Protocol, piece: Piece) -> list[dict[str, Any]]:

@@ -11,13 +11,15 @@ Spoilt = Literal["", "noise", "rare"]
 
 @dataclass(frozen=True)
 class Tried:
-    """One of the candidates joins the settings: that of the greatest metric in a trial with a seed of its own."""
+    """One of the candidates joins the settings: that of the greatest metric in a trial with a seed of its own, on every
+    task of the study or on its first."""
 
     study: str
     settings: tuple[str, ...]
     candidates: tuple[tuple[str, ...], ...]
     spoilt: Spoilt = ""
     metric: str = "score"
+    on_every_task: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def _fewer(study: str) -> Tried:
 
 
 TRIED = {
-    "dense": Tried("pst", (), _rates(3e-4, 1e-3, 3e-3)),
-    "magnitude": Tried("pst", ("method=magnitude",), _rates(3e-4, 1e-3, 3e-3)),
-    "pst": Tried("pst", ("method=pst",), _rates(1e-3, 3e-3, 1e-2)),
+    "dense": Tried("pst", (), _rates(3e-4, 1e-3, 3e-3), on_every_task=False),
+    "magnitude": Tried("pst", ("method=magnitude",), _rates(3e-4, 1e-3, 3e-3), on_every_task=False),
+    "pst": Tried("pst", ("method=pst",), _rates(1e-3, 3e-3, 1e-2), on_every_task=False),
     "distance": Tried("regsl", (), (_distance(0.25), _distance(0.5), _distance(1.0)), "noise"),
     "labels": Tried(
         "regsl",

@@ -11,6 +11,7 @@ from benchmarks import finetuning
 from benchmarks.neighbours import page, plan, sizes, statistics, tuned
 from benchmarks.neighbours.__main__ import main
 from leanformer.report.statistics import paired_difference, with_holm
+from leanformer.settings import read_settings
 from tests.benchmarks.in_process import InProcess
 
 CONFIG = """
@@ -144,11 +145,37 @@ def test_every_study_has_its_rows(out: Path) -> None:
 def test_what_the_trial_chose_is_what_is_run(out: Path) -> None:
     found = record(out, "absgd")
     for name in ("rare", "noisy"):
-        tried = found["tried"][name]
+        (tried,) = found["tried"][name]
         reached = [each["mean_recall" if name == "rare" else "score"] for each in tried["candidates"]]
         assert tried["chosen"] == tried["candidates"][reached.index(max(reached))]["settings"]
         ways = [piece["ways"]["absgd"] for piece in found["pieces"] if "imbalance" in piece["path"]]
         assert any(set(tried["chosen"]) <= set(way) for way in ways)
+
+
+def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_path: Path) -> None:
+    where = {"out": tmp_path, "data": tmp_path, "task_data": "", "linking_data": tmp_path}
+    tasks = {"studies": ("pst", "regsl"), "glue": ("sst2", "qqp"), "texts": ("trec", "ag_news"), "corpora": ("made",)}
+    machine = {"seeds": 1, "jobs": 1, "threads": 1}
+    p = plan.Protocol(**where, **tasks, **machine, settings=read_settings(None, []), sizes=sizes.Sizes())
+    tried = [piece.path for piece in plan.stage(p, "trials")]
+    assert {"trials/distance/trec", "trials/distance/ag_news", "trials/dense/sst2"} <= set(tried)
+    assert "trials/dense/qqp" not in tried
+    for path, best in (("trials/distance/trec", 2), ("trials/distance/ag_news", 0), ("trials/dense/sst2", 1)):
+        name = path.split("/")[1]
+        rows = [{"way": f"{name}-{i}", "score": 0.5 + 0.1 * (i == best)} for i in range(3)]
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "finetuning.json").write_text(json.dumps({"rows": rows}))
+        (tmp_path / "finished").mkdir(exist_ok=True)
+        plan.marker(tmp_path, path).write_text("{}")
+    studies = {piece.path.rpartition("/")[0]: piece for piece in plan.stage(p, "studies")}
+    for study, way, name, best in (
+        ("regsl/trec", "distance", "distance", 2),
+        ("regsl/ag_news", "distance", "distance", 0),
+        ("pst/sst2", "dense", "dense", 1),
+        ("pst/qqp", "dense", "dense", 1),
+    ):
+        assert studies[study].row["ways"][way] == list(plan.TRIED[name].candidates[best])
+        assert f"trials/{name}/{'sst2' if study == 'pst/qqp' else study.split('/')[1]}" in studies[study].needs
 
 
 def test_mentions_are_paired(out: Path) -> None:
