@@ -1,4 +1,4 @@
-"""Six neighbouring systems beside what is usual, each on its own ground: the whole protocol, about five core-hours.
+"""Six neighbouring systems beside what is usual, each on its own ground: the whole protocol, about nine core-hours.
 
     python -m benchmarks.neighbours --data DATA --task-data TASKS --out OUT [--studies convbert,pst] [--seeds 3]
     python -m benchmarks.neighbours --data DATA --task-data TASKS --out OUT --dry-run

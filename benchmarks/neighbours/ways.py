@@ -47,11 +47,11 @@ TRIED = {
     "dense": Tried("pst", (), _rates(3e-4, 1e-3, 3e-3), on_every_task=False),
     "magnitude": Tried("pst", ("method=magnitude",), _rates(3e-4, 1e-3, 3e-3), on_every_task=False),
     "pst": Tried("pst", ("method=pst",), _rates(1e-3, 3e-3, 1e-2), on_every_task=False),
-    "distance": Tried("regsl", (), (_distance(0.25), _distance(0.5), _distance(1.0)), "noise"),
+    "distance": Tried("regsl", (), tuple(_distance(first) for first in (0.25, 0.5, 1, 2, 4)), "noise"),
     "labels": Tried(
         "regsl",
         (),
-        tuple((f"regsl.reweight_from={early}", f"regsl.correct_from={early + 1}") for early in (1, 2, 3)),
+        tuple((f"regsl.reweight_from={early}", f"regsl.correct_from={early + 1}") for early in (0.5, 1, 2)),
         "noise",
     ),
     "epochs-regsl": _fewer("regsl"),
