@@ -65,7 +65,7 @@ def _quality(rows: list[Row], p_value: float) -> Quality:
         (gain - 1.96 * math.sqrt(row["only"] + row["only_other"] - gain**2 / row["mentions"])) / row["mentions"]
         for gain, row in zip(gains, rows, strict=True)
     ]
-    return "level" if min(lowest) >= -POINT else "undecided"
+    return "not worse" if min(lowest) >= -POINT else "undecided"
 
 
 def _table(rows: list[Row]) -> Table:

@@ -98,7 +98,7 @@ def clusters(record: dict[str, Any]) -> System:
 
 
 def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:
-    """Undecided where the reference has learned nothing from context: another floor is no level."""
+    """Undecided where the reference has learned nothing from context: the same floor is no merit."""
     if any(row["learned_from_context"] is False for row in reference):
         return "undecided"
     return quality(of, higher_is_better=False, margin=NATS)

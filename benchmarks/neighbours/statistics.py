@@ -4,13 +4,13 @@ A difference is a way minus its reference, paired by seed: where there are sever
 correction is over the ways that are told together (`leanformer.report.statistics`). Of a quality it says
 
     better, worse    the corrected p is below 0.05
-    level            else, and the 95 % interval leaves at most `margin` to lose
+    not worse        else, and the 95 % interval leaves at most `margin` to lose
     undecided        else: these runs cannot tell
 
 and the words follow from that and from what else differs, `cost`, as a ratio to the reference:
 
     better           worth using; if it costs more than 5 %: worth using when that can be spared
-    level            worth using to save at least 5 %; else not worth using here: it gains nothing
+    not worse        worth using to save at least 5 %; else no gain shown
     undecided        no gain shown
     worse            worth using only if saving at least 5 % matters more; else not worth using here
 """
@@ -27,8 +27,8 @@ from leanformer.report.statistics import PairedDifference, paired_difference, wi
 LITTLE = 0.05
 POINT, NATS = 0.01, 0.05
 """Margins: of scores, and of losses."""
-Quality = Literal["better", "level", "undecided", "worse"]
-ORDER: tuple[Quality, ...] = ("worse", "undecided", "level", "better")
+Quality = Literal["better", "not worse", "undecided", "worse"]
+ORDER: tuple[Quality, ...] = ("worse", "undecided", "not worse", "better")
 Row = dict[str, Any]
 
 
@@ -59,16 +59,16 @@ def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Q
     if of.ci95 is None:
         return "undecided"
     lost = -of.ci95[0] if higher_is_better else of.ci95[1]
-    return "level" if lost <= margin else "undecided"
+    return "not worse" if lost <= margin else "undecided"
 
 
 def together(found: Sequence[Quality]) -> Quality:
-    """Better if it is so somewhere and nowhere worse, and the other way round; level if it is so everywhere."""
+    """Better if it is so somewhere and nowhere worse, and the other way round; not worse if it is so everywhere."""
     if "better" in found and "worse" not in found:
         return "better"
     if "worse" in found and "better" not in found:
         return "worse"
-    return "level" if set(found) == {"level"} else "undecided"
+    return "not worse" if set(found) == {"not worse"} else "undecided"
 
 
 def least(found: Collection[Quality]) -> Quality:
@@ -82,8 +82,8 @@ def words(found: Quality, cost: float = 1.0, of: str = "time") -> str:
         return "worth using" if cost <= 1 + LITTLE else f"worth using when {cost - 1:.0%} more {of} can be spared"
     if found == "undecided":
         return "no gain shown" + (f", {saved} saved" if saved else "")
-    if found == "level":
-        return f"worth using to save {saved}" if saved else "not worth using here: it gains nothing"
+    if found == "not worse":
+        return f"worth using to save {saved}" if saved else "no gain shown, nor a loss"
     return f"worth using only if saving {saved} matters more" if saved else "not worth using here"
 
 

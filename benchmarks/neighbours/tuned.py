@@ -62,24 +62,23 @@ def pst(record: Row) -> System:
 def regsl(record: Row) -> System:
     rows = record["rows"]
     told, tables, clean, noisy = [], [_scores(rows, "score")], [], []
-    verdicts: dict[str, dict[float, Quality]] = {}
+    verdicts: dict[str, dict[str, dict[float, Quality]]] = {}
     for noise in in_order(rows, "label_noise"):
         own = where(rows, label_noise=noise)
         names = [name for name in in_order(own, "way") if name not in REFERENCES]
         pairs = [(name, reference) for name in names for reference in REFERENCES]
         found = _against(own, [*pairs, REFERENCES[::-1]], "score")
         tables.append(_differences(found, f"{noise:.0%} of the labels wrong, mean of the tasks"))
+        for name, reference in pairs:
+            verdicts.setdefault(name, {}).setdefault(reference, {})[noise] = judged(found[name, reference])
         for name in names:
-            verdicts.setdefault(name, {})[noise] = least({judged(found[name, each]) for each in REFERENCES})
             said = f"{name}{f' at {noise:.0%}' if noise else ''} {_points(found[name, REFERENCES[0]])}"
             (noisy if noise else clean).append(said)
     for name, of in verdicts.items():
-        wrong = {noise: verdict for noise, verdict in of.items() if noise}
-        better = [f"{noise:.0%}" for noise, verdict in wrong.items() if verdict == "better"]
-        said = words(together(list(wrong.values())))
-        told.append(f"{name}: {said} with wrong labels" + (f" (better at {', '.join(better)})" if better else ""))
-        if 0.0 in of:
-            told[-1] += f", {of[0.0]} with right ones"
+        wrong = {reference: [found for noise, found in each.items() if noise] for reference, each in of.items()}
+        told.append(f"{name}: {_least(wrong)} with wrong labels")
+        if 0.0 in of[REFERENCES[0]]:
+            told[-1] += f", {least([each[0.0] for each in of.values()])} with right ones"
     labels = [
         [f"{row['task']}, {row['label_noise']:.0%}", row["way"], f"{100 * row['right_labels']:.1f}", right]
         for row in rows
@@ -113,10 +112,15 @@ def absgd(record: Row) -> System:
             )
         if own:
             title = "rare classes" if kind == "rare" else "wrong labels"
-            overall = {reference: together(found) for reference, found in verdicts.items()}
-            said = ", ".join(f"against {reference} {found}" for reference, found in overall.items())
-            told.append(f"{title}: {words(least(overall.values()))} ({said})")
+            told.append(f"{title}: {_least(verdicts)}")
     return System("ABSGD", "; ".join(told) or "not measured yet", here, tables)
+
+
+def _least(verdicts: dict[str, list[Quality]]) -> str:
+    """Of the conditions together, against every reference."""
+    overall = {reference: together(found) for reference, found in verdicts.items()}
+    said = ", ".join(f"against {reference} {found}" for reference, found in overall.items())
+    return f"{words(least(overall.values()))} ({said})"
 
 
 def judged(of: PairedDifference) -> Quality:
