@@ -136,19 +136,21 @@ def _against(
 
 
 def _scores(rows: Sequence[Row], metric: str) -> Table:
-    cells = list(dict.fromkeys((row["task"], _condition(row)) for row in rows))
-    found = []
-    for name in in_order(rows, "way"):
-        own = where(rows, way=name)
-        numbers = [
-            [row[metric] for row in own if (row["task"], _condition(row)) == cell and row.get(metric) is not None]
-            for cell in cells
-        ]
-        collapsed = sum(bool(row.get("collapsed")) for row in own)
-        failed = sum(row["score"] is None for row in own)
-        found.append([name, *(mean_sd(each, 100) for each in numbers), str(collapsed or ""), str(failed or "")])
-    header = ["", *(", ".join(filter(None, cell)) for cell in cells), "collapsed", "failed"]
-    return Table(header, found, "l" + "r" * (len(header) - 1), f"{metric.replace('_', ' ').capitalize()}. {SAID}")
+    """A column a way."""
+    ways, found = in_order(rows, "way"), []
+    for task, condition in dict.fromkeys((row["task"], _condition(row)) for row in rows):
+        cell = [row for row in where(rows, task=task) if _condition(row) == condition]
+        numbers = [[row[metric] for row in where(cell, way=way) if row.get(metric) is not None] for way in ways]
+        found.append([", ".join(filter(None, (task, condition))), *(mean_sd(each, 100) for each in numbers)])
+    for title, happened in (
+        ("collapsed runs", lambda row: bool(row.get("collapsed"))),
+        ("failed runs", lambda row: row["score"] is None),
+    ):
+        counts = [sum(map(happened, where(rows, way=way))) for way in ways]
+        if any(counts):
+            found.append([title, *map(str, counts)])
+    caption = f"{metric.replace('_', ' ').capitalize()}. {SAID}"
+    return Table(["", *ways], found, "l" + "r" * len(ways), caption)
 
 
 def _condition(row: Row) -> str:
