@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from leanformer.comparison.estimate import seconds_of_a_step, seconds_of_an_update
+from leanformer.comparison.estimate import step_seconds
 from leanformer.comparison.runner import Job, last_line, run_jobs
 from leanformer.data.corpus import Corpus
 from leanformer.models import LeanformerForMaskedLM
@@ -75,17 +75,12 @@ def hardware(training: TrainingSettings, jobs: int) -> dict[str, Any]:
 
 def training_speed(settings: Settings, corpus: Corpus, threads: int) -> float:
     """Training FLOPs a second on this machine of the settings' model over its whole budget, optimizer's steps too."""
-    training, before, cpu = settings.training, torch.get_num_threads(), torch.device("cpu")
+    training = settings.training
     objective, config = MaskedLM(corpus, training), model_config(settings, corpus)
     assert objective.total_steps is not None
     batch = objective.micro_batches(0, 0, 1)[0]
-    torch.set_num_threads(threads)
-    try:
-        model = LeanformerForMaskedLM(config).train()
-        passes = seconds_of_a_step(lambda: objective.loss_sum(model, batch), training.precision, cpu)
-        update = seconds_of_an_update(model, training, cpu)
-    finally:
-        torch.set_num_threads(before)
+    model = LeanformerForMaskedLM(config).train()
+    passes, update = step_seconds(model, objective, batch, training, threads, torch.device("cpu"))
     tokens = objective.tokens(objective.total_steps)
     seconds = tokens / batch["input_ids"].numel() * passes + objective.total_steps * update
     return tokens * ledger(config, training.sequence_length, objective.scored)["flops_per_token"]["training"] / seconds

@@ -57,7 +57,7 @@ def _tests(pairs: list[Row], corpora: list[str]) -> tuple[Table, dict[tuple[str,
 
 
 def _quality(rows: list[Row], p_value: float) -> Quality:
-    """Level if the lower end of every seed's 95 % interval (Wald's, of paired shares) is within the margin."""
+    """Not worse if the lower end of every seed's 95 % interval (Wald's, of paired shares) is within the margin."""
     gains = [row["only"] - row["only_other"] for row in rows]
     if p_value < ALPHA and (min(gains) > 0 or max(gains) < 0):
         return "better" if gains[0] > 0 else "worse"

@@ -75,10 +75,12 @@ def _conditions(record: dict[str, Any], notes: list[str]) -> list[str]:
     ]
     if sizes["scale"] != 1:
         lines.insert(0, f"A trial at {sizes['scale']:g} of the budget: its numbers say nothing.")
-    for name, tried in ((name, tried) for name, trials in record["tried"].items() for tried in trials):
-        metric = next(iter(key for key in tried["candidates"][0] if key != "settings"))
-        reached = "; ".join(f"{', '.join(each['settings'])}: {_points(each[metric])}" for each in tried["candidates"])
-        lines.append(f"Tried for {name} on {tried['task']}, one seed, {metric}: {reached}.")
+    for name, trials in record["tried"].items():
+        for tried in trials:
+            candidates = tried["candidates"]
+            metric = next(iter(key for key in candidates[0] if key != "settings"))
+            reached = "; ".join(f"{', '.join(each['settings'])}: {_points(each[metric])}" for each in candidates)
+            lines.append(f"Tried for {name} on {tried['task']}, one seed, {metric}: {reached}.")
     for encoder in record["encoders"]:
         if encoder["final_loss"] is not None:
             lines.append(

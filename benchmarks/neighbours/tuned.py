@@ -101,8 +101,7 @@ def absgd(record: Row) -> System:
         for cell in in_order([row | {"cell": _condition(row)} for row in own], "cell"):
             inside = [row for row in own if _condition(row) == cell]
             pairs = [("absgd", reference) for reference in references]
-            pairs += [references[::-1]]
-            found = _against(inside, pairs, metric)
+            found = _against(inside, [*pairs, references[::-1]], metric)
             tables.append(_differences(found, f"{cell}, mean of the tasks"))
             for reference in references:
                 verdicts[reference].append(judged(found["absgd", reference]))

@@ -119,17 +119,29 @@ class Estimator:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         first = self.objective.micro_batches(0, 0, 1)[0]
         batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            with device:
-                model = RECIPES[training.objective].model(self._config(variant)).train()
-            elapsed = seconds_of_a_step(lambda: self.objective.loss_sum(model, batch), training.precision, device)
-            update = seconds_of_an_update(model, training, device)
-        finally:
-            torch.set_num_threads(before)
+        with device:
+            model = RECIPES[training.objective].model(self._config(variant)).train()
+        elapsed, update = step_seconds(model, self.objective, batch, training, threads, device)
         tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
         return self._flops_per_token(variant) * tokens / elapsed, update
+
+
+def step_seconds(
+    model: nn.Module,
+    objective: PretrainingObjective,
+    batch: dict[str, Tensor],
+    training: TrainingSettings,
+    threads: int,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Of the passes over a batch, and of the optimizer's step."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        passes = seconds_of_a_step(lambda: objective.loss_sum(model, batch), training.precision, device)
+        return passes, seconds_of_an_update(model, training, device)
+    finally:
+        torch.set_num_threads(before)
 
 
 def seconds_of_a_step(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
