@@ -49,7 +49,9 @@ NOISE, IMBALANCE = (0.0, 0.2, 0.4, 0.6), (10.0, 100.0)
 TRIAL_NOISE, TRIAL_IMBALANCE, TRIAL_SEED = 0.4, 100.0, 101
 LENGTHS = {"pst": 64, "regsl": 32, "absgd": 32}
 """Tokens that are read of a text, or a pair."""
-LINKING_RATES = (1e-4, 3e-4, 1e-3)
+KINDS = ("transformer", "rescnn")
+"""Of encoders that learn to link; each has a rate of its own."""
+LINKING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 GRID = (str(Path(__file__).parents[1] / "finetuning.py"),)
 
 
@@ -123,14 +125,22 @@ class Protocol:
         best = max(scores, key=lambda way: scores[way])
         return tried.candidates[int(best.rpartition("-")[2])]
 
-    def linking_rate(self) -> float:
-        scores: dict[float, float] = {}
+    def linking_tried(self) -> dict[str, dict[float, float]]:
+        """accuracy@1 of the rates that were tried, of each kind of encoder."""
+        scores: dict[str, dict[float, float]] = {kind: {} for kind in KINDS}
         for rate in LINKING_RATES:
             file = self.out / f"trials/linking-{rate:g}/results.json"
             if file.is_file():
-                (row,) = json.loads(file.read_text(encoding="utf-8"))["encoders"]
-                scores[rate] = row["accuracy@1"]["mean"]
-        return max(scores, key=lambda rate: scores[rate]) if scores else LINKING_RATES[1]
+                for row in json.loads(file.read_text(encoding="utf-8"))["encoders"]:
+                    scores[row["kind"]][rate] = row["accuracy@1"]["mean"]
+        return scores
+
+    def linking_rates(self) -> dict[str, float]:
+        """The best of those tried, or the second before there was a trial."""
+        return {
+            kind: max(scores, key=lambda rate: scores[rate]) if scores else LINKING_RATES[1]
+            for kind, scores in self.linking_tried().items()
+        }
 
 
 def marker(out: Path, path: str) -> Path:
@@ -200,7 +210,7 @@ def _trials(p: Protocol) -> Iterator[Piece]:
         for task in p.tried_on(name):
             yield _grid(p, trial_path(name, task), tried.study, task, ways, noise, imbalance, 1, TRIAL_SEED)
     for rate in LINKING_RATES:
-        yield _link(p, f"trials/linking-{rate:g}", p.corpora[0], (base(BASES[0]),), rate, 1, "validation")
+        yield _link(p, f"trials/linking-{rate:g}", p.corpora[0], dict.fromkeys(KINDS, rate), 1, "validation")
 
 
 def _studies(p: Protocol) -> Iterator[Piece]:
@@ -220,9 +230,8 @@ def _studies(p: Protocol) -> Iterator[Piece]:
                 for noise, imbalance in cells:
                     path = f"{study}/{task}/noise-{noise:g}-imbalance-{imbalance:g}"
                     yield _grid(p, path, study, task, ways, noise, imbalance, p.seeds, 1, tuple(tried.values()))
-    bases = tuple(base(name) for name in BASES)
     for corpus in p.corpora:
-        yield _link(p, f"linking/{corpus}", corpus, bases, p.linking_rate(), p.seeds, "test")
+        yield _link(p, f"linking/{corpus}", corpus, p.linking_rates(), p.seeds, "test")
 
 
 MAKERS = dict(zip(STAGES, (_base, _comparisons, _trials, _studies), strict=True))
@@ -258,20 +267,28 @@ def _grid(
     return Piece(path=path, study=study, arguments=arguments, program=GRID, needs=needs, row=row, work=work)
 
 
-def _link(
-    p: Protocol, path: str, corpus: str, models: tuple[str, ...], rate: float, seeds: int, split: str
-) -> Piece:  # fmt: skip
-    encoders = [str(p.out / model) for model in models]
-    needs = models
-    if split == "test":
-        needs += tuple(f"trials/linking-{rate:g}" for rate in LINKING_RATES)
-        encoders += ["rescnn", f"rescnn:{p.out / models[0]}", "tfidf"]
+def _link(p: Protocol, path: str, corpus: str, rates: dict[str, float], seeds: int, split: str) -> Piece:
+    """Of a trial one encoder a kind."""
+    trial = split == "validation"
+    bases = tuple(base(name) for name in (BASES[:1] if trial else BASES))
+    kinds = {"transformer": [str(p.out / each) for each in bases], "rescnn": ["rescnn"]}
+    if not trial:
+        kinds["rescnn"].append(f"rescnn:{p.out / bases[0]}")
+        kinds["tfidf"] = ["tfidf"]
+    needs = bases if trial else (*bases, *(f"trials/linking-{rate:g}" for rate in LINKING_RATES))
     epochs = {"transformer": p.sizes.of("linking_epochs"), "rescnn": p.sizes.of("rescnn_epochs")}
-    settings = [f"transformer.epochs={epochs['transformer']}", f"transformer.learning_rate={rate}",
-                f"rescnn.epochs={epochs['rescnn']}", f"threads={p.threads}"]  # fmt: skip
-    arguments = ("link", *encoders, "--data", str(p.linking_data / corpus), "--split", split)
+    settings = [f"threads={p.threads}"]
+    for kind in KINDS:
+        settings += [f"{kind}.epochs={epochs[kind]}", f"{kind}.learning_rate={rates[kind]}"]
+    arguments = ("link", *(encoder for own in kinds.values() for encoder in own))
+    arguments += ("--data", str(p.linking_data / corpus), "--split", split)
     arguments += ("--out", str(p.out / path), "--seeds", str(seeds), "--discard-model")
     arguments += sets([f"linking.{each}" for each in settings])
-    work = {"corpus": corpus, "epochs": epochs, "models": len(models), "encoders": len(encoders), "seeds": seeds}
+    work = {
+        "corpus": corpus,
+        "epochs": epochs,
+        "seeds": seeds,
+        "encoders": {kind: len(own) for kind, own in kinds.items()},
+    }
     return Piece(path=path, study="linking", arguments=arguments, needs=needs, work=work,
-                 row={"corpus": corpus, "learning_rate": rate, "epochs": epochs})  # fmt: skip
+                 row={"corpus": corpus, "learning_rates": rates, "epochs": epochs})  # fmt: skip

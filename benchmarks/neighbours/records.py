@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.neighbours.plan import BASES, STAGES, Piece, Protocol, marker, stage
+from benchmarks.neighbours.plan import BASES, KINDS, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
 from benchmarks.neighbours.ways import TRIED
 from benchmarks.protocol import hardware
 from leanformer.training.durable import write_json
@@ -39,11 +39,7 @@ def write(p: Protocol, missing: list[str]) -> None:
             "hardware": hardware(p.settings.training, p.jobs),
             "missing": [path for path in missing if path in {piece.path for piece in own} | used],
             "pieces": [{"path": piece.path, **_cost(p, piece), **piece.row} for piece in done],
-            "tried": {
-                name: [_tried(p, name, task) for task in p.tried_on(name)]
-                for name, tried in TRIED.items()
-                if tried.study == study
-            },
+            "tried": _tried(p, study),
             "rows": [row for piece in own for row in _rows(p, piece)],
         }
         (p.out / "records").mkdir(exist_ok=True)
@@ -67,8 +63,18 @@ def _base(p: Protocol, name: str) -> dict[str, Any]:
     return {"attention": name, "parameters": size} | {key: results.get(key) for key in ("tokens", "final_loss")}
 
 
-def _tried(p: Protocol, name: str, task: str) -> dict[str, Any]:
-    """The candidates with what they reached, and the one that was taken."""
+def _tried(p: Protocol, study: str) -> dict[str, list[dict[str, Any]]]:
+    """Of every tried thing and task the candidates with what they reached, and the one that was taken."""
+    if study == "linking":
+        return {kind: [_tried_rates(p, kind)] for kind in KINDS}
+    return {
+        name: [_tried_on(p, name, task) for task in p.tried_on(name)]
+        for name, tried in TRIED.items()
+        if tried.study == study
+    }
+
+
+def _tried_on(p: Protocol, name: str, task: str) -> dict[str, Any]:
     file = p.out / p.trial(name, task) / "finetuning.json"
     rows = _read(file)["rows"] if file.is_file() else []
     scores = {row["way"]: row.get(TRIED[name].metric) for row in rows}
@@ -77,6 +83,12 @@ def _tried(p: Protocol, name: str, task: str) -> dict[str, Any]:
         for i, candidate in enumerate(TRIED[name].candidates)
     ]
     return {"task": task, "candidates": candidates, "chosen": list(p.chosen(name, task))}
+
+
+def _tried_rates(p: Protocol, kind: str) -> dict[str, Any]:
+    scores = p.linking_tried()[kind]
+    candidates = [{"settings": [f"learning_rate={rate:g}"], "accuracy@1": scores.get(rate)} for rate in LINKING_RATES]
+    return {"task": p.corpora[0], "candidates": candidates, "chosen": [f"learning_rate={p.linking_rates()[kind]:g}"]}
 
 
 def _rows(p: Protocol, piece: Piece) -> list[dict[str, Any]]:

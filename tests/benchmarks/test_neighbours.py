@@ -151,6 +151,13 @@ def test_what_the_trial_chose_is_what_is_run(out: Path) -> None:
         assert tried["chosen"] == tried["candidates"][reached.index(max(reached))]["settings"]
         ways = [piece["ways"]["absgd"] for piece in found["pieces"] if "imbalance" in piece["path"]]
         assert any(set(tried["chosen"]) <= set(way) for way in ways)
+    found = record(out, "linking")
+    (linked,) = [piece["learning_rates"] for piece in found["pieces"] if piece["path"].startswith("linking/")]
+    for kind, rate in linked.items():
+        (tried,) = found["tried"][kind]
+        reached = [each["accuracy@1"] for each in tried["candidates"]]
+        assert tried["chosen"] == tried["candidates"][reached.index(max(reached))]["settings"]
+        assert tried["chosen"] == [f"learning_rate={rate:g}"]
 
 
 def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_path: Path) -> None:
