@@ -18,7 +18,7 @@ from benchmarks.neighbours.statistics import (
     words,
 )  # fmt: skip
 from leanformer.report.document import Table
-from leanformer.report.quantities import scaled
+from leanformer.report.quantities import listed, memory
 from leanformer.report.statistics import PairedDifference
 
 DENSE = BASES[0]
@@ -78,9 +78,7 @@ def clusters(record: dict[str, Any]) -> System:
         if own:
             longest = max(own, key=lambda row: row["length"])
             slower = 1 / longest["training"]["speed"]["median"]
-            faster = [row["length"] for row in own if row["training"]["speed"]["low"] > 1]
-            since = f"from {min(faster):,} tokens on" if faster else f"at no length up to {longest['length']:,}"
-            cost.append(f"{short(arm)}: trains faster than fused attention {since}")
+            cost.append(f"{short(arm)}: {_against_fused(own, where(timed, attention=DENSE))}")
             told.append(f"{short(arm)}: {words(judged, slower, 'training time')} ({cost[-1].partition(': ')[2]})")
         losses += [f"{short(arm)}: {each}" for each in said]
     compared = [
@@ -95,6 +93,25 @@ def clusters(record: dict[str, Any]) -> System:
     ]
     here = {"quality": "masked-LM " + "; ".join(losses) if losses else NONE, "cost": "; ".join(cost) or NONE}
     return System("Clustered memory (ClusTR)", "; ".join(told) or "not measured yet", here, tables)
+
+
+def _against_fused(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> str:
+    """Faster is what was faster in every round."""
+    faster = {row["length"]: row["training"]["speed"]["low"] > 1 for row in own}
+    lengths = sorted(faster)
+    won = [length for length in lengths if faster[length]]
+    if not won:
+        since = f"at no length up to {lengths[-1]:,}"
+    elif all(faster[length] for length in lengths if length >= won[0]):
+        since = f"from {won[0]:,} tokens on"
+    else:
+        since = f"at {listed([f'{length:,}' for length in won])} tokens alone"
+    (longest,), (reference,) = where(own, length=lengths[-1]), where(dense, length=lengths[-1])
+    told = [f"trains faster than fused attention {since}"]
+    told.append(f"at {lengths[-1]:,} inference {longest['inference']['speed']['median']:.2f} times as fast")
+    if longest["peak_bytes"] is not None:
+        told[-1] += f" and {longest['peak_bytes'] / reference['peak_bytes']:.1f} times the memory in training"
+    return ", ".join(told)
 
 
 def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:
@@ -129,7 +146,7 @@ def _times(rows: list[dict[str, Any]]) -> Table:
         speeds = [
             "{median:.2f} ({low:.2f} to {high:.2f})".format(**row[kind]["speed"]) for kind in ("training", "inference")
         ]
-        memory = NONE if row["peak_bytes"] is None else f"{scaled(row['peak_bytes'])}B"
-        found.append([f"{row['length']:,}", short(row["attention"]), cells[0], speeds[0], cells[1], speeds[1], memory])
+        peak = NONE if row["peak_bytes"] is None else memory(row["peak_bytes"])
+        found.append([f"{row['length']:,}", short(row["attention"]), cells[0], speeds[0], cells[1], speeds[1], peak])
     header = ["tokens", "", "training, ms", "speed", "inference, ms", "speed", "memory"]
     return Table(header, found, "rlrrrrr", "A batch has as many tokens at every length.")

@@ -294,6 +294,28 @@ def test_verdicts_of_made_up_records() -> None:
     assert made("pst", rows).startswith("at a sparsity of 0.9 worth using (+27.2 [")
 
 
+@pytest.mark.parametrize(
+    ("speeds", "told"),
+    [
+        ((0.9, 0.8, 0.7), "at no length up to 4,096,"),
+        ((0.9, 1.1, 1.2), "from 2,048 tokens on,"),
+        ((1.1, 1.2, 0.9), "at 1,024 and 2,048 tokens alone,"),
+    ],
+)
+def test_lengths_where_clusters_train_faster_are_told_one_by_one(speeds: tuple[float, ...], told: str) -> None:
+    rows = [
+        {"kind": "timed", "attention": arm, "length": length, "peak_bytes": 10**9 * (1 if arm == "dot_product" else 3),
+         "training": {"seconds": {"median": 1.0}, "speed": {"median": speed, "low": speed, "high": speed}},
+         "inference": {"seconds": {"median": 1.0}, "speed": {"median": 0.5, "low": 0.5, "high": 0.5}}}
+        for length, own in zip((1024, 2048, 4096), speeds, strict=True)
+        for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], own))
+    ]  # fmt: skip
+    assert (
+        f"trains faster than fused attention {told} at 4,096 inference 0.50 times as fast and 3.0 times the memory"
+        in (made("clusters", rows))
+    )
+
+
 def test_differences_are_of_means_over_tasks_and_of_seeds_that_have_all() -> None:
     rows = [{"task": task, "seed": seed, "score": 0.1 * seed + (task == "b")} for task in "ab" for seed in (1, 2, 3)]
     rows[-1]["score"] = None

@@ -1,6 +1,6 @@
 import pytest
 
-from leanformer.report.quantities import decimals, fixed, flops, listed, p_value, scaled, seconds, signed, unit
+from leanformer.report.quantities import decimals, fixed, flops, listed, memory, p_value, scaled, seconds, signed, unit
 from leanformer.report.style import spaced
 
 
@@ -44,6 +44,7 @@ def test_digits_follow_the_uncertainty():
     assert [decimals(u) for u in (None, 0.0, 0.3, 0.012, 0.0012)] == [3, 3, 3, 3, 4]
     assert unit(496_000) == (1e3, "k", 0)
     assert flops(1.2e9) == "1.20 G"
+    assert [memory(v) for v in (512, 19_200_000, 1.37e9)] == ["512 B", "19.2 MB", "1.37 GB"]
 
 
 def test_words():

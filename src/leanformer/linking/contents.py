@@ -4,7 +4,7 @@ from typing import Any
 
 from leanformer.linking.results import points
 from leanformer.report.document import Code, Document, Points, Section, Table
-from leanformer.report.quantities import listed, scaled
+from leanformer.report.quantities import listed, memory, scaled
 from leanformer.report.statistics import Spread
 
 COMPOSITES = {
@@ -58,7 +58,7 @@ def cost(found: dict[str, Any]) -> Table:
             row["encoder"],
             f"{row['parameters']:,}",
             f"{row['without_embeddings']:,}",
-            f"{scaled(row['index_bytes'])}B",
+            memory(row["index_bytes"]),
             scaled(row["names_per_second"]["mean"]),
             scaled(row["searches_per_second"]["mean"]),
             f"{row['steps']:,}",

@@ -47,6 +47,12 @@ def flops(value: float) -> str:
     return scaled(value).replace("B", "G")
 
 
+def memory(value: float) -> str:
+    """19_200_000 -> "19.2 MB" (10^6 bytes), 1.37e9 -> "1.37 GB"."""
+    number, _, letter = scaled(value).partition(" ")
+    return f"{number} {letter.replace('B', 'G')}B"
+
+
 def seconds(value: float) -> str:
     if value < 120:
         return f"{value:.0f} s"
