@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from leanformer.attention import MIXERS, Heads, Positions, Rotary, check_mixer, mixer, mixer_options
-from leanformer.attention.density_peaks import density_peaks, members
+from leanformer.attention.density_peaks import _ranks, density_peaks, members
 from leanformer.attention.shape import Shape
 
 B, L, D, H, LONGEST = 2, 11, 24, 4, 13
@@ -284,11 +284,11 @@ def clustered(x, count, real=None, neighbours=3):
     return [{i for i in real if joined[i] == centre} for centre in centres]
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_clusters_equal_the_formula(masked):
+@pytest.mark.parametrize("mask", ["none", "whole", "padding"])
+def test_clusters_equal_the_formula(mask):
     x = inputs(8)
-    tokens = padding(0, 5, 6)[:, 0, 0] if masked else torch.ones(B, L, dtype=torch.bool)
-    found = members(density_peaks(x, tokens, 3), 4, torch.tensor([4, 2]))
+    tokens = padding(0, 5, 6)[:, 0, 0] if mask == "padding" else torch.ones(B, L, dtype=torch.bool)
+    found = members(density_peaks(x, None if mask == "none" else tokens, 3), 4, torch.tensor([4, 2]))
     for b, count in enumerate((4, 2)):
         sets = [set(row.nonzero()[:, 0].tolist()) for row in found[b]]
         assert sets[:count] == clustered(x[b], count, tokens[b].nonzero()[:, 0].tolist())
@@ -311,6 +311,14 @@ def test_equal_tokens_and_few_neighbours_are_no_trouble():
     found = members(density_peaks(torch.ones(1, 7, D), neighbours=20), 3, torch.tensor([3]))[0]
     assert found.sum(-1).tolist() == [5, 1, 1] and found.sum(0).eq(1).all()
     assert members(density_peaks(torch.ones(1, 1, D)), 1, torch.tensor([1])).all()
+
+
+def test_an_export_ranks_as_a_stable_sort_does(monkeypatch):
+    values = torch.tensor([[2.0, 3.0, 2.0, -math.inf, 3.0, -math.inf], [1.0, 1.0, 1.0, 0.0, 2.0, 2.0]])
+    expected = [[2, 0, 3, 4, 1, 5], [2, 3, 4, 5, 0, 1]]
+    assert _ranks(values).tolist() == expected
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert _ranks(values).tolist() == expected
 
 
 @pytest.mark.parametrize("mixing", [{"ratio": 1}, {"clusters": L}])

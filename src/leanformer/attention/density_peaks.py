@@ -29,24 +29,26 @@ class Peaks(NamedTuple):
 
 @torch.no_grad()
 def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: int = 5) -> Peaks:
-    """In float32 or better, whatever x is in."""
+    """In float32 or better, whatever x is in. N x N tensors are written over: their passes are what it takes, in time
+    and in memory."""
+    squares = _squared_distances(x_BND)
     if tokens_BN is None:
         tokens_BN = torch.ones(x_BND.shape[:2], dtype=torch.bool, device=x_BND.device)
-    pairs = tokens_BN[:, :, None] & tokens_BN[:, None, :]
-    squares = _squared_distances(x_BND.masked_fill(~tokens_BN[..., None], 0.0)).masked_fill(~pairs, torch.inf)
-    nearest = squares.topk(torch.sym_min(neighbours, squares.shape[-1]), largest=False).values
+        largest = squares.amax((-2, -1), keepdim=True)[..., 0].clamp(min=0.0)
+    else:
+        apart = ~(tokens_BN[:, :, None] & tokens_BN[:, None, :])
+        largest = squares.masked_fill_(apart, 0.0).amax((-2, -1), keepdim=True)[..., 0]
+        squares.masked_fill_(apart, torch.inf)
+    nearest = squares.topk(torch.sym_min(neighbours, squares.shape[-1]), largest=False).values.clamp(min=0.0)
     found = nearest.isfinite()
     log_density = -nearest.masked_fill(~found, 0.0).sum(-1) / found.sum(-1).clamp(min=1)
     log_density = log_density.masked_fill(~tokens_BN, -torch.inf)
-    far = squares.masked_fill(~_ahead(log_density), torch.inf).amin(-1)
-    largest = squares.masked_fill(~pairs, 0.0).amax((-2, -1), keepdim=True)[..., 0]
+    rank_BN = _ranks(log_density)
+    far = squares.masked_fill(rank_BN[:, None, :] >= rank_BN[..., None], torch.inf).amin(-1)
     far = torch.where(far.isfinite(), far, largest)
     least = torch.finfo(squares.dtype).min
     worth = (log_density + 0.5 * far.log()).clamp(min=least).masked_fill(~tokens_BN, -torch.inf)
-    place = torch.arange(squares.shape[-1], device=squares.device).expand_as(worth)
-    order = torch.zeros_like(place).scatter(-1, _ahead(worth).sum(-1), place)  # ONNX knows no stable sort
-    itself = torch.eye(squares.shape[-1], dtype=torch.bool, device=squares.device)
-    return Peaks(squares.masked_fill(itself, -1.0), order, tokens_BN)
+    return Peaks(squares, _inverse(_ranks(worth)), tokens_BN)
 
 
 @torch.no_grad()
@@ -61,18 +63,26 @@ def members(peaks: Peaks, most: int, counts_B: Tensor) -> Tensor:
     return (joined_BN[:, None, :] == number_M[:, None]) & peaks.tokens[:, None, :]
 
 
-def _ahead(value_BN: Tensor) -> Tensor:
-    """(B, N, N), True at [i, j] where j has the greater value, or an equal one and the earlier place."""
-    place = torch.arange(value_BN.shape[-1], device=value_BN.device)
-    here, there = value_BN[..., None], value_BN[:, None, :]
-    return (there > here) | ((there == here) & (place < place[:, None]))
+def _ranks(value_BN: Tensor) -> Tensor:
+    """How many go before each: those of greater value, or of an equal one and an earlier place."""
+    if torch.compiler.is_exporting():  # ONNX knows no stable sort
+        place = torch.arange(value_BN.shape[-1], device=value_BN.device)
+        here, there = value_BN[..., None], value_BN[:, None, :]
+        return ((there > here) | ((there == here) & (place < place[:, None]))).sum(-1)
+    return _inverse(value_BN.sort(stable=True, dim=-1, descending=True).indices)
+
+
+def _inverse(permutation_BN: Tensor) -> Tensor:
+    place = torch.arange(permutation_BN.shape[-1], device=permutation_BN.device).expand_as(permutation_BN)
+    return torch.zeros_like(place).scatter(-1, permutation_BN, place)
 
 
 def _squared_distances(x_BND: Tensor) -> Tensor:
-    """d_ij^2, exactly 0 on the diagonal: 2 N^2 D FLOPs."""
+    """d_ij^2, and -1 on the diagonal: 2 N^2 D FLOPs."""
     with torch.autocast(x_BND.device.type, enabled=False):
         x_BND = x_BND.to(torch.promote_types(x_BND.dtype, torch.float32))
+        x_BND = x_BND * x_BND.shape[-1] ** -0.5
         norm_BN1 = x_BND.square().sum(-1, keepdim=True)
-        squares = norm_BN1 + norm_BN1.transpose(1, 2) - 2 * (x_BND @ x_BND.transpose(1, 2))
+        squares = (x_BND @ x_BND.transpose(1, 2)).mul_(-2.0).add_(norm_BN1).add_(norm_BN1.transpose(1, 2))
     itself = torch.eye(x_BND.shape[1], dtype=torch.bool, device=x_BND.device)
-    return (squares / x_BND.shape[-1]).clamp(min=0.0).masked_fill(itself, 0.0)
+    return squares.clamp_(min=0.0).masked_fill_(itself, -1.0)
