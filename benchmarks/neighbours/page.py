@@ -71,7 +71,7 @@ def _conditions(record: dict[str, Any], notes: list[str]) -> list[str]:
     sizes, minutes = record["sizes"], sum(piece["minutes"] for piece in record["pieces"])
     lines = [
         *(note.format(**sizes) for note in notes),
-        f"Wall clock of its pieces: {minutes:.0f} minutes, {record['jobs']} at a time.",
+        f"Wall clock of its pieces: {minutes:.0f} minutes, {record['jobs']} at a time; of a resumed one, since its last start.",
     ]
     if sizes["scale"] != 1:
         lines.insert(0, f"A trial at {sizes['scale']:g} of the budget: its numbers say nothing.")
