@@ -38,10 +38,9 @@ def document(records: list[dict[str, Any]]) -> Document:
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     told = {record["study"]: SYSTEMS[record["study"]](record) for record in records}
     first = records[0]
-    model, version = first["settings"]["model"], first["versions"]
+    version = first["versions"]
     facts = [
-        ("model", f"{model.get('num_hidden_layers')} layers of {model.get('hidden_size')}"),
-        ("vocabulary", f"{first['data']['vocab_size']:,}"),
+        ("model", " / ".join(dict.fromkeys(map(_model, records)))),
         ("seeds", " / ".join(dict.fromkeys(str(record["seeds"]) for record in records))),
         ("machine", first["hardware"]["cpu"]),
         ("leanformer", f"{version['leanformer']} ({(version['commit'] or 'no commit')[:12]})"),
@@ -57,6 +56,11 @@ def document(records: list[dict[str, Any]]) -> Document:
     return Document("The neighbours", done, facts, sections, {})
 
 
+def _model(record: dict[str, Any]) -> str:
+    model, vocabulary = record["settings"]["model"], record["data"]["vocab_size"]
+    return f"{model.get('num_hidden_layers')} layers of {model.get('hidden_size')}, vocabulary of {vocabulary:,}"
+
+
 def _blocks(record: dict[str, Any], system: System, texts: dict[str, Any]) -> list[Block]:
     rows = [
         [claim["what"], claim["figure"], claim["source"], system.here.get(claim["here"], NONE)]
@@ -70,8 +74,10 @@ def _blocks(record: dict[str, Any], system: System, texts: dict[str, Any]) -> li
 def _conditions(record: dict[str, Any], notes: list[str]) -> list[str]:
     sizes, minutes = record["sizes"], sum(piece["minutes"] for piece in record["pieces"])
     lines = [
+        f"Model: {_model(record)}.",
         *(note.format(**sizes) for note in notes),
-        f"Wall clock of its pieces: {minutes:.0f} minutes, {record['jobs']} at a time; of a resumed one, since its last start.",
+        f"Wall clock of its pieces: {minutes:.0f} minutes, {record['jobs']} at a time; of a resumed one, since its "
+        "last start.",
     ]
     if sizes["scale"] != 1:
         lines.insert(0, f"A trial at {sizes['scale']:g} of the budget: its numbers say nothing.")

@@ -15,7 +15,8 @@ class Sizes:
     scale: float = 1.0
     base_tokens: int = 5_000_000
     compared_tokens: int = 600_000
-    cluster_tokens: int = 700_000
+    cluster_tokens: int = 2_000_000
+    """Learned positions leave the floor late."""
     examples: int = 2400
     """Of training, at most: of pst and of absgd's rare classes."""
     noisy_examples: int = 1600
