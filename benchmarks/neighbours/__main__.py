@@ -17,6 +17,7 @@ tables from the records alone.
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from benchmarks.neighbours.records import write as write_records
 from benchmarks.neighbours.sizes import Sizes
 from benchmarks.protocol import Runner, require_same, run_stage, slug
 from leanformer.comparison.runner import Job, run_jobs
-from leanformer.settings import read_settings
+from leanformer.settings import Settings, read_settings
 from leanformer.training.durable import write_json
 from leanformer.training.hardware import prepare_cpu
 
@@ -47,10 +48,15 @@ def protocol(options: argparse.Namespace) -> Protocol:
         out=options.out.absolute(), data=options.data.absolute(), task_data=str(options.task_data.absolute()),
         linking_data=(options.linking_data or options.task_data / "entity_linking").absolute(), studies=studies,
         glue=tuple(options.glue.split(",")), texts=tuple(options.texts.split(",")),
-        corpora=tuple(options.corpora.split(",")), settings=read_settings(options.config, options.set or ()),
+        corpora=tuple(options.corpora.split(",")), settings=_in_tokens(read_settings(options.config, options.set or ())),
         sizes=Sizes(scale=options.scale), seeds=options.seeds, jobs=options.jobs,
         threads=max(1, torch.get_num_threads() // options.jobs),
     )  # fmt: skip
+
+
+def _in_tokens(settings: Settings) -> Settings:
+    """The pieces have budgets of tokens; another one of the config would be a second."""
+    return replace(settings, training=replace(settings.training, max_steps=None, max_seconds=None))
 
 
 def prepare(p: Protocol) -> None:

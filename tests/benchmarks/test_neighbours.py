@@ -25,6 +25,7 @@ max_position_embeddings = 64
 positions = "rotary"
 
 [training]
+max_steps = 7
 batch_size = 4
 sequence_length = 32
 precision = "fp32"
