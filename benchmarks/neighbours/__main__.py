@@ -44,11 +44,12 @@ def protocol(options: argparse.Namespace) -> Protocol:
             raise ValueError(f"--studies {name}: known are {', '.join(STUDIES)}")
     if options.seeds < 1 or options.jobs < 1:
         raise ValueError("--seeds and --jobs must be at least 1")
+    settings = _in_tokens(read_settings(options.config, options.set or ()))
     return Protocol(
         out=options.out.absolute(), data=options.data.absolute(), task_data=str(options.task_data.absolute()),
         linking_data=(options.linking_data or options.task_data / "entity_linking").absolute(), studies=studies,
         glue=tuple(options.glue.split(",")), texts=tuple(options.texts.split(",")),
-        corpora=tuple(options.corpora.split(",")), settings=_in_tokens(read_settings(options.config, options.set or ())),
+        corpora=tuple(options.corpora.split(",")), settings=settings,
         sizes=Sizes(scale=options.scale), seeds=options.seeds, jobs=options.jobs,
         threads=max(1, torch.get_num_threads() // options.jobs),
     )  # fmt: skip
