@@ -11,9 +11,9 @@ A stage needs what the stages before it made; its pieces need nothing of each ot
     tasks       teacher, random values, converted, healed
     exports     of the teacher and the healed `few`
 
-Three lists of mechanisms say how much is done: `every` is converted, healed once by the largest budget, trained from
-scratch with it and fine-tuned; `closely` are healed with every seed and by all budgets, trained from scratch with four
-times the largest one, and fine-tuned before healing too; `few` try the methods and the rates and are exported.
+Three lists of mechanisms say how much is done: `every` is converted, healed by all budgets, trained from scratch with
+the largest one and four times that, and fine-tuned; `closely` are healed with every seed by the largest, and fine-tuned
+before healing too; `few` try the methods and the rates and are exported.
 """
 
 import json
@@ -172,11 +172,11 @@ def _trained(p: Protocol) -> Iterator[Piece]:
         for variant in p.every if seed == 1 else p.closely:
             yield _healing(p, variant, BUDGETS[-1], seed)
     yield _distillation(p, "healed/teacher", p.teacher, {"kind": "teacher, trained on", "budget": BUDGETS[-1]}, None)
-    for times, variants in ((1, p.every), (4, p.closely)):
-        for variant in variants:
+    for times in (1, 4):
+        for variant in p.every:
             yield _scratch(p, variant, times)
     for budget in BUDGETS[:-1]:
-        for variant in p.closely:
+        for variant in p.every:
             yield _healing(p, variant, budget, 1)
     for method in METHODS:
         for variant in p.few:
