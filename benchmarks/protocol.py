@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def require_same(file: Path, written: dict[str, Any], what: str) -> None:
         raise ValueError(f"{file} was begun with other {what}: repeat them, or choose another --out")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, written)
+
+
+def in_tokens(settings: Settings) -> Settings:
+    """The pieces have budgets of tokens; another one of the config would be a second."""
+    return replace(settings, training=replace(settings.training, max_steps=None, max_seconds=None))
 
 
 def sets(settings: list[str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.conversion.plan import STAGES, Piece, Protocol, stage
 from benchmarks.conversion.results import write_report, write_results
-from benchmarks.protocol import Runner, require_same, run_stage, status, training_speed
+from benchmarks.protocol import Runner, in_tokens, require_same, run_stage, status, training_speed
 from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
 from leanformer.comparison.runner import Job, run_jobs
 from leanformer.comparison.variants import Variant, sized_variants
@@ -96,7 +96,7 @@ def prepare(p: Protocol) -> None:
     written = {"settings": p.settings.to_dict(), "data": p.corpus.hash, "teacher": p.given and str(p.given)}
     require_same(p.out / "protocol.json", written, "settings, data or teacher")
     write_json(p.out / "settings.json", p.settings.to_dict())
-    training = asdict(p.settings.training) | {"max_steps": None, "max_seconds": None}
+    training = asdict(in_tokens(p.settings).training)
     write_json(p.out / "scratch.json", {"model": dict(p.settings.model), "training": training})
     write_json(p.out / "healing.json", {"training": training})
     length = p.settings.training.sequence_length

@@ -17,7 +17,6 @@ tables from the records alone.
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,9 +26,9 @@ from benchmarks.neighbours.page import write_page
 from benchmarks.neighbours.plan import STAGES, STUDIES, TEXTS, Piece, Protocol, marker, stage
 from benchmarks.neighbours.records import write as write_records
 from benchmarks.neighbours.sizes import Sizes
-from benchmarks.protocol import Runner, require_same, run_stage, slug
+from benchmarks.protocol import Runner, in_tokens, require_same, run_stage, slug
 from leanformer.comparison.runner import Job, run_jobs
-from leanformer.settings import Settings, read_settings
+from leanformer.settings import read_settings
 from leanformer.training.durable import write_json
 from leanformer.training.hardware import prepare_cpu
 
@@ -44,7 +43,7 @@ def protocol(options: argparse.Namespace) -> Protocol:
             raise ValueError(f"--studies {name}: known are {', '.join(STUDIES)}")
     if options.seeds < 1 or options.jobs < 1:
         raise ValueError("--seeds and --jobs must be at least 1")
-    settings = _in_tokens(read_settings(options.config, options.set or ()))
+    settings = in_tokens(read_settings(options.config, options.set or ()))
     return Protocol(
         out=options.out.absolute(), data=options.data.absolute(), task_data=str(options.task_data.absolute()),
         linking_data=(options.linking_data or options.task_data / "entity_linking").absolute(), studies=studies,
@@ -53,11 +52,6 @@ def protocol(options: argparse.Namespace) -> Protocol:
         sizes=Sizes(scale=options.scale), seeds=options.seeds, jobs=options.jobs,
         threads=max(1, torch.get_num_threads() // options.jobs),
     )  # fmt: skip
-
-
-def _in_tokens(settings: Settings) -> Settings:
-    """The pieces have budgets of tokens; another one of the config would be a second."""
-    return replace(settings, training=replace(settings.training, max_steps=None, max_seconds=None))
 
 
 def prepare(p: Protocol) -> None:

@@ -6,11 +6,12 @@ What a way costs beside plain fine-tuning, and entity linking beside its product
 import time
 from functools import cache
 
-from benchmarks.neighbours.plan import KINDS, STAGES, Piece, Protocol, stage
+from benchmarks.neighbours.plan import STAGES, Piece, Protocol, stage
 from benchmarks.protocol import training_speed
 from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
 from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task
+from leanformer.linking.settings import KINDS
 from leanformer.models.cost import ledger
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.recipes import model_config

@@ -27,6 +27,7 @@ from benchmarks.neighbours.ways import TRIED, WAYS
 from benchmarks.protocol import sets, slug
 from leanformer.comparison.runner import Job
 from leanformer.data.corpus import Corpus
+from leanformer.linking.settings import KINDS
 from leanformer.settings import Settings
 
 STUDIES = ("convbert", "clusters", "pst", "regsl", "absgd", "linking")
@@ -49,9 +50,8 @@ NOISE, IMBALANCE = (0.0, 0.2, 0.4, 0.6), (10.0, 100.0)
 TRIAL_NOISE, TRIAL_IMBALANCE, TRIAL_SEED = 0.4, 100.0, 101
 LENGTHS = {"pst": 64, "regsl": 32, "absgd": 32}
 """Tokens that are read of a text, or a pair."""
-KINDS = ("transformer", "rescnn")
-"""Of encoders that learn to link; each has a rate of its own."""
 LINKING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+"""Each kind of encoder has one of its own."""
 GRID = (str(Path(__file__).parents[1] / "finetuning.py"),)
 
 

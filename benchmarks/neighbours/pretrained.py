@@ -97,21 +97,20 @@ def clusters(record: dict[str, Any]) -> System:
 
 def _against_fused(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> str:
     """Faster is what was faster in every round."""
-    faster = {row["length"]: row["training"]["speed"]["low"] > 1 for row in own}
-    lengths = sorted(faster)
-    won = [length for length in lengths if faster[length]]
+    lengths = sorted(row["length"] for row in own)
+    won = sorted(row["length"] for row in own if row["training"]["speed"]["low"] > 1)
     if not won:
         since = f"at no length up to {lengths[-1]:,}"
-    elif all(faster[length] for length in lengths if length >= won[0]):
+    elif won == lengths[-len(won) :]:
         since = f"from {won[0]:,} tokens on"
     else:
         since = f"at {listed([f'{length:,}' for length in won])} tokens alone"
     (longest,), (reference,) = where(own, length=lengths[-1]), where(dense, length=lengths[-1])
-    told = [f"trains faster than fused attention {since}"]
-    told.append(f"at {lengths[-1]:,} inference {longest['inference']['speed']['median']:.2f} times as fast")
-    if longest["peak_bytes"] is not None:
-        told[-1] += f" and {longest['peak_bytes'] / reference['peak_bytes']:.1f} times the memory in training"
-    return ", ".join(told)
+    inference = f"at {lengths[-1]:,} inference {longest['inference']['speed']['median']:.2f} times as fast"
+    told = f"trains faster than fused attention {since}, {inference}"
+    if longest["peak_bytes"] is None:
+        return told
+    return f"{told} and {longest['peak_bytes'] / reference['peak_bytes']:.1f} times the memory in training"
 
 
 def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:

@@ -6,9 +6,10 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.neighbours.plan import BASES, KINDS, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
+from benchmarks.neighbours.plan import BASES, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
 from benchmarks.neighbours.ways import TRIED
 from benchmarks.protocol import hardware
+from leanformer.linking.settings import KINDS
 from leanformer.training.durable import write_json
 from leanformer.training.record import versions
 

@@ -34,7 +34,7 @@ def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: in
     squares = _squared_distances(x_BND)
     if tokens_BN is None:
         tokens_BN = torch.ones(x_BND.shape[:2], dtype=torch.bool, device=x_BND.device)
-        largest = squares.amax((-2, -1), keepdim=True)[..., 0].clamp(min=0.0)
+        largest = squares.amax((-2, -1), keepdim=True)[..., 0]
     else:
         apart = ~(tokens_BN[:, :, None] & tokens_BN[:, None, :])
         largest = squares.masked_fill_(apart, 0.0).amax((-2, -1), keepdim=True)[..., 0]
@@ -45,7 +45,7 @@ def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: in
     log_density = log_density.masked_fill(~tokens_BN, -torch.inf)
     rank_BN = _ranks(log_density)
     far = squares.masked_fill(rank_BN[:, None, :] >= rank_BN[..., None], torch.inf).amin(-1)
-    far = torch.where(far.isfinite(), far, largest)
+    far = torch.where(far.isfinite(), far, largest.clamp(min=0.0))
     least = torch.finfo(squares.dtype).min
     worth = (log_density + 0.5 * far.log()).clamp(min=least).masked_fill(~tokens_BN, -torch.inf)
     return Peaks(squares, _inverse(_ranks(worth)), tokens_BN)
