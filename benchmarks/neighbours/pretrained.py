@@ -1,5 +1,6 @@
 """Tables of what is pre-trained side by side: ConvBERT's parts, and clustered memory."""
 
+from statistics import fmean
 from typing import Any
 
 from benchmarks.cells import NONE, mean_sd
@@ -33,6 +34,8 @@ PAIRS = {
 }
 """What is told of ConvBERT: an arm, and the one it is judged by."""
 LOSS = ["loss to its reference [95 % CI]", "p, Holm", "seeds"]
+MOST = 0.5
+"""Of what a reference learned from context: who loses more has saved nothing worth having."""
 
 
 def short(label: str) -> str:
@@ -52,7 +55,7 @@ def convbert(record: dict[str, Any]) -> System:
         seconds, size = (ratio(ours, theirs, lambda row, key=key: row[key]) for key in ("seconds", "parameters"))
         judged = _judged(of, theirs)
         cost, what = (size, "parameters") if judged != "better" and GROUPS in arm else (seconds, "time")
-        said = words(judged, cost, what)
+        said = _worth(judged, of, theirs, cost, what)
         told.append(f"{name}: {said}")
         here[name] = f"loss {interval(of, digits=3)[0]}, {seconds:.2f} of the seconds, {size:.3f} of the parameters"
         table.append([name, f"{short(arm)} to {short(reference)}", *interval(of, digits=3), f"{seconds:.2f}",
@@ -73,13 +76,14 @@ def clusters(record: dict[str, Any]) -> System:
     told, losses, cost = [], [], []
     for arm, of in zip(arms, found, strict=True):
         said = [f"loss {interval(of, digits=3)[0]}"] if of.n else []
-        judged = _judged(of, where(rows, attention=DENSE))
+        dense = where(rows, attention=DENSE)
         own = where(timed, attention=arm)
         if own:
             longest = max(own, key=lambda row: row["length"])
             slower = 1 / longest["training"]["speed"]["median"]
-            cost.append(f"{short(arm)}: {_against_fused(own, where(timed, attention=DENSE))}")
-            told.append(f"{short(arm)}: {words(judged, slower, 'training time')} ({cost[-1].partition(': ')[2]})")
+            cost.append(f"{short(arm)}: {_against_all(own, where(timed, attention=DENSE))}")
+            worth = _worth(_judged(of, dense), of, dense, slower, "training time")
+            told.append(f"{short(arm)}: {worth} ({cost[-1].partition(': ')[2]})")
         losses += [f"{short(arm)}: {each}" for each in said]
     compared = [
         [short(arm), *interval(of, digits=3), _judged(of, where(rows, attention=DENSE))]
@@ -95,7 +99,7 @@ def clusters(record: dict[str, Any]) -> System:
     return System("Clustered memory (ClusTR)", "; ".join(told) or "not measured yet", here, tables)
 
 
-def _against_fused(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> str:
+def _against_all(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> str:
     """Faster is what was faster in every round."""
     lengths = sorted(row["length"] for row in own)
     won = sorted(row["length"] for row in own if row["training"]["speed"]["low"] > 1)
@@ -107,7 +111,7 @@ def _against_fused(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> st
         since = f"at {listed([f'{length:,}' for length in won])} tokens alone"
     (longest,), (reference,) = where(own, length=lengths[-1]), where(dense, length=lengths[-1])
     inference = f"at {lengths[-1]:,} inference {longest['inference']['speed']['median']:.2f} times as fast"
-    told = f"trains faster than fused attention {since}, {inference}"
+    told = f"trains faster than attention to all tokens {since}, {inference}"
     if longest["peak_bytes"] is None:
         return told
     return f"{told} and {longest['peak_bytes'] / reference['peak_bytes']:.1f} times the memory in training"
@@ -118,6 +122,16 @@ def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:
     if any(row["learned_from_context"] is False for row in reference):
         return "undecided"
     return quality(of, higher_is_better=False, margin=NATS)
+
+
+def _worth(judged: Quality, of: PairedDifference, reference: list[dict[str, Any]], cost: float, what: str) -> str:
+    """The words of the verdict; the floor is the best loss without context."""
+    floor = next((row["floor"] for row in reference if row.get("floor")), None)
+    if judged == "worse" and of.mean is not None and floor is not None:
+        lost = of.mean / (floor - fmean(row["final_loss"] for row in reference))
+        if lost > MOST:
+            return f"{words(judged)}, {lost:.0%} of what {short(reference[0]['attention'])} learned from context is lost"
+    return words(judged, cost, what)
 
 
 def _losses(rows: list[dict[str, Any]], arm: str, reference: str) -> tuple[dict[int, float], dict[int, float]]:

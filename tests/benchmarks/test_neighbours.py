@@ -203,7 +203,7 @@ def test_the_page_is_made_of_the_records_alone(out: Path, tmp_path: Path) -> Non
     page = (tmp_path / "page.md").read_text()
     assert page == (out / "neighbours.md").read_text() and page.count("\nVerdict: ") == 6
     assert "its numbers say nothing" in page and "None" not in page and "nan" not in page
-    assert "faster than fused attention from 256 tokens on" in page
+    assert "faster than attention to all tokens from 256 tokens on" in page
     (tmp_path / "records").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no record: run the protocol first"):
         main(["--out", str(tmp_path), "--report", str(tmp_path / "page.md")])
@@ -312,9 +312,32 @@ def test_lengths_where_clusters_train_faster_are_told_one_by_one(speeds: tuple[f
         for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], own))
     ]  # fmt: skip
     assert (
-        f"trains faster than fused attention {told} at 4,096 inference 0.50 times as fast and 3.0 times the memory"
+        f"trains faster than attention to all tokens {told} at 4,096 inference 0.50 times as fast and 3.0 times the memory"
         in (made("clusters", rows))
     )
+
+
+@pytest.mark.parametrize(
+    ("loss", "verdict"),
+    [
+        (2.5, "worth using only if saving 50% of training time matters more"),
+        (3.5, "not worth using here, 75% of what dot_product learned from context is lost"),
+    ],
+)
+def test_who_forgets_most_of_the_context_has_saved_nothing(loss: float, verdict: str) -> None:
+    rows = [
+        {"kind": "timed", "attention": arm, "length": 64, "peak_bytes": None,
+         "training": {"seconds": {"median": 1.0}, "speed": {"median": speed, "low": speed, "high": speed}},
+         "inference": {"seconds": {"median": 1.0}, "speed": {"median": 1.0, "low": 1.0, "high": 1.0}}}
+        for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], 2.0))
+    ]  # fmt: skip
+    rows += [
+        {"kind": "compared", "attention": arm, "seed": seed, "status": "finished", "parameters": 10, "seconds": 1.0,
+         "final_loss": reached + 0.001 * seed * (arm != "dot_product"), "floor": 4.0, "learned_from_context": True}
+        for arm, reached in (("dot_product", 2.0), (plan.CLUSTERS[0], loss - 0.002))
+        for seed in (1, 2, 3)
+    ]  # fmt: skip
+    assert made("clusters", rows).startswith(f"dot_product[clusters, ratio=4]: {verdict} (trains faster")
 
 
 def test_differences_are_of_means_over_tasks_and_of_seeds_that_have_all() -> None:
