@@ -130,7 +130,8 @@ def _worth(judged: Quality, of: PairedDifference, reference: list[dict[str, Any]
     if judged == "worse" and of.mean is not None and floor is not None:
         lost = of.mean / (floor - fmean(row["final_loss"] for row in reference))
         if lost > MOST:
-            return f"{words(judged)}, {lost:.0%} of what {short(reference[0]['attention'])} learned from context is lost"
+            learned = f"what {short(reference[0]['attention'])} learned from context"
+            return f"{words(judged)}, {lost:.0%} of {learned} is lost"
     return words(judged, cost, what)
 
 
