@@ -1,6 +1,7 @@
 """What converting a trained model's attention costs, and what heals it: the whole protocol, which takes hours.
 
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
+    python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT --closely pairwise,shared --targets-only
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT --dry-run
     python -m benchmarks.conversion --out OUT --report
 
@@ -71,11 +72,13 @@ def protocol(options: argparse.Namespace) -> Protocol:
         for variant in lists[name]:
             if variant.label not in labels or (name == "few" and variant not in lists["closely"]):
                 raise ValueError(f"--{name} names {variant.label}, which the longer list does not")
+    if options.targets_only:
+        lists["every"], lists["few"] = lists["closely"], []
     cores = torch.get_num_threads()
     made = Protocol(
         out=options.out, data=options.data, task_data=str(options.task_data), tasks=tuple(options.tasks.split(",")),
         settings=settings, given=options.teacher, seeds=options.seeds, jobs=options.jobs,
-        threads=max(1, cores // options.jobs), **lists,
+        threads=max(1, cores // options.jobs), targets_only=options.targets_only, **lists,
     )  # fmt: skip
     for variant in made.every:
         model_config(with_attention(made, variant), made.corpus)
@@ -189,6 +192,7 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
     parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")
     for name, default in (("every", EVERY), ("closely", CLOSELY), ("few", FEW)):
         parser.add_argument(f"--{name}", default=default, metavar="NAMES", help=f"mechanisms: {default}")
+    parser.add_argument("--targets-only", action="store_true", help="heal and fine-tune --closely, nothing else")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="pieces at a time")
     parser.add_argument("--dry-run", action="store_true")

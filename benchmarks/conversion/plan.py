@@ -13,7 +13,8 @@ A stage needs what the stages before it made; its pieces need nothing of each ot
 
 Three lists of mechanisms say how much is done: `every` is converted, healed by all budgets, trained from scratch with
 the largest one and four times that, and fine-tuned; `closely` are healed with every seed by the largest, and fine-tuned
-before healing too; `few` try the methods and the rates and are exported.
+before healing too; `few` try the methods and the rates and are exported. With `targets_only` `closely` are healed by the
+largest budget, at the teacher's own rate, and fine-tuned, beside the teacher and random values, and that is all.
 """
 
 import json
@@ -100,6 +101,7 @@ class Protocol:
     threads: int
     """Of a piece; the teacher, which runs alone, has all that `jobs` pieces have."""
     jobs: int
+    targets_only: bool = False
 
     @property
     def teacher(self) -> Path:
@@ -126,8 +128,10 @@ class Protocol:
         return [self.settings.training.learning_rate * share for share in RATES]
 
     def rate(self) -> float | None:
-        """That of the least mean loss in the trial; None before the trial is over."""
+        """That of the least mean loss in the trial, the teacher's if there is none; None before the trial is over."""
         pieces = stage(self, "trial")
+        if not pieces:
+            return self.rates[0]
         if not all(piece.finished(self.out) for piece in pieces):
             return None
         losses: dict[float, float] = {}
@@ -139,7 +143,14 @@ class Protocol:
 
 
 def stage(protocol: Protocol, name: str) -> list[Piece]:
-    return list(MAKERS[name](protocol))
+    pieces = list(MAKERS[name](protocol))
+    return [piece for piece in pieces if _for_targets(piece.row)] if protocol.targets_only else pieces
+
+
+def _for_targets(row: dict[str, Any]) -> bool:
+    if row.get("budget", BUDGETS[-1]) != BUDGETS[-1] or row.get("method", LOGITS) != LOGITS:
+        return False
+    return row["kind"] in ("teacher", "random", "healed") or (row["kind"] == "converted" and "task" not in row)
 
 
 def _teacher(p: Protocol) -> Iterator[Piece]:

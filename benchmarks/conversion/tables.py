@@ -26,8 +26,8 @@ LEFT_OUT = (
     "Mechanisms that are not healed with every seed have one healed model, fine-tuned with every seed.",
     "MiniLM v1, other weights, temperatures, layers and lengths of the gradual path; methods are compared on few "
     "mechanisms, one budget and one seed.",
-    "Tasks for models from scratch, of shared heads and of exports; a healing rate for each mechanism: all heal at the "
-    "one that the trial chose.",
+    "Tasks for models from scratch, of shared heads and of exports; a healing rate for each mechanism: all heal at "
+    "one.",
 )
 CAPTIONS = {
     "conversions": "Residuals and divergence (nats): means over heads and layers, on text of the training data. "
@@ -139,7 +139,7 @@ class Told:
     def methods(self) -> Table:
         few, budget = self.results["mechanisms"]["few"], self.results["budgets"][-1]
         rows = []
-        for method in self.results["methods"]:
+        for method in self.results["methods"] if few else []:
             found = [self.losses("healed", attention=name, method=method, budget=budget, seed=1) for name in few]
             rows.append([method, *map(_loss, found)])
         return _table(["healed by", *few], rows, "methods")

@@ -179,6 +179,19 @@ def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_targets_alone_take_a_teacher_healing_and_tasks(out: Path, arguments: list[str], tmp_path: Path) -> None:
+    runner = Runner()
+    assert main([*arguments[:-1], str(tmp_path / "out"), "--targets-only"], runner) == 0
+    assert [command[0] for command in runner.ran] == ["pretrain", "convert", *["distill"] * 2, *["finetune"] * 5]
+    found, whole = results(tmp_path / "out"), results(out)
+    assert found["healing_rate"] == 1e-2 and found["missing"] == found["mechanisms"]["few"] == []
+    told = [{(row["kind"], row["seed"], row["score"]) for row in each["rows"] if "task" in row and row["kind"] in kinds}
+            for kinds in (("teacher", "random"),) for each in (found, whole)]  # fmt: skip
+    assert told[0] == told[1], "the same teacher"
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| pairwise, healed |" in report and "## Ways" not in report and "## The rate" not in report
+
+
 def test_other_settings_and_lists_that_do_not_fit_are_refused(arguments: list[str], out: Path) -> None:
     with pytest.raises(ValueError, match="was begun with other settings, data or teacher: repeat them"):
         main([*arguments, "--set", "training.batch_size=8"], Runner())
