@@ -13,8 +13,8 @@ A stage needs what the stages before it made; its pieces need nothing of each ot
 
 Three lists of mechanisms say how much is done: `every` is converted, healed by all budgets, trained from scratch with
 the largest one and four times that, and fine-tuned; `closely` are healed with every seed by the largest, and fine-tuned
-before healing too; `few` try the methods and the rates and are exported. With `targets_only` no more is done than to heal
-`closely` by the largest budget, at the teacher's own rate, and to fine-tune them beside the teacher and random values.
+before healing too; `few` try the methods and the rates and are exported. With `targets_only` no more is done than to
+heal `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher and random values.
 """
 
 import json
