@@ -73,23 +73,21 @@ def clusters(record: dict[str, Any]) -> System:
     timed = where(record["rows"], kind="timed")
     arms = [arm for arm in CLUSTERS if where(timed, attention=arm) or where(rows, attention=arm)]
     found = differences([_losses(rows, arm, DENSE) for arm in arms])
-    told, losses, cost = [], [], []
+    dense = where(rows, attention=DENSE)
+    told, losses, cost, compared = [], [], [], []
     for arm, of in zip(arms, found, strict=True):
-        said = [f"loss {interval(of, digits=3)[0]}"] if of.n else []
-        dense = where(rows, attention=DENSE)
+        judged = _judged(of, dense)
+        if of.n:
+            losses.append(f"{short(arm)}: loss {interval(of, digits=3)[0]}")
+            compared.append([short(arm), *interval(of, digits=3), judged])
         own = where(timed, attention=arm)
         if own:
             longest = max(own, key=lambda row: row["length"])
             slower = 1 / longest["training"]["speed"]["median"]
-            cost.append(f"{short(arm)}: {_against_all(own, where(timed, attention=DENSE))}")
-            worth = _worth(_judged(of, dense), of, dense, slower, "training time")
-            told.append(f"{short(arm)}: {worth} ({cost[-1].partition(': ')[2]})")
-        losses += [f"{short(arm)}: {each}" for each in said]
-    compared = [
-        [short(arm), *interval(of, digits=3), _judged(of, where(rows, attention=DENSE))]
-        for arm, of in zip(arms, found, strict=True)
-        if of.n
-    ]
+            beside = _against_all(own, where(timed, attention=DENSE))
+            cost.append(f"{short(arm)}: {beside}")
+            worth = _worth(judged, of, dense, slower, "training time")
+            told.append(f"{short(arm)}: {worth} ({beside})")
     tables = [
         _times(timed),
         _compared(rows),

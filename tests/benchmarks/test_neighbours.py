@@ -295,6 +295,12 @@ def test_verdicts_of_made_up_records() -> None:
     assert made("pst", rows).startswith("at a sparsity of 0.9 worth using (+27.2 [")
 
 
+def timed(arm: str, length: int, training: float, inference: float, peak: int | None) -> dict[str, Any]:
+    speeds = {kind: {"seconds": {"median": 1.0}, "speed": dict.fromkeys(("median", "low", "high"), speed)}
+              for kind, speed in (("training", training), ("inference", inference))}  # fmt: skip
+    return {"kind": "timed", "attention": arm, "length": length, "peak_bytes": peak, **speeds}
+
+
 @pytest.mark.parametrize(
     ("speeds", "told"),
     [
@@ -305,12 +311,10 @@ def test_verdicts_of_made_up_records() -> None:
 )
 def test_lengths_where_clusters_train_faster_are_told_one_by_one(speeds: tuple[float, ...], told: str) -> None:
     rows = [
-        {"kind": "timed", "attention": arm, "length": length, "peak_bytes": 10**9 * (1 if arm == "dot_product" else 3),
-         "training": {"seconds": {"median": 1.0}, "speed": {"median": speed, "low": speed, "high": speed}},
-         "inference": {"seconds": {"median": 1.0}, "speed": {"median": 0.5, "low": 0.5, "high": 0.5}}}
+        timed(arm, length, speed, 0.5, peak)
         for length, own in zip((1024, 2048, 4096), speeds, strict=True)
-        for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], own))
-    ]  # fmt: skip
+        for arm, speed, peak in (("dot_product", 1.0, 10**9), (plan.CLUSTERS[0], own, 3 * 10**9))
+    ]
     slower = "at 4,096 inference 0.50 times as fast and 3.0 times the memory"
     assert f"trains faster than attention to all tokens {told} {slower}" in made("clusters", rows)
 
@@ -323,12 +327,7 @@ def test_lengths_where_clusters_train_faster_are_told_one_by_one(speeds: tuple[f
     ],
 )
 def test_who_forgets_most_of_the_context_has_saved_nothing(loss: float, verdict: str) -> None:
-    rows = [
-        {"kind": "timed", "attention": arm, "length": 64, "peak_bytes": None,
-         "training": {"seconds": {"median": 1.0}, "speed": {"median": speed, "low": speed, "high": speed}},
-         "inference": {"seconds": {"median": 1.0}, "speed": {"median": 1.0, "low": 1.0, "high": 1.0}}}
-        for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], 2.0))
-    ]  # fmt: skip
+    rows = [timed(arm, 64, speed, 1.0, None) for arm, speed in (("dot_product", 1.0), (plan.CLUSTERS[0], 2.0))]
     rows += [
         {"kind": "compared", "attention": arm, "seed": seed, "status": "finished", "parameters": 10, "seconds": 1.0,
          "final_loss": reached + 0.001 * seed * (arm != "dot_product"), "floor": 4.0, "learned_from_context": True}
