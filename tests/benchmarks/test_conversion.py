@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.cells import mean_sd
 from benchmarks.conversion import plan, tables
 from benchmarks.conversion.__main__ import main
 from benchmarks.conversion.results import document
@@ -162,11 +163,34 @@ def test_records_name_the_precision_that_was_trained_in(precision: str) -> None:
     assert hardware(TrainingSettings.of({"precision": precision}), 2)["precision"] == precision
 
 
-def test_the_committed_page_shows_the_committed_record() -> None:
-    record = json.loads((DOCS / "conversion" / "results.json").read_text())
+@pytest.mark.parametrize(("record", "lines"), [("results", 40), ("longer-teacher", 10)])
+def test_the_committed_page_shows_the_committed_record(record: str, lines: int) -> None:
+    told, page = document(committed(record)), (DOCS / "conversion.md").read_text()
+    shown = [line for line in markdown(told).splitlines() if line.startswith("|")]
+    assert len(shown) > lines and not [line for line in shown if line not in page]
+
+
+def test_the_committed_page_shows_what_the_second_token_type_decides() -> None:
+    before, after = (
+        {(row["kind"], row.get("attention"), row["task"], row["seed"]): row["score"] for row in rows if "task" in row}
+        for rows in (
+            [row for row in committed("token-types")["rows"] if row["second_type"] == "untrained"],
+            committed("longer-teacher")["rows"],
+        )
+    )
     page = (DOCS / "conversion.md").read_text()
-    shown = [line for line in markdown(document(record)).splitlines() if line.startswith("|")]
-    assert len(shown) > 40 and not [line for line in shown if line not in page]
+    for kind, attention in (("teacher", None), ("healed", "pairwise"), ("healed", "shared")):
+        cells = [
+            mean_sd([scores[kind, attention, task, seed] for seed in (1, 2, 3)], 100, 1)
+            for task in ("mrpc", "stsb")
+            for scores in (before, after)
+        ]
+        name = kind if attention is None else f"{attention}, {kind}"
+        assert f"| {name} | {' | '.join(cells)} |" in page
+
+
+def committed(name: str) -> dict[str, Any]:
+    return json.loads((DOCS / "conversion" / f"{name}.json").read_text())
 
 
 def test_a_dry_run_tells_the_minutes_of_every_piece_and_does_nothing(

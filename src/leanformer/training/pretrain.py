@@ -30,6 +30,7 @@ from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
 from leanformer.training.saved_model import SavedModel
 from leanformer.training.teaching import Teaching
+from leanformer.training.token_types import alike, follow_the_first
 from leanformer.training.trackers import make_accelerator
 
 FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
@@ -104,6 +105,7 @@ def pretrain(
     model = recipe.model(config) if start is None else start.load(recipe.model, config, head=training.seed)
     if start is None:
         initialise(model, training.seed)
+    one_type = start is None or alike(model)
 
     with run.claimed(new=before is None) if main else nullcontext():
         if main:
@@ -124,6 +126,8 @@ def pretrain(
         peak = peak_of(accelerator, autocast_dtype(exact.precision, accelerator.device), trained)
         if main:
             with run.outcome():
+                if one_type:
+                    follow_the_first(model)
                 save_model(model, corpus, run.model)
                 rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
                 results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
