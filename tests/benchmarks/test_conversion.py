@@ -171,12 +171,10 @@ def test_the_committed_page_shows_the_committed_record(record: str, lines: int) 
 
 
 def test_the_committed_page_shows_what_the_second_token_type_decides() -> None:
+    untrained = [row for row in committed("token-types")["rows"] if row["second_type"] == "untrained"]
     before, after = (
-        {(row["kind"], row.get("attention"), row["task"], row["seed"]): row["score"] for row in rows if "task" in row}
-        for rows in (
-            [row for row in committed("token-types")["rows"] if row["second_type"] == "untrained"],
-            committed("longer-teacher")["rows"],
-        )
+        {(row["kind"], row.get("attention"), row.get("task"), row["seed"]): row["score"] for row in rows}
+        for rows in (untrained, [row for row in committed("longer-teacher")["rows"] if "task" in row])
     )
     page = (DOCS / "conversion.md").read_text()
     for kind, attention in (("teacher", None), ("healed", "pairwise"), ("healed", "shared")):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -150,3 +151,17 @@ def curve() -> Callable[[Path], list[dict[str, Any]]]:
         return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def interrupted() -> Callable[[Path, Path], Path]:
+    """A copy of a finished run, as if killed after its last checkpoint."""
+
+    def copy(finished: Path, out: Path) -> Path:
+        shutil.copytree(finished, out)
+        shutil.rmtree(out / "model")
+        record = json.loads((out / "run.json").read_text())
+        (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+        return out
+
+    return copy

@@ -48,22 +48,20 @@ def healing(settings: Tables) -> Callable[..., Any]:
     return make
 
 
-def interrupted(finished: Path, out: Path) -> Path:
-    """As if killed after its last checkpoint."""
-    shutil.copytree(finished, out)
-    shutil.rmtree(out / "model")
-    record = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
-    return out
-
-
 def weights(run: Path) -> bytes:
     return (run / "model/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("distillation", [{}, {"method": "minilm"}, GRADUAL], ids=["logits", "minilm", "gradual"])
 def test_a_killed_student_resumes_exactly(
-    distillation: dict[str, Any], teacher: Path, converted: Path, corpus: Path, healing: Any, curve: Any, tmp_path: Path
+    distillation: dict[str, Any],
+    teacher: Path,
+    converted: Path,
+    corpus: Path,
+    healing: Any,
+    curve: Any,
+    interrupted: Any,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
     told = {"teacher": teacher, "student": converted, "quiet": True}
@@ -81,7 +79,7 @@ def test_a_killed_student_resumes_exactly(
 
 
 def test_going_on_alone_is_the_control(
-    teacher: Path, converted: Path, corpus: Path, healing: Any, curve: Any, tmp_path: Path
+    teacher: Path, converted: Path, corpus: Path, healing: Any, curve: Any, interrupted: Any, tmp_path: Path
 ) -> None:
     """`pretrain --init`: the same data and validation, no teacher; all of the budget on masked words is the same."""
     alone, out = tmp_path / "alone", tmp_path / "run"
@@ -178,7 +176,7 @@ def test_training_that_a_teacher_cannot_follow_is_refused(
 
 
 def test_heads_are_drawn_to_those_they_will_be_shared_with(
-    teacher: Path, corpus: Path, healing: Any, curve: Any, tmp_path: Path
+    teacher: Path, corpus: Path, healing: Any, curve: Any, interrupted: Any, tmp_path: Path
 ) -> None:
     """PostShare: the mean distance of the pairs falls to less than half, and hardly without the penalty."""
     before = LeanformerForMaskedLM.from_pretrained(teacher / "model")

@@ -27,14 +27,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, corpus: Path, settings: T
 
 
 @pytest.fixture
-def killed(finished: Path, tmp_path: Path) -> Path:
+def killed(finished: Path, tmp_path: Path, interrupted: Callable[[Path, Path], Path]) -> Path:
     """As if killed after its second checkpoint, at step 6."""
-    out = tmp_path / "run"
-    shutil.copytree(finished, out)
-    shutil.rmtree(out / "model")
-    record = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
-    return out
+    return interrupted(finished, tmp_path / "run")
 
 
 def test_the_record_says_everything(finished: Path, corpus: Path) -> None:

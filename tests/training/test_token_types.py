@@ -1,6 +1,5 @@
 """The second text of a pair gets what every token was trained with, unless the model brings types of its own."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,7 @@ def saved(run: Path) -> dict[str, Tensor]:
     return load_file(run / "model/model.safetensors")
 
 
-def test_a_fresh_model_saves_one_type_for_both_texts(fresh: Path, corpus: Path, settings: Tables) -> None:
+def test_a_fresh_model_saves_one_type_for_both_texts(fresh: Path) -> None:
     types = saved(fresh)[TYPES]
     assert len(types) == 2 and torch.equal(types[0], types[1]) and types.any()
     model = LeanformerForMaskedLM.from_pretrained(fresh / "model").eval()
@@ -52,7 +51,7 @@ def test_nothing_else_is_changed_by_it(
 
 @pytest.mark.parametrize("own", [False, True], ids=["one type", "types of its own"])
 def test_going_on_keeps_types_apart_only_if_they_were(
-    own: bool, fresh: Path, corpus: Path, settings: Tables, tmp_path: Path
+    own: bool, fresh: Path, corpus: Path, settings: Tables, interrupted: Any, tmp_path: Path
 ) -> None:
     start = shutil.copytree(fresh / "model", tmp_path / "start")
     if own:
@@ -66,9 +65,6 @@ def test_going_on_keeps_types_apart_only_if_they_were(
     assert not torch.equal(after[0], before[0]), "what is read is trained"
     assert torch.equal(after[1], before[1] if own else after[0])
 
-    again = shutil.copytree(out, tmp_path / "again")
-    shutil.rmtree(again / "model")
-    record = json.loads((again / "run.json").read_text())
-    (again / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+    again = interrupted(out, tmp_path / "again")
     pretrain(None, None, again, resume=True, quiet=True)
     assert torch.equal(saved(again)[TYPES], after), "resumed after the first type has moved"

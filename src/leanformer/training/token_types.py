@@ -24,7 +24,7 @@ def alike(model: nn.Module) -> bool:
 @torch.no_grad()
 def follow_the_first(model: nn.Module) -> None:
     for table in _tables(model):
-        table.copy_(table[:1].expand_as(table).clone())
+        table[1:] = table[0]
 
 
 def _tables(model: nn.Module) -> list[torch.Tensor]:
