@@ -27,10 +27,10 @@ import numpy as np
 from leanformer.data.examples import Examples
 from leanformer.evaluation.tuning import Material, gather, tune
 from leanformer.evaluation.ways import CORRECTIONS
+from leanformer.files import write_json
 from leanformer.robustness.study import trained_on
 from leanformer.robustness.training_data import imbalanced, mislabelled
 from leanformer.settings import read_settings
-from leanformer.training.durable import write_json
 
 DISTANCE = ["regsl.distance=1", "regsl.growth=1.5", "regsl.head_distance=4"]
 LABELS = ["regsl.reweight_from=1", "regsl.correct_from=2"]

@@ -12,10 +12,10 @@ import torch
 from leanformer.comparison.estimate import step_seconds
 from leanformer.comparison.runner import Job, last_line, run_jobs
 from leanformer.data.corpus import Corpus
+from leanformer.files import write_json
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, TrainingSettings
-from leanformer.training.durable import write_json
 from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.recipes import model_config

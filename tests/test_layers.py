@@ -12,7 +12,7 @@ PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
 THIRD |= {"torchmetrics", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {"leanformer.spelling", "leanformer.version"}
+SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files"}
 
 MAY_IMPORT = {
     "attention": {"torch"},
@@ -65,7 +65,8 @@ def imports(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} has a relative import; write it out"
-            found.add(node.module)
+            ours = node.module == "leanformer"  # `from leanformer import files` imports leanformer.files
+            found |= {f"leanformer.{alias.name}" for alias in node.names} if ours else {node.module}
     return found
 
 

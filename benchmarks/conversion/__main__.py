@@ -31,11 +31,11 @@ from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task
 from leanformer.data.tokenizer_files import load as load_tokenizer
+from leanformer.files import write_json, write_text
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, read_settings, settings_from
-from leanformer.training.durable import write_json, write_text
 from leanformer.training.hardware import prepare_cpu
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.pretrain import save_model

@@ -17,11 +17,11 @@ from benchmarks.conversion import exports, tables
 from benchmarks.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
 from benchmarks.protocol import hardware
 from leanformer.evaluation import pretrained
+from leanformer.files import write_json, write_text
 from leanformer.report.document import Document, Section
 from leanformer.report.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training import saved_model
-from leanformer.training.durable import write_json, write_text
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.record import versions
 

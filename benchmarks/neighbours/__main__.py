@@ -28,8 +28,8 @@ from benchmarks.neighbours.records import write as write_records
 from benchmarks.neighbours.sizes import Sizes
 from benchmarks.protocol import Runner, in_tokens, require_same, run_stage, slug
 from leanformer.comparison.runner import Job, run_jobs
+from leanformer.files import write_json
 from leanformer.settings import read_settings
-from leanformer.training.durable import write_json
 from leanformer.training.hardware import prepare_cpu
 
 RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "fast.toml"

@@ -10,9 +10,9 @@ from benchmarks.neighbours.linking import linking
 from benchmarks.neighbours.pretrained import clusters, convbert
 from benchmarks.neighbours.statistics import System
 from benchmarks.neighbours.tuned import absgd, pst, regsl
+from leanformer.files import write_text
 from leanformer.report.document import Block, Document, Paragraph, Points, Section, Table
 from leanformer.report.markdown import markdown
-from leanformer.training.durable import write_text
 
 SCHEMA = 1
 SYSTEMS = {"convbert": convbert, "clusters": clusters, "pst": pst, "regsl": regsl, "absgd": absgd, "linking": linking}

@@ -9,8 +9,8 @@ from scipy import stats
 from benchmarks.neighbours.plan import BASES, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
 from benchmarks.neighbours.ways import TRIED
 from benchmarks.protocol import hardware
+from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
-from leanformer.training.durable import write_json
 from leanformer.training.record import versions
 
 SCHEMA = 1

@@ -29,8 +29,8 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Ask a fine-tuned model for labels with probabilities, or a masked language model for words: a JSON line a row."""
+    from leanformer.files import new_file
     from leanformer.inference import predict
-    from leanformer.training.durable import new_file
     from leanformer.training.hardware import prepare_cpu
 
     load(plugin)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from leanformer import files
 from leanformer.settings import TrainingSettings
-from leanformer.training import durable
 from leanformer.training.checkpoint import Checkpoints, Progress, progress_of
 from leanformer.training.optimizers import make_optimizer
 
@@ -108,12 +108,12 @@ def test_a_damaged_file_is_refused_and_the_checkpoint_before_offered(
     assert message.endswith(f"remove {checkpoints.path(11)} to resume from step-00000005, the one before it")
     assert_close(model.state_dict(), before, rtol=0, atol=0)
 
-    durable.remove_directory(checkpoints.path(11))
+    files.remove_directory(checkpoints.path(11))
     assert checkpoints.restore(model, optimizer).step == 5
 
 
 def test_the_only_checkpoint_damaged_means_starting_over(checkpoints: Checkpoints) -> None:
-    durable.remove_directory(checkpoints.path(5))
+    files.remove_directory(checkpoints.path(5))
     truncate(checkpoints.path(11) / "model.safetensors")
     with pytest.raises(ValueError, match=r"remove .*step-00000011 to start over at step 0$"):
         checkpoints.restore(*trained(1))
@@ -128,12 +128,12 @@ def test_a_checkpoint_of_another_model_is_refused(checkpoints: Checkpoints) -> N
 def test_an_unfinished_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/old").touch()
-    with pytest.raises(ZeroDivisionError), durable.new_directory(tmp_path / "kept") as folder:
+    with pytest.raises(ZeroDivisionError), files.new_directory(tmp_path / "kept") as folder:
         (folder / "new").touch()
         _ = 1 / 0
     assert [p.name for p in tmp_path.rglob("*")] == ["kept", "old"]
 
-    with durable.new_directory(tmp_path / "kept") as folder:
+    with files.new_directory(tmp_path / "kept") as folder:
         (folder / "new").touch()
     assert [p.name for p in tmp_path.rglob("*")] == ["kept", "new"]
 
@@ -141,6 +141,6 @@ def test_an_unfinished_write_leaves_nothing(tmp_path: Path) -> None:
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".run.json.tmp", ".model.old", "run.json", ".other.tmp"):
         (tmp_path / name).touch()
-    durable.remove_leftovers(tmp_path, "run.json")
-    durable.remove_leftovers(tmp_path, "model")
+    files.remove_leftovers(tmp_path, "run.json")
+    files.remove_leftovers(tmp_path, "model")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.tmp", "run.json"]

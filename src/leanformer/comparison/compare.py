@@ -23,9 +23,9 @@ from leanformer.data.examples import load
 from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
+from leanformer.files import write_json
 from leanformer.report import best_rates, write_report
 from leanformer.settings import Settings
-from leanformer.training.durable import write_json
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory

@@ -9,7 +9,6 @@ Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no paddin
 the reader's choice, so one data directory serves every sequence length.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leanformer import files
 from leanformer.data.vocabulary import Vocabulary
 
 SCHEMA = 1
@@ -169,17 +169,12 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check(file: Path, expected: dict[str, Any], verify: bool) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: missing from the data directory; run leanformer prepare again")
     if (size := file.stat().st_size) != expected["bytes"]:
         raise ValueError(f"{file}: {size} bytes where {RECORD} says {expected['bytes']}; run leanformer prepare again")
-    if verify and file_hash(file) != expected["sha256"]:
+    if verify and files.sha256(file) != expected["sha256"]:
         raise ValueError(f"{file}: its content has changed since it was written; run leanformer prepare again")
 
 

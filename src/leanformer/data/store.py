@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from leanformer.data.corpus import OFFSET, SCHEMA, file_hash, mapped
+from leanformer.data.corpus import OFFSET, SCHEMA, mapped
 from leanformer.data.tokenizer_files import FILE
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.files import sha256
 
 
 class SplitWriter:
@@ -74,9 +75,7 @@ def describe(
 ) -> dict[str, Any]:
     """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of
     pairs, the texts that it is scored with)."""
-    files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)} for file in sorted(directory.iterdir())
-    }
+    files = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(directory.iterdir())}
     content = {
         "schema": SCHEMA,
         **more,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.evaluation.tuning import gather, tune
+from leanformer.files import write_json
 from leanformer.settings import Settings
-from leanformer.training.durable import write_json
 
 SUMMARY = "summary.json"
 

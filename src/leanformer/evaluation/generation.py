@@ -17,12 +17,13 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
 from leanformer.spelling import suggest
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 from leanformer.training.hardware import describe
 from leanformer.training.record import SCHEMA, versions
 from leanformer.training.sequences import spread
@@ -91,9 +92,9 @@ def generation(
         "results": results,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with durable.new_directory(out) as made:
-        durable.write_json_lines(made / HYPOTHESES, _lines(rows.tolist(), texts, hypotheses))
-        durable.write_json(made / "run.json", record)
+    with files.new_directory(out) as made:
+        files.write_json_lines(made / HYPOTHESES, _lines(rows.tolist(), texts, hypotheses))
+        files.write_json(made / "run.json", record)
     shown = {key: results[key] for key in ("score", "examples", "seconds")}
     return {"task": corpus.task, "split": split, "beams": beams} | shown | results["metrics"] | {
         "signatures": results["signatures"], "collapsed": results["collapsed"], "out": str(out),

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.evaluation import metrics
 from leanformer.evaluation.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
-from leanformer.training import durable
 
 BATCH_SIZE = 64
 DIGITS = 6  # of a logit in the file, after the point
@@ -59,4 +59,4 @@ def write_answers(path: Path, predicted: Mapping[str, Predicted], answers: Mappi
             if isinstance(prediction, str):
                 line["metrics"] = metrics.of_text(label, prediction)
             lines.append(json.dumps(line) + "\n")
-    durable.write_text(path, "".join(lines))
+    files.write_text(path, "".join(lines))

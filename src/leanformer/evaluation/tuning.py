@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from leanformer import files
 from leanformer.data import examples, tasks
 from leanformer.data.examples import Examples
 from leanformer.data.tasks import Task
@@ -30,7 +31,7 @@ from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer, write_answers
 from leanformer.settings import FinetuningSettings, TrainingSettings
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
@@ -159,7 +160,7 @@ def tune(
             more = way.finish(out)
             results = _judge(model, material, device, out / PREDICTIONS) | more
             if keep_model:
-                with durable.new_directory(directory.model) as folder, saved_model.quiet():
+                with files.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
                     material.tokenizer.save_pretrained(folder)
             results |= {key: fitted[key] for key in ("steps", "seconds")}

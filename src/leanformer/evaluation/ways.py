@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from leanformer import files
 from leanformer.data.tasks import Task
 from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.objective import TaskObjective, WeighedObjective
@@ -23,7 +24,6 @@ from leanformer.finetuning.self_labelling import Labels, Reweighting
 from leanformer.finetuning.sparse import Sparsity
 from leanformer.models.config import LeanformerConfig
 from leanformer.settings import FinetuningSettings
-from leanformer.training import durable
 from leanformer.training.companion import Companion
 
 CORRECTIONS = "corrections.jsonl"
@@ -43,7 +43,7 @@ class Way:
             found["sparse"] = self.sparsity.finish()
         if self.labels is not None:
             replaced = self.labels.replaced()
-            durable.write_json_lines(folder / CORRECTIONS, replaced)
+            files.write_json_lines(folder / CORRECTIONS, replaced)
             found["corrected_labels"] = len(replaced)
         return found
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from leanformer import files
 from leanformer.export import graph, hub, onnx_files
 from leanformer.export import int8 as int8_graph
 from leanformer.export.source import open_source
 from leanformer.spelling import suggest
-from leanformer.training import durable
 
 FORMATS = ("hub", "onnx")
 
@@ -41,7 +41,7 @@ def export(
     source = open_source(run)
     if text is not None:
         int8_graph.require_measurable(source, Path(text))
-    with durable.new_directory(target) as folder:
+    with files.new_directory(target) as folder:
         if format == "onnx":
             source_text = None if text is None else Path(text)
             report = onnx_files.write(source, folder, target.name, licence, int8, source_text)

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from leanformer import files
 from leanformer.export import graph, int8
 from leanformer.export.card import card
 from leanformer.export.source import Source
 from leanformer.export.verification import TOLERANCE, verify
-from leanformer.training import durable
 
 WHOLE, SMALL = "model.onnx", "model_int8.onnx"
 USE = """```python
@@ -54,7 +54,7 @@ def write(
         report["text"] = int8.losses(source, text, paths)
     report["bytes"] = {file.name: file.stat().st_size for file in sorted(folder.glob("*.onnx*"))}
     report["versions"] = {package: version(package) for package in ("torch", "transformers", *graph.NEEDED)}
-    durable.write_json(folder / "export.json", report)
+    files.write_json(folder / "export.json", report)
     source.config.save_pretrained(folder)
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(folder)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.data.rows import rows
@@ -26,7 +27,7 @@ from leanformer.evaluation.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.models import LeanformerModel
 from leanformer.spelling import suggest
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 
@@ -60,7 +61,7 @@ def embed(
     encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
     vectors = pooled(model, encoded, pooling)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with durable.new_file(out) as path:
+    with files.new_file(out) as path:
         _write(path, out.suffix, texts, vectors, {"model": str(run), "pooling": pooling})
     return {"texts": len(texts), "size": vectors.shape[1], "truncated": encoded.truncated, "out": str(out)}
 

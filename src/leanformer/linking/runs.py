@@ -16,6 +16,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from leanformer import files
 from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Neural, Pooled, Spec, build
 from leanformer.linking.mentions import Mention
@@ -23,7 +24,7 @@ from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.scoring import score
 from leanformer.linking.settings import LinkingSettings
 from leanformer.settings import TrainingSettings
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.loop import fit
 from leanformer.training.record import RunDirectory, versions
@@ -102,9 +103,9 @@ def _carry_out(
         except ArithmeticError as error:
             raise ArithmeticError(f"{directory.path}: {error} (here: linking.learning_rate)") from error
     results, rows = score(encoder, question.mentions, question.dictionary, settings.composites)
-    durable.write_json_lines(directory.path / PREDICTIONS, rows)
+    files.write_json_lines(directory.path / PREDICTIONS, rows)
     if keep_model and isinstance(encoder, Neural) and isinstance(encoder.model, Pooled):
-        with durable.new_directory(directory.model) as folder, saved_model.quiet():
+        with files.new_directory(directory.model) as folder, saved_model.quiet():
             encoder.model.encoder.save_pretrained(folder)
             encoder.words.save_pretrained(folder)
     results |= {"steps": fitted["steps"], "training_seconds": fitted["seconds"]}

@@ -21,6 +21,7 @@ from leanformer.comparison.compare import compare
 from leanformer.comparison.variants import parse_variants
 from leanformer.data.prepare import prepare
 from leanformer.data.prepare_pairs import prepare_pairs
+from leanformer.files import write_json
 from leanformer.report.study import read_study
 from leanformer.report.write import write_document
 from leanformer.reproduction.contents import contents
@@ -31,7 +32,6 @@ from leanformer.reproduction.studies import Planned, read_studies
 from leanformer.reproduction.tables import judged
 from leanformer.robustness.plan import Plan
 from leanformer.robustness.study import read_findings, robustness
-from leanformer.training.durable import write_json
 
 RECORD = "reproduction.json"
 

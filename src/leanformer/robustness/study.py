@@ -18,6 +18,7 @@ from rich.console import Console
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.tuning import ENCODERS, Material, gather, tune
+from leanformer.files import write_json
 from leanformer.report.runs import Run
 from leanformer.report.study import Study
 from leanformer.report.write import write_document
@@ -31,7 +32,6 @@ from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, constant_score, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
 from leanformer.training import saved_model
-from leanformer.training.durable import write_json
 from leanformer.training.record import RunDirectory
 
 

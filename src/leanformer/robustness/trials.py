@@ -22,12 +22,12 @@ from leanformer.evaluation import metrics
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.evaluation.tuning import ENCODERS, Material
+from leanformer.files import write_json
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.robustness.noise import disturbed
 from leanformer.robustness.plan import TRANSFER, Plan, Point
 from leanformer.settings import FinetuningSettings
 from leanformer.training import saved_model
-from leanformer.training.durable import write_json
 
 TESTS = "tests.json"
 

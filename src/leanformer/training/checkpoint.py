@@ -10,7 +10,6 @@ There is no generator to save: order, masks and dropout are functions of the ste
 only when it is complete and on disk; it is verified whenever it is read.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from leanformer.training import companion, durable
+from leanformer import files
+from leanformer.training import companion
 from leanformer.training.companion import Companion
 
 SUMS = "SHA256SUMS"
@@ -80,20 +80,20 @@ class Checkpoints:
         target = self.path(progress.step)
         if target.exists():
             return
-        with durable.new_directory(target) as folder:
+        with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
             save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
             (folder / "state.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
             if state := companion.states(companions):
                 save_file(state, folder / COMPANIONS)
-            files = (*FILES, COMPANIONS) if state else FILES
-            (folder / SUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in files))
+            names = (*FILES, COMPANIONS) if state else FILES
+            (folder / SUMS).write_text("".join(f"{files.sha256(folder / name)}  {name}\n" for name in names))
         self.prune()
 
     def prune(self) -> None:
         """All but the newest, also those which a killed process had no time to remove."""
         for old in self.all()[: -self.keep]:
-            durable.remove_directory(old)
+            files.remove_directory(old)
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, companions: Sequence[Companion] = ()
@@ -131,7 +131,7 @@ def verify(checkpoint: Path, remedy: str) -> None:
             raise ValueError(f"{sums} is missing or says nothing of {name}: {remedy}")
         if not path.is_file():
             raise ValueError(f"{path} is missing: {remedy}")
-        if _sha256(path) != expected[name]:
+        if files.sha256(path) != expected[name]:
             raise ValueError(f"{path} is damaged, its sha256 is not the one in {SUMS} (truncated or edited?): {remedy}")
 
 
@@ -170,11 +170,6 @@ def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
     """Names of the parameters in the optimizer's order."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

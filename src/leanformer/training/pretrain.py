@@ -14,12 +14,12 @@ from typing import Any
 from rich.console import Console
 from transformers.utils import logging
 
+from leanformer import files
 from leanformer.attention import load_plugin, mechanism
 from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, settings_from
-from leanformer.training import durable
 from leanformer.training.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
@@ -166,7 +166,7 @@ def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -
     """save_pretrained and the tokenizer, all or nothing."""
     logging.disable_progress_bar()
     try:
-        with durable.new_directory(path) as folder:
+        with files.new_directory(path) as folder:
             model.save_pretrained(folder)
             for file in corpus.tokenizer_files:
                 shutil.copyfile(file, folder / file.name)

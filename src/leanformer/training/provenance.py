@@ -1,6 +1,5 @@
 """What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
 
-import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from leanformer import files
 from leanformer.data.corpus import Prepared
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.cost import ledger
@@ -38,7 +38,7 @@ def new_record(
         "seed": training.seed,
         "settings": {"model": model, "training": asdict(training)},
         "start": start and start.record,
-        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": _sha256(plugin)},
+        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": files.sha256(Path(plugin))},
         "versions": versions(),
         "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
         "ledger": ledger(config, training.sequence_length, objective.scored, training.objective),
@@ -85,7 +85,3 @@ def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 def moved(record: Mapping[str, Any]) -> bool:
     """Whether parts of the run were on different hardware."""
     return any(leg["hardware"] != record["hardware"] for leg in record.get("resumed", []))
-
-
-def _sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

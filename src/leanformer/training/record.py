@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from leanformer.training import durable
+from leanformer import files
 from leanformer.training.interrupts import Stopped
 from leanformer.version import __version__
 
@@ -60,7 +60,7 @@ class RunDirectory:
         return record
 
     def write(self, record: Mapping[str, Any]) -> None:
-        durable.write_json(self.record, {"schema": SCHEMA, **record})
+        files.write_json(self.record, {"schema": SCHEMA, **record})
 
     def update(self, **changes: Any) -> dict[str, Any]:
         record = self.read() | changes
@@ -94,7 +94,7 @@ class RunDirectory:
             if new:
                 self.require_unused()
             for folder, name in ((self.path, "run.json"), (self.path, "model"), (self.checkpoints, "step-*")):
-                durable.remove_leftovers(folder, name)
+                files.remove_leftovers(folder, name)
             yield
         except BlockingIOError:
             raise FileExistsError(f"{self.path} is being trained by another process: wait for it or stop it") from None

@@ -16,7 +16,8 @@ from transformers.utils import logging
 
 import leanformer.models as models
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import Prepared, file_hash
+from leanformer.data.corpus import Prepared
+from leanformer.files import sha256
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
@@ -104,7 +105,7 @@ def weights_hash(folder: Path) -> str:
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: save the model again")
-    return file_hash(path)
+    return sha256(path)
 
 
 def config_of(folder: Path) -> LeanformerConfig:
@@ -200,7 +201,7 @@ def _require_tokenizer(folder: Path, data: Prepared) -> None:
     own, given = folder / tokenizer_files.FILE, data.path / tokenizer_files.FILE
     if not own.is_file():
         raise FileNotFoundError(f"{own} is missing, so {data.path} may be in other tokens: copy the model's there")
-    if file_hash(own) == file_hash(given):
+    if sha256(own) == sha256(given):
         return
     vocabularies = [tokenizer_files.load(place).get_vocab() for place in (folder, data.path)]
     if vocabularies[0] != vocabularies[1]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from leanformer import files
 from leanformer.data.corpus import Corpus
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import attention_maps, require_one_text, statistics
@@ -13,7 +14,7 @@ from leanformer.evaluation.probes.likelihood import encode
 from leanformer.report import write_report
 from leanformer.report.attention_page import Panel, page
 from leanformer.report.study import ATTENTION_PAGE, read_study
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
 
 TOKENS = 24
@@ -24,7 +25,7 @@ def attention_page(runs: Sequence[Path], text: str, out: Path) -> None:
     """Write it to `out`, one file. ValueError for a text that a model cannot read."""
     panels = [panel(run, text) for run in runs]
     out.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_text(out, page(text, panels))
+    files.write_text(out, page(text, panels))
 
 
 def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path:

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from leanformer import files
 from leanformer.data.examples import PACKINGS, read_rows
 from leanformer.data.order import permutation
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
-from leanformer.training import durable, saved_model
+from leanformer.training import saved_model
 
 SEED = 0
 """Of the pairs that `limit` chooses: the same for every model."""
@@ -95,11 +96,11 @@ def accuracy(scores: NDArray[np.float64]) -> dict[str, Any]:
 
 def read(path: Path, limit: int | None) -> tuple[list[Paradigm], list[str]]:
     """The paradigms in the order of their names, and the files that hold no such pairs."""
-    files = [path] if path.is_file() else sorted(f for p in ("", *PACKINGS) for f in path.glob(f"*.jsonl{p}"))
-    if not files:
+    found = [path] if path.is_file() else sorted(f for p in ("", *PACKINGS) for f in path.glob(f"*.jsonl{p}"))
+    if not found:
         raise FileNotFoundError(f"{path}: no file of minimal pairs; a folder of .jsonl or .jsonl.xz is expected")
     paradigms, skipped = [], []
-    for file in files:
+    for file in found:
         rows = list(read_rows(file))
         if not rows or not {GOOD, BAD} <= rows[0].keys():
             skipped.append(file.name)
@@ -139,4 +140,4 @@ def _write(out: Path, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[np
         for row, (good, bad) in zip(paradigm.rows, of.tolist(), strict=True)
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_json_lines(out, lines)
+    files.write_json_lines(out, lines)

@@ -1,9 +1,11 @@
-"""Writes that a kill or a full disk cannot tear: under another name, forced to disk, then renamed.
+"""Files: their sha256, and writes that a kill or a full disk cannot tear.
 
+A write goes to another name, is forced to disk and renamed.
 A name is therefore either absent, old or complete. What a killed process leaves behind is called `.NAME.tmp` or
 `.NAME.old`; `remove_leftovers` knows nothing else.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hexadecimal digits; reads the file once, in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
