@@ -9,6 +9,7 @@ import re
 import pytest
 
 from leanformer.attention import names
+from leanformer.training.record import RunDirectory
 
 
 def refused(outcome, *words):
@@ -234,8 +235,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(command, data,
     newest = sorted((out / "checkpoint").iterdir())[-1]
     with (newest / "model.safetensors").open("r+b") as file:
         file.truncate(50)
-    record = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    RunDirectory(out).update(status="running")
     refused(command("pretrain", "--data", data, "--out", out, *settings, "--resume"), newest.name, "step-")
 
 

@@ -11,10 +11,11 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"torchmetrics", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files"}
+THIRD |= {"pydantic", "torchmetrics", "x_transformers", "onnx", "onnxruntime"}
+SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files", "leanformer.records"}
 
 MAY_IMPORT = {
+    "records": {"pydantic"},
     "attention": {"torch"},
     "models": {"torch", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
     "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}

@@ -8,6 +8,7 @@ A name is therefore either absent, old or complete. What a killed process leaves
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,77 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+SUMS = "SHA256SUMS"
+_INTACT: set[tuple[Any, ...]] = set()
+"""What this process has read and found to be as its sum says."""
+
 
 def sha256(path: Path) -> str:
     """The file's sha256 in hexadecimal digits; reads the file once, in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """SHA256SUMS of all files in `folder`; `sha256sum -c SHA256SUMS` checks it, too."""
+    names = sorted(file.name for file in folder.iterdir() if file.is_file() and file.name != SUMS)
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    (folder / SUMS).write_text(lines, encoding="utf-8")
+
+
+def read_sums(folder: Path, remedy: str) -> dict[str, str]:
+    """{name: sha256} of the folder's SHA256SUMS, as sha256sum writes it; ValueError that ends in `remedy` if it is
+    damaged. Files of other folders, which somebody else's sums may list, are left out."""
+    found: dict[str, str] = {}
+    for line in (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines():
+        if not (parts := re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", line)):
+            raise ValueError(f"{folder / SUMS} is damaged ({line[:80]!r} is no sum and name): {remedy}")
+        if is_plain(parts[2]):
+            found[parts[2]] = parts[1]
+    return found
+
+
+def check_sums(folder: Path, remedy: str, *, whole: bool = True) -> None:
+    """ValueError that ends in `remedy` unless every file that SHA256SUMS lists is what it was when the sums were
+    written, and for one that is missing if the folder has to be `whole`. A file is read once in a process, and again
+    when its size or time has changed."""
+    for name, digest in read_sums(folder, remedy).items():
+        path = folder / name
+        if not path.is_file():
+            if not whole:
+                continue
+            raise ValueError(f"{path} is missing, which {SUMS} lists: {remedy}")
+        seen = (path.resolve(), digest, *identity(path))
+        if seen not in _INTACT:
+            if sha256(path) != digest:
+                raise ValueError(
+                    f"{path} is damaged, its sha256 is not the one in {SUMS} (truncated or edited?): {remedy}"
+                )
+            _INTACT.add(seen)
+
+
+def identity(path: Path) -> tuple[int, int, int]:
+    """(bytes, nanoseconds of the last change, number of the file): as long as they are equal, nobody wrote to it."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def is_plain(name: str) -> bool:
+    """Whether it is a file's name and leads nowhere else: no folder, no drive, not hidden."""
+    return bool(name) and name == name.strip() and name[0] != "." and not any(sign in name for sign in "/\\:\0")
+
+
+def within(folder: Path, name: str) -> Path:
+    """The path of the file `name` in `folder`. ValueError if the name, or a link that it is, leads out of it.
+
+    In the Hugging Face cache, where a snapshot's files are links to its blobs, the model's own cache is the limit.
+    """
+    path = folder / name
+    root = folder.resolve()
+    root = root.parents[1] if root.parent.name == "snapshots" else root
+    if not is_plain(name) or not path.resolve().is_relative_to(root):
+        raise ValueError(f"{path} leads out of {folder}: put the file itself there")
+    return path
 
 
 @contextmanager

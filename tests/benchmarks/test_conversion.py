@@ -17,6 +17,7 @@ from benchmarks.conversion.results import document
 from benchmarks.protocol import hardware
 from leanformer.report.markdown import markdown
 from leanformer.settings import TrainingSettings
+from leanformer.training.record import RunDirectory
 from tests.benchmarks.in_process import InProcess
 
 DOCS = Path(__file__).parents[2] / "docs/results"
@@ -130,8 +131,7 @@ def test_what_is_finished_is_skipped_and_what_was_begun_goes_on(out: Path, argum
     assert {command[0] for command in runner.ran} == {"export"} and results(out) == before
 
     begun = out / "healed/pairwise/logits/0.1/seed-2"
-    record = json.loads((begun / "run.json").read_text())
-    (begun / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+    RunDirectory(begun).update(status="running", results=None)
     (begun / "curve.jsonl").unlink()
     shutil.rmtree(begun / "model")
     shutil.rmtree(out / "tasks/healed/pairwise/sst2/seed-2")

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from leanformer.data import prepare as module
-from leanformer.data.corpus import Corpus
+from leanformer.data.corpus import Corpus, read_record
 from leanformer.data.prepare import prepare
 
 
@@ -235,5 +235,5 @@ def test_progress_is_shown_on_stderr_unless_quiet(source, tmp_path, capsys):
 
 def test_the_record_is_what_is_returned(source, tmp_path):
     record = prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
-    assert json.loads((tmp_path / "data" / "data.json").read_text()) == json.loads(json.dumps(record))
+    assert read_record(tmp_path / "data") == json.loads(json.dumps(record))
     assert record["sources"] == [str(source)] and record["settings"]["vocab_size"] == 503

@@ -18,6 +18,7 @@ from leanformer.data.tasks import task
 from leanformer.evaluation import objective, pretrained
 from leanformer.evaluation.finetune import finetune
 from leanformer.training.interrupts import Stopped
+from leanformer.training.record import RunDirectory
 
 Quick = Callable[..., Any]
 
@@ -271,8 +272,8 @@ def test_an_interrupted_run_leaves_cleanly_and_starts_over(
 
 
 def test_what_a_killed_run_left_is_replaced(run: Path, tuned: Path, glue: Path, quick: Quick, tmp_path: Path):
-    record = json.loads((tuned / "run.json").read_text()) | {"status": "running", "results": None}
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    record = RunDirectory(tuned).read() | {"status": "running", "results": None}
+    RunDirectory(tmp_path).write(record)
     (tmp_path / "curve.jsonl").write_text('{"step": 999, "loss": 1.0')
     (tmp_path / "predictions.jsonl").write_text("torn")
     (tmp_path / "checkpoint" / "step-00000002").mkdir(parents=True)

@@ -69,7 +69,7 @@ def test_a_damaged_curve_is_named_with_its_line(fabricate_run, edit):
     folder = fabricate_run("shared")
     edit(folder / "run.json", lambda record: record.update(status="running", results={}))
     (folder / "curve.jsonl").write_text('{"tokens": 10}\n{"tok\n{"tokens": 30}\n')
-    with pytest.raises(ValueError, match=r"curve\.jsonl is damaged in line 2"):
+    with pytest.raises(ValueError, match=r"curve\.jsonl, line 2, is damaged"):
         read_run(folder, ".")
 
 

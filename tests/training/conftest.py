@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from leanformer.data.store import describe, write_record
+from leanformer.data.vocabulary import Vocabulary
+from leanformer.training.record import RunDirectory
 
 SPECIAL = {"pad_id": 0, "unk_id": 1, "cls_id": 2, "sep_id": 3, "mask_id": 4}
 MODEL = {
@@ -42,16 +45,8 @@ def make_corpus() -> Callable[..., Path]:
             tokens.tofile(path / f"{split}.bin")
             np.arange(0, length, 97, dtype="<i8").tofile(path / f"{split}.documents.bin")
         (path / "tokenizer.json").write_text("{}")
-        hashes = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(path.iterdir())}
-        record = {
-            "schema": 1,
-            "dtype": "uint16",
-            "files": {name: {"bytes": (path / name).stat().st_size, "sha256": sha} for name, sha in hashes.items()},
-            "vocabulary": {"size": vocab_size, "special_ids": list(SPECIAL.values()), **SPECIAL},
-            "hash": hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
-            "tokenizer_hash": hashes["tokenizer.json"],
-        }
-        (path / "data.json").write_text(json.dumps(record))
+        vocabulary = Vocabulary(size=vocab_size, special_ids=tuple(SPECIAL.values()), **SPECIAL)
+        write_record(path, describe(path, np.dtype(np.uint16), vocabulary))
         return path
 
     return make
@@ -160,8 +155,7 @@ def interrupted() -> Callable[[Path, Path], Path]:
     def copy(finished: Path, out: Path) -> Path:
         shutil.copytree(finished, out)
         shutil.rmtree(out / "model")
-        record = json.loads((out / "run.json").read_text())
-        (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+        RunDirectory(out).update(status="running", results=None)
         return out
 
     return copy

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from leanformer import files
 from leanformer.settings import TrainingSettings
-from leanformer.training.checkpoint import Checkpoints, Progress, progress_of
+from leanformer.training.checkpoint import Checkpoints, Progress, read_state
 from leanformer.training.optimizers import make_optimizer
 
 
@@ -65,8 +65,8 @@ def test_energy_is_restored_and_unknown_of_a_checkpoint_that_does_not_know_it(ch
     state = checkpoints.path(13) / "state.json"
     old = {key: value for key, value in json.loads(state.read_text()).items() if key not in ("joules", "energy_source")}
     state.write_text(json.dumps(old))
-    read = progress_of(checkpoints.path(13))
-    assert read.joules is None and read.energy_source == "a checkpoint from before energy was counted"
+    read = read_state(checkpoints.path(13), "restore it")
+    assert read["joules"] is None and read["energy_source"] == "a checkpoint from before energy was counted"
 
 
 def test_only_the_newest_are_kept(checkpoints: Checkpoints) -> None:

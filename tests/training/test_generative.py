@@ -1,6 +1,5 @@
 """Causal LM and seq2seq: what is asked of the model, which pairs meet when, and a resumed run's curve."""
 
-import json
 import shutil
 
 import numpy as np
@@ -15,6 +14,7 @@ from leanformer.settings import TrainingSettings, settings_from
 from leanformer.training.causal_lm import CausalLM
 from leanformer.training.pretrain import pretrain
 from leanformer.training.recipes import RECIPES, model_config
+from leanformer.training.record import RunDirectory
 from leanformer.training.seq2seq import Seq2Seq
 
 SIZES = {"hidden_size": 14, "num_hidden_layers": 1, "num_attention_heads": 7, "intermediate_size": 29}
@@ -112,7 +112,7 @@ def test_a_killed_run_resumes_to_the_same_bits(name, pairs, corpus, tmp_path, cu
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     shutil.rmtree(tmp_path / "killed/model")
     shutil.rmtree(tmp_path / "killed/checkpoint/step-00000008")
-    (tmp_path / "killed/run.json").write_text(json.dumps(record | {"schema": 1, "status": "running", "results": None}))
+    RunDirectory(tmp_path / "killed").update(status="running", results=None)
     pretrain(None, None, tmp_path / "killed", resume=True, quiet=True)
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
     ours, theirs = ((tmp_path / run / "model/model.safetensors").read_bytes() for run in ("killed", "whole"))

@@ -15,6 +15,7 @@ from leanformer.settings import settings_from
 from leanformer.training import peak
 from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.pretrain import pretrain
+from leanformer.training.record import RunDirectory
 
 Tables = Callable[..., dict[str, Any]]
 
@@ -57,7 +58,7 @@ def test_the_record_says_everything(finished: Path, corpus: Path) -> None:
 
 def test_the_model_lies_beside_its_tokenizer(finished: Path, corpus: Path) -> None:
     names = {p.name for p in (finished / "model").iterdir()}
-    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert names == {"SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json"}
     config = json.loads((finished / "model/config.json").read_text())
     assert (config["vocab_size"], config["pad_token_id"]) == (23, 0)
 
@@ -153,9 +154,8 @@ def test_the_share_of_peak_is_the_run_s_rate_over_the_machine_s(
 
 def test_a_run_of_two_machines_has_no_share_of_one(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "LEAST", 1e-9)
-    record = json.loads((killed / "run.json").read_text())
-    record["hardware"]["cpu"] = "another"
-    (killed / "run.json").write_text(json.dumps(record))
+    run = RunDirectory(killed)
+    run.update(hardware=run.read()["hardware"] | {"cpu": "another"})
     assert pretrain(None, None, killed, resume=True, quiet=True)["results"]["share_of_peak"] is None
 
 
@@ -185,7 +185,7 @@ def test_joules_add_up_over_a_resume(
     record = pretrain(settings_from(settings(max_steps=8, checkpoint_every=3)), corpus, out, quiet=True)
     assert record["results"]["energy_joules"] == 9 and record["results"]["energy_source"] == "a test"
     shutil.rmtree(out / "model")
-    (out / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+    RunDirectory(out).update(status="running", results=None)
     assert pretrain(None, None, out, resume=True, quiet=True)["results"]["energy_joules"] == 6 + 3
 
 
@@ -286,8 +286,7 @@ def test_tensorboard_forgets_what_a_killed_run_logged_beyond_its_checkpoint(
     tables = settings(max_steps=8, checkpoint_every=3, log_every=1, log_with="tensorboard")
     pretrain(settings_from(tables), corpus, out, quiet=True)
     shutil.rmtree(out / "model")
-    record = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    RunDirectory(out).update(status="running")
     pretrain(None, None, out, resume=True, quiet=True)
     events = EventAccumulator(str(out / "tensorboard")).Reload().Scalars("loss")
     assert [event.step for event in events] == list(range(1, 9))

@@ -24,6 +24,7 @@ from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
 from leanformer.files import write_json
+from leanformer.records.reading import sealed
 from leanformer.report import best_rates, write_report
 from leanformer.settings import Settings
 from leanformer.training.objective import PretrainingObjective
@@ -81,7 +82,7 @@ def compare(
     if dry_run:
         return {}
     write_json(_made(out) / "settings.json", settings.to_dict())
-    write_json(out / "comparison.json", plan.record() | {"jobs": workers})
+    write_json(out / "comparison.json", sealed(plan.record() | {"jobs": workers}))
     steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
     failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
     chosen = best_rates(out) if learning_rates else None

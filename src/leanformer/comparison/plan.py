@@ -9,6 +9,8 @@ from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
+from leanformer.records import reading
+from leanformer.records.studies import ContinuedComparison
 from leanformer.settings import Settings
 
 SCHEMA = 1
@@ -126,11 +128,8 @@ def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
         raise FileExistsError(
             f"{directory} holds a comparison already: add --resume to go on with it, or give another --out"
         )
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        earlier, now = _invariants(before), _invariants(plan.record())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
+    before = reading.read(file, ContinuedComparison, "restore it, or give another --out")
+    earlier, now = _invariants(before), _invariants(plan.record())
     for key in sorted(earlier.keys() | now.keys()):
         if earlier.get(key) != now.get(key):
             raise ValueError(

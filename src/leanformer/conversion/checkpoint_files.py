@@ -13,7 +13,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
+from leanformer.files import within, write_sums
 from leanformer.models.config import LeanformerConfig
+from leanformer.records import reading
+from leanformer.records.models import WeightIndex
 from leanformer.training.saved_model import WEIGHTS, require_safetensors
 
 INDEX = "model.safetensors.index.json"
@@ -43,7 +46,8 @@ def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
     if (directory / INDEX).exists():
-        shards = sorted(set(_read_json(directory / INDEX).get("weight_map", {}).values()))
+        index = reading.read(directory / INDEX, WeightIndex, "copy or download it again")
+        shards = sorted(set(index["weight_map"].values()))
         if not shards:
             raise ValueError(f"{directory / INDEX} lists no weights: copy or download it again")
     else:
@@ -51,7 +55,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
         shards = [WEIGHTS]
     tensors: dict[str, Tensor] = {}
     for shard in shards:
-        path = directory / shard
+        path = within(directory, shard)
         if path.exists():
             try:
                 tensors |= load_file(path)
@@ -61,6 +65,9 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(f"{path} is missing, which {INDEX} lists: copy or download it again")
         else:
             raise FileNotFoundError(f"{path} is missing: copy or download it again")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{directory}: {name} holds values that are no finite numbers: copy or download it again")
     return dict(sorted(tensors.items()))
 
 
@@ -89,7 +96,7 @@ def check_tokenizer(directory: Path, vocab_size: int) -> None:
 
 def copy_tokenizer(source: Path, target: Path, tokenizer_class: str) -> bool:
     """Whether there is one. Old checkpoints leave its class to the model's type, which converting changes."""
-    copied = [shutil.copy(source / name, target) for name in TOKENIZER if (source / name).exists()]
+    copied = [shutil.copy(within(source, name), target) for name in TOKENIZER if (source / name).exists()]
     if copied:
         path = target / "tokenizer_config.json"
         settings = _read_json(path) if path.exists() else {}
@@ -117,6 +124,7 @@ def write(
         copy_tokenizer(tokenizer, partial, tokenizer_class)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf-8")
+        write_sums(partial)
         partial.chmod(0o755)
         partial.replace(target)
     except SafetensorError as error:
@@ -130,7 +138,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing: give the directory of a saved model")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a JSON object: copy or download it again")

@@ -60,6 +60,7 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already: name a new directory")
     directory = fetch(source)
+    saved_model.require_intact(directory)
     found = read(directory, encoder_only=encoder_only, ignore_remote_code=ignore_remote_code)
     if mixer_options:
         found = found._replace(config=_mixed(found.config, mixer_options, directory))

@@ -1,6 +1,7 @@
 """A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
 
     data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all
+    .verified.json          which files were found to be as data.json says (`verification`)
     train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32
     *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]
     tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
@@ -9,7 +10,7 @@ Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no paddin
 the reader's choice, so one data directory serves every sequence length.
 """
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leanformer import files
+from leanformer.data import verification
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.records import reading
+from leanformer.records.data import Data, Pairs
 
 SCHEMA = 1
 RECORD = "data.json"
-REQUIRED = ("hash", "tokenizer_hash", "dtype", "vocabulary", "files")
 OFFSET = np.dtype(np.int64)
 
 
@@ -111,8 +113,9 @@ class Corpus(Prepared):
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
-        """Sizes are always checked against data.json; `verify` reads every byte and checks the sha256 too."""
-        common = checked(Path(path), "text", verify)
+        """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
+        needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
+        common = checked(Path(path), "text", verify, needed)
         return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -125,8 +128,8 @@ class Corpus(Prepared):
         return {"train_tokens": len(self.train), "validation_tokens": len(self.valid)}
 
 
-def checked(path: Path, kind: str, verify: bool) -> dict[str, Any]:
-    """The fields of `Prepared` of a whole data directory of this kind."""
+def checked(path: Path, kind: str, verify: bool, needed: Sequence[str]) -> dict[str, Any]:
+    """The fields of `Prepared` of a whole data directory of this kind, in which no file that is `needed` is missing."""
     record = read_record(path)
     if record.get("kind", "text") != kind:
         remedy = {
@@ -134,8 +137,10 @@ def checked(path: Path, kind: str, verify: bool) -> dict[str, Any]:
             "pairs": "give a directory made with: leanformer prepare --task TASK --task-data DIR, or another objective",
         }[kind]
         raise ValueError(f"{path} holds {record.get('kind', 'text')}, not {kind}: {remedy}")
-    for name, expected in record["files"].items():
-        _check(path / name, expected, verify)
+    for name in needed:
+        if name not in record["files"]:
+            raise ValueError(f"{path / RECORD} is damaged (it lists no {name}): {verification.REMEDY}")
+    verification.require_intact(path, record, whole=verify)
     return {
         "path": path,
         "vocabulary": Vocabulary.of(record["vocabulary"]),
@@ -157,25 +162,14 @@ def read_record(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such data directory; {remedy}")
     if not (path / RECORD).is_file():
         raise FileNotFoundError(f"{path}: not a data directory (it has no {RECORD}); {remedy}")
-    try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        schema, lacking = record.get("schema"), [key for key in REQUIRED if key not in record]
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path / RECORD}: damaged ({error}); {remedy}") from error
-    if schema != SCHEMA:
-        raise ValueError(f"{path / RECORD}: schema {schema!r}, this version reads {SCHEMA}; {remedy}")
-    if lacking:
-        raise ValueError(f"{path / RECORD}: damaged (it has no {', '.join(lacking)}); {remedy}")
+    record = reading.read(path / RECORD, Data, remedy)
+    if record.get("kind") == "pairs":
+        reading.check(record, Pairs, str(path / RECORD), remedy)
+    ids, size = record["vocabulary"], record["vocabulary"]["size"]
+    named = [*ids["special_ids"], *(ids[key] for key in ("pad_id", "cls_id", "sep_id", "mask_id", "unk_id"))]
+    if any(id is not None and id >= size for id in named) or (size > 1 << 16 and record["dtype"] == "uint16"):
+        raise ValueError(f"{path / RECORD} is damaged (special ids or dtype outside a vocabulary of {size}): {remedy}")
     return record
-
-
-def _check(file: Path, expected: dict[str, Any], verify: bool) -> None:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: missing from the data directory; run leanformer prepare again")
-    if (size := file.stat().st_size) != expected["bytes"]:
-        raise ValueError(f"{file}: {size} bytes where {RECORD} says {expected['bytes']}; run leanformer prepare again")
-    if verify and files.sha256(file) != expected["sha256"]:
-        raise ValueError(f"{file}: its content has changed since it was written; run leanformer prepare again")
 
 
 def mapped(file: Path, dtype: np.dtype) -> NDArray:

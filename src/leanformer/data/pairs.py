@@ -12,7 +12,7 @@ the decoder [CLS] t, and t [SEP] is asked for. A side longer than the run's sequ
 B batch, S longest source in it, T longest target.
 """
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leanformer import files
+from leanformer.data import verification
 from leanformer.data.corpus import Prepared, TokenStore, checked, token_store
 from leanformer.data.masking import IGNORED
+from leanformer.records import reading
+from leanformer.records.data import Texts
 
 SIDES = ("source", "target")
 
@@ -69,8 +73,10 @@ class PairCorpus(Prepared):
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "PairCorpus":
-        common = checked(Path(path), "pairs", verify)
+        common = checked(Path(path), "pairs", verify, _needed(("train", "valid")))
         names = dict.fromkeys(store.rpartition(".")[0] for store in common["record"]["splits"])
+        for name in _needed(names):
+            files.within(Path(path), name)
         splits = {name: PairStore(*(token_store(common, f"{name}.{side}") for side in SIDES)) for name in names}
         return cls(**common, splits=splits)
 
@@ -110,8 +116,11 @@ class PairCorpus(Prepared):
 
     def texts(self, split: str) -> list[dict[str, Any]]:
         """{"source", "references"} of every pair of an evaluation split."""
-        text = (self.path / f"{split}.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.split("\n") if line]
+        return list(reading.read_lines(self.path / f"{split}.jsonl", Texts, verification.REMEDY))
+
+
+def _needed(splits: Iterable[str]) -> list[str]:
+    return [f"{split}.{side}{ending}" for split in splits for side in SIDES for ending in (".bin", ".documents.bin")]
 
 
 def _sizes(store: TokenStore) -> NDArray[np.int64]:

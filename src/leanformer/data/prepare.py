@@ -4,7 +4,6 @@ The text is streamed, twice if a tokenizer is to be trained: once for a sample t
 directory is made beside its place and moved there when it is whole.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import RECORD
 from leanformer.data.encoding import encoded
 from leanformer.data.readers import documents, files
 from leanformer.data.sampling import HoldOut, sample
 from leanformer.data.staging import staged
-from leanformer.data.store import SplitWriter, describe, move_tail
+from leanformer.data.store import SplitWriter, describe, move_tail, write_record
 from leanformer.data.tokenizer import train
 from leanformer.version import __version__
 
@@ -101,7 +99,7 @@ def prepare(
             "held_out": held_out,
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
-        (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(directory, record)
     return record
 
 

@@ -10,14 +10,13 @@ import numpy as np
 import tokenizers
 
 from leanformer.data import tokenizer_files
-from leanformer.data.corpus import RECORD
 from leanformer.data.encoding import encoder
 from leanformer.data.generation_tasks import Example, generation_task
 from leanformer.data.pair_texts import TRAIN, read_pairs
 from leanformer.data.pairs import SIDES
 from leanformer.data.sampling import sample
 from leanformer.data.staging import staged
-from leanformer.data.store import SplitWriter, describe
+from leanformer.data.store import SplitWriter, describe, write_record
 from leanformer.data.tokenizer import train
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.version import __version__
@@ -76,7 +75,7 @@ def prepare_pairs(
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
         record |= {"note": of.note} if of.note else {}
-        (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(directory, record)
     return record
 
 

@@ -1,19 +1,19 @@
 """Writing the token files of a data directory, document by document (`corpus.py` reads them)."""
 
-import hashlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from leanformer.data.corpus import OFFSET, SCHEMA, mapped
+from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, mapped
 from leanformer.data.tokenizer_files import FILE
+from leanformer.data.verification import content_hash, sums
 from leanformer.data.vocabulary import Vocabulary
-from leanformer.files import sha256
+from leanformer.files import write_json
+from leanformer.records.reading import sealed
 
 
 class SplitWriter:
@@ -75,7 +75,7 @@ def describe(
 ) -> dict[str, Any]:
     """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of
     pairs, the texts that it is scored with)."""
-    files = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(directory.iterdir())}
+    files = {file.name: sums(file) for file in sorted(directory.iterdir())}
     content = {
         "schema": SCHEMA,
         **more,
@@ -84,8 +84,13 @@ def describe(
         "tokenizer_hash": files[FILE]["sha256"],
         "splits": {store: _sizes(directory, store, dtype) for store in stores},
     }
-    seen = [content, {name: file for name, file in files.items() if name.endswith((".bin", ".jsonl"))}]
-    return {"hash": hashlib.sha256(json.dumps(seen).encode()).hexdigest(), **content, "files": files}
+    record = {**content, "files": files}
+    return {"hash": content_hash(record), **record}
+
+
+def write_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """data.json, the last file of a data directory to be written."""
+    write_json(directory / RECORD, sealed(record))
 
 
 def _sizes(directory: Path, split: str, dtype: np.dtype) -> dict[str, int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leanformer.attention import load_plugin, mechanism, mixer
+from leanformer.attention import mechanism, mixer
 from leanformer.conversion.head_sharing import Pair, match_heads, tied_heads
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.distillation.gradual import require_alike
@@ -34,8 +34,6 @@ def distill(
 
     Without a student [model] of the settings describes a fresh one. All else is `pretrain`'s, validation included.
     """
-    if plugin is not None:
-        load_plugin(plugin)
     teaching = Distilling(Path(teacher), None if student is None else Path(student))
     return pretrain(settings, data, out, init=student, teaching=teaching, resume=resume, quiet=quiet, plugin=plugin)
 

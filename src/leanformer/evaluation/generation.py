@@ -25,7 +25,7 @@ from leanformer.evaluation import pretrained, text_metrics
 from leanformer.spelling import suggest
 from leanformer.training import saved_model
 from leanformer.training.hardware import describe
-from leanformer.training.record import SCHEMA, versions
+from leanformer.training.record import RunDirectory, versions
 from leanformer.training.sequences import spread
 
 BATCH_SIZE = 64
@@ -76,7 +76,6 @@ def generation(
     }
     out = out or run / "generation" / (split if limit is None else f"{split}-{limit}")
     record = {
-        "schema": SCHEMA,
         "kind": "generation",
         "status": "finished",
         "task": corpus.task,
@@ -94,7 +93,7 @@ def generation(
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.new_directory(out) as made:
         files.write_json_lines(made / HYPOTHESES, _lines(rows.tolist(), texts, hypotheses))
-        files.write_json(made / "run.json", record)
+        RunDirectory(made).write(record)
     shown = {key: results[key] for key in ("score", "examples", "seconds")}
     return {"task": corpus.task, "split": split, "beams": beams} | shown | results["metrics"] | {
         "signatures": results["signatures"], "collapsed": results["collapsed"], "out": str(out),

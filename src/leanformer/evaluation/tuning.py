@@ -163,6 +163,7 @@ def tune(
                 with files.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
                     material.tokenizer.save_pretrained(folder)
+                    files.write_sums(folder)
             results |= {key: fitted[key] for key in ("steps", "seconds")}
             return directory.update(status="finished", results=results)
 

@@ -48,4 +48,5 @@ def export(
         else:
             hub.write(source, folder, target.name, licence)
             report = {"format": "hub", "difference": hub.verify(source, folder)}
+        files.write_sums(folder)
     return report | {"path": str(target)}

@@ -1,6 +1,5 @@
 """What is taken along: a model as it was saved, its tokenizer, and the record of the run it comes from."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ from leanformer.attention import plugins_of
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
+from leanformer.records import reading
+from leanformer.records.models import Conversion
 from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
 
@@ -63,10 +64,7 @@ def _conversion(folder: Path) -> dict[str, Any] | None:
     path = folder / saved_model.CONVERSION
     if not path.is_file():
         return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): convert the model again, or take the file away") from None
+    return reading.read(path, Conversion, "convert the model again, or take the file away")
 
 
 def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:

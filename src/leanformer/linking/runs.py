@@ -108,6 +108,7 @@ def _carry_out(
         with files.new_directory(directory.model) as folder, saved_model.quiet():
             encoder.model.encoder.save_pretrained(folder)
             encoder.words.save_pretrained(folder)
+            files.write_sums(folder)
     results |= {"steps": fitted["steps"], "training_seconds": fitted["seconds"]}
     finished = directory.update(status="finished", results=results)
     shutil.rmtree(directory.checkpoints, ignore_errors=True)

@@ -4,14 +4,16 @@ A run that is missing, unfinished, failed or diverged is a `Run` with that statu
 A record that cannot be read is a `ValueError` of one line that names the file.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-SCHEMA = 1
+from leanformer.records import reading
+from leanformer.records import run as records
+
+SCHEMA = reading.SCHEMA
 ROUNDING = 1e-6
 Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
@@ -125,16 +127,8 @@ def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it, or delete its run and start it again") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} is damaged (no table of names and values): restore it, or start its run again")
-    if record.get("schema", SCHEMA) != SCHEMA:
-        raise ValueError(f"{path} has schema {record['schema']!r}, known here is {SCHEMA}: use a matching leanformer")
-    return record
+def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[str, Any]:
+    return reading.read(path, schema, "restore it, or delete its run and start it again")
 
 
 def read_run(
@@ -146,15 +140,13 @@ def read_run(
     if not file.is_file():
         return Run(attention or "", seed or 0, rate, path, "missing", "planned, but it has no run.json")
     record = read_record(file)
-    _require(file, record, dict, "settings", "ledger", "floor", "results")
     results = record.get("results") or {}
-    _require(file, results, (int, float), "final_loss", "best_loss", "tokens", "steps", "seconds", "tokens_per_second")
-    _require(file, results, (int, float), "share_of_peak", "energy_joules")
     logged = _logged(folder / "curve.jsonl")
-    curve = _pairs(file, results.get("validations")) or tuple(_columns(logged, "tokens", "validation_loss"))
+    validations = tuple((tokens, loss) for tokens, loss in results.get("validations") or ())
+    curve = validations or tuple(_columns(logged, "tokens", "validation_loss"))
     return Run(
         attention=attention or _label(record),
-        seed=_seed(file, record) if seed is None else seed,
+        seed=(record.get("seed") or 0) if seed is None else seed,
         learning_rate=rate,
         path=path,
         **_status(record, results.get("final_loss"), curve),
@@ -175,13 +167,11 @@ def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
                 yield FineTuning(place.parent.name, int(number), path, "missing", "it has no run.json")
             continue
         record = read_record(file)
-        _require(file, record, dict, "results")
         results = record.get("results") or {}
-        _require(file, results, (int, float), "score")
         score = results.get("score")
         yield FineTuning(
-            task=record.get("task", place.parent.name),
-            seed=_seed(file, record),
+            task=record.get("task") or place.parent.name,
+            seed=record.get("seed") or 0,
             path=path,
             **_status(record, score),
             score=score if score is not None and math.isfinite(score) else None,
@@ -210,27 +200,14 @@ def _constant(answers: list[Any]) -> bool:
     return all(answer == answers[0] for answer in answers)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, schema: type[reading.Record] = records.Line) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            if not line.endswith("\n"):
-                return
-            value = None
-        if not isinstance(value, dict):
-            raise ValueError(f"{path} is damaged in line {number}: restore it, or delete its run and start it again")
-        yield value
+    return reading.read_lines(path, schema, "restore it, or delete its run and start it again")
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:
     """The lines of a curve."""
-    lines = list(read_lines(path)) if path.is_file() else []
-    for line in lines:
-        _require(path, line, (int, float), "tokens", "step", "seconds", "validation_loss")
-    return lines
+    return list(read_lines(path, records.CurveLine)) if path.is_file() else []
 
 
 def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
@@ -261,21 +238,3 @@ def _status(
 def _label(record: dict[str, Any]) -> str:
     options = ",".join(f"{k}={v}" for k, v in (record.get("attention_options") or {}).items())
     return f"{record.get('attention', 'unnamed')}[{options}]" if options else str(record.get("attention", "unnamed"))
-
-
-def _seed(file: Path, record: dict[str, Any]) -> int:
-    _require(file, record, int, "seed")
-    return record.get("seed") or 0
-
-
-def _pairs(file: Path, value: Any) -> tuple[tuple[float, float], ...]:
-    try:
-        return tuple((float(tokens), float(loss)) for tokens, loss in value or ())
-    except (TypeError, ValueError):
-        raise ValueError(f"{file} is damaged: results.validations must be pairs of tokens and loss") from None
-
-
-def _require(file: Path, record: dict[str, Any], kind: type | tuple[type, ...], *keys: str) -> None:
-    for key in keys:
-        if record.get(key) is not None and not isinstance(record[key], kind):
-            raise ValueError(f"{file} is damaged: {key} = {record[key]!r}; restore it, or start its run again")

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leanformer.records import reading, studies
 from leanformer.report import sweep
-from leanformer.report.runs import FineTuning, Run, flat, read_record, read_run
+from leanformer.report.runs import FineTuning, Run, flat, read_run
 from leanformer.report.statistics import Spread, spread
 from leanformer.report.sweep import Rate
 from leanformer.report.target import FRACTION, Target, target
@@ -123,12 +124,9 @@ def read_study(directory: Path) -> Study:
 
 def _comparison(directory: Path) -> Study:
     file = directory / "comparison.json"
-    plan = read_record(file)
-    try:
-        attention = tuple(dict.fromkeys(str(name) for name in plan["attention"]))
-        entries = [(str(r["attention"]), int(r["seed"]), r.get("learning_rate"), str(r["path"])) for r in plan["runs"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({type(error).__name__}: {error}): restore it, or compare again") from None
+    plan = reading.read(file, studies.Comparison, "restore it, or compare again")
+    attention = tuple(dict.fromkeys(plan["attention"]))
+    entries = [(r["attention"], r["seed"], r.get("learning_rate"), r["path"]) for r in plan["runs"]]
     if not entries:
         raise ValueError(f"{file} plans no runs: there is nothing to report")
     for entry in entries:

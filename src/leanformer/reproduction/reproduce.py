@@ -8,7 +8,6 @@
 What is finished stays: the same command goes on where it was stopped.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from leanformer.comparison.variants import parse_variants
 from leanformer.data.prepare import prepare
 from leanformer.data.prepare_pairs import prepare_pairs
 from leanformer.files import write_json
+from leanformer.records import reading
+from leanformer.records.studies import Study
 from leanformer.report.study import read_study
 from leanformer.report.write import write_document
 from leanformer.reproduction.contents import contents
@@ -76,7 +77,7 @@ def reproduce(given: Given, only: Sequence[str] = ()) -> dict[str, Any]:
     console = Console(quiet=given.quiet, highlight=False)
     missing: dict[str, str] = {}
     given.out.mkdir(parents=True, exist_ok=True)
-    write_json(given.out / RECORD, given.record())
+    write_json(given.out / RECORD, reading.sealed(given.record()))
     for study in studies:
         why = _lacks(study, given, missing) or ("left out by --studies" if only and study.name not in only else "")
         if why:
@@ -189,7 +190,7 @@ def _evidence(studies: list[Planned], given: Given, missing: dict[str, str]) -> 
             source = given.out / "studies" / study.options["of"]
             found.robustness[study.name] = read_findings([source], folder, _plan(study, given))
         else:
-            found.races[study.name] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+            found.races[study.name] = reading.read(folder / "results.json", Study, "delete its folder, and --resume")
     return found
 
 
@@ -199,10 +200,7 @@ def _check_continues(given: Given) -> None:
         if given.out.exists() and any(given.out.iterdir()):
             raise FileExistsError(f"{given.out} is not empty and holds no reproduction: give another --out")
         return
-    try:
-        before, now = dict(json.loads(file.read_text(encoding="utf-8"))), given.record()
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
+    before, now = reading.read(file, Study, "restore it, or give another --out"), given.record()
     for key in ("paper", "scale", "set", "text"):
         if before.get(key) != now[key]:
             raise ValueError(

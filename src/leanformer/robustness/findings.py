@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leanformer.records.run import Scored
 from leanformer.report.pairing import Pairs, pairs
 from leanformer.report.runs import Run, read_record
 from leanformer.report.statistics import PairedDifference, Spread, Verdict, paired_difference, spread, with_holm
@@ -146,7 +147,7 @@ def _scores(out: Path, run: Run, task: str, plan: Plan, changed: dict[tuple[str,
 
 
 def _results(file: Path) -> dict[str, Any] | None:
-    record = read_record(file) if file.is_file() else {}
+    record = read_record(file, Scored) if file.is_file() else {}
     return record["results"] if record.get("status") == "finished" else None
 
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from leanformer.data import tasks
 from leanformer.data.randomness import random_bits
 from leanformer.data.tasks import Task
+from leanformer.records import reading
+from leanformer.records.studies import Robustness
 from leanformer.robustness.misspellings import read_misspellings
 from leanformer.robustness.noise import MISSPELLINGS, Misspellings, Noise, noises, require_share
 from leanformer.settings import Settings
@@ -135,12 +137,8 @@ def check_continues(out: Path, plan: Plan) -> None:
         if out.exists() and any(out.iterdir()):
             raise FileExistsError(f"{out} is not empty and holds no study of robustness: give another --out")
         return
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        settings = before["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): restore it, or give another --out") from None
-    now = plan.record()
+    before = reading.read(file, Robustness, "restore it, or give another --out")
+    settings, now = before["settings"], plan.record()
     for key in ("task_data", "misspellings_hash"):
         if before.get(key) is not None and now[key] is not None and before[key] != now[key]:
             raise FileExistsError(f"{out} was made with another {key}: repeat it, or give another --out")

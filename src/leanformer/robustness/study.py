@@ -19,6 +19,7 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.tuning import ENCODERS, Material, gather, tune
 from leanformer.files import write_json
+from leanformer.records.reading import sealed
 from leanformer.report.runs import Run
 from leanformer.report.study import Study
 from leanformer.report.write import write_document
@@ -67,7 +68,7 @@ def robustness(
     if dry_run:
         return {}
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / RECORD, plan.record())
+    write_json(out / RECORD, sealed(plan.record()))
     failed = _carry_out(to_do, study, plan, console)
     findings = find(study, out, plan, constant, failed)
     found = results(findings)

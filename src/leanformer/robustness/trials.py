@@ -6,7 +6,6 @@ beside run.json: `changed` is the share of words that differ from the clean text
 same text.
 """
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,8 @@ from leanformer.evaluation.prediction import answer
 from leanformer.evaluation.tuning import ENCODERS, Material
 from leanformer.files import write_json
 from leanformer.models import LeanformerForSequenceClassification
+from leanformer.records import reading
+from leanformer.records.studies import Tests
 from leanformer.robustness.noise import disturbed
 from leanformer.robustness.plan import TRANSFER, Plan, Point
 from leanformer.settings import FinetuningSettings
@@ -102,11 +103,8 @@ def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:
     file = folder / TESTS
     if not file.is_file():
         return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))["tests"]
-        return {Point(test["axis"], test["at"]): test for test in found}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): delete it, and its tests are made again") from None
+    found = reading.read(file, Tests, "delete it, and its tests are made again")
+    return {Point(test["axis"], test["at"]): test for test in found["tests"]}
 
 
 def _tested(

@@ -2,7 +2,7 @@
 
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
-                  state.json              `Progress`
+                  state.json              `Progress`, and the settings of the run
                   companions.safetensors  what goes along with the training, if that has a state
                   SHA256SUMS              of them all; `sha256sum -c SHA256SUMS` checks it too
 
@@ -12,9 +12,9 @@ only when it is complete and on disk; it is verified whenever it is read.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from leanformer import files
+from leanformer.files import SUMS
+from leanformer.records import reading
+from leanformer.records.checkpoint import State
 from leanformer.training import companion
 from leanformer.training.companion import Companion
 
-SUMS = "SHA256SUMS"
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+STATE = "state.json"
+FILES = ("model.safetensors", "optimizer.safetensors", STATE)
 COMPANIONS = "companions.safetensors"
 
 
@@ -48,6 +51,8 @@ class Progress:
     """Of all processes, since the last logged step."""
     curve_bytes: int = 0
     """The curve's length: what was written later is cut off when the run resumes here."""
+    curve_sha256: str | None = None
+    """Of these bytes; None in a checkpoint from before they were hashed."""
     joules: float | None = 0.0
     """Of all processes, over all resumes; None if unknown. While it runs, those before the last resume."""
     energy_source: str = ""
@@ -60,9 +65,11 @@ class Checkpoints:
 
     folder: Path
     keep: int = 2
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """What the run's curve depends on, by name: a checkpoint goes on with no other run's settings."""
 
     def path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
+        return self.folder / folder_name(step)
 
     def all(self) -> list[Path]:
         """Complete ones, oldest first."""
@@ -83,12 +90,22 @@ class Checkpoints:
         with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
             save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
-            (folder / "state.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
-            if state := companion.states(companions):
-                save_file(state, folder / COMPANIONS)
-            names = (*FILES, COMPANIONS) if state else FILES
-            (folder / SUMS).write_text("".join(f"{files.sha256(folder / name)}  {name}\n" for name in names))
+            state = asdict(progress) | {"identity": dict(self.identity)}
+            (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+            if tensors := companion.states(companions):
+                save_file(tensors, folder / COMPANIONS)
+            files.write_sums(folder)
         self.prune()
+
+    def _require_same_run(self, checkpoint: Path, written: Mapping[str, Any] | None) -> None:
+        """ValueError that names the first setting in which run.json is not what it was at the checkpoint; one from
+        before checkpoints knew their settings is taken as it is."""
+        for key in sorted((written or {}).keys() & self.identity.keys()):
+            if written and written[key] != self.identity[key]:
+                raise ValueError(
+                    f"{self.folder.parent / 'run.json'} says {key} = {self.identity[key]!r}, and {checkpoint} was "
+                    f"written with {written[key]!r}: restore run.json, which was edited since"
+                )
 
     def prune(self) -> None:
         """All but the newest, also those which a killed process had no time to remove."""
@@ -106,33 +123,36 @@ class Checkpoints:
         before = f"resume from {found[-2].name}, the one before it" if found[:-1] else "start over at step 0"
         remedy = f"remove {newest} to {before}"
         verify(newest, remedy)
+        state = read_state(newest, remedy)
+        self._require_same_run(newest, state.get("identity"))
         with _named(newest, remedy):
             _fill(model, load_file(newest / "model.safetensors"))
             _set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
-            state = newest / COMPANIONS
-            companion.resume(companions, load_file(state) if state.is_file() else {})
-            return progress_of(newest)
+            tensors = newest / COMPANIONS
+            companion.resume(companions, load_file(tensors) if tensors.is_file() else {})
+            return Progress(**{f.name: state[f.name] for f in fields(Progress)})
 
 
-def progress_of(checkpoint: Path) -> Progress:
-    uncounted = {"joules": None, "energy_source": "a checkpoint from before energy was counted"}
-    record = uncounted | json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-    return Progress(**{f.name: record[f.name] for f in fields(Progress)})
+def read_state(checkpoint: Path, remedy: str) -> dict[str, Any]:
+    """state.json, checked. ValueError that ends in `remedy` if it is damaged or of another step than its folder."""
+    uncounted = {"joules": None, "energy_source": "a checkpoint from before energy was counted", "curve_sha256": None}
+    record = uncounted | reading.read(checkpoint / STATE, State, remedy)
+    if checkpoint.name != folder_name(record["step"]):
+        raise ValueError(f"{checkpoint / STATE} is damaged (step = {record['step']}): {remedy}")
+    return record
+
+
+def folder_name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def verify(checkpoint: Path, remedy: str) -> None:
     """ValueError unless every file is what it was when it was written."""
-    sums = checkpoint / SUMS
-    lines = sums.read_text().splitlines() if sums.is_file() else []
-    expected = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
-    for name in (*FILES, COMPANIONS) if COMPANIONS in expected else FILES:
-        path = checkpoint / name
-        if name not in expected:
-            raise ValueError(f"{sums} is missing or says nothing of {name}: {remedy}")
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: {remedy}")
-        if files.sha256(path) != expected[name]:
-            raise ValueError(f"{path} is damaged, its sha256 is not the one in {SUMS} (truncated or edited?): {remedy}")
+    sums = files.read_sums(checkpoint, remedy) if (checkpoint / SUMS).is_file() else {}
+    for name in FILES:
+        if name not in sums:
+            raise ValueError(f"{checkpoint / SUMS} is missing or says nothing of {name}: {remedy}")
+    files.check_sums(checkpoint, remedy)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:

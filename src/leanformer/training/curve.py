@@ -6,20 +6,27 @@
 itself. A line is complete on its own, so a reader may follow the file while the run writes it.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from leanformer.records.reading import read_lines
+from leanformer.records.run import CurveLine
+
 
 class Curve:
     """Appends to the curve, after cutting off what lies beyond its first `keep` bytes (a checkpoint's)."""
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
+    def __init__(self, path: Path, keep: int = 0, sha256: str | None = None) -> None:
+        """ValueError if the first `keep` bytes are not there, or not those whose sha256 is given."""
         self.path = path
         size = path.stat().st_size if path.exists() else 0
         if size < keep:
             raise ValueError(f"{path} has {size} bytes, not the checkpoint's {keep}: restore it, or start over")
+        if sha256 is not None and self.prefix_hash(keep) != sha256:
+            raise ValueError(f"{path} was edited or damaged since the checkpoint: restore it, or start over")
         with path.open("ab") as file:
             file.truncate(keep)
 
@@ -30,6 +37,13 @@ class Curve:
         except OSError as error:
             raise OSError(f"cannot write {self.path} ({error.strerror}): free disk space") from error
 
+    def prefix_hash(self, length: int) -> str:
+        """sha256 of the first `length` bytes."""
+        if not length:
+            return hashlib.sha256().hexdigest()
+        with self.path.open("rb") as file:
+            return hashlib.sha256(file.read(length)).hexdigest()
+
     def force_to_disk(self) -> int:
         """The bytes that are there for good."""
         with self.path.open("rb") as file:
@@ -39,5 +53,4 @@ class Curve:
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
     """The complete lines; the last one may be half-written if the run was killed."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return list(read_lines(path, CurveLine, "restore it, or start its run again"))

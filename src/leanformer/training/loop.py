@@ -34,6 +34,7 @@ from leanformer.training.hardware import autocast_dtype
 from leanformer.training.interrupts import Interrupts, Stopped
 from leanformer.training.objective import Batch, Objective
 from leanformer.training.optimizers import make_optimizer
+from leanformer.training.provenance import identity
 from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import Budget, learning_rate, validation_due
 from leanformer.training.team import News, Team
@@ -93,12 +94,17 @@ class Loop:
 
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, identity(run.read()))
         self.at = self.checkpoints.restore(model, self.optimizer, companions) if resume else Progress()
+        if objective.total_steps is not None and self.at.step > objective.total_steps:
+            raise ValueError(
+                f"{self.checkpoints.path(self.at.step)} is beyond the {objective.total_steps} steps of {run.path}: "
+                "take it away"
+            )
         self.curve = None
         if self.main:
             self.checkpoints.prune()
-            self.curve = Curve(run.curve, keep=self.at.curve_bytes)
+            self.curve = Curve(run.curve, keep=self.at.curve_bytes, sha256=self.at.curve_sha256)
         else:
             self.at.loss = 0.0
             self.at.joules = None if self.at.joules is None else 0.0
@@ -225,7 +231,14 @@ class Loop:
             before = [p.name for p in self.checkpoints.all()]
             try:
                 written = self.curve.force_to_disk()
-                progress = replace(at, loss=loss, curve_bytes=written, joules=joules, energy_source=source)
+                progress = replace(
+                    at,
+                    loss=loss,
+                    curve_bytes=written,
+                    curve_sha256=self.curve.prefix_hash(written),
+                    joules=joules,
+                    energy_source=source,
+                )
                 self.checkpoints.save(self.model, self.optimizer, progress, self.companions)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"

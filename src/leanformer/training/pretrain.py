@@ -19,6 +19,7 @@ from leanformer.attention import load_plugin, mechanism
 from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
+from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
 from leanformer.training.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.interrupts import Stopped
@@ -28,13 +29,10 @@ from leanformer.training.peak import peak_of
 from leanformer.training.provenance import continued, difference, moved, new_record
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
-from leanformer.training.saved_model import SavedModel
+from leanformer.training.saved_model import SavedModel, locate, weights_hash
 from leanformer.training.teaching import Teaching
 from leanformer.training.token_types import alike, follow_the_first
 from leanformer.training.trackers import make_accelerator
-
-FREE = {f"training.{key}" for key in ("checkpoint_every", "keep_checkpoints", "log_with", "threads")}
-"""Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
 
 
 def pretrain(
@@ -58,7 +56,7 @@ def pretrain(
     """
     run, before = RunDirectory(Path(out)), None
     if resume:
-        before = run.read()
+        before = run.read(Pretraining)
         settings = settings or settings_from(before["settings"])
         data, plugin = data or before["data"]["path"], plugin or (before["plugin"] or {}).get("path")
         init = init or (before.get("start") or {}).get("path")
@@ -69,6 +67,8 @@ def pretrain(
     if data is None:
         raise ValueError("no data directory given: make one with: leanformer prepare TEXT --out DATA")
     if plugin is not None:
+        if before is not None:
+            require_same_plugin(before["plugin"], plugin, run)
         load_plugin(plugin)
     settings = settings or Settings()
     training, recipe = settings.training, RECIPES[settings.training.objective]
@@ -85,9 +85,10 @@ def pretrain(
     main = accelerator.is_main_process
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
     if before is not None:
-        if changed := difference(before, record, FREE):
+        if changed := difference(before, record):
             raise ValueError(f"{run.record} was made with {changed}: repeat its settings, or choose another --out")
         if before["status"] == "finished":
+            locate(run.path)  # raises if its model is missing or damaged
             console.print(f"{run.path} is already finished")
             return before
         record = continued(before, record)
@@ -132,10 +133,24 @@ def pretrain(
                 rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
                 results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
                 results["share_of_peak"] = None if peak is None else rate / peak
-                record = run.update(status="finished", results=results)
+                model_record = {"path": run.model.name, "sha256": weights_hash(run.model)}
+                record = run.update(status="finished", results=results, model=model_record)
     accelerator.end_training()
     console.print(f"finished: {run.model}")
     return record
+
+
+def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, run: RunDirectory) -> None:
+    """ValueError unless the file is the one that the run began with: compared before any of its code runs."""
+    if not Path(plugin).is_file():
+        raise FileNotFoundError(f"plug-in {plugin} does not exist: give its new place with --plugin")
+    if recorded is None:
+        raise ValueError(f"{run.record} was made without a plug-in: leave --plugin out, or choose another --out")
+    if files.sha256(Path(plugin)) != recorded["sha256"]:
+        raise ValueError(
+            f"{run.record} was made with plugin.sha256 = {recorded['sha256']!r}, and {plugin} is another file now: "
+            "restore it, or choose another --out"
+        )
 
 
 def _lesson(
@@ -170,5 +185,6 @@ def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -
             model.save_pretrained(folder)
             for file in corpus.tokenizer_files:
                 shutil.copyfile(file, folder / file.name)
+            files.write_sums(folder)
     except OSError as error:
         raise OSError(f"{error}: free disk space and continue with --resume") from error

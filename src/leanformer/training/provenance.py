@@ -1,6 +1,6 @@
 """What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.record import versions
 from leanformer.training.saved_model import SavedModel
+
+FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
+"""Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
 
 
 def new_record(
@@ -54,19 +57,25 @@ def new_record(
     }
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
-    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first setting or hash in which a run and its continuation differ, in words."""
     old, new = identity(before), identity(now)
     for key in sorted(old.keys() | new.keys()):
-        if key not in free and old.get(key) != new.get(key):
+        if old.get(key) != new.get(key):
             return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
     return None
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the curve of a run depends on, by name."""
-    named = {f"{table}.{key}": value for table, keys in record["settings"].items() for key, value in keys.items()}
-    named |= {f"data.{key}": record["data"][key] for key in ("hash", "tokenizer_hash")}
+    named = {
+        f"{table}.{key}": value
+        for table, keys in (record.get("settings") or {}).items()
+        if isinstance(keys, Mapping)
+        for key, value in keys.items()
+        if key not in FREE
+    }
+    named |= {f"data.{key}": (record.get("data") or {}).get(key) for key in ("hash", "tokenizer_hash")}
     for what in ("plugin", "start", "teacher"):
         named[f"{what}.sha256"] = (record.get(what) or {}).get("sha256")
     return named

@@ -9,7 +9,6 @@
 """
 
 import fcntl
-import json
 import os
 import platform
 import subprocess
@@ -21,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from leanformer import files
+from leanformer.records import reading
+from leanformer.records.run import Run
 from leanformer.training.interrupts import Stopped
 from leanformer.version import __version__
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,14 @@ class RunDirectory:
     def model(self) -> Path:
         return self.path / "model"
 
-    def read(self) -> dict[str, Any]:
+    def read(self, schema: type[reading.Record] = Run) -> dict[str, Any]:
+        """run.json, checked. FileNotFoundError if there is none, ValueError if it is damaged."""
         if not self.record.is_file():
             raise FileNotFoundError(f"no run in {self.path} (it has no run.json): leave out --resume to start one")
-        try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            schema = record["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.record} is damaged ({error}): restore it, or choose another --out") from None
-        if schema != SCHEMA:
-            raise ValueError(f"{self.record} has schema {schema!r}, this version reads {SCHEMA}")
-        return record
+        return reading.read(self.record, schema, "restore it, or choose another --out")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        files.write_json(self.record, {"schema": SCHEMA, **record})
+        files.write_json(self.record, reading.sealed({"schema": reading.SCHEMA, **record}))
 
     def update(self, **changes: Any) -> dict[str, Any]:
         record = self.read() | changes

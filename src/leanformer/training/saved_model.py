@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 import leanformer.models as models
+from leanformer import files
 from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Prepared
-from leanformer.files import sha256
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.spelling import suggest
+from leanformer.training.record import RunDirectory
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -82,15 +83,36 @@ class SavedModel:
 
 
 def locate(run: Path) -> Path:
-    """The folder with the model's config.json; FileNotFoundError says what is there instead."""
+    """The folder with the model's config.json, whose files are as they were saved; FileNotFoundError says what is there
+    instead."""
     for folder in (run / "model", run):
         if (folder / "config.json").is_file():
+            require_intact(folder)
             return folder
     if (run / "run.json").is_file():
         raise FileNotFoundError(
             f"{run / 'model'} is missing, its run is not finished: run leanformer pretrain --resume"
         )
     raise FileNotFoundError(f"{run} is neither a run directory nor a model saved by save_pretrained: check the path")
+
+
+def require_intact(folder: Path) -> None:
+    """ValueError if a file of a saved model is not what its SHA256SUMS, or the record of its run, says. A model without
+    either, such as one that transformers saved, is taken as it is."""
+    remedy = f"restore it; if it was changed on purpose, remove {files.SUMS}"
+    has_sums = (folder / files.SUMS).is_file()
+    if has_sums:
+        files.check_sums(folder, remedy, whole=False)
+    directory = RunDirectory(folder.parent)
+    if folder != directory.model or not directory.record.is_file():
+        return
+    recorded = (directory.read().get("model") or {}).get("sha256")
+    weights = folder / WEIGHTS
+    if recorded is None or not weights.is_file():
+        return
+    found = files.read_sums(folder, remedy).get(WEIGHTS) if has_sums else files.sha256(weights)
+    if found != recorded:
+        raise ValueError(f"{weights} is not the model that {directory.record} says was trained: restore it")
 
 
 def name_of(place: str | Path) -> str:
@@ -105,7 +127,7 @@ def weights_hash(folder: Path) -> str:
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: save the model again")
-    return sha256(path)
+    return files.sha256(path)
 
 
 def config_of(folder: Path) -> LeanformerConfig:
@@ -201,7 +223,7 @@ def _require_tokenizer(folder: Path, data: Prepared) -> None:
     own, given = folder / tokenizer_files.FILE, data.path / tokenizer_files.FILE
     if not own.is_file():
         raise FileNotFoundError(f"{own} is missing, so {data.path} may be in other tokens: copy the model's there")
-    if sha256(own) == sha256(given):
+    if files.sha256(own) == files.sha256(given):
         return
     vocabularies = [tokenizer_files.load(place).get_vocab() for place in (folder, data.path)]
     if vocabularies[0] != vocabularies[1]:

@@ -1,0 +1,125 @@
+"""Whether a data directory holds what data.json says.
+
+    always        names that stay in the directory, the size of every file, and the hash of the record itself
+    first         every byte of a file whose identity (size, time of the last change, number) is new: its sha256, ids
+                  below the vocabulary's size, documents that start where one can
+    later         SAMPLED blocks of it, chosen anew every time; a file of no more than a block is read whole
+
+What was found intact is noted in .verified.json of the directory; where that cannot be written, every opening reads
+all. A copy of a directory has files of new identities, so it is read whole once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import numpy as np
+
+from leanformer import files
+
+BLOCK = 1 << 24
+"""Bytes that have a sum of their own: 16 MiB."""
+SAMPLED = 2
+NOTE = ".verified.json"
+REMEDY = "run leanformer prepare again, or copy the directory again"
+
+
+def sums(path: Path) -> dict[str, Any]:
+    """What data.json says of a file: its size, its sha256 and, if it is longer than a block, those of its blocks."""
+    size = path.stat().st_size
+    record = {"bytes": size, "sha256": files.sha256(path)}
+    if size > BLOCK:
+        blocks = [_block_hash(path, i, BLOCK) for i in range(-(-size // BLOCK))]
+        record |= {"blocks": {"bytes": BLOCK, "sha256": blocks}}
+    return record
+
+
+def content_hash(record: Mapping[str, Any]) -> str:
+    """sha256 of all of data.json that a model can see: the ids and what they mean and, of pairs, the texts that it is
+    scored with. The fields of the content stand between `hash` and `files`."""
+    content: dict[str, Any] = {}
+    for key, value in record.items():
+        if key == "files":
+            break
+        if key != "hash":
+            content[key] = value
+    seen = [content, {name: _seen(file) for name, file in record["files"].items() if name.endswith((".bin", ".jsonl"))}]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def require_intact(directory: Path, record: Mapping[str, Any], *, whole: bool = False) -> None:
+    """ValueError or FileNotFoundError that names what is not as data.json says; `whole` reads every byte."""
+    if content_hash(record) != record["hash"]:
+        raise ValueError(f"{directory / 'data.json'} is damaged (its hash is of other data): {REMEDY}")
+    noted = {} if whole else _noted(directory)
+    found: dict[str, Any] = {}
+    for name, expected in record["files"].items():
+        path = files.within(directory, name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing from the data directory; {REMEDY}")
+        size, *_ = identity = list(files.identity(path))
+        if size != expected["bytes"]:
+            raise ValueError(f"{path}: {size} bytes where data.json says {expected['bytes']}; {REMEDY}")
+        known = [*identity, expected["sha256"]]
+        if noted.get(name) == known and size > BLOCK:
+            _require_blocks(path, expected)
+        else:
+            _require_whole(path, expected, record)
+        found[name] = known
+    if found != noted:
+        with suppress(OSError):  # a directory that may only be read
+            files.write_json(directory / NOTE, found)
+
+
+def _require_whole(path: Path, expected: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    if files.sha256(path) != expected["sha256"]:
+        raise ValueError(f"{path} is damaged (its content is not what was written): {REMEDY}")
+    if path.name.endswith(".documents.bin"):
+        starts = _array(path, np.dtype(np.int64))
+        tokens = path.with_name(path.name.removesuffix(".documents.bin") + ".bin").stat().st_size
+        tokens //= np.dtype(record["dtype"]).itemsize
+        right = len(starts) == 0 or (starts[0] == 0 and bool(np.all(np.diff(starts) > 0)) and starts[-1] < tokens)
+        if not right:
+            raise ValueError(f"{path} is damaged (documents do not start one after the other): {REMEDY}")
+    elif path.suffix == ".bin":
+        ids, size = _array(path, np.dtype(record["dtype"])), record["vocabulary"]["size"]
+        if len(ids) and int(ids.max()) >= size:
+            raise ValueError(f"{path} is damaged (id {ids.max()} in a vocabulary of {size}): {REMEDY}")
+
+
+def _require_blocks(path: Path, expected: Mapping[str, Any]) -> None:
+    """Some of them: none in a file that was prepared before blocks had sums."""
+    blocks = expected.get("blocks") or {"bytes": BLOCK, "sha256": []}
+    for i in SystemRandom().sample(range(len(blocks["sha256"])), min(SAMPLED, len(blocks["sha256"]))):
+        if _block_hash(path, i, blocks["bytes"]) != blocks["sha256"][i]:
+            raise ValueError(f"{path} is damaged (block {i} of {blocks['bytes']} bytes): {REMEDY}")
+
+
+def _block_hash(path: Path, number: int, size: int) -> str:
+    with path.open("rb") as file:
+        file.seek(number * size)
+        return hashlib.sha256(file.read(size)).hexdigest()
+
+
+def _array(path: Path, dtype: np.dtype) -> np.ndarray:
+    if path.stat().st_size % dtype.itemsize:
+        raise ValueError(f"{path} is damaged (half a number at its end): {REMEDY}")
+    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
+
+
+def _noted(directory: Path) -> dict[str, Any]:
+    """What was found intact before; a note that cannot be read is none."""
+    try:
+        found = json.loads((directory / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _seen(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a file's sums what `hash` has always been made of."""
+    return {key: file[key] for key in ("bytes", "sha256")}

@@ -1,0 +1,100 @@
+"""From a JSON file to a checked record.
+
+A schema is a pydantic model: the type of every field that this package looks at. A record may lack what the schema has
+a default for and may hold more than the schema names, so older and newer records can be read. What comes back is the
+record as it was parsed, not a copy: checking changes nothing.
+
+A record that this package reads again carries a checksum, the sha256 of the rest of it,
+
+    checksum = sha256(JSON of the record without "checksum", keys sorted)
+
+so that a flipped bit or a hand's edit is noticed where the value itself looks right. A record without one, from before
+there were any, is checked against its schema alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA = 1
+CHECKSUM = "checksum"
+LONGEST = 80
+"""Characters of a wrong value that a message shows."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Number = float
+"""An int passes, NaN and infinity too: a run that diverged records them."""
+
+
+class Record(BaseModel):
+    """The base of all schemas: exact types, unknown fields welcome."""
+
+    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+
+
+def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
+    """The record in `path`, without its checksum. ValueError of one line, which ends in `remedy`, for one that is no
+    JSON, does not keep to `schema`, has another schema number or not the checksum it says."""
+    record = _parsed(path.read_bytes(), str(path), remedy)
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged (no table of names and values): {remedy}")
+    if (number := record.get("schema", SCHEMA)) != SCHEMA:
+        raise ValueError(f"{path} has schema {_shown(number)}, known here is {SCHEMA}: use a matching leanformer")
+    check(record, schema, str(path), remedy)
+    told = record.pop(CHECKSUM, None)
+    if told is not None and told != _checksum(record):
+        raise ValueError(
+            f"{path} is damaged (it is not what was written, by its checksum): {remedy}; "
+            f"if somebody edited it on purpose, take the line {CHECKSUM!r} out"
+        )
+    return record
+
+
+def read_lines(path: Path, schema: type[Record], remedy: str) -> Iterator[dict[str, Any]]:
+    """The records of a JSON lines file; a last line that was cut off in writing (no line end) is not there yet."""
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        place = f"{path}, line {number},"
+        record = _parsed(line, place, remedy)
+        check(record, schema, place, remedy)
+        yield record
+
+
+def check(record: Any, schema: type[Record], place: str, remedy: str) -> None:
+    """ValueError that names the first field of `record` that does not keep to `schema`."""
+    try:
+        schema.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        value = "" if first["type"] == "missing" else f" = {_shown(first['input'])}"
+        what = f"{name}{value}: {first['msg'][0].lower()}{first['msg'][1:]}" if name else "no table of names and values"
+        raise ValueError(f"{place} is damaged ({what}): {remedy}") from None
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with its checksum, as it is written."""
+    plain = json.loads(json.dumps(record, ensure_ascii=False))  # what a reader will see: lists for tuples
+    return {**plain, CHECKSUM: _checksum(plain)}
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parsed(data: bytes, place: str, remedy: str) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{place} is damaged (nested too deeply): {remedy}") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+        raise ValueError(f"{place} is damaged ({' '.join(str(error).split())}): {remedy}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -1,0 +1,71 @@
+"""Records of studies: comparison.json, robustness.json, and what else a later call continues or reports."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from leanformer.records.reading import Count, Number, Record
+
+
+def _inside(path: str) -> str:
+    """A place in the directory of its study."""
+    if path.startswith(("/", "\\")) or ".." in path.replace("\\", "/").split("/") or "\0" in path:
+        raise ValueError("a path inside the directory of the comparison is expected")
+    return path
+
+
+RunPath = Annotated[str, AfterValidator(_inside)]
+
+
+class Planned(Record):
+    attention: str
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
+    learning_rate: Number | None = None
+    path: RunPath
+
+
+class Comparison(Record):
+    """What a report needs of comparison.json."""
+
+    attention: list[str]
+    runs: list[Planned]
+    baseline: str | None = None
+    controls: dict[str, Any] | None = None
+    tasks: list[str] | None = None
+    task_seeds: Count | None = None
+    jobs: Count | None = None
+    settings: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    command: str | None = None
+    learning_rates: list[Number] | None = None
+
+
+class DataHash(Record):
+    hash: str
+
+
+class ContinuedComparison(Record):
+    """What it takes to go on with one."""
+
+    settings: dict[str, dict[str, Any]]
+    data: DataHash
+    learning_rates: list[Number] | None
+
+
+class Study(Record):
+    """Of the others: the settings they were started with."""
+
+    kind: str | None = None
+
+
+class Robustness(Study):
+    settings: dict[str, Any]
+
+
+class Test(Record):
+    axis: str
+    at: str | Number | None
+
+
+class Tests(Record):
+    tests: list[Test]
