@@ -216,9 +216,13 @@ def read_tables(path: Path) -> dict[str, Any]:
     json_file = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if json_file else tomllib.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a {'JSON' if json_file else 'TOML'} file: {error}") from None
+        tables = json.loads(text) if json_file else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a {'JSON' if json_file else 'TOML'} file: {reason}") from None
+    if not isinstance(tables, dict):
+        raise ValueError(f"{path} holds no tables of settings, such as [training]")
+    return tables
 
 
 def settings_from(tables: Mapping[str, Any]) -> Settings:

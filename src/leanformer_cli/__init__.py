@@ -19,6 +19,7 @@ from leanformer_cli import robustness
 from leanformer_cli import reproduce
 from leanformer_cli import convert
 from leanformer_cli import export
+from leanformer_cli import verify
 from leanformer_cli import bench
 from leanformer_cli.application import app, main
 

@@ -49,7 +49,10 @@ class Mechanism:
                 try:
                     self.build(shape, **options)
                 except TypeError as error:
-                    raise ValueError(f"{self.name} with {dict(options)}: a value of the wrong type ({error})") from None
+                    reason = " ".join(str(error).split())
+                    raise ValueError(
+                        f"{self.name} with {dict(options)}: a value of the wrong type ({reason})"
+                    ) from None
 
     def options(self, projection: str | None = None) -> dict[str, Any]:
         """Name and default value of every option."""

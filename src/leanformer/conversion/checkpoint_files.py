@@ -16,10 +16,9 @@ from transformers.configuration_utils import PreTrainedConfig
 from leanformer.files import within, write_sums
 from leanformer.models.config import LeanformerConfig
 from leanformer.records import reading
-from leanformer.records.models import WeightIndex
-from leanformer.training.saved_model import WEIGHTS, require_safetensors
+from leanformer.records.models import Config, WeightIndex
+from leanformer.training.saved_model import INDEX, WEIGHTS, require_safetensors
 
-INDEX = "model.safetensors.index.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -34,7 +33,9 @@ TOKENIZER = (
 def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, Any]:
     """The settings; ValueError if the checkpoint brings code, which is never run, unless that is to be ignored."""
     path = directory / "config.json"
-    settings = _read_json(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: give the directory of a saved model")
+    settings = reading.read(path, Config, "copy or download it again")
     own = settings.get("model_type") == LeanformerConfig.model_type  # an export's code is what is installed here
     if settings.get("auto_map") and not own and not ignore_remote_code:
         raise ValueError(
@@ -44,7 +45,9 @@ def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, 
     return {key: value for key, value in settings.items() if key != "auto_map"}
 
 
-def read_weights(directory: Path) -> dict[str, Tensor]:
+def read_weights(directory: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors by name. ValueError for a file that is damaged, for values that are no numbers, and for fewer tensors
+    than config.json, the `settings`, has layers."""
     if (directory / INDEX).exists():
         index = reading.read(directory / INDEX, WeightIndex, "copy or download it again")
         shards = sorted(set(index["weight_map"].values()))
@@ -68,6 +71,9 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{directory}: {name} holds values that are no finite numbers: copy or download it again")
+    for key in ("num_hidden_layers", "num_decoder_layers", "n_layers"):
+        if (settings.get(key) or 0) > len(tensors):
+            raise ValueError(f"{directory}: config.json says {key} = {settings[key]}, more than there are weights")
     return dict(sorted(tensors.items()))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
@@ -28,8 +27,8 @@ def read_as(of: type[C], settings: Mapping[str, Any], source: Path) -> C:
     """The config of a config.json; ValueError that names the wrong key."""
     try:
         return of.from_dict(dict(settings))
-    except (StrictDataclassError, ValueError) as error:
-        raise ValueError(f"{source / 'config.json'}: {error.__cause__ or error}") from None
+    except Exception as error:  # ValueError from us, others of its own from huggingface_hub and every family
+        raise ValueError(f"{source / 'config.json'}: {' '.join(str(error.__cause__ or error).split())}") from None
 
 
 def in_common(config: PreTrainedConfig, to: type[PreTrainedConfig], settings: Mapping[str, str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     for key, value in family.only_with.items():
         if settings.get(key, value) != value:
             raise ValueError(f"{path}: leanformer cannot express {key} = {settings[key]!r}, only {value!r}")
-    tensors = prefixed(checkpoint_files.read_weights(directory), family.prefix)
+    tensors = prefixed(checkpoint_files.read_weights(directory, settings), family.prefix)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
     read = read_as(family.config, settings, directory)
     heads = [key for key in tensors if not key.startswith(family.prefix)]
@@ -84,7 +84,7 @@ def _counterpart(family: Family, settings: dict[str, Any], heads: list[str], pat
 
 def _own(settings: dict[str, Any], directory: Path, encoder_only: bool) -> Checkpoint:
     config = read_as(LeanformerConfig, settings, directory)
-    tensors = checkpoint_files.read_weights(directory)
+    tensors = checkpoint_files.read_weights(directory, settings)
     found = (config.architectures or ["LeanformerForMaskedLM"])[0]
     if found not in models.__all__:
         raise ValueError(f"{directory / 'config.json'}: leanformer has no {found}; {suggest(found, models.__all__)}")

@@ -9,10 +9,14 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.records import reading
+from leanformer.records.models import Config
 
 FILE = "tokenizer.json"
 MAX_LENGTH = 512
 """What a tokenizer trained here truncates to when asked to: BERT's length. A run sets its own model's."""
+GAPS = 4096
+"""Ids that may belong to no token, beside as many as there are tokens: a model has a row for every id."""
 NAMES = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -43,6 +47,8 @@ def load(path: str | Path) -> Any:
     source, place = str(path), Path(path)
     if not source.startswith("hf:") and not place.exists():
         raise FileNotFoundError(f"{place}: no such tokenizer; give a {FILE}, a directory that holds one, or hf:NAME")
+    if (place / "config.json").is_file():  # AutoTokenizer reads it, and builds what it says
+        reading.read(place / "config.json", Config, "copy or download it again")
     try:
         if source.startswith("hf:") or (place / "tokenizer_config.json").is_file():
             from transformers import AutoTokenizer
@@ -55,6 +61,12 @@ def load(path: str | Path) -> Any:
         raise ValueError(f"{path}: cannot be read as a tokenizer ({reason}); give an intact {FILE}") from error
     if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
         raise ValueError(f"{path}: not a tokenizer of the tokenizers library; convert it to a {FILE}")
+    longest = tokenizer.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0:
+        raise ValueError(f"{path}: model_max_length = {longest!r} is no number of tokens: mend tokenizer_config.json")
+    ids = tokenizer.get_vocab().values()
+    if max(ids, default=0) > 2 * len(ids) + GAPS:
+        raise ValueError(f"{path}: its ids reach {max(ids):,} with {len(ids):,} tokens: number them without such gaps")
     missing = [role for role in NAMES if role != "unk_token" and getattr(tokenizer, role) is None]
     if missing:
         raise ValueError(f"{path}: this tokenizer has no {', '.join(missing)}, which masked-language modelling needs")

@@ -1,9 +1,69 @@
-"""conversion.json, export.json and the index of weights in several files."""
+"""config.json, conversion.json and the index of weights in several files.
 
-from typing import Any
+config.json is read by transformers, which builds whatever it says: a table of 2^63 labels, say. So it is checked first.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from leanformer.records.data import FileName
 from leanformer.records.reading import Record
+
+Size = Annotated[int, Field(gt=0, le=2**24)]
+Rows = Annotated[int, Field(ge=0, le=2**32)]
+Layers = Annotated[int, Field(gt=0, le=10_000)]
+Id = Annotated[int, Field(ge=-1, lt=2**32)]
+DType = Annotated[str, Field(pattern=r"^(torch\.)?(auto|bfloat16|float(16|32|64)|float8_\w+)$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Config(Record):
+    """config.json of a model of any family, as far as sizes, names and types go; what they mean is the family's."""
+
+    model_type: str | None = None
+    architectures: list[str] | None = None
+    auto_map: dict[str, Any] | None = None
+    transformers_version: str | None = None
+    attn_implementation_: str | dict[str, Any] | None = Field(default=None, alias="_attn_implementation")
+    attn_implementation: str | dict[str, Any] | None = None
+    dtype: DType | dict[str, Any] | None = None
+    torch_dtype: DType | dict[str, Any] | None = None
+    quantization_config: None = None
+    """Of weights that are not plain numbers, which nothing here reads."""
+    problem_type: str | None = None
+    num_labels: Annotated[int, Field(ge=0, le=2**20)] | None = None
+    id2label: dict[str, Any] | None = None
+    label2id: dict[str, Any] | None = None
+    vocab_size: Rows | None = None
+    max_position_embeddings: Rows | None = None
+    type_vocab_size: Rows | None = None
+    hidden_size: Size | None = None
+    embedding_size: Size | None = None
+    intermediate_size: Size | None = None
+    head_size: Size | None = None
+    num_attention_heads: Size | None = None
+    dim: Size | None = None
+    """DistilBERT's hidden_size; the three below are its intermediate_size, layers and heads."""
+    hidden_dim: Size | None = None
+    n_layers: Layers | None = None
+    n_heads: Size | None = None
+    num_hidden_layers: Layers | None = None
+    num_decoder_layers: Layers | None = None
+    feed_forward_groups: Size | None = None
+    pad_token_id: Id | None = None
+    bos_token_id: Id | None = None
+    eos_token_id: Id | list[Id] | None = None
+    decoder_start_token_id: Id | None = None
+    hidden_act: str | None = None
+    pooler_act: str | None = None
+    initializer_range: Finite | None = None
+    layer_norm_eps: Finite | None = None
+    rotary_base: Finite | None = None
+    tie_word_embeddings: bool | None = None
+    output_attentions: bool | None = None
+    output_hidden_states: bool | None = None
+    return_dict: bool | None = None
 
 
 class Conversion(Record):

@@ -65,14 +65,21 @@ def read_lines(path: Path, schema: type[Record], remedy: str) -> Iterator[dict[s
 
 def check(record: Any, schema: type[Record], place: str, remedy: str) -> None:
     """ValueError that names the first field of `record` that does not keep to `schema`."""
+    if what := problem(record, schema):
+        raise ValueError(f"{place} is damaged ({what}): {remedy}")
+
+
+def problem(record: Any, schema: type[Record]) -> str | None:
+    """The first field of `record` that does not keep to `schema`, its value and the rule; None if all do."""
     try:
         schema.model_validate(record)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         value = "" if first["type"] == "missing" else f" = {_shown(first['input'])}"
-        what = f"{name}{value}: {first['msg'][0].lower()}{first['msg'][1:]}" if name else "no table of names and values"
-        raise ValueError(f"{place} is damaged ({what}): {remedy}") from None
+        rule = " ".join(first["msg"].split())
+        return f"{name}{value}: {rule[0].lower()}{rule[1:]}" if name else "no table of names and values"
+    return None
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,19 @@ class Scored(Run):
     results: Score | None = None
 
 
+class WholeFlops(Flops):
+    training: Number
+
+
+class WholeParameters(Parameters):
+    total: Count
+
+
+class WholeLedger(Ledger):
+    parameters: WholeParameters
+    flops_per_token: WholeFlops
+
+
 class KnownHardware(Hardware):
     precision: str
 
@@ -114,8 +127,9 @@ class Pretraining(Run):
     teacher: Weights | None = None
     plugin: Weights | None
     versions: dict[str, Any]
+    attention: str
     hardware: KnownHardware
-    ledger: Ledger
+    ledger: WholeLedger
     data: Source
     resumed: list[Leg] = []
     extended: list[dict[str, Any]] = []

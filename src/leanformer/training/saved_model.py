@@ -3,7 +3,6 @@
 What a run starts from, and who teaches it, are such models.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers.utils import logging
 
 import leanformer.models as models
@@ -21,12 +20,16 @@ from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
+from leanformer.records import reading
+from leanformer.records.models import Config, WeightIndex
 from leanformer.spelling import suggest
 from leanformer.training.record import RunDirectory
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+BLOCK = ".layers."
 CONVERSION = "conversion.json"
 """In the folder of a model that was converted: from what, and what that cost."""
 CHANGEABLE = ("hidden_dropout_prob", "attention_probs_dropout_prob", "residual_in_fp32")
@@ -132,11 +135,8 @@ def weights_hash(folder: Path) -> str:
 
 def config_of(folder: Path) -> LeanformerConfig:
     path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): save the model again") from None
+    values = reading.read(path, Config, "save the model again")
+    kind = values.get("model_type")
     if kind != LeanformerConfig.model_type:
         families = ("bert", "roberta", "distilbert", "electra", "convbert")
         remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
@@ -168,6 +168,7 @@ def load_weights(
     """The model in `dtype` ("auto": that of the file), and the weights that it has and the file has not: those that
     start with `new` may also differ in shape. Only safetensors are read, never a pickle."""
     require_safetensors(folder)
+    _require_shapes(kind, folder, config, new)
     try:
         with quiet():
             loaded: Any = kind.from_pretrained(
@@ -183,9 +184,48 @@ def load_weights(
         raise ValueError(f"the weights in {folder} cannot be read ({reason}): save the model again") from None
     model, info = loaded
     mismatched = [key for key, *_ in info["mismatched_keys"]]
-    if wrong := sorted(key for key in mismatched if not key.startswith(new)):
-        raise ValueError(f"{folder}: {wrong[0]} does not have the shape config.json says: save the model again")
     return model, sorted([*info["missing_keys"], *mismatched])
+
+
+def _require_shapes(kind: type[M], folder: Path, config: LeanformerConfig, new: tuple[str, ...]) -> None:
+    """ValueError if config.json says other layers or shapes than the weights have. Before anything is made: whoever
+    reads a damaged config.json would allocate what it says."""
+    damaged = f"{folder}: {{}} does not have the shape config.json says: save the model again"
+    shapes = weight_shapes(folder)
+    for key in ("num_hidden_layers", "num_decoder_layers"):
+        if (getattr(config, key) or 0) > len(shapes):
+            raise ValueError(f"{folder}: config.json says {key} = {getattr(config, key)}, more than there are weights")
+    with torch.device("meta"):
+        model = kind(config)
+    prefix = f"{model.base_model_prefix}."
+    for key, tensor in model.state_dict().items():
+        names = (key, prefix + key, key.removeprefix(prefix))
+        found = next((shapes[name] for name in names if name in shapes), None)
+        if found is None:
+            if BLOCK in key and key not in model.all_tied_weights_keys:
+                raise ValueError(f"{folder} lacks weights of its encoder, {key} is missing: save the model again")
+        elif found != tuple(tensor.shape) and not key.startswith(new):
+            raise ValueError(damaged.format(key))
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the weights, read from the heads of the files."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}): save the model again") from None
+    return shapes
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The one that holds all weights, or the several that the index lists."""
+    if not (folder / INDEX).is_file():
+        return [folder / WEIGHTS]
+    index = reading.read(folder / INDEX, WeightIndex, "save the model again")
+    return [files.within(folder, name) for name in sorted(set(index["weight_map"].values()))]
 
 
 def require_safetensors(folder: Path) -> None:
