@@ -73,7 +73,9 @@ def _blocks(page: str) -> Iterator[tuple[int, str]]:
     start, above = 1, ""
     for number, line in enumerate([*page.splitlines(), ""], 1):
         text = line.strip()
-        ends = not text or re.match(r"[-*] |#", text) or (text[0] == "|") != bool(block and block[-1].lstrip()[0] == "|")
+        ends = (
+            not text or re.match(r"[-*] |#", text) or (text[0] == "|") != bool(block and block[-1].lstrip()[0] == "|")
+        )
         if block and ends:
             joined = "\n".join(block)
             if re.fullmatch(r"<!-- table: .*-->", joined.strip(), re.DOTALL):
@@ -119,7 +121,9 @@ def _paired(text: str, references: list[str], line: int) -> Iterator[Quote]:
     names = [" ".join(reference.split()) for reference in references]
     if names and len(names) != len(found):
         listed = ", ".join(quote.text for quote in found)
-        raise ValueError(f"line {line}: {len(names)} references for {len(found)} numbers ({listed}): {'; '.join(names)}")
+        raise ValueError(
+            f"line {line}: {len(names)} references for {len(found)} numbers ({listed}): {'; '.join(names)}"
+        )
     for quote, name in zip(found, names or [None] * len(found), strict=True):
         yield Quote(**{**vars(quote), "line": line, "reference": name})
 

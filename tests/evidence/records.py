@@ -186,7 +186,10 @@ def _against(name: str, arm: str, other: str, quantity: str) -> Value:
 
 def _interval(pairs: list[float]) -> Value:
     """mean +- t sd / sqrt(n), t of n - 1 degrees of freedom at 97.5 %."""
-    mean, half = statistics.mean(pairs), stats.t.isf(0.025, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
+    mean, half = (
+        statistics.mean(pairs),
+        stats.t.isf(0.025, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5,
+    )
     return Value(mean, mean - half, mean + half)
 
 
@@ -222,7 +225,9 @@ def _cell(page: str, section: str, row: str, column: str) -> Value:
     if len(found) != 1:
         raise LookupError(f"{len(found)} cells of {page} are {section} / {row} / {column}")
     (quote,) = quotes(found[0].replace("%", " %"))
-    return Value(*(number and float(number.replace(",", "")) for number in (quote.point, quote.low, quote.high, quote.sd)))
+    return Value(
+        *(number and float(number.replace(",", "")) for number in (quote.point, quote.low, quote.high, quote.sd))
+    )
 
 
 def _regained(asked: str) -> Value:

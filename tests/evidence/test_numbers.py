@@ -1,9 +1,12 @@
 """Every number that the pages of results quote is a field of a committed record, to the digits that are shown."""
 
+import json
+
 import pytest
 
+from leanformer.reproduction.published import read_paper
 from tests.evidence.pages import EXEMPTED, Quote, quotes, tied
-from tests.evidence.records import ROOT, Value, value
+from tests.evidence.records import RESULTS, ROOT, Value, value
 
 PAGES = ["README.md", "docs/which-attention.md", "docs/results/README.md"]
 
@@ -37,7 +40,9 @@ def agrees(quote: Quote, found: Value) -> bool:
     turned = Value(-found.point, None if found.high is None else -found.high, None if found.low is None else -found.low)
     return any(
         _shown(quote.point, each.point)
-        and all(text is None or _shown(text, number) for text, number in ((quote.low, each.low), (quote.high, each.high)))
+        and all(
+            text is None or _shown(text, number) for text, number in ((quote.low, each.low), (quote.high, each.high))
+        )
         for each in ((found,) if quote.point[0] in "+-−" else (found, turned))
     )
 
@@ -65,3 +70,17 @@ def _shown(text: str, number: float | None) -> bool:
 def test_numbers_are_found(text: str, found: list[str]) -> None:
     del text, found
     assert quotes
+
+
+@pytest.mark.parametrize("name", ["shared", "symmetric", "symmetric/glue", "synthesizer"])
+def test_a_rebuilt_paper_is_compared_with_what_the_paper_is_known_to_say(name: str) -> None:
+    """Its committed record holds the published figures that have a source, and no others."""
+    rows = json.loads((RESULTS / "reproduced" / name / "results.json").read_text())["rows"]
+    recorded = {(row["table"], row["row"], row["attention"]): row["published"] for row in rows}
+    known = {
+        (table.title, row.name, attention): (table.published(row, attention), table.direction(row, attention))
+        for table in read_paper(name.partition("/")[0]).tables
+        for row in table.rows
+        for attention in row.mechanisms
+    }
+    assert {key: (told["effect"], told["direction"]) for key, told in recorded.items()} == known
