@@ -21,13 +21,13 @@ NUMBER = r"[-+−]?\d[\d,]*(?:\.\d+)?"
 QUOTE = re.compile(
     rf"(?P<below>< ?)?(?<![\w.])(?P<point>{NUMBER})(?!\w)"
     rf"(?: ± (?P<sd>{NUMBER}))?"
-    rf"(?:(?:,? %)?(?: [a-zA-Z_'’-]+){{0,5}},? [\[(](?:95 % CI )?(?P<low>{NUMBER}) ?%?(?:, | to )(?P<high>{NUMBER}) ?%?[\])])?"
+    rf"(?:(?:,? %)?(?: [a-zA-Z_'’-]+){{0,6}},? [\[(](?:95 % CI )?(?P<low>{NUMBER}) ?%?(?:, | to )(?P<high>{NUMBER}) ?%?[\])])?"
 )
 AMOUNT = rf"(?<![\w.]){NUMBER}"
 SETTINGS = [
     r"\b\d+ x \d+",
     rf"{AMOUNT} (?:\+ \d+ )?layers?(?: of {NUMBER})?(?: and of {NUMBER})?",
-    r"(?:width|length|at|rank|ratio|every) \d[\d,]*(?![\d.]*\d| of| %| nats| points| times)",
+    r"(?:width|length|batch|at|rank|ratio|every) \d[\d,]*(?![\d.]*\d| of| %| nats| points| times)",
     r"(?:50|90|95|99) % of (?:the way|what)", r"(?:for|to|and) (?:50|90|95|99) %",
     rf"{AMOUNT}(?: and {NUMBER})?(?: M| thousand)? (?:tokens|word pieces|byte-level pieces|pieces|characters)",
     rf"(?:vocabulary|heads|steps|sequences|sources) (?:of )?{NUMBER}",
@@ -56,7 +56,7 @@ class Quote:
 def tied(page: str) -> Iterator[Quote]:
     """Every number of the page that is not exempt, with its reference. Raises ValueError for a comment that does not fit."""
     for line, block in _blocks(page):
-        if block.lstrip().startswith("|"):
+        if re.match(r"(?:<!-- table: .*? -->\n)?\s*\|", block, re.DOTALL):
             yield from _table(line, block)
             continue
         start = 0

@@ -28,9 +28,6 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.conversion.tables import Told, fieller
-from leanformer.comparison.catalogue import catalogue
-
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 
@@ -232,6 +229,8 @@ def _cell(page: str, section: str, row: str, column: str) -> Value:
 
 def _regained(asked: str) -> Value:
     """With Fieller's interval; `bound`: the lower bound alone, which 95 % lie above."""
+    from benchmarks.conversion.tables import Told, fieller
+
     record = dict(_read("conversion/longer-teacher.json"))
     name, *options = asked.split()
     if "without" in options:
@@ -247,6 +246,8 @@ def _regained(asked: str) -> Value:
 
 
 def _catalogue(name: str) -> Value:
+    from leanformer.comparison.catalogue import catalogue
+
     sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     rows = catalogue(**sizes, vocab_size=30522, max_position_embeddings=512)
     return Value(next(row["parameters"] for row in rows if row["name"] == name))
