@@ -1,6 +1,6 @@
 """The numbers on a page, and the comments beside them that say which field of a record each one is.
 
-    `symmetric` ends 0.144 nats behind (0.122 to 0.167), `phased` does not (-0.010). <!-- direction symmetric; direction phased -->
+    `symmetric` ends 0.144 nats behind (0.122 to 0.167), `shared` 0.573. <!-- direction symmetric; direction shared -->
 
 A comment holds a reference (`records.py`) for each number between it and the comment before, in their order; a number
 with its spread (1.45 ± 0.02) or its interval ([a, b], or (a to b)) is one. It stands in the same paragraph, bullet or
@@ -8,33 +8,38 @@ row of a table. One comment above a table holds a reference for each number in a
 first words in `code`, or a comment in the first cell.
 
 These are exempt: numbers in code and links, in names (SST-2, bf16, BERT-base), years, numbers in words, and settings,
-recognised by the unit beside them (`SETTINGS`). A reference `setting`, `published` or `count` exempts one number that no
-rule recognises: a size, a figure quoted from a paper, a number that the reader counts on the page.
+recognised by the unit beside them (`SETTINGS`). A reference `setting` or `published` exempts one number that no rule
+recognises: a size or an aim of the study, a figure quoted from a paper.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-EXEMPTED = ("setting", "published", "count")
+EXEMPTED = ("setting", "published")
 NUMBER = r"[-+−]?\d[\d,]*(?:\.\d+)?"
+INTERVAL = rf"[\[(](?:_ )?(?P<low>{NUMBER}) ?%?(?:, | to )(?P<high>{NUMBER}) ?%?[\])]"
 QUOTE = re.compile(
-    rf"(?P<below>< ?)?(?<![\w.])(?P<point>{NUMBER})(?!\w)"
-    rf"(?: ± (?P<sd>{NUMBER}))?"
-    rf"(?:(?:,? %)?(?: [a-zA-Z_'’-]+){{0,6}},? [\[(](?:95 % CI )?(?P<low>{NUMBER}) ?%?(?:, | to )(?P<high>{NUMBER}) ?%?[\])])?"
+    rf"(?P<below>< ?)?(?<![\w.])(?P<point>{NUMBER})(?!\w)(?: ± (?P<sd>{NUMBER}))?"
+    rf"(?:(?:,? %)?(?: [a-zA-Z_'’-]+){{0,6}},? {INTERVAL})?"
 )
 AMOUNT = rf"(?<![\w.]){NUMBER}"
+COUNTED = "cores|seeds|examples|dialogues|reviews|phrases|epochs|positions|pairs|heads?|beams"
 SETTINGS = [
     r"\b\d+ x \d+",
     rf"{AMOUNT} (?:\+ \d+ )?layers?(?: of {NUMBER})?(?: and of {NUMBER})?",
     r"(?:width|length|batch|at|rank|ratio|every) \d[\d,]*(?![\d.]*\d| of| %| nats| points| times)",
-    r"(?:50|90|95|99) % of (?:the way|what)", r"(?:for|to|and) (?:50|90|95|99) %",
+    r"(?:50|90|95|99) % of (?:the way|what)",
+    r"(?:for|to|and) (?:50|90|95|99) %",
     rf"{AMOUNT}(?: and {NUMBER})?(?: M| thousand)? (?:tokens|word pieces|byte-level pieces|pieces|characters)",
     rf"(?:vocabulary|heads|steps|sequences|sources) (?:of )?{NUMBER}",
-    rf"{AMOUNT} (?:CPU )?(?:cores|seeds|examples|dialogues|reviews|phrases|test_\w+|epochs|positions|pairs|heads?|beams)",
-    r"\d(?:\.\d+)?e-\d+", r"N\(0, \d\)", r"\b1/sqrt\(K\)", r"\b95 % (?:CI|interval|bound)", r"\b(?:19|20)\d\d\b",
-    r"dropout 0\.\d", r"Python \d+\.\d+", r"[A-Za-z_@]+[-/'’]?\d[\w.,-]*\b", r"\b\d+[A-Za-z]\w*", r"\b\d+-[a-z]+",
-]  # fmt: skip
+    rf"{AMOUNT} (?:CPU )?(?:{COUNTED})",
+    r"\d(?:\.\d+)?e-\d+",
+    r"N\(0, \d\)|\b1/sqrt\(K\)|\bx 100\b|\b95 % (?:CI|interval|bound)|dropout 0\.\d",
+    r"\b(?:19|20)\d\d\b",
+    r"Python \d+\.\d+|[A-Za-z_@]+[-/'’]?\d[\w.,-]*\b|\b\d+[A-Za-z]\w*|\b\d+-[a-z]+",
+]
+"""A size, a budget, a goal of the way, a learning rate, a start, a year, a name."""
 COMMENT = re.compile(r"<!-- (.*?) -->", re.DOTALL)
 HIDDEN = [r"`[^`]*`", r"\]\([^)]*\)", r"https?://\S+"]
 
@@ -53,9 +58,11 @@ class Quote:
     reference: str | None = None
 
 
-def tied(page: str) -> Iterator[Quote]:
-    """Every number of the page that is not exempt, with its reference. Raises ValueError for a comment that does not fit."""
+def tied(page: str, tables: bool = True) -> Iterator[Quote]:
+    """Every number that is not exempt, with its reference. Raises ValueError for a comment that does not fit."""
     for line, block in _blocks(page):
+        if not tables and block.startswith("|"):
+            continue
         if re.match(r"(?:<!-- table: .*? -->\n)?\s*\|", block, re.DOTALL):
             yield from _table(line, block)
             continue
@@ -67,15 +74,14 @@ def tied(page: str) -> Iterator[Quote]:
 
 
 def _blocks(page: str) -> Iterator[tuple[int, str]]:
-    """Paragraphs, bullets and tables with the number of their first line; code is left out, a table keeps its comment."""
+    """Paragraphs, bullets and tables, with the number of their first line; code is left out."""
     page = re.sub(r"^```.*?^```", lambda found: "\n" * found[0].count("\n"), page, flags=re.DOTALL | re.MULTILINE)
     block: list[str] = []
     start, above = 1, ""
     for number, line in enumerate([*page.splitlines(), ""], 1):
         text = line.strip()
-        ends = (
-            not text or re.match(r"[-*] |#", text) or (text[0] == "|") != bool(block and block[-1].lstrip()[0] == "|")
-        )
+        in_table = bool(block) and block[-1].lstrip().startswith("|")
+        ends = not text or re.match(r"[-*] |#", text) or text.startswith("|") != in_table
         if block and ends:
             joined = "\n".join(block)
             if re.fullmatch(r"<!-- table: .*-->", joined.strip(), re.DOTALL):
@@ -109,7 +115,8 @@ def _table(line: int, block: str) -> Iterator[Quote]:
 
 def _row(row: str, columns: list[str], line: int) -> Iterator[Quote]:
     """A reference for each of the cells after the first: one that is empty, or holds no number, takes its reference."""
-    cells = COMMENT.sub("", row).split("|")[2:-1]
+    _, first, *cells, _ = COMMENT.sub("", row).split("|")
+    yield from _paired(first, [], line)
     for cell, reference in zip(cells, columns, strict=False):
         yield from _paired(cell, [reference] if quotes(cell) else [], line)
     for cell in cells[len(columns) :]:

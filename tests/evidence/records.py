@@ -89,7 +89,7 @@ def _read(name: str) -> Any:
 
 
 def _path(name: str, path: str) -> Any:
-    """Keys with dots between them, [3] of a list, or [key=value,...] of a list of tables (one, or a list of several)."""
+    """Keys with dots between them, [3] of a list, or [key=value,...] of a list of tables: one, or several as a list."""
     found = _read(name)
     for key, chosen in re.findall(r"([^.\[\]]+)|\[((?:[^\[\]]|\[[^\]]*\])*)\]", path):
         if key:
@@ -97,7 +97,7 @@ def _path(name: str, path: str) -> Any:
         elif chosen.isdigit():
             found = found[int(chosen)]
         else:
-            asked = [condition.partition("=")[::2] for condition in re.split(r",(?![^\[]*\])", chosen)]
+            asked = [condition.partition("=")[::2] for condition in re.split(r",(?=\w+=)(?![^\[]*\])", chosen)]
             found = [each for each in found if all(str(each.get(key)) == wanted for key, wanted in asked)]
             if not found:
                 raise LookupError(f"nothing in {name} is {chosen}")

@@ -8,12 +8,16 @@ from leanformer.reproduction.published import read_paper
 from tests.evidence.pages import EXEMPTED, Quote, quotes, tied
 from tests.evidence.records import RESULTS, ROOT, Value, value
 
-PAGES = ["README.md", "docs/which-attention.md", "docs/results/README.md"]
+PAGES = ["README.md", "docs/which-attention.md", "docs/results/README.md", "docs/results/conversion.md"]
+"""docs/results/neighbours.md is made of its records as a whole: tests/benchmarks/test_neighbours.py."""
+GENERATED = ["docs/results/conversion.md"]
+"""Pages whose tables are made of their records: tests/benchmarks/test_conversion.py."""
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_number_is_that_of_a_record(name: str) -> None:
-    wrong = [f"{name}:{quote.line}: {said}" for quote in tied((ROOT / name).read_text()) if (said := problem(quote))]
+    found = tied((ROOT / name).read_text(), tables=name not in GENERATED)
+    wrong = [f"{name}:{quote.line}: {said}" for quote in found if (said := problem(quote))]
     assert not wrong, "\n".join(["", *wrong])
 
 
@@ -61,15 +65,44 @@ def _shown(text: str, number: float | None) -> bool:
     return number is not None and abs(_number(text) - number) <= 0.5 * 10**-digits + 1e-9
 
 
+def test_pages_of_results_are_all_tied() -> None:
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "results").glob("*.md")}
+    assert pages <= {*PAGES, "docs/results/neighbours.md"}
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("0.144 nats behind (95 % CI 0.122 to 0.167), 4 layers of 128", ["0.144 nats behind"]),
+        ("0.144 nats behind (95 % CI 0.122 to 0.167), 1.5 ± 0.2", [("0.144", "0.122", None), ("1.5", None, "0.2")]),
+        (
+            "-0.010 [-0.038, +0.018] and **3**",
+            [("-0.010", "-0.038", None), ("3", None, None)],
+        ),
+        ("4 layers of 256 on SST-2 in 2018, `0.5` at 3e-4, 2 cores, 1.5 M tokens, [x](1.md), N(0, 1)", []),
     ],
 )
-def test_numbers_are_found(text: str, found: list[str]) -> None:
-    del text, found
-    assert quotes
+def test_numbers_are_found(text: str, found: list[tuple[str, str | None, str | None]]) -> None:
+    assert [(quote.point, quote.low, quote.sd) for quote in quotes(text)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("0.1444 behind", True), ("0.145 behind", False), ("-0.144", False), ("0.144 [0.122, 0.167]", True),
+        ("0.144 [0.122, 0.168]", False), ("1.452 ± 0.020", False), ("< 0.2", True), ("< 0.1", False),
+    ],
+)  # fmt: skip
+def test_a_number_is_compared_to_the_digits_shown(text: str, right: bool) -> None:
+    (quote,) = quotes(text)
+    assert agrees(quote, value("direction symmetric")) is right
+
+
+def test_a_number_without_a_reference_or_with_a_wrong_one_is_a_problem() -> None:
+    page = "Ends 0.144 behind. <!-- direction symmetric -->\n\n| `symmetric` | 0.2 |\n\n- 0.3 <!-- direction cubic -->"
+    right, alone, wrong = map(problem, tied(page))
+    assert not right and "names no field" in alone and "has no arm 'cubic'" in wrong
+    with pytest.raises(ValueError, match="line 1: 2 references for 1 numbers"):
+        list(tied("0.5 nats <!-- direction symmetric; setting -->"))
 
 
 @pytest.mark.parametrize("name", ["shared", "symmetric", "symmetric/glue", "synthesizer"])
