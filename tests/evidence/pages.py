@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 EXEMPTED = ("setting", "published")
-NUMBER = r"[-+−]?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"[-+−]?\d+(?:,\d{3})*(?:\.\d+)?"
 INTERVAL = rf"[\[(](?:_ )?(?P<low>{NUMBER}) ?%?(?:, | to )(?P<high>{NUMBER}) ?%?[\])]"
 QUOTE = re.compile(
     rf"(?P<below>< ?)?(?<![\w.])(?P<point>{NUMBER})(?!\w)(?: ± (?P<sd>{NUMBER}))?"
