@@ -4,7 +4,7 @@
 
 A comment holds a reference (`records.py`) for each number between it and the comment before, in their order; a number
 with its spread (1.45 ± 0.02) or its interval ([a, b], or (a to b)) is one. It stands in the same paragraph, bullet or
-row of a table. One comment above a table holds a reference for each number in a row, where * is the row's arm: the
+row of a table. One comment above a table holds a reference for each number in a row, where ARM is the row's arm: the
 first words in `code`, or a comment in the first cell.
 
 These are exempt: numbers in code and links, in names (SST-2, bf16, BERT-base), years, numbers in words, and settings,
@@ -28,7 +28,7 @@ COUNTED = "cores|seeds|examples|dialogues|reviews|phrases|epochs|positions|pairs
 SETTINGS = [
     r"\b\d+ x \d+",
     rf"{AMOUNT} (?:\+ \d+ )?layers?(?: of {NUMBER})?(?: and of {NUMBER})?",
-    r"(?:width|length|batch|at|rank|ratio|every) \d[\d,]*(?![\d.]*\d| of| %| nats| points| times)",
+    r"(?:width|length|batch|at|rank|rate|ratio|every) \d[\d,]*(?![\d.]*\d| of| %| nats| points| times)",
     r"(?:50|90|95|99) % of (?:the way|what)",
     r"(?:for|to|and) (?:50|90|95|99) %",
     rf"{AMOUNT}(?: and {NUMBER})?(?: M| thousand)? (?:tokens|word pieces|byte-level pieces|pieces|characters)",
@@ -36,10 +36,10 @@ SETTINGS = [
     rf"{AMOUNT} (?:CPU )?(?:{COUNTED})",
     r"\d(?:\.\d+)?e-\d+",
     r"N\(0, \d\)|\b1/sqrt\(K\)|\bx 100\b|\b95 % (?:CI|interval|bound)|dropout 0\.\d",
-    r"\b(?:19|20)\d\d\b",
+    r"\b(?:19|20)\d\d\b|\b\d{4}\.\d{5}\b",
     r"Python \d+\.\d+|[A-Za-z_@]+[-/'’]?\d[\w.,-]*\b|\b\d+[A-Za-z]\w*|\b\d+-[a-z]+",
 ]
-"""A size, a budget, a goal of the way, a learning rate, a start, a year, a name."""
+"""A size, a budget, a goal of the way, a learning rate, a start, a year or a number at arXiv, a name."""
 COMMENT = re.compile(r"<!-- (.*?) -->", re.DOTALL)
 HIDDEN = [r"`[^`]*`", r"\]\([^)]*\)", r"https?://\S+"]
 
@@ -108,7 +108,7 @@ def _table(line: int, block: str) -> Iterator[Quote]:
         if own:
             yield from _paired(row[: row.rindex("<!--")], own[1].split(";"), number)
         elif arm and columns and not row.startswith(rows[0]):
-            yield from _row(row, [column.replace("*", arm[1]) for column in columns], number)
+            yield from _row(row, [column.replace("ARM", arm[1]) for column in columns], number)
         else:
             yield from _paired(row, [], number)
 

@@ -42,7 +42,7 @@ class Value:
 
 def value(reference: str) -> Value:
     """What the reference names. Raises LookupError where there is no such field."""
-    if re.match(r"[({\d]", reference):
+    if re.match(r"[({\d]|exp\(", reference):
         numbers = re.sub(r"\{(.*?)\}", lambda found: repr(value(found[1]).point), reference)
         return Value(_calculated(ast.parse(numbers, mode="eval").body))
     first, _, rest = reference.partition(" ")
@@ -93,7 +93,7 @@ def _path(name: str, path: str) -> Any:
     found = _read(name)
     for key, chosen in re.findall(r"([^.\[\]]+)|\[((?:[^\[\]]|\[[^\]]*\])*)\]", path):
         if key:
-            found = [each[key] for each in found] if isinstance(found, list) else found[key]
+            found = [each[key] for each in _flat(found)] if isinstance(found, list) else found[key]
         elif chosen.isdigit():
             found = found[int(chosen)]
         else:
@@ -103,6 +103,10 @@ def _path(name: str, path: str) -> Any:
                 raise LookupError(f"nothing in {name} is {chosen}")
             found = found[0] if len(found) == 1 else found
     return found
+
+
+def _flat(found: list[Any]) -> list[Any]:
+    return [one for each in found for one in (_flat(each) if isinstance(each, list) else [each])]
 
 
 def _value(found: Any) -> Value:

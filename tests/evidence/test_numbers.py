@@ -8,7 +8,13 @@ from leanformer.reproduction.published import read_paper
 from tests.evidence.pages import EXEMPTED, Quote, quotes, tied
 from tests.evidence.records import RESULTS, ROOT, Value, value
 
-PAGES = ["README.md", "docs/which-attention.md", "docs/results/README.md", "docs/results/conversion.md"]
+PAGES = [
+    "README.md",
+    "docs/which-attention.md",
+    "docs/results/README.md",
+    "docs/results/conversion.md",
+    "docs/results/synthesizer/README.md",
+]
 """docs/results/neighbours.md is made of its records as a whole: tests/benchmarks/test_neighbours.py."""
 GENERATED = ["docs/results/conversion.md"]
 """Pages whose tables are made of their records: tests/benchmarks/test_conversion.py."""
@@ -29,7 +35,7 @@ def problem(quote: Quote) -> str:
         return f"{quote.text} names no field of a record and is no setting (tests/evidence/pages.py)"
     try:
         found = value(quote.reference)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, SyntaxError) as error:
         return f"{quote.text} stands for {quote.reference!r}: {error}"
     return "" if agrees(quote, found) else f"{quote.text} stands for {quote.reference!r}, which is {told(found)}"
 
@@ -65,8 +71,9 @@ def _shown(text: str, number: float | None) -> bool:
     return number is not None and abs(_number(text) - number) <= 0.5 * 10**-digits + 1e-9
 
 
-def test_pages_of_results_are_all_tied() -> None:
-    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "results").glob("*.md")}
+def test_the_pages_of_results_are_all_tied() -> None:
+    """Those that a person writes: each report.md is made of the results.json beside it by `leanformer report`."""
+    pages = {str(page.relative_to(ROOT)) for page in RESULTS.rglob("*.md") if page.name != "report.md"}
     assert pages <= {*PAGES, "docs/results/neighbours.md"}
 
 
