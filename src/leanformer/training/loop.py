@@ -94,7 +94,9 @@ class Loop:
 
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, identity(run.read()))
+        # A fresh run's other processes may see another disk, and they write no checkpoint.
+        made_of = identity(run.read()) if self.main or resume else {}
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, made_of)
         self.at = self.checkpoints.restore(model, self.optimizer, companions) if resume else Progress()
         if objective.total_steps is not None and self.at.step > objective.total_steps:
             raise ValueError(
