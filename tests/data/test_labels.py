@@ -42,10 +42,7 @@ def test_a_label_with_one_reading_is_read(of: Task, value: object, position: int
     ("of", "value", "message"),
     [
         *((SST2, value, "is not of sst2: negative, positive, or their positions 0 to 1$") for value in (2, 0.5, "1,0")),
-        *(
-            (SST2, value, "is not of sst2: negative, positive")
-            for value in ("good", math.inf, 1e300, [1], {"label": 1})
-        ),
+        *((SST2, value, "is not of sst2: negative, positive") for value in ("good", math.inf, [1], {"label": 1})),
         *((SST2, value, "-1 stands for a hidden label") for value in (-1, -1.0, "-1", "-1.0")),
         *((SST2, value, "it is empty: fill it in or drop the row") for value in ("", "  ")),
         *((task("rte"), value, "which of them .rue means is not clear") for value in (True, "true")),
@@ -54,7 +51,7 @@ def test_a_label_with_one_reading_is_read(of: Task, value: object, position: int
         (STARS, 0, "label 0 is not of stars: 1, 2, 3, 4, 5$"),
         (STARS, True, "which of them True means is not clear"),
         (DECIMALS, 1.5, "label 1.5 is not of decimals: 1.0, 2.0, 3.0$"),
-        (SST2, "x" * 999, "label 'xxx.{60,70} is not of sst2"),
+        (SST2, "x" * 999, "label 'x+... is not of sst2"),
         (task("stsb"), True, "label True is not of stsb: a number from 0.0 to 5.0"),
         (task("stsb"), 10**4000, "label 1000.* is not of stsb"),
         (task("squad"), {"text": ["a"], "answer_start": [math.inf]}, "is not"),
