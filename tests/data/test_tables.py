@@ -127,7 +127,7 @@ def test_what_json_spells_reaches_the_tokenizer_whole(block: int, write: Write, 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"])
 def test_memory_does_not_grow_with_the_file(name: str, write: Write, monkeypatch):
     monkeypatch.setattr(decoding, "BLOCK", 1000)
-    texts = [f"text number {i}" for i in range(20_000)]
+    texts = [f"text number {i} {'x' * 200}" for i in range(2000)]
     objects = [json.dumps({"text": text}) for text in texts]
     content = {
         "a.json": f"[{', '.join(objects)}]",
