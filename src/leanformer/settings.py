@@ -213,7 +213,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
 
 def read_tables(path: Path) -> dict[str, Any]:
     """The tables of a file, unchecked: TOML, or JSON as a comparison writes it."""
-    json_file = path.suffix == ".json"
+    json_file = path.suffix.lower() == ".json"
     try:
         text = path.read_text(encoding="utf-8")
         tables = json.loads(text) if json_file else tomllib.loads(text)

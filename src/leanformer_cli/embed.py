@@ -16,7 +16,7 @@ def embed(
     *,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="FILE.npy, FILE.safetensors or FILE.jsonl.")],
     pooling: Annotated[str, typer.Option(help="mean (of all tokens' states) or cls.")] = "mean",
-    field: Annotated[str, typer.Option(help="The column of JSONL, CSV or parquet that holds the text.")] = "text",
+    field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     max_length: MaxLength = None,
     threads: Threads = None,
     plugin: Plugin = None,

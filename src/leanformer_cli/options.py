@@ -17,7 +17,8 @@ Texts = Annotated[
     list[str],
     typer.Argument(
         metavar="TEXT...",
-        help="Files of a text a line, or .jsonl, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, - for standard input.",
+        help="Files of one text per line, or .jsonl, .json, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, or - for "
+        "standard input.",
     ),
 ]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]

@@ -15,7 +15,8 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="[TEXT...]",
-            help="Files, folders (.txt, .jsonl, .parquet; .xz, .gz, .bz2), hf:NAME[:CONFIG[:SPLIT]], shipped:novels.",
+            help="Files, folders (.txt, .jsonl, .json, .csv, .tsv, .parquet; .xz, .gz, .bz2), "
+            "hf:NAME[:CONFIG[:SPLIT]], shipped:novels.",
         ),
     ] = None,
     *,
@@ -38,7 +39,10 @@ def prepare(
     tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
     valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
-    field: Annotated[str, typer.Option(help="The field of JSONL or parquet that holds the text.")] = "text",
+    field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
+    documents: Annotated[
+        str, typer.Option(help="What separates documents in plain text: blank-lines, or lines (one document per line).")
+    ] = "blank-lines",
     plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -64,6 +68,7 @@ def prepare(
         valid=valid,
         valid_fraction=valid_fraction,
         field=field,
+        documents=documents,
         quiet=quiet or as_json,
         **made,
     )

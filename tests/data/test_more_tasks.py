@@ -125,7 +125,7 @@ def test_a_row_that_cannot_be_read_is_named(name: str, changes: dict, message: s
     row = TASKS[name][0]
     write(tmp_path / name, "train", [row, {**row, **changes}])
     write(tmp_path / name, "validation", [row])
-    with pytest.raises(ValueError, match=rf"train\.jsonl, row 1: .*{message}"):
+    with pytest.raises(ValueError, match=rf"train\.jsonl, line 2: .*{message}"):
         load(task(name), tmp_path)
 
 

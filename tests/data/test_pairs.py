@@ -125,7 +125,7 @@ def test_mistakes_are_one_line(pairs, data, tmp_path):
     with pytest.raises(FileNotFoundError, match="fetch the validation split"):
         prepare_pairs("multi30k_ende", tmp_path, tmp_path / "out")
     (folder / "validation.jsonl").write_text('{"translation": {"en": "a"}}\n')
-    with pytest.raises(ValueError, match=r"validation\.jsonl: its rows are not those of multi30k_ende"):
+    with pytest.raises(ValueError, match=r"validation\.jsonl, line 1: its columns are not those of multi30k_ende"):
         prepare_pairs("multi30k_ende", tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match='holds pairs, not text: they are for training.objective = "seq2seq"'):
         Corpus.open(pairs)

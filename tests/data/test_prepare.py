@@ -1,3 +1,4 @@
+import csv
 import json
 import resource
 import subprocess
@@ -169,6 +170,27 @@ def test_wrong_settings_are_refused(source, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         prepare(**{"texts": [source], "out": tmp_path / "data", "quiet": True, **settings})
     assert not (tmp_path / "data").exists()
+
+
+def test_documents_are_separated_as_asked_and_tables_by_rows(text, tmp_path):
+    """One text in four spellings gives the same tokens; the record says how it was read."""
+    lines = [line for line in text.split("\n") if line.strip()][:400]
+    (tmp_path / "blank.txt").write_text("\n\n".join(lines))
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    (tmp_path / "rows.json").write_text(json.dumps([{"body": line, "label": 1} for line in lines], indent=1))
+    with (tmp_path / "ROWS.CSV").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "body"], *enumerate(lines)])
+    asked = {"blank.txt": {}, "lines.txt": {"documents": "lines"}, "rows.json": {"field": "body"}}
+    asked["ROWS.CSV"] = {"field": "body"}
+    records = {
+        name: prepare(tmp_path / name, tmp_path / f"{name}-data", vocab_size=503, quiet=True, **options)
+        for name, options in asked.items()
+    }
+    assert len({record["hash"] for record in records.values()}) == 1
+    assert records["lines.txt"]["settings"]["documents"] == "lines"
+    assert records["rows.json"]["settings"] | {"field": "text"} == records["blank.txt"]["settings"]
+    with pytest.raises(ValueError, match="--documents line: did you mean 'lines'"):
+        prepare(tmp_path / "lines.txt", tmp_path / "data", documents="line", quiet=True)
 
 
 def test_every_source_is_looked_for_before_any_is_read(source, tmp_path, monkeypatch):

@@ -71,11 +71,12 @@ def test_line_ends_and_byte_order_marks_of_other_systems_are_no_text(write):
 def test_a_folder_is_read_in_the_order_of_its_names(write, tmp_path):
     write("b.txt", "second")
     write("a.jsonl", jsonl([{"text": "first"}]))
-    write("notes.csv", "not read")
+    write("notes.md", "not read")
     write(".hidden.txt", "not read")
     (tmp_path / "c").mkdir()
     write("c/d.txt.gz", gzip.compress(b"third"))
-    assert list(documents(tmp_path)) == ["first", "second", "third"]
+    write("c/e.CSV", "id,text\n1,fourth\n")
+    assert list(documents(tmp_path)) == ["first", "second", "third", "fourth"]
 
 
 def test_an_endless_document_is_cut(write, monkeypatch):
@@ -155,7 +156,7 @@ BAD = {
     "edited.txt.gz": (gzip.compress(b"text" * 999)[:-8] + b"\0" * 8, "edited.txt.gz: damaged"),
     "broken.jsonl": (b'{"text": "a"}\n\n{"text": \n', "broken.jsonl, line 3: not JSON"),
     "deep.jsonl": (b"[" * 50_000, "deep.jsonl, line 1: not JSON"),
-    "list.json": (b'["a"]\n', "list.json, line 1: a JSON object is expected, not list"),
+    "list.json": (b'["a"]\n', "list.json, line 1: a JSON object is expected, not str"),
     "other.jsonl": (b'{"text": "a"}\n{"body": "b", "id": 1}\n', "line 2: no field 'text'; .* known: body, id"),
     "number.jsonl": (b'{"text": 1}\n', "line 1: field 'text' is int, not text"),
     "null.jsonl": (b'{"text": null}\n', "line 1: field 'text' is NoneType, not text"),
@@ -174,7 +175,7 @@ def test_bad_files_are_named_with_the_place(name, block, write, monkeypatch):
 
 
 def test_a_parquet_column_that_is_missing_is_named(parquet):
-    with pytest.raises(ValueError, match="rows.parquet: no field 'body'; name another one, known: text, id"):
+    with pytest.raises(ValueError, match="rows.parquet, row 1: no field 'body'; name another one, known: text, id"):
         list(documents(parquet(ROWS), "body"))
     with pytest.raises(ValueError, match="row 2: field 'text' is NoneType"):
         list(documents(parquet([{"text": "a"}, {"text": None}])))

@@ -83,7 +83,11 @@ def test_mistakes_are_one_line(run, make_model, tmp_path):
         ((run, [source], tmp_path / "v.bin"), {}, "the suffix says the format: .npy"),
         ((run, [source], out), {"pooling": "men"}, "did you mean 'mean'"),
         ((run, [source], out), {"max_length": 20}, "reads 4 to 19"),
-        ((run, [write(tmp_path, "b.jsonl")], out), {"field": "body"}, "row 1: no column 'body'; it has: text, id"),
+        (
+            (run, [write(tmp_path, "b.jsonl")], out),
+            {"field": "body"},
+            "line 1: no column 'body'; it has: text, id: name .* --field",
+        ),
         ((run, [tmp_path / "empty.txt"], out), {}, "empty.txt: nothing in it"),
         ((bare, [source], out), {}, "holds no tokenizer"),
         ((tmp_path / "decoder", [source], out), {}, "holds a LeanformerForCausalLM, which is no encoder"),

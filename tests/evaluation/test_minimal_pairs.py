@@ -100,7 +100,7 @@ def test_mistakes_are_one_line(frequent: Path, pairs: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="--limit 0: must be at least 1"):
         evaluate(frequent, "blimp", pairs, limit=0)
     (pairs / "two.jsonl").write_text(json.dumps({"sentence_good": "w1", "sentence_bad": " "}) + "\n")
-    with pytest.raises(ValueError, match=r"two\.jsonl, row 1: sentence_bad is no text"):
+    with pytest.raises(ValueError, match=r"two\.jsonl, line 1: sentence_bad is no text"):
         evaluate(frequent, "blimp_supplement", pairs)
     with pytest.raises(ValueError, match="the suite blimp needs --data PATH"):
         evaluate(frequent, "blimp")

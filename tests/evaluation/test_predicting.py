@@ -82,7 +82,7 @@ def test_the_command_prints_a_line_a_row(tuned, tmp_path, command, monkeypatch):
     (tmp_path / "renamed.csv").write_text("b,a\nw3,w1 w2\nw5 w6,w4\n")
     again = list(predict(tuned("mnli"), [tmp_path / "renamed.csv"], columns=["a", "b"]))
     assert [row["label"] for row in again] == [row["label"] for row in printed]
-    monkeypatch.setattr("sys.stdin", io.StringIO("w1\nw0\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"w1\nw0\n")))
     assert command("predict", tuned("sst2"), "-", "--out", tmp_path / "new" / "labels.jsonl", "--threads", 1)[0] == 0
     rows = [json.loads(line) for line in (tmp_path / "new" / "labels.jsonl").read_text().splitlines()]
     assert [row["sentence"] for row in rows] == ["w1", "w0"]
@@ -135,8 +135,8 @@ def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
         (answer,) = predict(folder, [source], columns=columns)
         if columns:
             assert answer["label"] in ("bad", "middling", "good")
-            (alone,) = predict(folder, [source])  # a text with a tab in it
-            assert alone["text"] == "w1 w2\tw3"
+            with pytest.raises(ValueError, match="line 1: a tab in it, .* --columns A,B for a model of pairs"):
+                list(predict(folder, [source]))
         else:
             assert answer["answer"] == "w3"
 
@@ -156,6 +156,10 @@ def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
     source, empty = tmp_path / "texts.txt", tmp_path / "empty.txt"
     source.write_text("w1\n")
     empty.touch()
+    pairs, table, lists = tmp_path / "pairs.txt", tmp_path / "table.csv", tmp_path / "lists.json"
+    pairs.write_text("w1\tw2\n")
+    table.write_text("text\nw1\n")
+    lists.write_text('[\n{"sentence": "w1"},\n{"sentence": ["w1", "w2"]}]')
     nothing = tmp_path / "encoder"
     from leanformer import LeanformerModel
 
@@ -166,7 +170,12 @@ def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
         ((run, [source]), {"top": 0}, "--top 0"),
         ((tuned("sst2"), [empty]), {}, "empty.txt: nothing in it"),
         ((tuned("sst2"), [source]), {"columns": ["a", "b"]}, "1 are read here: sentence"),
-        ((tuned("mnli"), [source]), {}, "line 1: 1 texts, not premise TAB hypothesis"),
+        ((tuned("mnli"), [source]), {}, "line 1: 1 texts, not premise TAB hypothesis: separate them by tabs"),
+        ((tuned("mnli") / "model", [pairs]), {}, "line 1: a tab in it, but one text per line is read .text.: give"),
+        ((tuned("sst2"), [pairs]), {}, "line 1: a tab in it, but one text per line is read .sentence.: give"),
+        ((tuned("mnli"), [pairs]), {"columns": ["a", "a"]}, "--columns a,a: 2 are read here: premise, hypothesis"),
+        ((tuned("sst2"), [table]), {}, "table.csv, line 2: no column 'sentence'; it has: text: name .* --columns"),
+        ((tuned("sst2"), [lists]), {}, "lists.json, line 3: sentence is list, not text: name another column"),
         ((tmp_path / "nowhere", [source]), {}, "neither a run directory nor a model"),
     ]
     for arguments, options, message in cases:

@@ -27,7 +27,7 @@ def small() -> Dictionary:
 
 
 def mention(text: str, *gold: str) -> Mention:
-    return Mention("test.jsonl, row 1", tuple(text.split("|")), gold)
+    return Mention("test.jsonl, line 1", tuple(text.split("|")), gold)
 
 
 # --- dictionaries
@@ -42,13 +42,13 @@ def test_a_dictionary_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"names": ["a"]}, "row 2 has no column 'id'; it has: names"),
-        ({"id": "D2"}, "row 2 has no column 'names'"),
-        ({"id": "D2", "names": []}, "row 2: names is empty: give D2 a name or drop the row"),
-        ({"id": "D2", "names": ["a", " "]}, "row 2: names is empty or holds an empty text"),
-        ({"id": "", "names": ["a"]}, "row 2: id is empty"),
-        ({"id": 7, "names": ["a"]}, "row 2: id must be a text, not 7"),
-        ({"id": "D2", "names": "a"}, "row 2: names must be a list of texts, not 'a'"),
+        ({"names": ["a"]}, "line 2: no column 'id'; it has: names"),
+        ({"id": "D2"}, "line 2: no column 'names'"),
+        ({"id": "D2", "names": []}, "line 2: names is empty: give D2 a name or drop the row"),
+        ({"id": "D2", "names": ["a", " "]}, "line 2: names is empty or holds an empty text"),
+        ({"id": "", "names": ["a"]}, "line 2: id is empty"),
+        ({"id": 7, "names": ["a"]}, "line 2: id must be a text, not 7"),
+        ({"id": "D2", "names": "a"}, "line 2: names must be a list of texts, not 'a'"),
         ("nothing", "line 2: not JSON"),
     ],
 )
@@ -96,12 +96,12 @@ def test_mentions_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"mention": "", "gold": ["D1"]}, "row 2: mention is empty"),
-        ({"mention": "a|", "gold": ["D1"]}, "row 2: mention 'a|' has an empty part"),
-        ({"mention": "a", "gold": []}, "row 2: gold .* holds an empty id or none"),
-        ({"mention": "a", "gold": ["D1+"]}, "row 2: gold .* holds an empty id or none"),
-        ({"mention": "a", "gold": "D1"}, "row 2: gold must be a list"),
-        ({"gold": ["D1"]}, "row 2 has no column 'mention'"),
+        ({"mention": "", "gold": ["D1"]}, "line 2: mention is empty"),
+        ({"mention": "a|", "gold": ["D1"]}, "line 2: mention 'a|' has an empty part"),
+        ({"mention": "a", "gold": []}, "line 2: gold .* holds an empty id or none"),
+        ({"mention": "a", "gold": ["D1+"]}, "line 2: gold .* holds an empty id or none"),
+        ({"mention": "a", "gold": "D1"}, "line 2: gold must be a list"),
+        ({"gold": ["D1"]}, "line 2: no column 'mention'"),
     ],
 )
 def test_what_is_no_mention_is_told_with_its_place(tmp_path, row, message):
@@ -111,7 +111,7 @@ def test_what_is_no_mention_is_told_with_its_place(tmp_path, row, message):
 
 def test_a_missing_entry_is_refused_wrong_or_left_out():
     mentions = [mention("ataxia", "D1"), mention("gout", "D9"), mention("both", "D9", "D1")]
-    with pytest.raises(ValueError, match="test.jsonl, row 1: D9 is not in the dictionary: add it, or choose"):
+    with pytest.raises(ValueError, match="test.jsonl, line 1: D9 is not in the dictionary: add it, or choose"):
         asked(mentions, small(), LinkingSettings())
     assert asked(mentions, small(), LinkingSettings(missing="wrong")) == mentions
     assert asked(mentions, small(), LinkingSettings(missing="skip")) == [mentions[0], mentions[2]]

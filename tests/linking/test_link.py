@@ -266,5 +266,5 @@ def test_a_model_that_reads_too_little_and_a_foreign_dictionary(command, made, m
     poor.write_text(json.dumps({"id": "M001", "names": ["acute renal tumor"]}) + "\n")
     status, _, err = command("link", "tfidf", "--data", made, "--dictionary", poor, "--out", tmp_path / "out")
     assert status == 2
-    assert "row 1: M000 is not in the dictionary" in err
+    assert "line 1: M000 is not in the dictionary" in err
     assert not (tmp_path / "out").exists()

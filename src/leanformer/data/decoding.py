@@ -1,67 +1,140 @@
-"""From the bytes of a file, compressed or not, to blocks of text, with errors that say where the file is bad."""
+"""From the bytes of a file, compressed or not, or of standard input, to blocks and lines of text.
+
+Text is UTF-8; every error says where the bytes are bad, by byte and by line as an editor counts lines: from 1, and
+`\\n`, `\\r\\n` and a lone `\\r` each end one.
+"""
 
 import bz2
 import codecs
 import gzip
 import io
 import lzma
+import shlex
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 BLOCK = 1 << 20
-
+STANDARD_INPUT = "standard input"
 COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+WIDE = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+Advance = Callable[[int], None]
+"""Is given how many more bytes of a file (as stored) have been read."""
 
 
-def decoded(path: Path, advance: Callable[[int], None]) -> Iterator[str]:
+def decoded(path: Path, advance: Advance = lambda _: None) -> Iterator[str]:
     """Blocks of the file's text: UTF-8 (a byte-order mark is dropped), every line end a \\n."""
-    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True).decode
-    offset = lines = 0
-    for block in _blocks(path, advance):
+    return _Decoder(str(path), path.name).blocks(_blocks(path, advance))
+
+
+def standard_input() -> Iterator[str]:
+    """Blocks of the text that is piped in, read as a file is."""
+    if sys.stdin is None:
+        raise ValueError(f"{STANDARD_INPUT} is closed: pipe text into it, or name a file")
+    return _Decoder(STANDARD_INPUT, "").blocks(iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
+
+
+def lines(blocks: Iterable[str]) -> Iterator[str]:
+    """The lines of a text, without their ends, in time and memory that grow only with the longest line."""
+    parts: list[str] = []
+    for block in blocks:
+        first, *others = block.split("\n")
+        parts.append(first)
+        if others:
+            yield "".join(parts)
+            yield from others[:-1]
+            parts = others[-1:]
+    if rest := "".join(parts):
+        yield rest
+
+
+def kind(path: Path) -> str:
+    """The suffix in lower case that says what the file holds, whatever it is compressed with."""
+    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
+
+
+@dataclass
+class _Decoder:
+    """Turns bytes into text and knows how far it is; `file` is what a command names to convert it, "" if piped in."""
+
+    name: str
+    file: str
+    offset: int = 0
+    line: int = 1
+    last: bytes = b""
+    """The byte before the next block."""
+
+    def blocks(self, blocks: Iterable[bytes]) -> Iterator[str]:
+        decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True).decode
+        for block in chain(blocks, [b""]):
+            self._check(block)
+            try:
+                text = decode(block, not block)
+            except UnicodeDecodeError as error:
+                raise self._not_utf8(error, len(block)) from None
+            yield text
+            self.offset += len(block)
+            self.line += _line_ends(block, self.last)
+            self.last = block[-1:]
+
+    def _check(self, block: bytes) -> None:
+        for mark, encoding in WIDE.items() if not self.offset else ():
+            if block.startswith(mark):
+                raise ValueError(f"{self.name}: {encoding}, not UTF-8; {self._remedy(encoding)}")
         if (zero := block.find(0)) >= 0:
-            raise ValueError(f"{path}: binary, not text: a NUL byte at byte {offset + zero}; text must be UTF-8")
-        yield _decode(decode, block, path, offset, lines)
-        offset += len(block)
-        lines += block.count(b"\n")
-    yield _decode(decode, b"", path, offset, lines, final=True)
+            line = self.line + _line_ends(block[:zero], self.last)
+            place = f"a NUL byte at byte {self.offset + zero}, line {line}"
+            raise ValueError(f"{self.name}: binary, not text: {place}; text must be UTF-8")
+
+    def _not_utf8(self, error: UnicodeDecodeError, size: int) -> ValueError:
+        # What failed may begin with bytes of the block before this one, or after the byte-order mark.
+        early = len(error.object) - size
+        line = self.line + _line_ends(error.object[: error.start], self.last)
+        place = f"byte {self.offset - early + error.start}, line {line} (byte 0x{error.object[error.start]:02x})"
+        return ValueError(f"{self.name}: not UTF-8 at {place}; {self._remedy('LATIN1')}")
+
+    def _remedy(self, encoding: str) -> str:
+        return f"convert it, for example: iconv -f {encoding} -t UTF-8 {shlex.quote(self.file) if self.file else '-'}"
 
 
-def _decode(decode: Callable, block: bytes, path: Path, offset: int, lines: int, final: bool = False) -> str:
-    try:
-        return decode(block, final)
-    except UnicodeDecodeError as error:
-        # The decoder's buffer begins with the bytes of a character that the block before this one left unfinished.
-        place = offset - (len(error.object) - len(block)) + error.start
-        line = lines + 1 + error.object[: error.start].count(b"\n")
-        raise ValueError(
-            f"{path}: not UTF-8 at byte {place}, line {line} (byte 0x{error.object[error.start]:02x}); "
-            f"convert it, for example: iconv -f LATIN1 -t UTF-8 {path.name}"
-        ) from None
+def _line_ends(data: bytes, last: bytes) -> int:
+    """How many lines end in `data`; a \\n right after `last`, a \\r, belongs to the end that was counted with it."""
+    ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    return ends - (last == b"\r" and data.startswith(b"\n"))
 
 
-def _blocks(path: Path, advance: Callable[[int], None]) -> Iterator[bytes]:
+def _blocks(path: Path, advance: Advance) -> Iterator[bytes]:
     """The file's bytes, unpacked."""
-    kind = path.suffix.lower()
-    with path.open("rb") as raw, COMPRESSED.get(kind, nullcontext)(raw) as file:
+    packing = path.suffix.lower()
+    with path.open("rb") as raw, COMPRESSED.get(packing, nullcontext)(raw) as file:
         seen = 0
-        while block := _read(file, path, kind):
-            position = raw.tell()
-            advance(position - seen)
-            seen = position
+        while block := _read(file, path, packing):
+            if raw.seekable():  # a pipe has no position
+                position = raw.tell()
+                advance(position - seen)
+                seen = position
             yield block
 
 
-def _read(file: BinaryIO, path: Path, kind: str) -> bytes:
+def _read(file: BinaryIO, path: Path, packing: str) -> bytes:
     try:
         return file.read(BLOCK)
     except EOFError as error:
-        raise ValueError(f"{path}: truncated: the {kind} data end too early; copy or download it again") from error
+        raise ValueError(f"{path}: truncated: the {packing} data end too early; copy or download it again") from error
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: damaged, or no {kind} file ({error})") from error
+        raise ValueError(f"{path}: damaged, or no {packing} file ({error})") from error
     except OSError as error:
-        if kind == ".bz2" and error.errno is None:
+        if packing == ".bz2" and error.errno is None:
             raise ValueError(f"{path}: damaged, or no .bz2 file ({error})") from error
         raise

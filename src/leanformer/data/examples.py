@@ -1,10 +1,9 @@
 """Labelled examples of a task, from a folder or from the Hugging Face hub.
 
-    DIR/<task>/<split>.jsonl|.csv|.tsv[.xz|.gz|.bz2] or .parquet        its columns, and `label`
+    DIR/<task>/<split>.jsonl|.json|.csv|.tsv[.xz|.gz|.bz2] or .parquet        its columns, and `label`
 
-A .tsv has a header line and no quoting at all, as GLUE's own files: a lone quotation mark is text (read with CSV's
-rules it would silently swallow rows). Only the exact names of the task's splits are read: a file `validation_old.jsonl`
-is nobody's split. Labels are the positions or the names of the task's labels.
+Tables are read by `tables.py`. Only the exact names of the task's splits are read: a file `validation_old.jsonl` is
+nobody's split. Labels are the positions or the names of the task's labels (`labels.py`).
 
 Every fault is a `ValueError` or `FileNotFoundError` of one line: split missing, empty or truncated file, column
 missing, label outside the task's set.
@@ -12,27 +11,24 @@ missing, label outside the task's set.
 Where an entry of the table allows it, data without a training split are divided: see `Task.held_out`.
 """
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leanformer.data import labels
-from leanformer.data.decoding import decoded
+from leanformer.data import labels, tables
 from leanformer.data.order import permutation
+from leanformer.data.tables import SUFFIXES
+from leanformer.data.tables import read_rows as read_rows  # its name here is older than `tables.py`
 from leanformer.data.tasks import Task
 
 HUB = "hub"
 SEED = 0
 """Of the examples chosen by `split`, and by `subset` if not told otherwise: the same for every model and every run."""
-PACKINGS = (".xz", ".gz", ".bz2")
-SUFFIXES = [kind + packing for kind in (".jsonl", ".csv", ".tsv") for packing in ("", *PACKINGS)] + [".parquet"]
 
 
 class Examples(NamedTuple):
@@ -107,21 +103,16 @@ def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[
     return train._replace(note=note), {split: held_out}
 
 
-Source = dict[str, tuple[str, Iterable[dict[str, Any]]]]  # split -> (what to call it in an error, its rows)
+Rows = Iterable[tuple[str, dict[str, Any]]]
+"""Each with its place, for an error."""
+Source = dict[str, tuple[str, Rows]]
+"""Split -> (what to call it in an error, its rows)."""
 
 
 def _folder(task: Task, where: Path) -> Source:
     folder = where / (task.folder or task.name)
-    source: Source = {}
-    for split in ("train", *task.validation):
-        paths = [path for path in (folder / (split + suffix) for suffix in SUFFIXES) if path.is_file()]
-        if len(paths) > 1:
-            raise ValueError(
-                f"{folder} holds {' and '.join(p.name for p in paths)}: keep one file of the {split} split"
-            )
-        if paths:
-            source[split] = (str(paths[0]), read_rows(paths[0]))
-    return source
+    found = {split: tables.find(folder, split) for split in ("train", *task.validation)}
+    return {split: (str(path), tables.read(path)) for split, path in found.items() if path}
 
 
 def _hub(task: Task) -> Source:
@@ -135,83 +126,35 @@ def _hub(task: Task) -> Source:
     except Exception as error:  # network, name or format: it means the same here
         reason = str(error).partition("\n")[0]
         raise OSError(f"cannot load {name} from the hub ({reason}): check the connection, or give a folder") from None
-    return {split: (f"{name} {split}", rows) for split, rows in splits.items()}
+    return {split: (f"{name} {split}", _numbered_rows(rows, f"{name} {split}")) for split, rows in splits.items()}
+
+
+def _numbered_rows(rows: Iterable[dict[str, Any]], name: str) -> Rows:
+    return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _missing(task: Task, where: str | Path, splits: tuple[str, ...]) -> str:
     if str(where) == HUB:
         return f"{'/'.join(task.hub)} has no split {' or '.join(splits)}"
     wanted = " or ".join(str(Path(where) / (task.folder or task.name) / split) for split in splits)
-    return f"no file {wanted} with ending {', '.join(SUFFIXES)}: the task data are a folder that holds a folder a task"
+    endings = ", ".join(SUFFIXES)
+    return f"no file {wanted} with ending {endings}: the task data are a folder that holds one folder per task"
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl (.json), .csv, .tsv (packed or not) or .parquet file as dicts."""
-    kind = next(suffix for suffix in reversed(path.suffixes) if suffix not in PACKINGS)
-    if kind == ".parquet":
-        return _parquet_rows(path)
-    text = "".join(decoded(path, lambda _: None))
-    return {".jsonl": _json_rows, ".json": _json_rows, ".csv": _csv_rows, ".tsv": _tsv_rows}[kind](text, path)
-
-
-def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg}): fetch or mend the file") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: not a JSON object with a key a column: mend the file")
-        yield row
-
-
-def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        yield from _keyed(csv.reader(io.StringIO(text, newline=""), strict=True), path)
-    except csv.Error as error:
-        raise ValueError(f"{path}: not CSV, or truncated ({error}): fetch or mend the file") from None
-
-
-def _tsv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    yield from _keyed((line.split("\t") for line in text.split("\n") if line), path)
-
-
-def _keyed(table: Iterator[list[str]], path: Path) -> Iterator[dict[str, Any]]:
-    header = next(table, [])
-    for number, fields in enumerate(table):
-        if len(fields) != len(header):
-            raise ValueError(f"{path}, row {number} has {len(fields)} fields, the header {len(header)}: mend the file")
-        yield dict(zip(header, fields, strict=True))
-
-
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: damaged, or no parquet file ({reason}): fetch it again") from None
-
-
-def _examples(task: Task, rows: Iterable[dict[str, Any]], source: str) -> Examples:
+def _examples(task: Task, rows: Rows, source: str) -> Examples:
     texts, values, groups = [], [], []
     read = labels.reader(task)
-    for number, row in enumerate(rows):
+    for place, row in rows:
         for column in (*task.columns, task.label_column):
-            if column not in row:
-                raise ValueError(f"{source}, row {number} has no column {column!r}; it has: {', '.join(row)}")
-            if row[column] is None:
-                raise ValueError(f"{source}, row {number}: {column} is empty (null): fill it in or drop the row")
+            tables.value(row, column, place)
         try:
-            text = task.template(row) if task.template else tuple(str(row[column]) for column in task.columns)
+            if task.template:
+                text = task.template(row)
+            else:
+                text = tuple(tables.as_text(row[column], column) for column in task.columns)
             values.append(read(row[task.label_column], text))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{source}, row {number}: {error}") from None
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise ValueError(f"{place}: {error}") from None
         texts.append(text)
         groups.append(tuple(str(row[column]) for column in task.group))
     if not texts:

@@ -1,6 +1,15 @@
-"""The label of a row: a class, a number, or the right answers to a question. Any other value is a `ValueError`."""
+"""The label of a row: a class, a number, or the right answers to a question. Any other value is a `ValueError`.
+
+Class labels are read as people and their tools write them, as long as only one reading makes sense:
+
+    positive, " Positive "    the name, whatever its case and the spaces around it
+    1, "1", 1.0, "1.0"        the position; where a name is itself a number (stars "1" to "5"), the name instead
+    true, "True"              1 of two classes, unless the first one is called true, yes or positive; refused where the
+                              second negates the first (entailment, not_entailment), since true may then mean either
+"""
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,36 +23,73 @@ Reader = Callable[[Any, tuple[str, ...]], Any]
 def reader(task: Task) -> Reader:
     if task.kind == "span":
         return _answers
-    return partial(_number, task) if task.kind == "regression" else partial(_position, task, _positions(task))
+    return partial(_number, task) if task.kind == "regression" else _Classes(task)
 
 
 def dtype(task: Task) -> str:
     return {"span": "object", "regression": "float64"}.get(task.kind, "int64")
 
 
-def _positions(task: Task) -> dict[str, int]:
-    """Names to positions, and positions to themselves unless a name is a number: then a number is a name."""
-    names = {name: i for i, name in enumerate(task.labels)}
-    numeric = any(name.lstrip("-").isdigit() for name in names)
-    return names if numeric else names | {str(i): i for i in range(len(names))}
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
+AFFIRMATIVE = ("true", "yes", "positive", "pos")
 
 
-def _position(task: Task, known: dict[str, int], value: Any, texts: tuple[str, ...]) -> int:
-    if str(value) in known:
-        return known[str(value)]
-    hidden = "; -1 stands for a hidden label, and such a split cannot be scored" if str(value) == "-1" else ""
-    raise ValueError(f"label {value!r} is not of {task.name}: {', '.join(known)}{hidden}")
+class _Classes:
+    """What may stand for each class of a task -> its position."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.names = {name: i for i, name in enumerate(task.labels)}
+        folded = [name.casefold() for name in task.labels]
+        self.folded = {name: i for i, name in enumerate(folded) if folded.count(name) == 1}
+        self.numeric = any(NUMBER.fullmatch(name) for name in task.labels)
+        numbers = {float(name): i for name, i in self.names.items() if NUMBER.fullmatch(name)}
+        self.numbers = numbers if self.numeric else {float(i): i for i in self.names.values()}
+        self.truth = self._truth(folded) if task.kind == "classification" and len(folded) == 2 else {}
+
+    def _truth(self, folded: list[str]) -> dict[str, int]:
+        if self.numeric:
+            return {"false": folded.index("0"), "true": folded.index("1")} if {*folded} == {"0", "1"} else {}
+        if folded[0] in AFFIRMATIVE:
+            return {"true": 0, "false": 1}
+        return {} if folded[1].endswith(folded[0]) else {"false": 0, "true": 1}
+
+    def __call__(self, value: Any, texts: tuple[str, ...]) -> int:
+        written = str(value).strip()
+        if written in self.names:
+            return self.names[written]
+        if NUMBER.fullmatch(written) and float(written) in self.numbers:
+            return self.numbers[float(written)]
+        for known in (self.folded, self.truth):
+            if written.casefold() in known:
+                return known[written.casefold()]
+        raise ValueError(f"label {_short(value)} is not of {self.task.name}: {self._expected(written)}")
+
+    def _expected(self, written: str) -> str:
+        names = ", ".join(self.task.labels)
+        if NUMBER.fullmatch(written) and float(written) == -1:
+            return f"{names}; -1 stands for a hidden label, and such a split cannot be scored"
+        if not written:
+            return f"{names}; it is empty: fill it in or drop the row"
+        if written.casefold() in ("true", "false"):
+            return f"{names}; which of them {written} means is not clear: write the names"
+        return names if self.numeric else f"{names}, or their positions 0 to {len(self.names) - 1}"
 
 
 def _number(task: Task, value: Any, texts: tuple[str, ...]) -> float:
     low, high = task.bounds or (-math.inf, math.inf)
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and low <= number <= high):
-        raise ValueError(f"label {value!r} is not of {task.name}: a number from {low} to {high}")
+        raise ValueError(f"label {_short(value)} is not of {task.name}: a number from {low} to {high}")
     return number
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _answers(value: Any, texts: tuple[str, ...]) -> dict[str, list]:
@@ -52,8 +98,8 @@ def _answers(value: Any, texts: tuple[str, ...]) -> dict[str, list]:
     try:
         answers, starts = list(value["text"]), [int(start) for start in value["answer_start"]]
         found = [context[start : start + len(text)] for start, text in zip(starts, answers, strict=True)]
-    except (TypeError, KeyError, ValueError):
-        raise ValueError(f'{str(value)[:60]!r} is not {{"text": [...], "answer_start": [...]}}') from None
+    except (TypeError, LookupError, ValueError, OverflowError):
+        raise ValueError(f'{_short(value)} is not {{"text": [...], "answer_start": [...]}}') from None
     if not answers or "" in answers:
         raise ValueError("no answer: questions without one (as in SQuAD 2.0) are not supported, drop the row")
     for text, start, there in zip(answers, starts, found, strict=True):

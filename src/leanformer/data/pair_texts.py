@@ -1,20 +1,20 @@
 """The texts of a generation task, from a folder, in the splits train, valid and test.
 
-    DIR/<task>/<split>.jsonl|.csv|.tsv[.xz|.gz|.bz2] or .parquet        (or DIR/<the task's folder>/...)
+    DIR/<task>/<split>.jsonl|.json|.csv|.tsv[.xz|.gz|.bz2] or .parquet        (or DIR/<the task's folder>/...)
 
 Where a task is published without its training split, the groups of all that is there (a dialogue is a group) are put in
 the order of `permutation(., seed 0, epoch 0)`; the first tenth validates, the second tests, the rest trains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from leanformer.data.examples import SUFFIXES, read_rows
 from leanformer.data.generation_tasks import Example, GenerationTask
 from leanformer.data.order import permutation
+from leanformer.data.tables import SUFFIXES, find, read
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 SEED, SHARE = 0, 10
@@ -34,7 +34,7 @@ def read_pairs(task: GenerationTask, where: str | Path) -> PairTexts:
     Test splits that are not there are left out.
     """
     folder = _folder(task, Path(where))
-    published = {split: _read(task, path) for split in task.files if (path := _file(folder, split))}
+    published = {split: _read(task, path) for split in task.files if (path := find(folder, split))}
     for split in (task.train, task.validation):
         if split is not None and split not in published:
             raise FileNotFoundError(
@@ -51,23 +51,26 @@ def _folder(task: GenerationTask, where: Path) -> Path:
     found = next((folder for folder in folders if folder.is_dir()), None)
     if found is None:
         named = " nor ".join(map(str, folders))
-        raise FileNotFoundError(f"{named}: no such folder; the task data are a folder that holds a folder a task")
+        raise FileNotFoundError(f"{named}: no such folder; the task data are a folder that holds one folder per task")
     return found
-
-
-def _file(folder: Path, split: str) -> Path | None:
-    found = [path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
-    if len(found) > 1:
-        raise ValueError(f"{folder} holds {' and '.join(p.name for p in found)}: keep one file of the {split} split")
-    return found[0] if found else None
 
 
 def _read(task: GenerationTask, path: Path) -> list[Example]:
     """Without examples that lack a text."""
+    place = str(path)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal place
+        for at, row in read(path):
+            place = at
+            yield row
+
     try:
-        examples = [e for e in task.read(read_rows(path)) if e.source.strip() and any(r.strip() for r in e.references)]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: its rows are not those of {task.name} ({error!r}): mend or fetch the file") from None
+        examples = [e for e in task.read(rows()) if e.source.strip() and any(r.strip() for r in e.references)]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{place}: its columns are not those of {task.name} ({error!r}): mend or fetch the file"
+        ) from None
     if not examples:
         raise ValueError(f"{path} holds no example of {task.name}: fetch the file again")
     return examples

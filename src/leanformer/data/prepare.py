@@ -39,11 +39,13 @@ def prepare(
     valid_fraction: float = 0.01,
     sequence_length: int = 128,
     field: str = "text",
+    documents: str = "blank-lines",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Write the data directory `out` and return its record, the content of data.json.
 
-    texts                what to read, in this order (`readers.py`); `field` names the column that holds the text
+    texts                what to read, in this order (`readers.py`); `field` is the column that holds a table's text
+    documents            what separates documents in plain text: "blank-lines" or "lines" (one document per line)
     tokenizer            the one to take (`tokenizer_files.load`); otherwise `algorithm` is trained (`tokenizer.py`) on
                          `tokenizer_megabytes` million characters from all over the texts
     valid                text to validate on; otherwise about `valid_fraction` of the text is held out (`HoldOut`)
@@ -59,10 +61,10 @@ def prepare(
     for source in (*texts, *valid):
         files(source)  # raises if there is nothing
 
-    settings: dict[str, Any] = {"field": field, "sequence_length": sequence_length}
+    settings: dict[str, Any] = {"field": field, "documents": documents, "sequence_length": sequence_length}
     settings |= {"valid": [str(source) for source in valid]} if valid else {"valid_fraction": valid_fraction}
     with staged(out) as directory, _progress(quiet) as progress:
-        read = partial(_read, field=field, progress=progress)
+        read = partial(_read, field=field, separator=documents, progress=progress)
         if tokenizer is None:
             settings |= {"algorithm": algorithm, "vocab_size": vocab_size, "cased": cased}
             settings |= {"tokenizer_megabytes": tokenizer_megabytes}
@@ -107,7 +109,7 @@ def _several(sources: Source | Sequence[Source]) -> list[Source]:
     return [sources] if isinstance(sources, str | Path) else list(sources)
 
 
-def _read(sources: Sequence[Source], title: str, *, field: str, progress: Progress) -> Iterator[str]:
+def _read(sources: Sequence[Source], title: str, *, field: str, separator: str, progress: Progress) -> Iterator[str]:
     """The documents of all sources, one bar for the bytes of their files; a data set's size is not known beforehand."""
     if not sources:
         return
@@ -115,7 +117,7 @@ def _read(sources: Sequence[Source], title: str, *, field: str, progress: Progre
     sizes = [path.stat().st_size for paths in found for path in paths or ()]
     task = progress.add_task(title, total=None if None in found else sum(sizes))
     for source in sources:
-        yield from documents(source, field, partial(progress.advance, task))
+        yield from documents(source, field, partial(progress.advance, task), separator)
     progress.update(task, total=1, completed=1)
 
 

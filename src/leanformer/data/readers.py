@@ -1,34 +1,33 @@
 """From files and data sets to documents: a stream of strings, whose memory does not grow with the corpus.
 
 A source is
-    a file        .jsonl or .json (one JSON object a line), .parquet, any other suffix plain text; all but parquet
-                  also compressed, with .xz, .gz or .bz2 appended
-    a folder      its .txt, .jsonl, .json and .parquet files in the order of their names, sub-folders included
+    a file        a table (.jsonl, .json, .csv, .tsv, .parquet: see `tables.py`), any other suffix plain text; all but
+                  parquet also compressed, with .xz, .gz or .bz2 appended; suffixes in any case
+    a folder      its .txt files and tables in the order of their names, sub-folders included
     hf:NAME       a Hugging Face data set, hf:NAME[:CONFIG[:SPLIT]] (split `train` by default), streamed; `hf:` may be
                   left out of USER/NAME where no such path exists
     a data set    the folder of one split that `save_to_disk` of Hugging Face's datasets wrote, memory-mapped
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
 
-In plain text blank lines separate documents; one of more than 4 M characters is cut at a line end. JSON, parquet and
-data sets hold a document a row, in the field `text` or another one that is named.
+Plain text is separated into documents by blank lines, or has one document per line. Tables and data sets hold one
+document per row, in the field `text` or another one that is named. A document of more than 4 M characters is cut, at a
+line end or a space where there is one.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.decoding import COMPRESSED, decoded
+from leanformer.data import tables
+from leanformer.data.decoding import Advance, decoded, kind
+from leanformer.spelling import suggest
 
-Advance = Callable[[int], None]
-"""Told how many more bytes of a file (as stored) have been read."""
-
-JSON_SUFFIXES = (".jsonl", ".json")
-SUFFIXES = (".txt", *JSON_SUFFIXES, ".parquet")
+SUFFIXES = (".txt", *tables.TABLES)
 LONGEST = 4_000_000
-BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+SEPARATORS = {"blank-lines": re.compile(r"\n(?:[^\S\n]*\n)+"), "lines": re.compile(r"\n")}
+"""What separates the documents of plain text."""
 DATA_SET = "dataset_info.json"
 SPLITS = "dataset_dict.json"
 """What `save_to_disk` writes into the folder of a split, and into the one above."""
@@ -47,30 +46,45 @@ def files(source: str | Path) -> list[Path] | None:
         if (path / SPLITS).is_file():
             splits = " or ".join(str(folder.parent) for folder in sorted(path.glob(f"*/{DATA_SET}")))
             raise ValueError(f"{path}: a data set of several splits; name one: {splits}")
-        found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and suffix(file) in SUFFIXES)
+        found = sorted(file for file in path.rglob("[!.]*") if file.is_file() and kind(file) in SUFFIXES)
         if not found:
             raise FileNotFoundError(f"{path}: no text in this folder; known suffixes: {', '.join(SUFFIXES)}")
         return found
     if path.exists():
         return [path]
-    if name.startswith("hf:") or (HUB_NAME.fullmatch(name) and suffix(path) == "" and not path.parent.is_dir()):
+    if name.startswith("hf:") or (HUB_NAME.fullmatch(name) and kind(path) == "" and not path.parent.is_dir()):
         return None
+    if path.is_symlink():
+        raise FileNotFoundError(f"{path}: a link to a file that is not there; mend the link")
     raise FileNotFoundError(f"{path}: no such file; a Hugging Face data set is written hf:NAME")
 
 
-def documents(source: str | Path, field: str = "text", advance: Advance = lambda _: None) -> Iterator[str]:
-    """The documents of a source in order, none of them empty. ValueError with file and place if it cannot be read."""
+def documents(
+    source: str | Path, field: str = "text", advance: Advance = lambda _: None, separator: str = "blank-lines"
+) -> Iterator[str]:
+    """The documents of a source in order, none of them empty; `separator`, one of `SEPARATORS`, is for plain text.
+
+    ValueError with file and place if it cannot be read.
+    """
+    if separator not in SEPARATORS:
+        raise ValueError(f"--documents {separator}: {suggest(separator, SEPARATORS)}")
     if (paths := files(source)) is None:
-        yield from _hub_texts(str(source), field)
+        yield from _stripped(_text(row, field, place) for place, row in hub_rows(str(source)))
         return
     for path in paths:
+        if not path.is_file():
+            raise ValueError(f"{path}: no file but a pipe or a device, which cannot be read twice; write it to a file")
         if not path.stat().st_size:
             raise ValueError(f"{path}: the file is empty")
+        if kind(path) in tables.TABLES:
+            rows = tables.read(path, advance, [field])
+            texts: Iterator[str] = (_text(row, field, place) for place, row in rows)
+        else:
+            texts = _passages(decoded(path, advance), SEPARATORS[separator])
         empty = True
-        for document in _reader(path)(path, field, advance):
-            if document := document.strip():
-                empty = False
-                yield document
+        for document in _stripped(texts):
+            empty = False
+            yield document
         if empty:
             raise ValueError(f"{path}: no text in it, only white space")
 
@@ -85,74 +99,34 @@ def shipped(name: str = "novels") -> Path:
     return path
 
 
-def suffix(path: Path) -> str:
-    """What the file holds, whatever it is compressed with."""
-    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
-
-
-def _reader(path: Path) -> Callable[[Path, str, Advance], Iterator[str]]:
-    if suffix(path) == ".parquet":
-        return _parquet_rows
-    return _json_rows if suffix(path) in JSON_SUFFIXES else _passages
-
-
-def _passages(path: Path, _field: str, advance: Advance) -> Iterator[str]:
+def _passages(blocks: Iterable[str], separator: re.Pattern[str]) -> Iterator[str]:
+    """What lies between the separators. What has no end yet is not kept beyond the length at which it is cut anyway."""
     rest = ""
-    for block in decoded(path, advance):
-        *complete, rest = BLANK_LINES.split(rest + block)
+    for block in blocks:
+        *complete, rest = separator.split(rest + block)
         yield from complete
-        while len(rest) > LONGEST:
-            cut = max(rest.rfind("\n", 1, LONGEST), 0) or max(rest.rfind(" ", 1, LONGEST), 0) or LONGEST
-            yield rest[:cut]
-            rest = rest[cut:]
+        if len(rest) > LONGEST:
+            *pieces, rest = _pieces(rest)
+            yield from pieces
     yield rest
 
 
-def lines(path: Path, advance: Advance = lambda _: None) -> Iterator[str]:
-    """The lines of a text, without their ends."""
-    rest = ""
-    for block in decoded(path, advance):
-        *complete, rest = (rest + block).split("\n")
-        yield from complete
-    if rest:
-        yield rest
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces of at most `LONGEST` characters, cut at a line end, else at a space, else anywhere."""
+    start = 0
+    while len(text) - start > LONGEST:
+        first, last = start + 1, start + LONGEST
+        cut = max(text.rfind("\n", first, last), 0) or max(text.rfind(" ", first, last), 0) or last
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
 
 
-def _json_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
-    for number, line in enumerate(lines(path, advance), 1):
-        if line and not line.isspace():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}); one object a line is expected") from None
-            text = _text(row, field, f"{path}, line {number}")
-            # JSON can spell half a surrogate pair, which is no character, and no tokenizer would take it.
-            yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if "\\u" in line else text
-
-
-def _parquet_rows(path: Path, field: str, advance: Advance) -> Iterator[str]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            if field not in file.schema_arrow.names:
-                _text(dict.fromkeys(file.schema_arrow.names), field, str(path))
-            row = 0
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(batch_size=256, row_groups=[group], columns=[field]):
-                    for value in batch.column(0).to_pylist():
-                        row += 1
-                        yield _text({field: value}, field, f"{path}, row {row}")
-                advance(path.stat().st_size // file.num_row_groups)
-    except pyarrow.ArrowException as error:
-        raise ValueError(f"{path}: damaged, or no parquet file ({str(error).splitlines()[0]})") from error
-
-
-def _hub_texts(source: str, field: str) -> Iterator[str]:
-    for place, row in hub_rows(source):
-        if document := _text(row, field, place).strip():
-            yield document
+def _stripped(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for piece in (text,) if len(text) <= LONGEST else _pieces(text):
+            if piece := piece.strip():
+                yield piece
 
 
 def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -168,18 +142,23 @@ def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
             rows = datasets.load_dataset(name, config or None, split=split, streaming=True)
     except Exception as error:
         # Network, name, split, format: whatever goes wrong in there, this is what it means here.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{source}: no file, and no Hugging Face data set that can be loaded ({reason})") from error
+        loadable = "no file, and no Hugging Face data set that can be loaded"
+        raise ValueError(f"{source}: {loadable} ({_reason(error)})") from error
     number = 0
-    for number, row in enumerate(rows, 1):
-        yield f"{source}, row {number}", row
+    try:
+        for number, row in enumerate(rows, 1):
+            yield f"{source}, row {number}", row
+    except Exception as error:
+        raise ValueError(f"{source}, row {number + 1}: cannot be read ({_reason(error)})") from error
     if not number:
         raise ValueError(f"{source}: the {split} split is empty")
 
 
-def _text(row: Any, field: str, place: str) -> str:
-    if not isinstance(row, dict):
-        raise ValueError(f"{place}: a JSON object is expected, not {type(row).__name__}")
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _text(row: dict[str, Any], field: str, place: str) -> str:
     if field not in row:
         raise ValueError(f"{place}: no field {field!r}; name another one, known: {', '.join(row) or 'none'}")
     if not isinstance(row[field], str):

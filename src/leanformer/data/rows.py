@@ -1,64 +1,64 @@
 """Rows of named columns, from files as people have them: what a trained model is asked about.
 
-plain text                    a line a row, blank ones too, so that row i is line i; several columns are separated
+plain text                    one row per line, blank ones too, so that row i is line i; several columns are separated
                               by tabs, in their order
-.jsonl .json .csv .tsv        the columns by name, all others are left alone; packed or not, as plain text
-.parquet, hf:NAME, a folder   as `readers.py` has them
+tables, hf:NAME, a folder     as `tables.py` and `readers.py` have them: the columns by name, all others are left alone
 -                             plain text from standard input
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.examples import read_rows
-from leanformer.data.readers import files, hub_rows, lines, suffix
+from leanformer.data import tables
+from leanformer.data.decoding import STANDARD_INPUT, decoded, kind, lines, standard_input
+from leanformer.data.readers import files, hub_rows
 
-TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 Row = dict[str, Any]
 
 
-def rows(sources: Sequence[str | Path], columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """(place, the row's `columns`) in order. ValueError with file and place for a row that lacks one of them."""
+def rows(sources: Sequence[str | Path], columns: Sequence[str], option: str = "--columns") -> Iterator[tuple[str, Row]]:
+    """(place, the row's `columns`) in order; `option` is what names the columns, for messages.
+
+    ValueError with the place for a row that lacks a column, and for plain text whose first line holds a tab where one
+    column is asked for: that is a table, or a pair, and not one text. A tab in a later line is white space.
+    """
+    remedy = f": name the right one with {option}"
     for source in sources:
         empty = True
-        for place, row in _rows(source, columns):
+        for place, row in _rows(source, columns, option):
             empty = False
-            for column in columns:
-                if column not in row:
-                    raise ValueError(f"{place}: no column {column!r}; it has: {', '.join(row) or 'none'}")
-                if row[column] is None:
-                    raise ValueError(f"{place}: {column} is empty (null): fill it in or drop the row")
-            yield place, {column: _intact(row[column]) for column in columns}
+            yield place, {column: tables.value(row, column, place, remedy) for column in columns}
         if empty:
-            raise ValueError(f"{source}: nothing in it: give a file with a text a line")
+            name = STANDARD_INPUT if str(source) == "-" else source
+            raise ValueError(f"{name}: nothing in it: give a file with one text per line")
 
 
-def _rows(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def _rows(source: str | Path, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:
     if str(source) == "-":
-        yield from _lines((line.removesuffix("\n") for line in sys.stdin), "standard input", columns)
+        yield from _lines(standard_input(), STANDARD_INPUT, columns, option)
         return
     if (paths := files(source)) is None:
         yield from hub_rows(str(source))
         return
     for path in paths:
-        if suffix(path) in TABLES:
-            for number, row in enumerate(read_rows(path), 1):
-                yield f"{path}, row {number}", row
+        if kind(path) in tables.TABLES:
+            yield from tables.read(path, columns=columns)
         else:
-            yield from _lines(lines(path), str(path), columns)
+            yield from _lines(decoded(path), str(path), columns, option)
 
 
-def _lines(texts: Iterator[str], name: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(texts, 1):
+def _lines(blocks: Iterable[str], name: str, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(lines(blocks), 1):
         parts = line.split("\t") if len(columns) > 1 else [line]
         if len(parts) != len(columns):
             wanted = " TAB ".join(columns)
-            raise ValueError(f"{name}, line {number}: {len(parts)} texts, not {wanted}; or give .jsonl")
+            remedy = "separate them by tabs, or give .csv or .jsonl"
+            raise ValueError(f"{name}, line {number}: {len(parts)} texts, not {wanted}: {remedy}")
+        if number == len(columns) == 1 and "\t" in line.strip():
+            pair = ", or --columns A,B for a model of pairs" if option == "--columns" else ""
+            raise ValueError(
+                f"{name}, line 1: a tab in it, but one text per line is read ({columns[0]}): give a table with a "
+                f"header the suffix .tsv, texts that hold tabs as .jsonl{pair}"
+            )
         yield f"{name}, line {number}", dict(zip(columns, parts, strict=True))
-
-
-def _intact(value: Any) -> Any:
-    """JSON can spell half a surrogate pair, which is no character, and no tokenizer would take it."""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value

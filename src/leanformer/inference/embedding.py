@@ -1,4 +1,4 @@
-"""A vector a text: the function behind `leanformer embed`.
+"""One vector per text: the function behind `leanformer embed`.
 
     mean    sum_t m_t h_t / sum_t m_t      over the tokens t of the text, [CLS] and [SEP] among them, padding not
     cls     h_0                            the state of [CLS]
@@ -22,6 +22,7 @@ from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.data.rows import rows
+from leanformer.data.tables import as_text
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
@@ -47,23 +48,31 @@ def embed(
     .safetensors    the same as `embeddings`, with model and pooling in the header
     .jsonl          {"text": ..., "embedding": [...]} a row
 
-    `field` is the column of JSON, CSV and parquet; a text is cut to `max_length` tokens, else to what the model reads.
+    `field` is the column of tables; a text is cut to `max_length` tokens, else to what the model reads.
     """
     out = Path(out)
     if pooling not in POOL:
         raise ValueError(f"--pooling {pooling}: {suggest(pooling, POOL)}")
-    if out.suffix not in FORMATS:
+    suffix = out.suffix.lower()
+    if suffix not in FORMATS:
         raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
     folder = saved_model.locate(Path(run))
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
     model = pretrained.load_encoder(folder)
-    texts = [str(row[field]) for _, row in rows(sources, (field,))]
+    texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field")]
     encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
     vectors = pooled(model, encoded, pooling)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.new_file(out) as path:
-        _write(path, out.suffix, texts, vectors, {"model": str(run), "pooling": pooling})
+        _write(path, suffix, texts, vectors, {"model": str(run), "pooling": pooling})
     return {"texts": len(texts), "size": vectors.shape[1], "truncated": encoded.truncated, "out": str(out)}
+
+
+def _text(place: str, row: dict[str, Any], field: str) -> str:
+    try:
+        return as_text(row[field], field)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 @torch.inference_mode()

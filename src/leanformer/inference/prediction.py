@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from leanformer.data import labels, tasks
 from leanformer.data.examples import Examples
 from leanformer.data.rows import rows
+from leanformer.data.tables import as_text
 from leanformer.data.tasks import Task
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.prediction import answer
@@ -64,7 +65,7 @@ def predict(
     folder = saved_model.locate(Path(run))
     kind, task, length = _asked(Path(run), folder, columns, max_length)
     own = task.columns if task else ("text",)
-    if len(columns or own) != len(own):
+    if len(set(columns or own)) != len(own):
         raise ValueError(f"--columns {','.join(columns or ())}: {len(own)} are read here: {', '.join(own)}")
     model, tokenizer = pretrained.load_as_saved(folder), pretrained.load_tokenizer(folder)
     found = rows(sources, columns or own)
@@ -104,8 +105,10 @@ def _asked(
 
 def _texts(task: Task | None, place: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return task.template(row) if task and task.template else tuple(map(str, row.values()))
-    except (TypeError, ValueError) as error:
+        if task and task.template:
+            return task.template(row)
+        return tuple(as_text(found, column) for column, found in row.items())
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise ValueError(f"{place}: {error}") from None
 
 

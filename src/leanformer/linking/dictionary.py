@@ -9,15 +9,16 @@ since the other ids tell them apart, but are one to a loss that asks which texts
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.examples import PACKINGS, read_rows
+from leanformer.data import tables
+from leanformer.data.decoding import COMPRESSED
 
-SUFFIXES = tuple(f".jsonl{packing}" for packing in ("", *PACKINGS))
+SUFFIXES = tuple(f"{suffix}{packing}" for suffix in tables.JSON for packing in ("", *COMPRESSED))
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,9 @@ class Dictionary:
 
 
 def read_dictionary(path: Path) -> Dictionary:
-    """ValueError with file and row for what is no entry; an OSError if there is no such file."""
+    """ValueError with file and line for what is no entry; an OSError if there is no such file."""
     ids, names = [], []
-    for number, row in enumerate(jsonl(path), 1):
-        place = f"{path}, row {number}"
+    for place, row in json_rows(path):
         own, others = texts(row, "id", place, one=True), texts(row, "alt_ids", place) if "alt_ids" in row else []
         called = texts(row, "names", place)
         if not called:
@@ -96,18 +96,19 @@ def read_dictionary(path: Path) -> Dictionary:
     return Dictionary(ids, names)
 
 
-def jsonl(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.name.endswith(SUFFIXES):
+def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of every row of a JSON file."""
+    if not path.name.lower().endswith(SUFFIXES):
         raise ValueError(f"{path}: rows that hold lists are read from {', '.join(SUFFIXES)}: convert the file")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    return read_rows(path)
+    return tables.read(path)
 
 
 def texts(row: dict[str, Any], column: str, place: str, *, one: bool = False) -> list[str]:
     """The texts of a list, or the `one` there is, without white space at their ends; none of them may be empty."""
     if column not in row:
-        raise ValueError(f"{place} has no column {column!r}; it has: {', '.join(row)}")
+        raise ValueError(f"{place}: no column {column!r}; it has: {', '.join(row)}")
     values = [row[column]] if one else row[column]
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise ValueError(f"{place}: {column} must be {'a text' if one else 'a list of texts'}, not {row[column]!r}")

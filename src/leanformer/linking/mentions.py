@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leanformer.linking.dictionary import SUFFIXES, Dictionary, jsonl, texts
+from leanformer.data import tables
+from leanformer.linking.dictionary import SUFFIXES, Dictionary, json_rows, texts
 from leanformer.linking.settings import LinkingSettings
 from leanformer.spelling import suggest
 
@@ -23,7 +24,7 @@ SCORED = (VALIDATION, TEST)
 @dataclass(frozen=True)
 class Mention:
     place: str
-    """File and row."""
+    """File and line."""
     parts: tuple[str, ...]
     gold: tuple[str, ...]
     """Ids, each once."""
@@ -34,10 +35,9 @@ class Mention:
 
 
 def read_mentions(path: Path) -> list[Mention]:
-    """ValueError with file and row for a mention without text or without an id."""
+    """ValueError with file and line for a mention without text or without an id."""
     found = []
-    for number, row in enumerate(jsonl(path), 1):
-        place = f"{path}, row {number}"
+    for place, row in json_rows(path):
         (text,) = texts(row, "mention", place, one=True)
         parts = tuple(part.strip() for part in text.split("|"))
         if not all(parts):
@@ -87,10 +87,7 @@ def earlier(split: str, train_on: str) -> tuple[str, ...]:
 def find_file(folder: Path, name: str, *more: Path) -> Path:
     """The one file of rows called so in the folder, or in one of the others."""
     for place in (folder, *more):
-        found = [place / (name + suffix) for suffix in SUFFIXES if (place / (name + suffix)).is_file()]
-        if len(found) > 1:
-            raise ValueError(f"{place} holds {' and '.join(path.name for path in found)}: keep one of them")
-        if found:
-            return found[0]
+        if found := tables.find(place, name, SUFFIXES):
+            return found
     beside = f", nor in {more[0]}" if more else ""
     raise FileNotFoundError(f"no {name}.jsonl (.xz, .gz, .bz2) in {folder}{beside}: see docs/entity-linking.md")

@@ -7,7 +7,7 @@ The file may be compressed (.xz, .gz, .bz2).
 
 from pathlib import Path
 
-from leanformer.data.decoding import decoded
+from leanformer.data.decoding import decoded, lines
 from leanformer.robustness.noise import Misspellings
 
 
@@ -18,7 +18,7 @@ def read_misspellings(path: Path) -> Misspellings:
             f"{path}: no such file; --misspellings takes a table with a line a word: believe beleive"
         )
     table: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate("".join(decoded(path, lambda _: None)).split("\n"), 1):
+    for number, line in enumerate(lines(decoded(path)), 1):
         if not line.strip():
             continue
         word, *written = line.split()

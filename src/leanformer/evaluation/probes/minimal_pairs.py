@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from leanformer import files
-from leanformer.data.examples import PACKINGS, read_rows
+from leanformer.data import tables
+from leanformer.data.decoding import kind
 from leanformer.data.order import permutation
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
@@ -96,27 +97,27 @@ def accuracy(scores: NDArray[np.float64]) -> dict[str, Any]:
 
 def read(path: Path, limit: int | None) -> tuple[list[Paradigm], list[str]]:
     """The paradigms in the order of their names, and the files that hold no such pairs."""
-    found = [path] if path.is_file() else sorted(f for p in ("", *PACKINGS) for f in path.glob(f"*.jsonl{p}"))
+    found = [path] if path.is_file() else sorted(file for file in path.glob("*") if kind(file) == ".jsonl")
     if not found:
         raise FileNotFoundError(f"{path}: no file of minimal pairs; a folder of .jsonl or .jsonl.xz is expected")
     paradigms, skipped = [], []
     for file in found:
-        rows = list(read_rows(file))
-        if not rows or not {GOOD, BAD} <= rows[0].keys():
+        rows = list(tables.read(file))
+        if not rows or not {GOOD, BAD} <= (first := rows[0][1]).keys():
             skipped.append(file.name)
             continue
         chosen = np.sort(permutation(np.arange(min(limit or len(rows), len(rows))), len(rows), SEED, epoch=0))
-        pairs = [_pair(rows[i], f"{file}, row {i + 1}") for i in chosen]
-        name = rows[0].get("UID") or file.name.partition(".")[0]
-        phenomenon = rows[0].get("linguistics_term") or name
-        area = rows[0].get("field")  # one file of BLiMP's writes syntax/semantics
+        pairs = [_pair(*rows[i]) for i in chosen]
+        name = first.get("UID") or file.name.partition(".")[0]
+        phenomenon = first.get("linguistics_term") or name
+        area = first.get("field")  # one file of BLiMP's writes syntax/semantics
         paradigms.append(Paradigm(name, phenomenon, area and area.replace("/", "_"), chosen, pairs))
     if not paradigms:
         raise ValueError(f"{path}: no file has the columns {GOOD} and {BAD}: give a folder of minimal pairs")
     return paradigms, skipped
 
 
-def _pair(row: dict[str, Any], place: str) -> tuple[str, str]:
+def _pair(place: str, row: dict[str, Any]) -> tuple[str, str]:
     for column in (GOOD, BAD):
         if not isinstance(row.get(column), str) or not row[column].strip():
             raise ValueError(f"{place}: {column} is no text: mend the row, or leave the file out")
