@@ -33,9 +33,9 @@ BAD = [
 ]
 
 pretrained, out = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(pretrained)
+tokenizer = AutoTokenizer.from_pretrained(pretrained, trust_remote_code=False, split_special_tokens=True)
 model = AutoModelForSequenceClassification.from_pretrained(
-    pretrained, id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1}
+    pretrained, id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1}, trust_remote_code=False
 )
 print("adapts", ", ".join(leanformer.lora_targets(model.config)))
 model = get_peft_model(model, LoraConfig(r=8, task_type="SEQ_CLS", modules_to_save=["classifier", "pooler"]))

@@ -35,7 +35,20 @@ def prepare(
         str | None, typer.Option(help="wordpiece, bpe or characters; of a task always cased: bpe.")
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(metavar="FILE", help="Take this tokenizer instead.")] = None,
-    cased: Annotated[bool, typer.Option("--cased", help="Keep capitals and accents.")] = False,
+    cased: Annotated[
+        bool,
+        typer.Option(
+            "--cased",
+            help="Keep capitals and accents. The default lower-cases, and drops accents and vowel signs as BERT does.",
+        ),
+    ] = False,
+    keep_accents: Annotated[
+        bool,
+        typer.Option(
+            "--keep-accents",
+            help="Lower-case, but keep accents and vowel signs: Hindi, Vietnamese, German need them. bpe always does.",
+        ),
+    ] = False,
     tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
     valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
@@ -57,7 +70,7 @@ def prepare(
 
         if task_data is None or text or valid:
             raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT nor --valid")
-        show(prepare_pairs(task, task_data, out, **made), as_json, quiet)
+        _report(prepare_pairs(task, task_data, out, **made), as_json, quiet)
         return
     from leanformer.data.prepare import prepare
 
@@ -65,6 +78,7 @@ def prepare(
         text or (),
         out,
         cased=cased,
+        keep_accents=keep_accents,
         valid=valid,
         valid_fraction=valid_fraction,
         field=field,
@@ -72,4 +86,18 @@ def prepare(
         quiet=quiet or as_json,
         **made,
     )
-    show(summary, as_json, quiet)
+    _report(summary, as_json, quiet)
+
+
+def _report(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    """The record, the size of each split with its share of unknown tokens, and what the user must know of them."""
+    if as_json or quiet:
+        show(record, as_json, quiet)
+        return
+    unknown = record["unknown"]
+    rows = [
+        {"split": name, **sizes, "[UNK] tokens": f"{unknown[name]:.2%}"} for name, sizes in record["splits"].items()
+    ]
+    show(record | {"splits": rows}, as_json, quiet)
+    for note in record["notes"]:
+        print(f"note: {note}")

@@ -91,3 +91,18 @@ def test_documents_are_wrapped_and_empty_ones_left_out(text, monkeypatch):
     ids = [np.frombuffer(d, U16).tolist() for d in encoded(["ab", "\x01", "c", "ab"], tokenizer, vocabulary, U16)]
     a, b, c = (tokenizer.token_to_id(x) for x in "abc")
     assert ids == [[2, a, b, 3], [2, c, 3], [2, a, b, 3]]
+
+
+def test_long_texts_are_encoded_in_parts_with_the_same_ids(text, monkeypatch):
+    for algorithm in ALGORITHMS:
+        tokenizer = train([text], algorithm, 503)
+        expected = library(tokenizer, [text, "", "short"])
+        monkeypatch.setattr(encoding, "LONGEST", 997)
+        assert ours(tokenizer, [text, "", "short"]) == expected
+        monkeypatch.undo()
+
+
+def test_parts_are_cut_before_a_single_space(monkeypatch):
+    monkeypatch.setattr(encoding, "LONGEST", 9)
+    assert encoding.parts("one two three four") == ["one two", " three", " four"]
+    assert encoding.parts("a" * 19) == ["a" * 9, "a" * 9, "a"] and encoding.parts("") == [""]

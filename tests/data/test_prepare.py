@@ -259,3 +259,32 @@ def test_the_record_is_what_is_returned(source, tmp_path):
     record = prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
     assert read_record(tmp_path / "data") == json.loads(json.dumps(record))
     assert record["sources"] == [str(source)] and record["settings"]["vocab_size"] == 503
+
+
+def test_what_the_tokenizer_does_not_know_is_counted_and_said(text, tmp_path):
+    """A tokenizer of English letters on a text of which every tenth word is Greek, then every word."""
+    (tmp_path / "english.txt").write_text(text, encoding="utf-8")
+    prepare(tmp_path / "english.txt", tmp_path / "english", vocab_size=300, quiet=True)
+    words = ["the", "good", "old", "house", "stood", "by", "the", "river", "αβγ", "there"]
+    (tmp_path / "mixed.txt").write_text("\n\n".join([" ".join(words * 5)] * 300), encoding="utf-8")
+    given = {"tokenizer": tmp_path / "english", "quiet": True}
+    record = prepare(tmp_path / "mixed.txt", tmp_path / "mixed", **given)
+    train = Corpus.open(tmp_path / "mixed").train.tokens
+    expected = (train == 1).sum() / ((train != 2) & (train != 3)).sum()
+    assert record["unknown"]["train"] == pytest.approx(expected) and 0.01 < expected < 0.5
+    assert any("% of the tokens of train" in note and "give another --tokenizer" in note for note in record["notes"])
+    (tmp_path / "greek.txt").write_text("\n\n".join(["αβγ δεζ " * 50] * 300), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"does not know 100% of the tokens of train .*give another --tokenizer"):
+        prepare(tmp_path / "greek.txt", tmp_path / "greek", **given)
+    assert not (tmp_path / "greek").exists()
+    assert prepare(tmp_path / "greek.txt", tmp_path / "own", vocab_size=300, quiet=True)["unknown"]["train"] == 0
+
+
+def test_the_sizes_of_the_splits_and_a_small_held_out_part_are_printed(source, tmp_path, command):
+    status, out, _ = command("prepare", source, "--out", tmp_path / "data", "--vocab-size", 300, "--keep-accents")
+    record = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert status == 0 and record["settings"]["keep_accents"] is True
+    for split, sizes in record["splits"].items():
+        (line,) = [line.split() for line in out.splitlines() if line.startswith(split)]
+        assert line[1:3] == [str(sizes["tokens"]), str(sizes["documents"])] and line[3].endswith("%")
+    assert out.count("note: only 1 held-out sequences of 128 tokens to judge by") == 1

@@ -1,10 +1,14 @@
 import os
 import subprocess
 import sys
+import unicodedata
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from leanformer.data import encoding
+from leanformer.data import tokenizer as module
 from leanformer.data.tokenizer import ALGORITHMS, SPECIAL, train
 
 TEXTS = [
@@ -133,3 +137,77 @@ def test_wrong_settings_are_refused():
         train(TEXTS, "bpe", 260)
     with pytest.raises(ValueError, match="vocab_size = 3: wordpiece needs at least"):
         train(TEXTS, "wordpiece", 3)
+
+
+THAI = "ฉันชอบดื่มชาในตอนเช้าเพราะมันทำให้ฉันมีความสุขและพร้อมสำหรับวันใหม่"
+
+
+def pieces_of(tokenizer, text):
+    return "".join(tokenizer.encode(text, add_special_tokens=False).tokens).replace("##", "")
+
+
+def test_a_script_without_spaces_loses_nothing():
+    """The tokens spell the text, in the library alone as well, and no word is cut before a vowel sign."""
+    tokenizer = Tokenizer.from_str(train([THAI * 9], "wordpiece", 300, cased=True).to_str())
+    text = THAI * 7
+    assert len(text) > 400 and pieces_of(tokenizer, text) == text
+    starts = [token[0] for token in tokenizer.encode(text, add_special_tokens=False).tokens if token[:2] != "##"]
+    assert len(starts) > 3 and not [c for c in starts if unicodedata.category(c).startswith("M")]
+    marks = "a" + "\u0323" * 450
+    assert pieces_of(train([marks + " b"] * 3, "wordpiece", 300, cased=True), marks) == marks
+
+
+def test_characters_come_before_pieces_whatever_the_size():
+    """A quarter of 200 places would hold half of these characters."""
+    characters = [chr(code) for code in range(0x0985, 0x0985 + 180) if chr(code).isalpha()][:90]
+    text = " ".join(characters) + " " + "".join(reversed(characters[:40]))
+    tokenizer = train([text] * 3, "wordpiece", 200, cased=True)
+    assert "[UNK]" not in tokenizer.encode(text).tokens and set(characters) <= set(tokenizer.get_vocab())
+
+
+@pytest.mark.parametrize("algorithm, needed", [("wordpiece", 5 + 3 + 8), ("characters", 5 + 9)])
+def test_a_vocabulary_too_small_for_its_characters_says_which_size_would_do(algorithm, needed):
+    """Eight letters, of which WordPiece needs another three for the insides of words, or eight and the space."""
+    lines = []
+    texts = ["ab ac ad e f g h "] * 3
+    train(texts, algorithm, needed, warn=lines.append)
+    assert not lines and "[UNK]" not in train(texts, algorithm, needed).encode(texts[0]).tokens
+    train(texts, algorithm, needed - 1, warn=lines.append)
+    assert len(lines) == 1 and f"--vocab-size {needed} would hold them all" in lines[0]
+
+
+@pytest.mark.parametrize("algorithm", ["wordpiece", "characters"])
+@pytest.mark.parametrize(
+    "text", ["Die Tür ist größer als zuvor", "Tiếng Việt có dấu", "हिन्दी में लिखी हुई किताब", "й ё Й"]
+)
+def test_accents_are_kept_on_request(algorithm, text):
+    tokenizer = train([text + " "] * 9, algorithm, 300, keep_accents=True)
+    for form in ("NFC", "NFD"):
+        ids = tokenizer.encode(unicodedata.normalize(form, text)).ids
+        assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text.lower())
+    assert train([text] * 9, algorithm, 300).decode(train([text] * 9, algorithm, 300).encode(text).ids) != text.lower()
+
+
+def test_words_that_come_one_by_one_get_the_tokens_of_running_text():
+    for algorithm in ("wordpiece", "bpe"):
+        tokenizer = train(["Anna likes tea in Paris."] * 50, algorithm, 400, cased=True)
+        words = tokenizer.encode(["Anna", "likes", "tea"], is_pretokenized=True, add_special_tokens=False)
+        assert words.ids == tokenizer.encode("Anna likes tea", add_special_tokens=False).ids
+
+
+def test_no_space_comes_behind_a_mask_in_the_middle_of_a_text():
+    tokenizer = train(["Anna likes tea."] * 50, "bpe", 400, cased=True)
+    assert tokenizer.encode("Anna likes [MASK].", add_special_tokens=False).tokens[-1] == "."
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("text", ["x" * 300_000, "ab " * 100_000, " " * 300_000])
+def test_a_text_of_one_word_takes_no_more_than_another(algorithm, text, monkeypatch):
+    """The library sees no text longer than LONGEST, and no word longer than it can bear."""
+    monkeypatch.setattr(encoding, "LONGEST", 10_000)
+    monkeypatch.setattr(module, "LONGEST", 10_000)
+    tokenizer = train([text], algorithm, 300)
+    (ids,) = encoding.encoder(tokenizer, np.dtype(np.uint16))([text])
+    assert 1 not in np.frombuffer(ids, np.uint16)
+    decoded = tokenizer.decode(np.frombuffer(ids, np.uint16).tolist())
+    assert decoded.replace(" ", "") == text.replace(" ", "")

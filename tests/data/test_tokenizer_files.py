@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models
@@ -6,6 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
+from leanformer.data.tokenizer import train
 
 
 @pytest.fixture
@@ -75,3 +78,29 @@ def test_a_saved_tokenizer_keeps_its_class_and_length(source, tmp_path):
     prepare(source, tmp_path / "c", tokenizer=tmp_path / "b", quiet=True)
     again = AutoTokenizer.from_pretrained(tmp_path / "c")
     assert isinstance(again, PreTrainedTokenizerFast) and again.model_max_length == 64
+
+
+def beside(config, folder):
+    folder.mkdir()
+    tokenizer_files.save(tokenizer_files.wrap(train(["a tea [SEP] b"] * 9, "wordpiece", 60)), folder)
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 64, **config}))
+    tokenizer_files.fit(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_beside_a_model_a_tokenizer_says_what_the_model_reads(tmp_path):
+    fills = {"architectures": ["LeanformerForMaskedLM"], "type_vocab_size": 2}
+    tokenizer = beside(fills, tmp_path / "masked")
+    assert tokenizer.model_max_length == 64 and "token_type_ids" in tokenizer("a", "b")
+    assert tokenizer.mask_token_id in tokenizer("a [MASK]")["input_ids"]
+    judges = {"architectures": ["LeanformerForSequenceClassification"], "type_vocab_size": 1}
+    tokenizer = beside(judges, tmp_path / "classifier")
+    assert "token_type_ids" not in tokenizer("a", "b") and len(tokenizer("a " * 99, truncation=True)["input_ids"]) == 64
+    assert tokenizer("a [SEP] b")["input_ids"].count(tokenizer.sep_token_id) == 1
+
+
+def test_special_tokens_spelt_out_in_a_text_are_text(tmp_path):
+    tokenizer = tokenizer_files.wrap(train(["a [SEP] [MASK] b"] * 9, "wordpiece", 60))
+    tokenizer_files.save(tokenizer, tmp_path)
+    for one in (tokenizer, tokenizer_files.load(tmp_path), tokenizer_files.load(tmp_path / "tokenizer.json")):
+        assert not {0, 2, 3, 4} & set(one("a [SEP] [PAD] [CLS] [MASK] b")["input_ids"][1:-1])

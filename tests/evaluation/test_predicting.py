@@ -95,7 +95,8 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
     folder = run / "model"
     tokenizer, model = pretrained.load_tokenizer(folder), pretrained.load_masked_lm(folder).eval()
     with torch.no_grad():
-        (scores,) = model(torch.tensor([tokenizer("w1 w2 w3 [MASK] w5 [MASK]")["input_ids"]])).logits.softmax(-1)
+        ids = tokenizer("w1 w2 w3 [MASK] w5 [MASK]", split_special_tokens=False)["input_ids"]
+        (scores,) = model(torch.tensor([ids])).logits.softmax(-1)
     assert [len(one["masks"]), len(two["masks"])] == [1, 2]
     for place, options in zip((4, 6), two["masks"], strict=True):
         best = scores[place].topk(3)
@@ -182,3 +183,11 @@ def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
         with pytest.raises((ValueError, OSError), match=message) as caught:
             list(predict(*arguments, **options))
         assert "\n" not in str(caught.value)
+
+
+def test_of_the_special_tokens_only_the_mask_is_one_where_words_are_asked_for(run, tmp_path):
+    """The tokenizer of the fixture knows neither brackets nor SEP, so "[SEP]" as text is [UNK] three times."""
+    tokenizer = pretrained.load_tokenizer(run / "model")
+    asked = tokenizer_files.filling(tokenizer)
+    assert asked("w1 [SEP] [MASK]")["input_ids"][1:-1] == [6, 1, 1, 1, tokenizer.mask_token_id]
+    assert tokenizer("w1 [SEP] [MASK]")["input_ids"][1:-1] == [6, 1, 1, 1, 1, 1, 1]

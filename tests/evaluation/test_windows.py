@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from leanformer.data.examples import Examples
+from leanformer.data.tokenizer import train
+from leanformer.data.tokenizer_files import wrap
 from leanformer.evaluation.windows import MAX_ANSWER, Windows, encode
 
 WORDS = [f"w{i:02}" for i in range(61)]  # three characters and a space each: word k begins at character 4 k
@@ -106,3 +108,16 @@ def test_the_best_span_over_all_windows_is_the_answer(make: Callable[..., Window
                         best, answer = score, text[begin:end]
         assert read.predictions[i] == answer
         assert read.scores[i] == [pytest.approx(best, abs=1e-6)]
+
+
+@pytest.mark.parametrize("algorithm", ["wordpiece", "bpe", "characters"])
+def test_an_answer_has_no_space_around_it(algorithm: str):
+    """Byte-level BPE counts the space before a word to the word."""
+    contexts = ["Anna likes tea in Paris, and Ben does not.", "Ben buys jam in Lima, and Anna does not."]
+    tokenizer = wrap(train(contexts * 50, algorithm, 400, cased=True))
+    answers = np.array([{"text": ["Paris"], "answer_start": [18]}, {"text": ["Lima"], "answer_start": [16]}])
+    encoded = encode(tokenizer, Examples([("where", context) for context in contexts], answers), 90)
+    logits = [np.zeros((len(ids), 2), np.float32) for ids in encoded.columns["input_ids"]]
+    for scores, (first, last) in zip(logits, encoded.labels, strict=True):
+        scores[first, 0] = scores[last, 1] = 9
+    assert list(encoded.read(logits).predictions) == ["Paris", "Lima"]

@@ -79,7 +79,9 @@ def train(
     torch.manual_seed(SEED)
     model = build(race)
     collator = SameMasks(
-        tokenizer=transformers.AutoTokenizer.from_pretrained(race.corpus.path), mlm=True, mlm_probability=race.mask_rate
+        tokenizer=transformers.AutoTokenizer.from_pretrained(race.corpus.path, trust_remote_code=False),
+        mlm=True,
+        mlm_probability=race.mask_rate,
     )
     collator.race = race
     clock = Clock(race)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
+from leanformer.data import tokenizer_files
 from leanformer.files import within, write_sums
 from leanformer.models.config import LeanformerConfig
 from leanformer.records import reading
@@ -127,7 +128,8 @@ def write(
     try:
         config.save_pretrained(partial)
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / WEIGHTS, {"format": "pt"})
-        copy_tokenizer(tokenizer, partial, tokenizer_class)
+        if copy_tokenizer(tokenizer, partial, tokenizer_class):
+            tokenizer_files.fit(partial)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf-8")
         write_sums(partial)

@@ -1,6 +1,7 @@
 """A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
 
-    data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all
+    data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
+                            and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
     .verified.json          which files were found to be as data.json says (`verification`)
     train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32
     *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]

@@ -3,12 +3,17 @@
 Where a tokenizer never looks across a space (BERT's splitting, or characters), the ids of a text are the ids of its
 words, joined by those of a space. Text repeats its words, so only words not met lately go through the library, all
 those of a batch in one call. Any other tokenizer encodes whole texts. Both ways give the same bytes.
+
+A text of more than LONGEST characters is encoded in parts, so memory does not depend on what a text holds. It is cut
+before a single space, where no tokenizer that we know makes a token of both sides; a text without one is cut anyway.
 """
 
 import json
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,6 +25,9 @@ Encode = Callable[[Sequence[str]], list[bytes]]
 
 BATCH = 1_000_000
 """Characters encoded in one call."""
+LONGEST = 1_000_000
+"""Characters given to the library as one text: it takes some 100 bytes for each."""
+LAST_SPACE = re.compile(r".*\S(?= \S)", re.DOTALL)
 REMEMBERED = 4_000_000
 """Characters of words kept, about 100 MB in all; then the memory starts afresh."""
 PUNCTUATION = ".,\"'-():;"
@@ -45,6 +53,11 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
     typecode = dtype.char
 
     def encode(texts: Sequence[str]) -> list[bytes]:
+        cut = [parts(text) for text in texts]
+        ids = (of for batch in _batches(chain.from_iterable(cut)) for of in encode_batch(batch))
+        return [b"".join(islice(ids, len(own))) for own in cut]
+
+    def encode_batch(texts: Sequence[str]) -> list[bytes]:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [array(typecode, encoding.ids).tobytes() for encoding in encodings]
 
@@ -54,14 +67,36 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
 
 def standing_alone(tokenizer: Tokenizer) -> str | None:
     """The characters that are always words of their own to a tokenizer that never looks across a space; else None."""
-    parts = json.loads(tokenizer.to_str())
-    normalizer, splitter, model = (parts[name] or {} for name in ("normalizer", "pre_tokenizer", "model"))
-    if normalizer.get("type") != "BertNormalizer" or not all(token["special"] for token in parts["added_tokens"]):
+    pipeline = json.loads(tokenizer.to_str())
+    model = pipeline["model"]
+    normalizers = _types(pipeline["normalizer"], "normalizers")
+    if normalizers not in (["BertNormalizer"], ["NFC", "BertNormalizer"]):
         return None
-    if splitter.get("type") == "BertPreTokenizer":
+    if not all(token["special"] for token in pipeline["added_tokens"]):
+        return None
+    splitters = _types(pipeline["pre_tokenizer"], "pretokenizers")
+    if splitters in (["BertPreTokenizer"], ["BertPreTokenizer", "Split"]):  # the latter cuts words, and joins none
         return PUNCTUATION
     merges_nothing = model["type"] == "BPE" and not model["merges"]
-    return "" if merges_nothing and not splitter else None
+    return "" if merges_nothing and not splitters else None
+
+
+def _types(step: dict[str, Any] | None, several: str) -> list[str]:
+    """The types of a step of the tokenizer's pipeline, which may be a sequence of steps."""
+    if step is None:
+        return []
+    return [each["type"] for each in step[several]] if step["type"] == "Sequence" else [step["type"]]
+
+
+def parts(text: str) -> list[str]:
+    """The text in parts of at most LONGEST characters, each cut before its last single space, if it has one."""
+    found, start = [], 0
+    while len(text) - start > LONGEST:
+        space = LAST_SPACE.match(text, start, start + LONGEST)
+        end = space.end() if space else start + LONGEST
+        found.append(text[start:end])
+        start = end
+    return [*found, text[start:]] if found else [text]
 
 
 def words(text: str, alone: str) -> list[str]:

@@ -17,10 +17,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from leanformer.data import tokenizer_files
 from leanformer.data.encoding import encoded
 from leanformer.data.readers import documents, files
-from leanformer.data.sampling import HoldOut, sample
+from leanformer.data.sampling import HoldOut, few_notes, sample
 from leanformer.data.staging import staged
 from leanformer.data.store import SplitWriter, describe, move_tail, write_record
 from leanformer.data.tokenizer import train
+from leanformer.data.unknown import unknown_notes, unknown_shares
 from leanformer.version import __version__
 
 Source = str | Path
@@ -33,6 +34,7 @@ def prepare(
     vocab_size: int = 30522,
     algorithm: str = "wordpiece",
     cased: bool = False,
+    keep_accents: bool = False,
     tokenizer_megabytes: float = 32,
     tokenizer: Source | None = None,
     valid: Source | Sequence[Source] | None = None,
@@ -46,10 +48,14 @@ def prepare(
 
     texts                what to read, in this order (`readers.py`); `field` is the column that holds a table's text
     documents            what separates documents in plain text: "blank-lines" or "lines" (one document per line)
+    cased, keep_accents  what training a tokenizer does not drop: capitals and accents, or accents alone
     tokenizer            the one to take (`tokenizer_files.load`); otherwise `algorithm` is trained (`tokenizer.py`) on
                          `tokenizer_megabytes` million characters from all over the texts
     valid                text to validate on; otherwise about `valid_fraction` of the text is held out (`HoldOut`)
     sequence_length      each part must hold at least one sequence of this length
+
+    `unknown` in the record holds the share of [UNK] in each part; `notes` what a user must know of the data: much that
+    is [UNK], characters that the vocabulary has no room for, a small held-out part. More than half [UNK] is an error.
 
     The same texts and settings give the same bytes. An error is one line, and leaves nothing behind.
     """
@@ -63,14 +69,16 @@ def prepare(
 
     settings: dict[str, Any] = {"field": field, "documents": documents, "sequence_length": sequence_length}
     settings |= {"valid": [str(source) for source in valid]} if valid else {"valid_fraction": valid_fraction}
+    notes: list[str] = []
     with staged(out) as directory, _progress(quiet) as progress:
         read = partial(_read, field=field, separator=documents, progress=progress)
         if tokenizer is None:
-            settings |= {"algorithm": algorithm, "vocab_size": vocab_size, "cased": cased}
+            how: dict[str, Any] = {"cased": cased, "keep_accents": keep_accents}
+            settings |= {"algorithm": algorithm, "vocab_size": vocab_size, **how}
             settings |= {"tokenizer_megabytes": tokenizer_megabytes}
             chosen = sample(read(texts, "choosing text for the tokenizer"), int(tokenizer_megabytes * 1e6))
             task = progress.add_task("training the tokenizer", total=None)
-            wrapped = tokenizer_files.wrap(train(chosen, algorithm, vocab_size, cased=cased))
+            wrapped = tokenizer_files.wrap(train(chosen, algorithm, vocab_size, **how, warn=notes.append))
             progress.update(task, total=1, completed=1)
             del chosen
         else:
@@ -95,7 +103,14 @@ def prepare(
         record = describe(directory, dtype, vocabulary)
         for split, sources in (("train", texts), ("valid", valid or texts)):
             _require(record["splits"][split]["tokens"], sequence_length, split, sources)
+        unknown = unknown_shares(directory, dtype, vocabulary)
+        notes += unknown_notes(unknown, trained=tokenizer is None)
+        sequences = record["splits"]["valid"]["tokens"] // sequence_length
+        remedy = "hold out more of the text (--valid-fraction)" if not valid else "give more --valid"
+        notes += few_notes(sequences, f"held-out sequences of {sequence_length} tokens", f"{remedy}, or give more text")
         record |= {
+            "unknown": unknown,
+            "notes": notes,
             "sources": [str(source) for source in texts],
             "settings": settings,
             "held_out": held_out,

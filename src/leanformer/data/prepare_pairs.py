@@ -12,12 +12,13 @@ import tokenizers
 from leanformer.data import tokenizer_files
 from leanformer.data.encoding import encoder
 from leanformer.data.generation_tasks import Example, generation_task
-from leanformer.data.pair_texts import TRAIN, read_pairs
+from leanformer.data.pair_texts import TRAIN, VALID, read_pairs
 from leanformer.data.pairs import SIDES
-from leanformer.data.sampling import sample
+from leanformer.data.sampling import few_notes, sample
 from leanformer.data.staging import staged
 from leanformer.data.store import SplitWriter, describe, write_record
 from leanformer.data.tokenizer import train
+from leanformer.data.unknown import unknown_notes, unknown_shares
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.version import __version__
 
@@ -47,12 +48,13 @@ def prepare_pairs(
     splits, made = read_pairs(of, task_data)
     training = [(example.source, reference) for example in splits[TRAIN] for reference in example.references]
     settings: dict[str, Any] = {"task_data": str(task_data)}
+    notes: list[str] = []
     with staged(Path(out)) as directory:
         if tokenizer is None:
             settings |= {"algorithm": algorithm, "vocab_size": vocab_size, "cased": cased}
             settings |= {"tokenizer_megabytes": tokenizer_megabytes}
             chosen = sample(chain.from_iterable(training), int(tokenizer_megabytes * 1e6))
-            wrapped = tokenizer_files.wrap(train(chosen, algorithm, vocab_size, cased=cased))
+            wrapped = tokenizer_files.wrap(train(chosen, algorithm, vocab_size, cased=cased, warn=notes.append))
         else:
             settings |= {"tokenizer": str(tokenizer)}
             wrapped = tokenizer_files.load(tokenizer)
@@ -69,7 +71,12 @@ def prepare_pairs(
                 (directory / f"{split}.jsonl").write_text("".join(_lines(examples)), encoding="utf-8")
         stores = [f"{split}.{side}" for split in splits for side in SIDES]
         record = describe(directory, dtype, vocabulary, stores, kind="pairs", task=of.name, task_kind=of.kind)
+        unknown = unknown_shares(directory, dtype, vocabulary, stores)
+        notes += unknown_notes(unknown, trained=tokenizer is None)
+        notes += few_notes(len(splits[VALID]), "pairs of the split valid", "give more pairs")
         record |= {
+            "unknown": unknown,
+            "notes": notes,
             "split": made,
             "settings": settings,
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},

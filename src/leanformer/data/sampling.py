@@ -13,6 +13,8 @@ from leanformer.data.randomness import random_bits
 
 FOR_TOKENIZER, FOR_VALIDATION = 1, 2
 BLOCK = 4096
+FEW = 100
+"""A score of fewer sequences, pairs or examples than this says little of a model."""
 
 
 def numbered_bits(purpose: int) -> Iterator[int]:
@@ -37,6 +39,13 @@ def sample(documents: Iterable[str], characters: int) -> list[str]:
             size -= len(dropped)
             bound = -negative
     return [document for _, number, document in sorted(kept, key=lambda entry: entry[1])]
+
+
+def few_notes(count: int, what: str, remedy: str) -> list[str]:
+    """A line if there are fewer than FEW of `what`, the sequences or examples that a model is judged on."""
+    if count >= FEW:
+        return []
+    return [f"only {count:,} {what} to judge by, which hardly tells two models apart: {remedy}"]
 
 
 class HoldOut:

@@ -4,8 +4,19 @@
     bpe           byte-level BPE: no character is ever unknown
     characters    one token a character, the space included: for tiny models
 
-All are uncased unless asked otherwise (WordPiece and characters then drop accents too, as BERT does), begin with
-[PAD] [UNK] [CLS] [SEP] [MASK] as ids 0 to 4, and wrap what they encode as [CLS] A [SEP] or [CLS] A [SEP] B [SEP].
+All are uncased unless asked otherwise (WordPiece and characters then drop accents and vowel signs too, as BERT does,
+unless they are to be kept), begin with [PAD] [UNK] [CLS] [SEP] [MASK] as ids 0 to 4, and wrap what they encode as
+[CLS] A [SEP] or [CLS] A [SEP] B [SEP].
+
+Characters come first, pieces of several characters take what is left of the vocabulary:
+
+    WordPiece's alphabet = the most frequent characters that make up COVERAGE of the text, each as "x" and, where it
+                           occurs inside a word, as "##x", as many of them as the vocabulary holds
+
+WordPiece tries all substrings of a word, so a word of more than LONGEST_WORD characters is first cut into several, not
+before a vowel sign: scripts without spaces lose nothing. In byte-level BPE the space before a word belongs to it, and a
+text is read as if a space stood before it: its first word, or each of several words that come one by one, gets the same
+tokens as in the middle of a text.
 
 The WordPiece trainer of the `tokenizers` library numbers its "##" characters in the order of a randomly seeded hash
 table and breaks ties between equally frequent pairs by number, so ids, and at times pieces, change from run to run. Its
@@ -16,14 +27,16 @@ BPE trainer sorts the alphabet first and is deterministic. So WordPiece is learn
 in the order of the merges, after the sorted characters. That is what WordPiece training is: BPE inside words.
 """
 
-from bisect import bisect_left
+import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from leanformer.data.encoding import PUNCTUATION, words
+from leanformer.data.encoding import LONGEST, PUNCTUATION, parts, words
 from leanformer.spelling import suggest
 
 ALGORITHMS = ("wordpiece", "bpe", "characters")
@@ -33,19 +46,45 @@ COVERAGE = 0.9999
 """The most frequent characters that make up this share of the text are known; the others become [UNK]."""
 MIN_FREQUENCY = 2
 LONGEST_WORD = 100
-"""Longer words are [UNK] to WordPiece."""
+"""Longer words are cut for WordPiece."""
+CUT = rf".{{{LONGEST_WORD // 2},{LONGEST_WORD}}}(?!\p{{M}})|.{{{LONGEST_WORD}}}"
+LONG_RUN = re.compile(r"\S{1000}|\s{1000}")
+"""BPE is trained on no more than this of a run: its trainer takes time quadratic in the length of a word."""
+REPEATED = 1000
+"""A word is written so many times in a row for training: the library holds all words of a text in memory."""
 MARK = "\ue000"
 """Put before a word for training. A private-use character: BERT's normalisation removes it from text."""
 
 
-def train(texts: Sequence[str], algorithm: str, vocab_size: int, *, cased: bool = False) -> Tokenizer:
-    """A tokenizer of at most vocab_size ids (fewer where the text has no more pieces that occur twice)."""
+def train(
+    texts: Sequence[str],
+    algorithm: str,
+    vocab_size: int,
+    *,
+    cased: bool = False,
+    keep_accents: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Tokenizer:
+    """A tokenizer of at most vocab_size ids (fewer where the text has no more pieces that occur twice).
+
+    `keep_accents` matters to what is lower-cased only. `warn` gets a line if the vocabulary is too small for all
+    characters that occur often enough.
+    """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"unknown tokenizer algorithm {algorithm!r}; {suggest(algorithm, ALGORITHMS)}")
     least = len(SPECIAL) + (256 if algorithm == "bpe" else 4)
     if vocab_size < least:
         raise ValueError(f"vocab_size = {vocab_size}: {algorithm} needs at least {least}")
-    tokenizer = {"wordpiece": _wordpiece, "bpe": _bpe, "characters": _characters}[algorithm](texts, vocab_size, cased)
+    if algorithm == "bpe":
+        tokenizer = _bpe(texts, vocab_size, cased)
+    else:
+        accents = keep_accents and not cased
+        bert = normalizers.BertNormalizer(
+            lowercase=not cased, handle_chinese_chars=algorithm == "wordpiece", strip_accents=False if accents else None
+        )
+        normalizer = normalizers.Sequence([normalizers.NFC(), bert]) if accents else bert
+        learn = {"wordpiece": _wordpiece, "characters": _characters}[algorithm]
+        tokenizer = learn(texts, vocab_size, normalizer, warn)
     # A word to fill in brings its space along in byte-level BPE: "a [MASK]" must leave room for " b".
     tokenizer.add_special_tokens([*SPECIAL[:-1], AddedToken(MASK, special=True, lstrip=algorithm == "bpe")])
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -56,16 +95,17 @@ def train(texts: Sequence[str], algorithm: str, vocab_size: int, *, cased: bool 
     return tokenizer
 
 
-def _wordpiece(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
-    normalizer = normalizers.BertNormalizer(lowercase=not cased)
-    splitter = pre_tokenizers.BertPreTokenizer()
+def _wordpiece(texts: Sequence[str], vocab_size: int, normalizer: Any, warn: Callable[[str], None]) -> Tokenizer:
+    cut = pre_tokenizers.Split(Regex(CUT), "isolated")
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), cut])
     counts: Counter[str] = Counter()
     for text, times in _words(texts, PUNCTUATION).items():
         for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
             counts[word] += times
-    alphabet = _alphabet(counts, vocab_size // 4)
+    continuing = {character for word in counts for character in word[1:]}
+    alphabet = _alphabet(counts, vocab_size, warn, continuing)
     known = frozenset(alphabet)
-    counts = Counter({word: n for word, n in counts.items() if len(word) <= LONGEST_WORD and known.issuperset(word)})
+    counts = Counter({word: n for word, n in counts.items() if known.issuperset(word)})
     inside = sorted({character for word in counts for character in word[1:]})
 
     merged = [s.removeprefix(MARK) if s[0] == MARK else f"##{s}" for s in _merged(counts, alphabet, vocab_size)]
@@ -89,16 +129,24 @@ def _merged(counts: Counter[str], alphabet: list[str], vocab_size: int) -> list[
         initial_alphabet=[MARK, *alphabet],
         show_progress=False,
     )
-    bpe.train_from_iterator((f"{MARK}{word} " * times for word, times in counts.items()), trainer)
+    bpe.train_from_iterator((f"{MARK}{word} " * some for word, n in counts.items() for some in _portions(n)), trainer)
     ids = bpe.get_vocab()
     return sorted(ids, key=ids.__getitem__)[1 + len(alphabet) :]
+
+
+def _portions(count: int) -> Iterator[int]:
+    """Numbers of at most REPEATED that add up to count."""
+    for start in range(0, count, REPEATED):
+        yield min(REPEATED, count - start)
 
 
 def _bpe(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([] if cased else [normalizers.Lowercase()])])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    # ByteLevel's own prefix space would come behind every [MASK] too; that of Metaspace begins a text only.
+    first = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="first", split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=MIN_FREQUENCY,
@@ -106,17 +154,27 @@ def _bpe(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(chain.from_iterable(map(_without_long_runs, texts)), trainer)
     return tokenizer
 
 
-def _characters(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
+def _without_long_runs(text: str) -> Iterator[str]:
+    """The text in parts, none of which holds a longer run of white space, or of anything else, than LONG_RUN."""
+    for part in parts(text):
+        start = 0
+        for run in LONG_RUN.finditer(part):
+            yield part[start : run.end()]
+            start = run.end()
+        if start < len(part):
+            yield part[start:]
+
+
+def _characters(texts: Sequence[str], vocab_size: int, normalizer: Any, warn: Callable[[str], None]) -> Tokenizer:
     """BPE that merges nothing."""
-    normalizer = normalizers.BertNormalizer(lowercase=not cased, handle_chinese_chars=False)
     counts: Counter[str] = Counter()
     for word, times in _words(texts, "").items():
         counts[normalizer.normalize_str(f"{word} ")] += times
-    tokens = [*SPECIAL, *_alphabet(counts, vocab_size - len(SPECIAL))]
+    tokens = [*SPECIAL, *_alphabet(counts, vocab_size, warn)]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
     tokenizer.normalizer = normalizer
@@ -128,17 +186,30 @@ def _words(texts: Iterable[str], alone: str) -> Counter[str]:
     """How often every word occurs: most of a text is repetition, which need not be normalised more than once."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(words(text, alone))
+        found = words(text, alone)
+        counts.update(found if len(text) <= LONGEST else chain.from_iterable(map(parts, found)))
     return counts
 
 
-def _alphabet(counts: Counter[str], limit: int) -> list[str]:
-    """The fewest characters that make up COVERAGE of the counted words, at most `limit`, sorted."""
+def _alphabet(
+    counts: Counter[str], vocab_size: int, warn: Callable[[str], None], continuing: Container[str] = ()
+) -> list[str]:
+    """The fewest characters that make up COVERAGE of the counted words, as many as the vocabulary holds, sorted.
+
+    Those that are `continuing` take two places, "x" and "##x".
+    """
     characters: Counter[str] = Counter()
     for word, times in counts.items():
         for character in word:
             characters[character] += times
     ranked = sorted(characters, key=lambda character: (-characters[character], character))
     covered = accumulate(characters[character] for character in ranked)
-    enough = bisect_left(list(covered), COVERAGE * characters.total()) + 1
-    return sorted(ranked[: min(enough, limit)])
+    enough = ranked[: bisect_left(list(covered), COVERAGE * characters.total()) + 1]
+    sizes = list(accumulate((1 + (character in continuing) for character in enough), initial=len(SPECIAL)))
+    held = bisect_right(sizes, vocab_size) - 1
+    if held < len(enough):
+        warn(
+            f"a vocabulary of {vocab_size} holds {held:,} of the {len(enough):,} characters that occur often: "
+            f"--vocab-size {sizes[-1]} would hold them all"
+        )
+    return sorted(enough[:held])

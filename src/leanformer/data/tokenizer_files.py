@@ -1,8 +1,14 @@
 """A tokenizer as files: the ones given with --tokenizer, and those written into a data directory.
 
-Whatever it was, it is saved as transformers saves it, so that AutoTokenizer.from_pretrained(DATA) gives it back.
+Whatever it was, it is saved as transformers saves it, so that AutoTokenizer.from_pretrained(DATA) gives it back. Beside
+a model it also says what that model reads (`fit`).
+
+A text that spells a special token, "[SEP]", is text here, as in `encoding.py`: `load` and `wrap` give tokenizers with
+split_special_tokens = True. No tokenizer's own code is ever run.
 """
 
+import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,8 @@ from leanformer.records import reading
 from leanformer.records.models import Config
 
 FILE = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+TOKEN_TYPES = "token_type_ids"
 MAX_LENGTH = 512
 """What a tokenizer trained here truncates to when asked to: BERT's length. A run sets its own model's."""
 GAPS = 4096
@@ -37,7 +45,8 @@ def wrap(tokenizer: Tokenizer) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=MAX_LENGTH,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=["input_ids", TOKEN_TYPES, "attention_mask"],
+        split_special_tokens=True,
         **{role: name for role, name in found.items() if name},
     )
 
@@ -50,13 +59,20 @@ def load(path: str | Path) -> Any:
     if (place / "config.json").is_file():  # AutoTokenizer reads it, and builds what it says
         reading.read(place / "config.json", Config, "copy or download it again")
     try:
-        if source.startswith("hf:") or (place / "tokenizer_config.json").is_file():
+        if source.startswith("hf:") or (place / CONFIG).is_file():
             from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(source.removeprefix("hf:"))
+            tokenizer = AutoTokenizer.from_pretrained(
+                source.removeprefix("hf:"), trust_remote_code=False, split_special_tokens=True
+            )
         else:
             tokenizer = wrap(Tokenizer.from_file(str(place / FILE if place.is_dir() else place)))
     except Exception as error:  # the tokenizers library raises bare Exceptions
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{path}: this tokenizer brings code of its own (auto_map), which is never run here; "
+                f"give its {FILE}, if it has one"
+            ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a tokenizer ({reason}); give an intact {FILE}") from error
     if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
@@ -85,9 +101,47 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def save(tokenizer: Any, directory: Path) -> None:
+    """Into a data directory or, followed by `fit`, beside a model."""
     try:
         tokenizer.save_pretrained(directory)
     except Exception as error:  # the tokenizers library reports a full disk so
         raise OSError(f"{directory}: the tokenizer cannot be written ({error})") from error
     if not (directory / FILE).is_file():
         raise ValueError(f"{tokenizer.name_or_path}: this tokenizer cannot be saved as {FILE}; give one that can")
+    _write_config(directory, _config(directory) | {"split_special_tokens": False})
+
+
+def fit(folder: Path) -> None:
+    """Make the tokenizer in a model's folder agree with the config.json there, for whoever loads the two together.
+
+    model_max_length        the tokens that the model reads, where truncation ends
+    model_input_names       without token_type_ids for a model of one type, which has no embedding of a second
+    split_special_tokens    true unless the model fills masks: there a text must be able to say "[MASK]"
+    """
+    model, settings = json.loads((folder / "config.json").read_text(encoding="utf-8")), _config(folder)
+    fills = any(name.endswith("ForMaskedLM") for name in model.get("architectures") or ())
+    settings |= {"model_max_length": model["max_position_embeddings"], "split_special_tokens": not fills}
+    names = settings.get("model_input_names", ["input_ids", TOKEN_TYPES, "attention_mask"])
+    if model.get("type_vocab_size", 1) < 2:
+        settings["model_input_names"] = [name for name in names if name != TOKEN_TYPES]
+    _write_config(folder, settings)
+
+
+def filling(tokenizer: Any) -> Any:
+    """A copy that reads its mask token in a text as a mask, and the other special tokens as text."""
+    copied = copy.deepcopy(tokenizer)
+    pipeline = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in pipeline["added_tokens"]:
+        token["special"] &= token["content"] != tokenizer.mask_token
+    copied._tokenizer = Tokenizer.from_str(json.dumps(pipeline))
+    return copied
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    path = directory / CONFIG
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_config(directory: Path, settings: dict[str, Any]) -> None:
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (directory / CONFIG).write_text(text, encoding="utf-8")

@@ -20,6 +20,7 @@ from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus, TokenStore
 from leanformer.data.encoding import encoder
 from leanformer.data.readers import documents
+from leanformer.data.sampling import few_notes
 from leanformer.evaluation import pretrained
 from leanformer.models.inference import PRECISIONS, for_inference
 from leanformer.settings import TrainingSettings
@@ -58,6 +59,8 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
     loss /= targets
     if not math.isfinite(loss):
         raise ArithmeticError(f"{folder} answers with numbers that are not finite: its training has failed")
+    what = "pairs of the split valid" if kind == "seq2seq" else f"held-out sequences of {length} tokens"
+    notes = few_notes(sequences, what, "give more text")
     return {
         "objective": kind,
         "sequence_length": length,
@@ -66,6 +69,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
         "loss": loss,
         "perplexity": math.exp(loss),
         "context_free_floor": objective.floor()["context_free"] if prepared else None,
+        **({"note": notes[0]} if notes else {}),
     }
 
 

@@ -27,14 +27,15 @@ HEADS = ("classifier.", "span.")
 NEW = ("encoder.pooler.", *HEADS)
 """Where a classifier starts that a masked language model does not have."""
 DECODERS = ("LeanformerDecoder", "LeanformerForCausalLM", "LeanformerForConditionalGeneration")
-TOKENIZERS = (tokenizer_files.FILE, "tokenizer_config.json")
+TOKENIZERS = (tokenizer_files.FILE, tokenizer_files.CONFIG)
 """Either will do."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
 """What transformers calls our kinds of task, as far as it has a word."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can."""
+    """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can, and truncates to
+    what the model reads: `tokenizer_files.fit` has seen to that, but not in a folder of an older version."""
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
     with quiet():
@@ -43,8 +44,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     size = len(tokenizer)
     if size > config.vocab_size:
         raise ValueError(f"{folder}: a tokenizer of {size} tokens, a model of {config.vocab_size}: copy the right one")
+    tokenizer.model_max_length = config.max_position_embeddings
     if config.type_vocab_size < 2:
-        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        names = tokenizer.model_input_names
+        tokenizer.model_input_names = [name for name in names if name != tokenizer_files.TOKEN_TYPES]
     return tokenizer
 
 

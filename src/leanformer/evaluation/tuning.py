@@ -23,8 +23,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from leanformer import files
-from leanformer.data import examples, tasks
+from leanformer.data import examples, tasks, tokenizer_files
 from leanformer.data.examples import Examples
+from leanformer.data.sampling import few_notes
 from leanformer.data.tasks import Task
 from leanformer.evaluation import choices, encoding, metrics, pretrained, ways, windows
 from leanformer.evaluation.encoding import Encoded
@@ -109,6 +110,7 @@ def _notes(
         some, every = len(splits[split].texts), len(whole.texts)
         if some < every:
             notes.append(f"{task} is scored on {some:,} of {every:,} {split} examples (finetuning.max_eval_examples)")
+        notes += few_notes(some, f"{split} examples of {task}", "score several seeds (--seeds)")
     cut, examples = sum(part.truncated for part in encoded.values()), sum(len(part.texts) for part in splits.values())
     if cut > MANY * examples:
         share = f"{cut / examples:.0%}"
@@ -162,7 +164,8 @@ def tune(
             if keep_model:
                 with files.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
-                    material.tokenizer.save_pretrained(folder)
+                    tokenizer_files.save(material.tokenizer, folder)
+                    tokenizer_files.fit(folder)
                     files.write_sums(folder)
             results |= {key: fitted[key] for key in ("steps", "seconds")}
             return directory.update(status="finished", results=results)

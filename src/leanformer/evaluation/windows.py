@@ -60,7 +60,8 @@ class Windows(Encoded):
         for i, row in enumerate(best.tolist()):
             begin, end, _ = spans[row]
             _, context = self.examples.texts[i]
-            texts[i] = context[self.offsets[row][begin, 0] : self.offsets[row][end, 1]]
+            # To some tokenizers the space before a word is a part of it; to no answer.
+            texts[i] = context[self.offsets[row][begin, 0] : self.offsets[row][end, 1]].strip()
         return Read(texts, scores[best, None].tolist())
 
 

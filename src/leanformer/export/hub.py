@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from leanformer.data import tokenizer_files
 from leanformer.export import stranger
 from leanformer.export.card import card
 from leanformer.export.flatten import LICENCE, flat, flatten
@@ -43,7 +44,7 @@ TOLERANCE = 1e-6
 USE = """```python
 from transformers import {auto_class}, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}", trust_remote_code=False)
 model = {auto_class}.from_pretrained("{name}", trust_remote_code=True)
 ```
 
@@ -64,7 +65,8 @@ def write(source: Source, folder: Path, name: str, licence: str | None = None) -
     with quiet():
         source.model.save_pretrained(folder)
     if source.tokenizer is not None:
-        source.tokenizer.save_pretrained(folder)
+        tokenizer_files.save(source.tokenizer, folder)
+        tokenizer_files.fit(folder)
     own = auto_class(source.model)
     others = ", ".join(f"`{other}`" for other in auto_classes(source.model) if other != own)
     use = USE.format(auto_class=own, name=name, others=others)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer import files
+from leanformer.data import tokenizer_files
 from leanformer.export import graph, int8
 from leanformer.export.card import card
 from leanformer.export.source import Source
@@ -23,7 +24,7 @@ USE = """```python
 import onnxruntime
 from transformers import AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}", trust_remote_code=False)
 session = onnxruntime.InferenceSession("{name}/model.onnx")
 inputs = tokenizer(["A text.", "Another, longer text."], padding=True, return_tensors="np")
 outputs = session.run(None, dict(inputs))
@@ -57,7 +58,8 @@ def write(
     files.write_json(folder / "export.json", report)
     source.config.save_pretrained(folder)
     if source.tokenizer is not None:
-        source.tokenizer.save_pretrained(folder)
+        tokenizer_files.save(source.tokenizer, folder)
+        tokenizer_files.fit(folder)
     text_of_card = card(source, name, _use(source, name, report), ["onnx"], licence)
     (folder / "README.md").write_text(text_of_card, encoding="utf-8")
     return report

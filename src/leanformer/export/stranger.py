@@ -47,7 +47,7 @@ def main(export: str, auto_class: str, threads: str, inputs: str, outputs: str) 
     model = getattr(transformers, auto_class).from_pretrained(export, trust_remote_code=True, dtype="auto")
     found = answers(model, load_file(inputs))
     if (Path(export) / "tokenizer.json").exists():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(export)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(export, trust_remote_code=False)
         found["tokens"] = torch.tensor(tokenizer(SENTENCE)["input_ids"])
     save_file(found, outputs)
 

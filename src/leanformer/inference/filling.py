@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from leanformer.data import tokenizer_files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation.encoding import encode
@@ -33,7 +34,11 @@ def fill(
     ValueError with the text's place if there is no mask in it, or none among its first `length` tokens.
     """
     mask = str(tokenizer.mask_token)
-    encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
+    encoded = encode(
+        tokenizer_files.filling(tokenizer),
+        Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)),
+        length,
+    )
     masked = [np.flatnonzero(np.array(ids) == tokenizer.mask_token_id) for ids in encoded.columns["input_ids"]]
     for place, found in zip(places, masked, strict=True):
         if not len(found):

@@ -17,6 +17,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from leanformer import files
+from leanformer.data import tokenizer_files
 from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Neural, Pooled, Spec, build
 from leanformer.linking.mentions import Mention
@@ -107,7 +108,8 @@ def _carry_out(
     if keep_model and isinstance(encoder, Neural) and isinstance(encoder.model, Pooled):
         with files.new_directory(directory.model) as folder, saved_model.quiet():
             encoder.model.encoder.save_pretrained(folder)
-            encoder.words.save_pretrained(folder)
+            tokenizer_files.save(encoder.words, folder)
+            tokenizer_files.fit(folder)
             files.write_sums(folder)
     results |= {"steps": fitted["steps"], "training_seconds": fitted["seconds"]}
     finished = directory.update(status="finished", results=results)

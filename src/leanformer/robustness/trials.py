@@ -89,7 +89,7 @@ def run_tests(folder: Path, material: Material, texts: Texts, settings: Finetuni
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with saved_model.quiet():
         model: torch.nn.Module = LeanformerForSequenceClassification.from_pretrained(
-            folder / "model", dtype=torch.float32
+            folder / "model", dtype=torch.float32, trust_remote_code=False
         )
     model.to(device)
     for point in missing:

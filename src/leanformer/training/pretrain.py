@@ -16,7 +16,10 @@ from transformers.utils import logging
 
 from leanformer import files
 from leanformer.attention import load_plugin, mechanism
-from leanformer.data.corpus import Prepared
+from leanformer.data import tokenizer_files
+from leanformer.data.corpus import Corpus, Prepared
+from leanformer.data.pairs import PairCorpus
+from leanformer.data.sampling import few_notes
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.records.run import Pretraining
@@ -115,6 +118,8 @@ def pretrain(
         accelerator.wait_for_everyone()
         objective.reside(accelerator.device)
         console.print(headline(record, objective, run))
+        for note in held_out_notes(corpus, training.sequence_length):
+            console.print(f"note: {note}")
         exact = replace(training, precision=record["hardware"]["precision"])
         try:
             results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
@@ -162,6 +167,15 @@ def _lesson(
     return RECIPES[settings.training.objective].objective(data, settings.training, world), None
 
 
+def held_out_notes(corpus: Prepared, length: int) -> list[str]:
+    """What must be known of a validation loss: that it is of few sequences, or pairs."""
+    if isinstance(corpus, Corpus):
+        return few_notes(corpus.valid.sequences(length), f"held-out sequences of {length} tokens", "prepare more text")
+    if isinstance(corpus, PairCorpus):
+        return few_notes(len(corpus.valid), "pairs of the split valid", "give more pairs")
+    return []
+
+
 def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:
     hardware, steps = record["hardware"], objective.total_steps
     if steps is None:
@@ -185,6 +199,7 @@ def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -
             model.save_pretrained(folder)
             for file in corpus.tokenizer_files:
                 shutil.copyfile(file, folder / file.name)
+            tokenizer_files.fit(folder)
             files.write_sums(folder)
     except OSError as error:
         raise OSError(f"{error}: free disk space and continue with --resume") from error

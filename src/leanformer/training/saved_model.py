@@ -32,6 +32,9 @@ INDEX = "model.safetensors.index.json"
 BLOCK = ".layers."
 CONVERSION = "conversion.json"
 """In the folder of a model that was converted: from what, and what that cost."""
+CODE = ("auto_map", "_attn_implementation", "attn_implementation")
+"""Keys of config.json that may name code: an export's, which would not be copied with the model, and kernels of the
+hub, which are never fetched."""
 CHANGEABLE = ("hidden_dropout_prob", "attention_probs_dropout_prob", "residual_in_fp32")
 """Settings of a saved model that its weights do not depend on."""
 
@@ -141,7 +144,8 @@ def config_of(folder: Path) -> LeanformerConfig:
         families = ("bert", "roberta", "distilbert", "electra", "convbert")
         remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
         raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
-    values.pop("auto_map", None)  # an export's, whose code would not be copied with the model
+    for key in CODE:
+        values.pop(key, None)
     try:
         return LeanformerConfig.from_dict(values)
     except Exception as error:  # ValueError from us, others of its own from huggingface_hub
@@ -178,6 +182,7 @@ def load_weights(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 use_safetensors=True,
+                trust_remote_code=False,
             )
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
