@@ -12,7 +12,7 @@ PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
 THIRD |= {"x_transformers", "onnx", "onnxruntime"}
-SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files"}
+SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files", "leanformer.install"}
 
 MAY_IMPORT = {
     "attention": {"torch"},
