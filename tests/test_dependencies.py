@@ -20,7 +20,8 @@ PAGES += [file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if f
 UNINSTALLED = {"pynvml": "nvidia-ml-py"}
 """Imports whose distribution need not be there for the tests."""
 FORMS = re.compile(
-    r'-e \.(?=[\s`,]|$)|-e "\.\[([\w,-]+)\]"|torch(?= &&)|"dist/leanformer-[\d.]+-py3-none-any\.whl\[(\w+)\]"'
+    r'-e \.(?=[\s`,]|$)|-e "\.\[([\w,-]+)\]"|torch(?= &&)|uv$|"dist/leanformer-[\d.]+-py3-none-any\.whl\[(\w+)\]"',
+    re.MULTILINE,
 )
 
 
