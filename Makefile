@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUICK := runs/quickstart
 
-.PHONY: help install quickstart test test-peer package lint docs clean
+.PHONY: help install quickstart test test-peer test-versions package lint docs clean
 
 help:
 	@echo "make quickstart  compare four attention mechanisms on real text (about 5 minutes on 2 CPU cores)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
+	@echo "make test-versions  run the tests with the lowest and the newest versions that are allowed, and record it"
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
 	@echo "make lint        check style and types"
 	@echo "make docs        build the documentation as a site, in build/site"
@@ -40,7 +41,11 @@ test-peer: install
 
 package: install
 	$(BIN)/python -m hatchling build -d dist
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_package.py tests/export tests/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 tests
+
+test-versions: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/python tests/versions.py
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

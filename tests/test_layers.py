@@ -11,8 +11,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"pydantic", "torchmetrics", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files", "leanformer.records"}
+THIRD |= {"pydantic", "x_transformers", "onnx", "onnxruntime"}
+SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "install", "records")}
 
 MAY_IMPORT = {
     "records": {"pydantic"},
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
     "finetuning": {"torch"} | {f"leanformer.{name}" for name in ("data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
-    | {"transformers", "rich", "torchmetrics"}
+    | {"transformers", "rich"}
     | {
         f"leanformer.{name}" for name in ("attention", "models", "data", "training", "finetuning", "report", "settings")
     },

@@ -1,6 +1,7 @@
 """The built package: what is in it, and that it works where it is installed (make package)."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -57,8 +58,8 @@ def test_wheel_and_sdist_hold_all_files_of_the_packages(built):
         assert re.search(r"^Provides-Extra: export$", archive.read(metadata).decode(), re.MULTILINE)
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"src/{name}" for name in tracked} | {"configs/quickstart.toml", "LICENSE", "README.md"} <= names
-    assert {name.partition("/")[0] for name in names if "/" in name} == {"src", "tests", "configs"}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert names == {name for name in listed.splitlines() if not name.startswith(".ci/")} | {"PKG-INFO"}
 
 
 def test_the_sdist_makes_the_same_wheel(built, tmp_path):
@@ -70,6 +71,19 @@ def test_the_sdist_makes_the_same_wheel(built, tmp_path):
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())
+
+
+def test_the_sdist_has_what_its_tests_read(built, tmp_path):
+    """Every file of tests is imported, and those that read other files than the package's pass."""
+    with tarfile.open(built[1]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    environment = os.environ | {"PYTHONPATH": str(source / "src")}
+    read = ["tests/test_docs.py", "tests/test_configs.py", "tests/test_dependencies.py", "tests/benchmarks"]
+    for arguments in (["--collect-only"], ["-m", "not slow", *read]):
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        ran = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
 
 
 def test_it_works_where_it_is_installed(environment, tmp_path):

@@ -16,6 +16,7 @@ from leanformer.bench import entry, mechanisms, memory, ours, peak, peers, plain
 from leanformer.bench.output import document, print_tables
 from leanformer.bench.pictures import pictures
 from leanformer.data.corpus import Corpus
+from leanformer.install import how_to_install
 from leanformer.models.cost import ledger
 from leanformer.report.markdown import markdown
 from leanformer.settings import TrainingSettings
@@ -288,7 +289,7 @@ def test_a_missing_peer_is_a_note(command, data, monkeypatch):
     assert status == 0, err
     record = json.loads(out)
     assert [one["name"] for one in record["contestants"]] == ["leanformer dot_product fp32"]
-    assert "RuntimeError" in record["notes"][0] and "leanformer[bench]" in record["notes"][1]
+    assert "RuntimeError" in record["notes"][0] and how_to_install("bench") in record["notes"][1]
     assert [picture.name for picture in pictures(record)] == ["peers"]
 
 

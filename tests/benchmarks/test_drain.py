@@ -1,5 +1,6 @@
 """The queue for a machine with a GPU, on commands that take a moment."""
 
+import fcntl
 import importlib.util
 import json
 import shlex
@@ -33,26 +34,42 @@ COUNTS = """
     folder.mkdir(exist_ok=True)
     asked = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    done = int(file.read_text()) if file.exists() else 0
+    done, first = int(file.read_text()) if file.exists() else 0, not file.exists()
     while done < steps and not asked:
-        time.sleep(0.1)
         done += 1
         file.write_text(str(done))
+        while first and not asked:
+            time.sleep(0.01)
     print("step", done)
     sys.exit(143 if asked else 0)
 """
-"""A run of so many tenths of a second that saves itself when it is asked to end."""
+"""A run of so many steps that saves itself when it is asked to end, which the first part of it waits for."""
+
+
+class Clock:
+    """Time that stands still until a script has written one of the files; each look of the drain is then 0.05 s."""
+
+    def __init__(self, *files):
+        self.now, self.files = 0.0, files
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+        self.now += seconds if any(file.exists() for file in self.files) else 0.0
 
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch):
-    """Drain some entries for so many seconds; returns state.json."""
+    """Drain some entries for so many seconds of a clock that `waits` for files; returns state.json."""
     monkeypatch.setattr(drain, "LEAST", 0.2)
-    monkeypatch.setattr(drain, "GRACE", 0.5)
 
-    def run(*entries, seconds=20.0, missing=(), again=()):
+    def run(*entries, seconds=20.0, missing=(), again=(), waits=()):
         runs = [drain.Run(**{"why": "", "minutes": 0.1, **entry}) for entry in entries]
-        one = drain.Drain(runs, tmp_path / "out", tmp_path / "work", time.monotonic() + seconds, missing)
+        clock = Clock(*waits)
+        monkeypatch.setattr(drain, "time", clock)
+        one = drain.Drain(runs, tmp_path / "out", tmp_path / "work", clock.now + drain.GRACE + seconds, missing)
         one.forget(again)
         one.run()
         return json.loads((tmp_path / "out" / "state.json").read_text())
@@ -94,12 +111,19 @@ def test_what_is_over_is_not_repeated_unless_asked_for(queue, script):
 
 
 def test_a_run_that_takes_too_long_is_stopped_with_its_children(queue, script, tmp_path):
-    child = f"import time; time.sleep(2); open({str(tmp_path / 'alive')!r}, 'w')"
+    """The child holds a lock as long as it lives, so the test goes on when it is gone."""
+    held, alive = tmp_path / "held", tmp_path / "alive"
+    child = (
+        f"import fcntl, time; file = open({str(held)!r}, 'w'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        f"file.write('x'); file.flush(); open({str(tmp_path / 'ready')!r}, 'w'); time.sleep(600)\n"
+        f"open({str(alive)!r}, 'w')"
+    )
     command = script(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])")
-    state = queue({"name": "slow", "minutes": 0.01, "command": command})
-    assert state["slow"]["status"] == "too long" and state["slow"]["seconds"] < 2
-    time.sleep(2)
-    assert not (tmp_path / "alive").exists()
+    state = queue({"name": "slow", "minutes": 0.01, "command": command}, waits=[tmp_path / "ready"])
+    assert state["slow"]["status"] == "too long" and 0.6 <= state["slow"]["seconds"] < 46
+    with held.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    assert not alive.exists()
 
 
 def test_what_does_not_fit_into_the_slice_waits_and_a_shorter_one_takes_its_place(queue, script):
@@ -113,11 +137,11 @@ def test_what_does_not_fit_into_the_slice_waits_and_a_shorter_one_takes_its_plac
 def test_a_resumable_run_goes_on_from_slice_to_slice(queue, script, tmp_path):
     command = script(COUNTS) + " {run} 15"
     entry = {"name": "counts", "minutes": 1, "command": command, "resumable": True, "keep": ["st*"]}
-    first = queue(entry, seconds=1.7)["counts"]
+    first = queue(entry, seconds=1.7, waits=[tmp_path / "work" / "runs" / "counts" / "steps"])["counts"]
     assert (first["status"], first["returncode"]) == ("interrupted", 143)
-    assert 0 < int((tmp_path / "out" / "counts" / "steps").read_text()) < 15
+    assert (tmp_path / "out" / "counts" / "steps").read_text() == "1"
     last = queue(entry)["counts"]
-    assert (last["status"], last["slices"]) == ("finished", 2) and last["seconds"] > first["seconds"]
+    assert (last["status"], last["slices"]) == ("finished", 2) and last["seconds"] >= first["seconds"] > 1.6
     assert (tmp_path / "out" / "counts" / "steps").read_text() == "15"
 
 
@@ -132,14 +156,16 @@ def test_a_resumable_run_is_told_in_its_own_words(queue, script, tmp_path, resum
         time.sleep(600 * first)
     """)
     entry = {"name": "says", "minutes": 1, "command": command + " {run}", "resumable": True, "keep": ["said"]}
-    assert queue(entry | {"resume": resume}, seconds=1.7)["says"]["status"] == "interrupted"
+    said = tmp_path / "work" / "runs" / "says" / "said"
+    assert queue(entry | {"resume": resume}, seconds=1.7, waits=[said])["says"]["status"] == "interrupted"
     assert queue(entry | {"resume": resume})["says"]["status"] == "finished"
     assert (tmp_path / "out" / "says" / "said").read_text() == resume
 
 
-def test_a_resumable_run_has_a_limit_over_all_slices(queue, script):
+def test_a_resumable_run_has_a_limit_over_all_slices(queue, script, tmp_path):
     entry = {"name": "counts", "minutes": 0.02, "command": script(COUNTS) + " {run} 900", "resumable": True}
-    assert queue(entry)["counts"]["status"] == "too long"
+    steps = tmp_path / "work" / "runs" / "counts" / "steps"
+    assert queue(entry, waits=[steps])["counts"]["status"] == "too long"
 
 
 def test_a_slice_that_was_killed_with_a_run(queue, script, tmp_path):

@@ -13,9 +13,8 @@ def start(log, *arguments):
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
-def wait_for(condition, process, log, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition() and process.poll() is None and time.monotonic() < end:
+def wait_for(condition, process, log):
+    while not condition() and process.poll() is None:
         time.sleep(0.05)
     assert condition(), log.read_text()
 

@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, and against scikit-learn and scipy."""
+"""Metrics against values worked out by hand, and against scikit-learn, scipy and torchmetrics."""
 
 import math
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
+from torchmetrics.functional.text import squad
 
 from leanformer.data import tasks
 from leanformer.data.tasks import KINDS, Task, task
-from leanformer.evaluation.metrics import GROUPED, METRICS, Predicted, score
+from leanformer.evaluation.metrics import GROUPED, METRICS, Predicted, of_text, score
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0])
 GUESSES = np.array([1, 1, 1, 0, 1, 0, 0])  # 3 true positives, 1 false negative, 1 false positive, 2 true negatives
@@ -68,6 +69,39 @@ def test_texts_are_compared_as_squad_does():
     assert METRICS["token_f1"](labels, guesses) == pytest.approx((2 / 3 + 1 + 4 / 5 + 0) / 4, abs=1e-6)
     assert score(task("squad"), {"validation": Predicted(labels, guesses)})["collapsed"] is False
     assert score(task("squad"), {"validation": Predicted(labels, np.array(["x"] * 4, object))})["collapsed"] is True
+
+
+def test_texts_are_scored_as_torchmetrics_scores_them():
+    """Random texts of few words; many are equal but for case, articles and punctuation, or have no word left."""
+    generator = np.random.default_rng(11)
+    known = [
+        "the",
+        "a",
+        "An",
+        "cat",
+        "Cat",
+        "cat's",
+        "sat",
+        "north-east",
+        "308",
+        "...",
+        "\u2019",
+        "\u00e9t\u00e9",
+        "\u5317",
+        "\n",
+        "",
+    ]
+    texts = lambda: " ".join(generator.choice(known, generator.integers(0, 5)))  # noqa: E731
+    labels = references(*([texts() for _ in range(generator.integers(1, 4))] for _ in range(997)))
+    guesses = np.array([texts() for _ in labels], object)
+    asked = [{"id": str(row), "answers": label} for row, label in enumerate(labels)]
+    expected = squad([{"id": str(row), "prediction_text": guess} for row, guess in enumerate(guesses)], asked)
+    assert METRICS["exact_match"](labels, guesses) == pytest.approx(float(expected["exact_match"]) / 100, abs=1e-6)
+    assert METRICS["token_f1"](labels, guesses) == pytest.approx(float(expected["f1"]) / 100, abs=1e-6)
+    for label, guess in zip(labels[:97], guesses[:97], strict=True):
+        one = squad([{"id": "0", "prediction_text": guess}], [{"id": "0", "answers": label}])
+        found = {"exact_match": float(one["exact_match"]) / 100, "token_f1": float(one["f1"]) / 100}
+        assert of_text(label, guess) == pytest.approx(found, abs=1e-6)
 
 
 def test_metrics_equal_the_libraries_on_random_predictions():

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from leanformer.attention import names
 from leanformer.export import graph, verification
 from leanformer.export.source import open_source
+from leanformer.install import how_to_install
 
 ONE = {"num_hidden_layers": 1}
 CASES = {
@@ -96,7 +97,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(command, saved, t
     assert status == 2 and "dot_product cannot be written as ONNX (no such operator)" in err
     monkeypatch.setattr(graph, "NEEDED", ("onnx", "not_installed_anywhere"))
     status, _, err = command("export", folder, tmp_path / "out", "--format", "onnx")
-    assert status == 2 and 'needs not_installed_anywhere, not installed here: pip install "leanformer[export]"' in err
+    assert status == 2 and f"needs not_installed_anywhere, not installed here: {how_to_install('export')}" in err
     status, _, err = command("export", folder, tmp_path / "out", "--int8")
     assert status == 2 and "--int8 is for --format onnx" in err
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,13 @@ class Nursery:
 
     def wait(self, pid: int) -> int:
         return self._ask({"wait": pid})
+
+    def until(self, condition: Callable[[], Any], pid: int) -> None:
+        """Waits as long as it takes; a process that ends before the condition holds is an error."""
+        while not condition():
+            running = self._ask({"running": pid})
+            assert running or condition(), f"process {pid} ended before"
+            time.sleep(0.0005)
 
     def run(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> int:
         return self.wait(self.start(out, settings, **options))

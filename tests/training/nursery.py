@@ -2,7 +2,8 @@
 
 A job is a line of JSON, {"settings", "data", "out", "resume", "distill", "environment", "file_limit", "fatal"};
 the answer is the child's pid, its output goes to OUT.log beside the run. {"wait": pid} answers with its exit status,
-negative for a signal, as `subprocess` does. A child ends as the command line would.
+negative for a signal, as `subprocess` does; {"running": pid} with 1 or 0, and leaves it to be waited for. A child ends
+as the command line would.
 """
 
 import json
@@ -53,5 +54,7 @@ for line in sys.stdin:
     job = json.loads(line)
     if "wait" in job:
         print(os.waitstatus_to_exitcode(os.waitpid(job["wait"], 0)[1]), flush=True)
+    elif "running" in job:
+        print(int(os.waitid(os.P_PID, job["running"], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None), flush=True)
     else:
         print(bear(job), flush=True)

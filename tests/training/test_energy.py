@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from leanformer.install import how_to_install
 from leanformer.training import energy
 from leanformer.training.energy import EVERY, Meter, outcome
 
@@ -201,7 +202,7 @@ def test_a_host_does_not_tell_without_its_gpu(
     meter = Meter(GPU, packages=True)
     assert meter.read() is None and meter.source == "NVML: A GPU does not count its energy (Not Supported)"
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Meter(GPU, packages=True).source == "NVML: pynvml is missing (pip install nvidia-ml-py)"
+    assert Meter(GPU, packages=True).source == f"NVML: pynvml is missing ({how_to_install('energy')})"
 
 
 def test_a_gpu_that_nvml_does_not_know_is_silent(nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

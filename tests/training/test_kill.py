@@ -34,11 +34,8 @@ def assert_same(undisturbed: Path, curve: Any) -> Callable[[Path], None]:
     return check
 
 
-def kill_when(pid: int, condition: Callable[[], bool], number: int = signal.SIGKILL) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
+def kill_when(nursery: Any, pid: int, condition: Callable[[], Any], number: int = signal.SIGKILL) -> None:
+    nursery.until(condition, pid)
     os.kill(pid, number)
 
 
@@ -63,7 +60,7 @@ def test_killed_and_resumed_is_undisturbed(
 ) -> None:
     run = tmp_path / "run"
     pid = nursery.start(run, settings())
-    kill_when(pid, lambda: INSTANTS[instant](run))
+    kill_when(nursery, pid, lambda: INSTANTS[instant](run))
     assert nursery.wait(pid) == -signal.SIGKILL
     assert nursery.run(run, settings(), resume=True) == 0
     assert_same(run)
@@ -109,7 +106,7 @@ def test_a_signal_makes_a_checkpoint_and_leaves_cleanly(
 ) -> None:
     run = tmp_path / "run"
     pid = nursery.start(run, settings())
-    kill_when(pid, lambda: lines(run) >= 4, number)
+    kill_when(nursery, pid, lambda: lines(run) >= 4, number)
     assert nursery.wait(pid) == 128 + number
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "stopped"
@@ -129,7 +126,7 @@ def test_a_full_disk_spares_the_checkpoint_before(
 ) -> None:
     run = tmp_path / "run"
     pid = nursery.start(run, settings())
-    kill_when(pid, lambda: (run / "checkpoint/step-00000007").exists(), signal.SIGTERM)
+    kill_when(nursery, pid, lambda: (run / "checkpoint/step-00000007").exists(), signal.SIGTERM)
     assert nursery.wait(pid) == 128 + signal.SIGTERM
     before = sorted((run / "checkpoint").iterdir())
 
@@ -164,7 +161,7 @@ def test_a_ramp_and_every_optimizer_resume_where_they_were(
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert nursery.run(whole, tables) == 0
     pid = nursery.start(run, tables)
-    kill_when(pid, lambda: (run / "checkpoint/step-00000014").exists())
+    kill_when(nursery, pid, lambda: (run / "checkpoint/step-00000014").exists())
     assert nursery.wait(pid) == -signal.SIGKILL
     assert nursery.run(run, tables, resume=True) == 0
     assert curve(run) == curve(whole)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,8 @@ def test_two_processes_stop_together_and_resume_exactly(
     undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
     assert nursery.run_two(undisturbed, settings()) == [0, 0]
     pids = nursery.start_two(run, settings())
-    deadline = time.monotonic() + 300
-    while not (run / "curve.jsonl").exists() or (run / "curve.jsonl").read_bytes().count(b"\n") < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    written = run / "curve.jsonl"
+    nursery.until(lambda: written.exists() and written.read_bytes().count(b"\n") >= 4, pids[0])
     os.kill(pids[1], signal.SIGTERM)
     assert [nursery.wait(pid) for pid in pids] == [143, 143]
     assert json.loads((run / "run.json").read_text())["status"] == "stopped"

@@ -14,11 +14,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from leanformer.bench.entry import CLIP, RATE, SEED, Clock, Race, masked
+from leanformer.install import how_to_install
 
 
 def lacking() -> str | None:
     """What to do if the package is not there."""
-    return None if find_spec("x_transformers") else "not installed: pip install 'leanformer[bench]'"
+    return None if find_spec("x_transformers") else f"not installed: {how_to_install('bench')}"
 
 
 def build(race: Race) -> nn.Module:

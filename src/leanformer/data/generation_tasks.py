@@ -17,6 +17,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from leanformer.install import how_to_install
 from leanformer.spelling import suggest
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -37,7 +38,7 @@ def require_packages(kind: str) -> None:
     """ValueError unless what scores this kind of task is installed."""
     for package in {PACKAGES[metric]: None for metric in KINDS[kind]}:
         if find_spec(package) is None:
-            raise ValueError(f"{package.replace('_', '-')} is not installed: pip install 'leanformer[generation]'")
+            raise ValueError(f"{package.replace('_', '-')} is not installed: {how_to_install('generation')}")
 
 
 class Example(NamedTuple):

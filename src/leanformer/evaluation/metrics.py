@@ -2,13 +2,13 @@
 
     matthews = cov(y, p) / sqrt(var y var p) for classes,   pearson: the same for numbers,   spearman: pearson of ranks
     em: fraction of groups of examples (MultiRC: the answers to a question) that are labelled right throughout
-    exact_match, token_f1 (F1 of the bags of words): of texts, as SQuAD's own script, the best over the right answers
+    exact_match, token_f1: of texts, in `leanformer.evaluation.answers`
 
 A model that answers the same whatever it reads has variance 0, and the quotient is 0/0. It predicts nothing, so it
 scores 0, and `collapsed` says so: such a score is a failed training, not a measurement of a weak model.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,8 +18,9 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from leanformer.data.tasks import Task
+from leanformer.evaluation import answers
 
-Metric = Callable[[NDArray, NDArray], float]
+Metric = Callable[[Any, Any], float]
 
 CONSTANT = 1e-6  # relative spread under which float32 numbers differ by rounding only
 
@@ -57,18 +58,9 @@ def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> flo
     return sklearn_metrics.accuracy_score(table(labels), table(predictions))
 
 
-def _squad(labels: Iterable[Any], predictions: Iterable[str]) -> dict[str, float]:
-    from torchmetrics.functional.text import squad  # takes seconds to import
-
-    answers = [{"id": str(i), "answers": label} for i, label in enumerate(labels)]
-    guesses = [{"id": str(i), "prediction_text": text} for i, text in enumerate(predictions)]
-    found = squad(guesses, answers)
-    return {"exact_match": float(found["exact_match"]) / 100, "token_f1": float(found["f1"]) / 100}
-
-
 def of_text(label: dict[str, list], prediction: str) -> dict[str, float]:
     """The metrics of texts for one example."""
-    return _squad([label], [prediction])
+    return {name: METRICS[name]([label], [prediction]) for name in ("exact_match", "token_f1")}
 
 
 METRICS: dict[str, Metric] = {
@@ -78,8 +70,8 @@ METRICS: dict[str, Metric] = {
     "matthews": _zero_if_constant(sklearn_metrics.matthews_corrcoef),
     "pearson": _zero_if_constant(lambda labels, predictions: stats.pearsonr(labels, predictions).statistic),
     "spearman": _zero_if_constant(lambda labels, predictions: stats.spearmanr(labels, predictions).statistic),
-    "exact_match": lambda labels, predictions: _squad(labels, predictions)["exact_match"],
-    "token_f1": lambda labels, predictions: _squad(labels, predictions)["token_f1"],
+    "exact_match": answers.exact_match,
+    "token_f1": answers.token_f1,
 }
 GROUPED = {"em": _groups_right}
 """Metrics that need to know which examples belong together."""

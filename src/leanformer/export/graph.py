@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from leanformer.export.source import Source, sample
+from leanformer.install import how_to_install
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TRACED = (3, 11)
@@ -47,7 +48,7 @@ class Positional(nn.Module):
 
 def require_packages() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ValueError(f'ONNX needs {", ".join(missing)}, not installed here: pip install "leanformer[export]"')
+        raise ValueError(f"ONNX needs {', '.join(missing)}, not installed here: {how_to_install('export')}")
 
 
 def inputs_of(source: Source, size: int, length: int) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from leanformer.install import how_to_install
+
 POWERCAP = Path("/sys/class/powercap")
 EVERY = 10.0
 """Seconds between two readings: a RAPL counter is full after 65 kJ or more, minutes, and may be so once in between."""
@@ -127,7 +129,7 @@ def nvidia(device: torch.device) -> Counter:
     try:
         import pynvml
     except ImportError:
-        raise OSError("NVML: pynvml is missing (pip install nvidia-ml-py)") from None
+        raise OSError(f"NVML: pynvml is missing ({how_to_install('energy')})") from None
     properties = torch.cuda.get_device_properties(device)
     try:
         pynvml.nvmlInit()

@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
+from leanformer.install import how_to_install
 from leanformer.settings import TrainingSettings
 
 
@@ -27,7 +28,8 @@ def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
             raise
         raise ValueError(f"training.log_with = {settings.log_with!r}: {error}") from None
     if settings.log_with is not None and not accelerator.log_with:
-        raise ValueError(f"training.log_with = {settings.log_with!r}: not installed: pip install {settings.log_with}")
+        remedy = how_to_install("tensorboard" if settings.log_with == "tensorboard" else "tracking")
+        raise ValueError(f"training.log_with = {settings.log_with!r}: not installed: {remedy}")
     return accelerator
 
 
