@@ -11,8 +11,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"torchmetrics", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files"}
+THIRD |= {"filelock", "torchmetrics", "x_transformers", "onnx", "onnxruntime"}
+SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files", "leanformer.locks"}
 
 MAY_IMPORT = {
     "attention": {"torch"},

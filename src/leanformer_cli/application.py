@@ -6,6 +6,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from leanformer_cli.ending import Ended, listen
+
 app = typer.Typer(
     name="leanformer",
     help="Train BERT-like language models with parameter-saving attention, and say what each saving costs.",
@@ -20,6 +22,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script: run a verb, and turn a mistake into one line and status 2."""
+    listen()
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     if debug:
@@ -31,6 +34,9 @@ def main() -> None:
         sys.exit(141)
     except (ValueError, OSError, ArithmeticError) as error:
         _fail(error)
+    except Ended as end:
+        print(f"leanformer: stopped by {end.name}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
 

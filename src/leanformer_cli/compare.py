@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import Config, Data, Plugin, Quiet, Set, floats, load, settings_of, words
+from leanformer_cli.ending import continuing
+from leanformer_cli.options import (
+    AutoResume,
+    Config,
+    Data,
+    Plugin,
+    Quiet,
+    Resume,
+    Set,
+    floats,
+    load,
+    settings_of,
+    words,
+)
 
 
 @app.command()
@@ -36,7 +49,8 @@ def compare(
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
     set_: Set = None,
     plugin: Plugin = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished, resume what is not.")] = False,
+    resume: Resume = False,
+    autoresume: AutoResume = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,23 +64,24 @@ def compare(
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")
-    compare(
-        settings,
-        data,
-        out,
-        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
-        seeds=list(range(1, seeds + 1)),
-        learning_rates=floats(learning_rates, "--learning-rates"),
-        tasks=words(task or ""),
-        task_data=task_data,
-        task_seeds=task_seeds,
-        jobs=jobs,
-        plugin=plugin,
-        resume=resume,
-        dry_run=dry_run,
-        quiet=quiet,
-        command=shlex.join(["leanformer", *sys.argv[1:]]),
-    )
+    with continuing(quiet, "--resume"):
+        compare(
+            settings,
+            data,
+            out,
+            variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
+            seeds=list(range(1, seeds + 1)),
+            learning_rates=floats(learning_rates, "--learning-rates"),
+            tasks=words(task or ""),
+            task_data=task_data,
+            task_seeds=task_seeds,
+            jobs=jobs,
+            plugin=plugin,
+            resume=resume or (autoresume and (out / "comparison.json").exists()),
+            dry_run=dry_run,
+            quiet=quiet,
+            command=shlex.join(["leanformer", *sys.argv[1:]]),
+        )
 
 
 @app.command()

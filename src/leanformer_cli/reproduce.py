@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continuing
 from leanformer_cli.options import Quiet, Set, words
 
 
@@ -48,4 +49,5 @@ def reproduce(
         quiet=quiet,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )
-    reproduce(given, words(studies or ""))
+    with continuing(quiet):
+        reproduce(given, words(studies or ""))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continuing
 from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, settings_of, whole, words
 
 
@@ -63,4 +64,5 @@ def robustness(
         plugin=plugin,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )
-    robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)
+    with continuing(quiet):
+        robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)

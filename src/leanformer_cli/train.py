@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continuing
 from leanformer_cli.options import (
     AsJson,
+    AutoResume,
     Config,
     ConfigOption,
     Data,
@@ -34,6 +36,7 @@ def pretrain(
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
+    autoresume: AutoResume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +46,7 @@ def pretrain(
     """
     from leanformer.training.pretrain import pretrain
 
+    resume = resume or (autoresume and (out / "run.json").exists())
     settings = settings_of(config, set_, resume)
     record = pretrain(settings, data, out, init=init, resume=resume, quiet=quiet or as_json, plugin=plugin)
     show(record, as_json, quiet=True)
@@ -82,9 +86,10 @@ def finetune(
     settings = settings_of(config, [*overrides, *(set_ or ())])
     if sparsity is not None and settings.finetuning_for(task).method == "dense":
         raise ValueError(f"--sparsity {sparsity}: a dense model has no zeros; add --method pst or --method magnitude")
-    record = finetune(
-        run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
-    )
+    with continuing(quiet or as_json):
+        record = finetune(
+            run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
+        )
     results = record.get("results") or record  # of one run, or of several
     means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
     shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}

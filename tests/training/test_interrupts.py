@@ -33,3 +33,31 @@ def test_an_echo_is_ignored_and_a_second_signal_acts_at_once(monkeypatch: pytest
 
 def test_the_exit_status_says_which_signal() -> None:
     assert (Stopped(signal.SIGTERM, 7).code, Stopped(signal.SIGINT, 7).code) == (143, 130)
+
+
+WARNINGS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
+
+
+@pytest.mark.parametrize("number", WARNINGS)
+def test_a_warning_is_noted_however_often_it_comes(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter((0.0, 2.0, 4.0))
+    monkeypatch.setattr(interrupts, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with Interrupts() as heard:
+            for _ in range(3):
+                signal.raise_signal(number)
+            assert heard.signal == number
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", WARNINGS)
+def test_an_ignored_warning_stays_ignored(number: int) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with Interrupts() as heard:
+            signal.raise_signal(number)
+            assert heard.signal == 0
+    finally:
+        signal.signal(number, before)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
+from leanformer.files import new_directory
 from leanformer.models.config import LeanformerConfig
 from leanformer.training.saved_model import WEIGHTS, require_safetensors
 
@@ -109,20 +109,12 @@ def write(
 ) -> None:
     """The directory `target`, with the tokenizer of the directory `tokenizer` if it has one and more `files`, name and
     text: whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        config.save_pretrained(partial)
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / WEIGHTS, {"format": "pt"})
-        copy_tokenizer(tokenizer, partial, tokenizer_class)
+    with new_directory(target, replace=False) as folder:
+        config.save_pretrained(folder)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+        copy_tokenizer(tokenizer, folder, tokenizer_class)
         for name, text in (files or {}).items():
-            (partial / name).write_text(text, encoding="utf-8")
-        partial.chmod(0o755)
-        partial.replace(target)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {target}: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

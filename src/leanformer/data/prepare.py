@@ -20,9 +20,9 @@ from leanformer.data.corpus import RECORD
 from leanformer.data.encoding import encoded
 from leanformer.data.readers import documents, files
 from leanformer.data.sampling import HoldOut, sample
-from leanformer.data.staging import staged
 from leanformer.data.store import SplitWriter, describe, move_tail
 from leanformer.data.tokenizer import train
+from leanformer.files import new_directory
 from leanformer.version import __version__
 
 Source = str | Path
@@ -63,7 +63,7 @@ def prepare(
 
     settings: dict[str, Any] = {"field": field, "sequence_length": sequence_length}
     settings |= {"valid": [str(source) for source in valid]} if valid else {"valid_fraction": valid_fraction}
-    with staged(out) as directory, _progress(quiet) as progress:
+    with new_directory(out, replace=False) as directory, _progress(quiet) as progress:
         read = partial(_read, field=field, progress=progress)
         if tokenizer is None:
             settings |= {"algorithm": algorithm, "vocab_size": vocab_size, "cased": cased}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from leanformer.data import tasks
 from leanformer.data.randomness import random_bits
 from leanformer.data.tasks import Task
+from leanformer.files import holdings
 from leanformer.robustness.misspellings import read_misspellings
 from leanformer.robustness.noise import MISSPELLINGS, Misspellings, Noise, noises, require_share
 from leanformer.settings import Settings
@@ -132,7 +133,7 @@ def check_continues(out: Path, plan: Plan) -> None:
     FileExistsError."""
     file = out / RECORD
     if not file.is_file():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and holdings(out):
             raise FileExistsError(f"{out} is not empty and holds no study of robustness: give another --out")
         return
     try:

@@ -1,10 +1,21 @@
-"""SIGINT and SIGTERM as a number the loop looks at between steps."""
+"""The signals that ask a run to end, as a number the loop looks at between steps.
+
+    SIGINT, SIGTERM     a person or a batch system
+    SIGHUP              the terminal was closed, an ssh connection ended
+    SIGUSR1, SIGUSR2    a batch system's warning that the time is nearly up
+    SIGXCPU             the limit of CPU time
+
+One of the last four that is ignored, as SIGHUP is under nohup, stays ignored. Windows has the first two alone.
+"""
 
 import signal
 import threading
 import time
 from types import FrameType
 from typing import Any, Self
+
+ASKED = (signal.SIGINT, signal.SIGTERM)
+WARNED = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU") if hasattr(signal, name))
 
 
 class Stopped(SystemExit):
@@ -19,8 +30,8 @@ class Stopped(SystemExit):
 class Interrupts:
     """Within its context, `signal` is 0 or the number of the signal that came. Only the main thread can listen.
 
-    A second signal acts at once, if it comes a second later: the first one may come twice, from the terminal and from
-    a launcher that passes it on.
+    A second SIGINT or SIGTERM acts at once, if it comes a second later: the first one may come twice, from the terminal
+    and from a launcher that passes it on. The others come again and again (SIGXCPU does, every second).
     """
 
     def __init__(self) -> None:
@@ -29,8 +40,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note) or signal.SIG_DFL
+            for number in (*ASKED, *WARNED):
+                if number in ASKED or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note) or signal.SIG_DFL
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,6 +52,6 @@ class Interrupts:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self.signal:
             self.signal, self._came = number, time.monotonic()
-        elif time.monotonic() > self._came + 1:
+        elif number in ASKED and time.monotonic() > self._came + 1:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)
