@@ -29,8 +29,7 @@ quickstart: install
 	@test -e $(QUICK)/data/data.json || \
 	  $(BIN)/leanformer prepare shipped:novels --out $(QUICK)/data --algorithm characters --quiet
 	$(BIN)/leanformer compare configs/quickstart.toml --data $(QUICK)/data --out $(QUICK)/comparison \
-	  --attention dot_product,symmetric,pairwise,shared --seeds 3 \
-	  $$(test ! -e $(QUICK)/comparison/comparison.json || echo --resume)
+	  --attention dot_product,symmetric,pairwise,shared --seeds 3 --autoresume
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer and not slow" -n 2

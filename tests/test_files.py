@@ -106,8 +106,8 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_and_what_a_living_o
     write = files.new_file if kind == "file" else files.new_directory
     for expected in (2, 1):
         with write(tmp_path / "out") as path:
-            assert len(list(tmp_path.glob(".out.*.tmp"))) == expected
             path.touch()
+            assert len(list(tmp_path.glob(".out.*.tmp"))) == expected
         process.kill()
         process.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

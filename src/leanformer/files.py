@@ -104,16 +104,18 @@ def remove_leftovers(folder: Path, name: str) -> None:
 
 def _beside(path: Path, ending: str) -> Path:
     """A free name of this process's own beside `path`; what dead processes left of theirs is removed."""
+    own = path.with_name(f".{path.name}.{os.getpid()}-{_host()}.{ending}")
+    _remove(own)
     owned = re.compile(rf"\.{re.escape(path.name)}\.((\d+)-([0-9a-f]{{8}})\.)?(tmp|old)")
     for entry in path.parent.iterdir() if path.parent.is_dir() else ():
         if (found := owned.fullmatch(entry.name)) and _abandoned(entry, found[2], found[3]):
             _remove(entry)
-    return path.with_name(f".{path.name}.{os.getpid()}-{_host()}.{ending}")
+    return own
 
 
 def _abandoned(entry: Path, pid: str | None, host: str | None) -> bool:
     """Whether who wrote the entry is gone; of another machine's process its silence of a day says so."""
-    if pid is None or (host == _host() and (int(pid) == os.getpid() or not _alive(int(pid)))):
+    if pid is None or (host == _host() and not _alive(int(pid))):
         return True
     try:
         newest = max(each.lstat().st_mtime for each in (entry, *entry.rglob("*")))

@@ -49,7 +49,7 @@ def _acquire(lease: SoftFileLease, directory: Path, patience: float) -> None:
         return
     except Timeout:
         holder = _holder(directory)
-    if holder.get("host") != _this_host():
+    if holder.get("host") != _this_host() or _zombie(holder.get("pid", "")):
         print(f"note: {directory} is locked by {_words(holder)}: waiting for a sign of its life", file=sys.stderr)
         with suppress(Timeout):
             lease.acquire(timeout=1.5 * LEASE)
@@ -70,6 +70,14 @@ def _words(holder: dict[str, str]) -> str:
     if not holder:
         return "another process"
     return f"process {holder.get('pid', '?')} on {holder.get('host', '?').partition('?')[0] or 'another machine'}"
+
+
+def _zombie(pid: str) -> bool:
+    """Whether the process has ended, and whoever started it has not asked how: in a container, perhaps never will."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def _this_host() -> str | None:
