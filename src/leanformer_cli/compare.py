@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.ending import continuing
+from leanformer_cli.ending import continues
 from leanformer_cli.options import (
     AutoResume,
     Config,
@@ -25,6 +25,7 @@ from leanformer_cli.options import (
 
 
 @app.command()
+@continues("--resume")
 def compare(
     config: Config = None,
     *,
@@ -64,24 +65,23 @@ def compare(
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")
-    with continuing(quiet, "--resume"):
-        compare(
-            settings,
-            data,
-            out,
-            variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
-            seeds=list(range(1, seeds + 1)),
-            learning_rates=floats(learning_rates, "--learning-rates"),
-            tasks=words(task or ""),
-            task_data=task_data,
-            task_seeds=task_seeds,
-            jobs=jobs,
-            plugin=plugin,
-            resume=resume or (autoresume and (out / "comparison.json").exists()),
-            dry_run=dry_run,
-            quiet=quiet,
-            command=shlex.join(["leanformer", *sys.argv[1:]]),
-        )
+    compare(
+        settings,
+        data,
+        out,
+        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
+        seeds=list(range(1, seeds + 1)),
+        learning_rates=floats(learning_rates, "--learning-rates"),
+        tasks=words(task or ""),
+        task_data=task_data,
+        task_seeds=task_seeds,
+        jobs=jobs,
+        plugin=plugin,
+        resume=resume or (autoresume and (out / "comparison.json").exists()),
+        dry_run=dry_run,
+        quiet=quiet,
+        command=shlex.join(["leanformer", *sys.argv[1:]]),
+    )
 
 
 @app.command()

@@ -10,9 +10,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
 from types import FrameType
+from typing import Any
 
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
@@ -63,19 +64,30 @@ def _watch() -> None:
     os.kill(os.getpid(), getattr(signal, "SIGUSR1", signal.SIGTERM))  # a second SIGTERM would not let it save
 
 
-@contextmanager
-def continuing(quiet: bool, option: str = "") -> Iterator[None]:
-    """If a signal ends the block, print the command that goes on: the same one, with `option` if it needs that."""
-    try:
-        yield
-    except (SystemExit, KeyboardInterrupt) as stop:
-        status = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
-        if not isinstance(status, int) or status <= 128:
-            raise
-        if not quiet:
-            arguments = sys.argv[1:]
-            if option and not {option, "--autoresume"} & set(arguments):
-                arguments = [*arguments, option]
-            name = signal.Signals(status - 128).name
-            print(f"stopped by {name}; continue with: {shlex.join(['leanformer', *arguments])}", flush=True)
-        raise SystemExit(status) from None
+def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a verb: if a signal ends it, it prints the command that goes on, the same one with `option` if it needs one.
+    Not for one whose training prints that itself."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @wraps(verb)
+        def carry_out(**given: Any) -> None:
+            try:
+                verb(**given)
+            except (SystemExit, KeyboardInterrupt) as stop:
+                status = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
+                if not isinstance(status, int) or status <= 128:
+                    raise
+                if not (given.get("quiet") or given.get("as_json")):
+                    print(_continuation(signal.Signals(status - 128).name, option), flush=True)
+                raise SystemExit(status) from None
+
+        return carry_out
+
+    return decorate
+
+
+def _continuation(name: str, option: str) -> str:
+    arguments = sys.argv[1:]
+    if option and not {option, "--autoresume"} & set(arguments):
+        arguments = [*arguments, option]
+    return f"stopped by {name}; continue with: {shlex.join(['leanformer', *arguments])}"

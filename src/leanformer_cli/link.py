@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.ending import continuing
+from leanformer_cli.ending import continues
 from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load
 
 
 @app.command()
+@continues()
 def link(
     encoders: Annotated[
         list[str],
@@ -46,19 +47,18 @@ def link(
     from leanformer.linking.settings import read_linking
 
     load(plugin)
-    with continuing(quiet or as_json):
-        found = link(
-            encoders,
-            data,
-            out,
-            read_linking(config, set_ or ()),
-            dictionary=dictionary,
-            split=split,
-            seeds=seeds,
-            keep_model=not discard_model,
-            command=shlex.join(["leanformer", *sys.argv[1:]]),
-            dry_run=dry_run,
-            quiet=quiet or as_json,
-        )
+    found = link(
+        encoders,
+        data,
+        out,
+        read_linking(config, set_ or ()),
+        dictionary=dictionary,
+        split=split,
+        seeds=seeds,
+        keep_model=not discard_model,
+        command=shlex.join(["leanformer", *sys.argv[1:]]),
+        dry_run=dry_run,
+        quiet=quiet or as_json,
+    )
     if as_json:
         print(json.dumps(found, indent=2))

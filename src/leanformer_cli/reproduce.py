@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.ending import continuing
+from leanformer_cli.ending import continues
 from leanformer_cli.options import Quiet, Set, words
 
 
 @app.command()
+@continues()
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="symmetric, shared or synthesizer.")],
     *,
@@ -49,5 +50,4 @@ def reproduce(
         quiet=quiet,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )
-    with continuing(quiet):
-        reproduce(given, words(studies or ""))
+    reproduce(given, words(studies or ""))

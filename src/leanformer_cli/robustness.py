@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.ending import continuing
+from leanformer_cli.ending import continues
 from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, settings_of, whole, words
 
 
 @app.command()
+@continues()
 def robustness(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|RUN...", help="A comparison, or pre-training runs: all are fine-tuned.")
@@ -64,5 +65,4 @@ def robustness(
         plugin=plugin,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )
-    with continuing(quiet):
-        robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)
+    robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.ending import continuing
+from leanformer_cli.ending import continues
 from leanformer_cli.options import (
     AsJson,
     AutoResume,
@@ -53,6 +53,7 @@ def pretrain(
 
 
 @app.command()
+@continues()
 def finetune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
     task: Annotated[str, typer.Option(help="cola, boolq, squad, ...: docs/data.md, or one that a plug-in registers.")],
@@ -86,10 +87,9 @@ def finetune(
     settings = settings_of(config, [*overrides, *(set_ or ())])
     if sparsity is not None and settings.finetuning_for(task).method == "dense":
         raise ValueError(f"--sparsity {sparsity}: a dense model has no zeros; add --method pst or --method magnitude")
-    with continuing(quiet or as_json):
-        record = finetune(
-            run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
-        )
+    record = finetune(
+        run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
+    )
     results = record.get("results") or record  # of one run, or of several
     means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
     shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
