@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,7 +36,8 @@ def main() -> None:
     except (ValueError, OSError, ArithmeticError) as error:
         _fail(error)
     except Ended as end:
-        print(f"leanformer: stopped by {end.name}", file=sys.stderr)
+        with suppress(OSError):  # the terminal is closed
+            print(f"leanformer: stopped by {end.name}", file=sys.stderr)
         raise
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,7 @@
+import os
+import pty
 import signal
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -61,3 +64,33 @@ def test_an_ignored_warning_stays_ignored(number: int) -> None:
             assert heard.signal == 0
     finally:
         signal.signal(number, before)
+
+
+CLOSED = """
+import os, sys
+from rich.console import Console
+from leanformer.training.interrupts import Interrupts
+with Interrupts() as heard:
+    print("ready", flush=True)
+    while not heard.signal:
+        pass
+    Console().print("words to nobody")
+os.write(int(sys.argv[1]), str(heard.signal).encode())
+"""
+
+
+def test_a_closed_terminal_is_a_signal_and_no_error() -> None:
+    """As when an ssh connection ends: the terminal's processes get SIGHUP, and each word to it is an error."""
+    heard, told = os.pipe()
+    pid, terminal = pty.fork()
+    if not pid:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.set_inheritable(told, True)
+        os.execv(sys.executable, [sys.executable, "-c", CLOSED, str(told)])
+    os.close(told)
+    while b"ready" not in os.read(terminal, 1000):
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.read(heard, 10) == str(int(signal.SIGHUP)).encode()
+    os.close(heard)

@@ -8,9 +8,12 @@
 One of the last four that is ignored, as SIGHUP is under nohup, stays ignored. Windows has the first two alone.
 """
 
+import os
 import signal
+import stat
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -25,6 +28,14 @@ class Stopped(SystemExit):
         super().__init__(128 + number)
         self.signal = signal.Signals(number).name
         self.step = step
+
+
+def leave_closed_terminal() -> None:
+    """From now on, what would go to a terminal that is gone goes nowhere: an error would keep a run from saving."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 class Interrupts:
@@ -50,6 +61,8 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            leave_closed_terminal()
         if not self.signal:
             self.signal, self._came = number, time.monotonic()
         elif number in ASKED and time.monotonic() > self._came + 1:
