@@ -4,8 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-TIMES = ("seconds", "curve_bytes", "per_second", "joules", "energy", "share_of_peak", "mfu", "resumed", "hours", "command")
-"""A key that holds one of these is of one run's time: speed, energy, how long its lines of seconds are, and who continued it."""
+TIMES = (
+    "seconds",
+    "curve_bytes",
+    "per_second",
+    "joules",
+    "energy",
+    "share_of_peak",
+    "mfu",
+    "resumed",
+    "hours",
+    "command",
+)
+"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it."""
 OF_TIME = ("log", "logs", "report.md", "report.html", "figures")
 """Files and folders whose text names speeds; results.json holds the same numbers."""
 
