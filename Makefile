@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUICK := runs/quickstart
 
-.PHONY: help install quickstart test test-peer test-versions package lint docs clean
+.PHONY: help install quickstart test test-peer test-versions torture package lint docs clean
 
 help:
 	@echo "make quickstart  compare four attention mechanisms on real text (about 5 minutes on 2 CPU cores)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
 	@echo "make test-versions  run the tests with the lowest and the newest versions that are allowed, and record it"
+	@echo "make torture     kill all verbs at random instants, 100 times, and compare with undisturbed runs (30 minutes)"
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
 	@echo "make lint        check style and types"
 	@echo "make docs        build the documentation as a site, in build/site"
@@ -30,14 +31,16 @@ quickstart: install
 	@test -e $(QUICK)/data/data.json || \
 	  $(BIN)/leanformer prepare shipped:novels --out $(QUICK)/data --algorithm characters --quiet
 	$(BIN)/leanformer compare configs/quickstart.toml --data $(QUICK)/data --out $(QUICK)/comparison \
-	  --attention dot_product,symmetric,pairwise,shared --seeds 3 \
-	  $$(test ! -e $(QUICK)/comparison/comparison.json || echo --resume)
+	  --attention dot_product,symmetric,pairwise,shared --seeds 3 --autoresume
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer and not slow" -n 2
 
 test-peer: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peer tests/peer
+
+torture: install
+	$(BIN)/python -m tests.torture --kills 100 --minutes 30
 
 package: install
 	$(BIN)/python -m hatchling build -d dist

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from leanformer.comparison.estimate import step_seconds
-from leanformer.comparison.runner import Job, last_line, run_jobs
+from leanformer.comparison.runner import Job, run_jobs
 from leanformer.data.corpus import Corpus
 from leanformer.files import write_json
 from leanformer.models import LeanformerForMaskedLM
@@ -20,7 +20,7 @@ from leanformer.training.hardware import autocast_dtype, describe
 from leanformer.training.masked_lm import MaskedLM
 from leanformer.training.recipes import model_config
 
-Runner = Callable[[list[Job], int, Callable[..., None]], list[Job]]
+Runner = Callable[[list[Job], int, Callable[..., None]], dict[Job, str]]
 """As `run_jobs`."""
 
 
@@ -61,13 +61,13 @@ def run_stage(
     """Runs them, a line each as it ends, and `finished` for each that did not fail; names of those that failed."""
     told: set[Job] = set()
 
-    def show(running: Any, done: list[Job], failed: list[Job]) -> None:
+    def show(running: Any, done: list[Job], failed: dict[Job, str]) -> None:
         for each in [*done, *failed]:
             if each not in told:
                 told.add(each)
                 if each in done:
                     finished(each)
-                outcome = f"failed: {last_line(each.log)}" if each in failed else "finished"
+                outcome = f"failed: {failed[each]}" if each in failed else "finished"
                 print(f"{name} [{len(told)}/{len(jobs)}] {each.name} {outcome}", flush=True)
 
     return [each.name for each in runner(jobs, workers, show)] if jobs else []

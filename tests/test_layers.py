@@ -11,8 +11,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"pydantic", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "install", "records")}
+THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime"}
+SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "locks", "install", "records")}
 
 MAY_IMPORT = {
     "records": {"pydantic"},

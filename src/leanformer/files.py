@@ -1,8 +1,8 @@
 """Files: their sha256, and writes that a kill or a full disk cannot tear.
 
-A write goes to another name, is forced to disk and renamed.
-A name is therefore either absent, old or complete. What a killed process leaves behind is called `.NAME.tmp` or
-`.NAME.old`; `remove_leftovers` knows nothing else.
+A write goes to another name, is forced to disk and renamed: a name is therefore either absent, old or complete. The
+other name, `.NAME.PID-HOST.tmp` (`.old` for what is being removed), says whose it is, so that two processes that write
+one name do not disturb each other, and the next write of NAME removes what a killed one left behind.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+DAY = 24 * 60 * 60.0
 SUMS = "SHA256SUMS"
 _INTACT: set[tuple[Any, ...]] = set()
 """What this process has read and found to be as its sum says."""
@@ -93,7 +96,7 @@ def within(folder: Path, name: str) -> Path:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file to write; when the block ends without an error it is at `path`, in place of what was there."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = _beside(path, "tmp")
     with _all_or_nothing(temporary, path):
         yield temporary
         _force_to_disk(temporary)
@@ -115,47 +118,109 @@ def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
-    """An empty directory to fill; when the block ends without an error it is at `path`, in place of what was there."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    _remove(temporary)
-    with _all_or_nothing(temporary, path):
+def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
+    """An empty directory to fill; when the block ends without an error it is at `path`, in place of what was there.
+
+    Without `replace` a FileExistsError says that `path` holds something, at the start or when the block has ended.
+    """
+    if not replace:
+        require_unused(path)
+    temporary = _beside(path, "tmp")
+    with _all_or_nothing(temporary, path, "" if replace else ": make room there, or choose another place"):
         temporary.mkdir(parents=True)
         yield temporary
         for entry in sorted(temporary.rglob("*")):
             _force_to_disk(entry)
         _force_to_disk(temporary)
+        if not replace:
+            require_unused(path)
         if path.exists():
-            remove_directory(path)
+            remove_directory(path) if replace else path.rmdir()
         os.rename(temporary, path)
         _force_to_disk(path.parent)
 
 
+def require_unused(path: Path) -> None:
+    """FileExistsError unless `path` is free: nothing, or a directory that holds nothing."""
+    if path.exists() and (not path.is_dir() or holdings(path)):
+        raise FileExistsError(f"{path}: there is something here already; choose another place, or remove it first")
+
+
+def holdings(folder: Path) -> list[str]:
+    """Names of what a user has in `folder`: not locks, half-written files or what a file manager adds."""
+    hidden = re.compile(r"\.DS_Store|\.lock(\..*)?|\..*\.(tmp|old)")
+    return sorted(entry.name for entry in folder.iterdir() if not hidden.fullmatch(entry.name))
+
+
 def remove_directory(path: Path) -> None:
     """Gone at once under its name, whenever the process is killed."""
-    old = path.with_name(f".{path.name}.old")
-    _remove(old)
+    old = _beside(path, "old")
     os.rename(path, old)
     _remove(old)
 
 
 def remove_leftovers(folder: Path, name: str) -> None:
-    """What a killed process left half-written or half-removed of `name` (a glob pattern) in `folder`."""
-    for ending in ("tmp", "old"):
+    """What killed processes left half-written or half-removed of `name` (a glob pattern) in `folder`, which no other
+    process may be writing."""
+    for ending in ("tmp", "old", "*.tmp", "*.old"):
         for entry in folder.glob(f".{name}.{ending}"):
             _remove(entry)
 
 
+def _beside(path: Path, ending: str) -> Path:
+    """A free name of this process's own beside `path`; what dead processes left of theirs is removed."""
+    own = path.with_name(f".{path.name}.{os.getpid()}-{_host()}.{ending}")
+    _remove(own)
+    owned = re.compile(rf"\.{re.escape(path.name)}\.((\d+)-([0-9a-f]{{8}})\.)?(tmp|old)")
+    for entry in path.parent.iterdir() if path.parent.is_dir() else ():
+        if (found := owned.fullmatch(entry.name)) and _abandoned(entry, found[2], found[3]):
+            _remove(entry)
+    return own
+
+
+def _abandoned(entry: Path, pid: str | None, host: str | None) -> bool:
+    """Whether who wrote the entry is gone; of another machine's process its silence of a day says so."""
+    if pid is None or (host == _host() and not _alive(int(pid))):
+        return True
+    try:
+        newest = max(each.lstat().st_mtime for each in (entry, *entry.rglob("*")))
+    except OSError:  # it changes at this very moment
+        return False
+    return time.time() - newest > DAY
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there, `os.kill` would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 @contextmanager
-def _all_or_nothing(temporary: Path, path: Path) -> Iterator[None]:
-    """If writing fails, take the temporary away and raise an OSError that names what was to be written."""
+def _all_or_nothing(temporary: Path, path: Path, remedy: str = "") -> Iterator[None]:
+    """If writing fails, take the temporary away and raise an OSError that names what was to be written. An error that
+    names another file, such as an input's, is raised as it is."""
     try:
         yield
     except BaseException as error:
         _remove(temporary)
-        if isinstance(error, (OSError, SafetensorError)):
-            raise OSError(f"cannot write {path} ({getattr(error, 'strerror', None) or error})") from error
-        raise
+        if not isinstance(error, (OSError, SafetensorError)) or isinstance(error, FileExistsError):
+            raise
+        blamed = getattr(error, "filename", None)
+        beside = str(path.with_name(f".{path.name}."))
+        if blamed and Path(blamed) not in (path, *path.parents) and not str(blamed).startswith(beside):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).replace(str(temporary), str(path))
+        raise OSError(f"cannot write {path} ({reason}){remedy}") from error
 
 
 def _remove(path: Path) -> None:
@@ -166,7 +231,9 @@ def _remove(path: Path) -> None:
 
 
 def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():  # Windows opens no directories
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

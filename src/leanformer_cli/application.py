@@ -2,9 +2,12 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
+
+from leanformer_cli.ending import Ended, listen
 
 app = typer.Typer(
     name="leanformer",
@@ -20,6 +23,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script: run a verb, and turn a mistake into one line and status 2."""
+    listen()
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     if debug:
@@ -31,6 +35,10 @@ def main() -> None:
         sys.exit(141)
     except (ValueError, OSError, ArithmeticError) as error:
         _fail(error)
+    except Ended as end:
+        with suppress(OSError):  # the terminal is closed
+            print(f"leanformer: stopped by {end.name}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
 

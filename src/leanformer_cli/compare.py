@@ -8,10 +8,24 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import Config, Data, Plugin, Quiet, Set, floats, load, settings_of, words
+from leanformer_cli.ending import continues
+from leanformer_cli.options import (
+    AutoResume,
+    Config,
+    Data,
+    Plugin,
+    Quiet,
+    Resume,
+    Set,
+    floats,
+    load,
+    settings_of,
+    words,
+)
 
 
 @app.command()
+@continues("--resume")
 def compare(
     config: Config = None,
     *,
@@ -36,7 +50,8 @@ def compare(
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
     set_: Set = None,
     plugin: Plugin = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished, resume what is not.")] = False,
+    resume: Resume = False,
+    autoresume: AutoResume = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,7 +77,7 @@ def compare(
         task_seeds=task_seeds,
         jobs=jobs,
         plugin=plugin,
-        resume=resume,
+        resume=resume or (autoresume and (out / "comparison.json").exists()),
         dry_run=dry_run,
         quiet=quiet,
         command=shlex.join(["leanformer", *sys.argv[1:]]),

@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, ConfigOption, Data, Plugin, Quiet, Resume, RunOut, Set, settings_of, show
+from leanformer_cli.options import (
+    AsJson,
+    AutoResume,
+    ConfigOption,
+    Data,
+    Plugin,
+    Quiet,
+    Resume,
+    RunOut,
+    Set,
+    settings_of,
+    show,
+)
 
 
 @app.command()
@@ -22,12 +34,14 @@ def distill(
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
+    autoresume: AutoResume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a student by a teacher: heal a converted model, or make a smaller one (docs/distillation.md)."""
     from leanformer.distillation.distill import distill
 
+    resume = resume or (autoresume and (out / "run.json").exists())
     saved = student.is_dir()
     if not saved and config is not None:
         raise ValueError(f"--config {config}: {student} holds the settings already; change them with --set")

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continues
 from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load
 
 
 @app.command()
+@continues()
 def link(
     encoders: Annotated[
         list[str],

@@ -24,7 +24,8 @@ Texts = Annotated[
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
 RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
+AutoResume = Annotated[bool, typer.Option("--autoresume", help="Go on with what --out holds, or start if it is empty.")]
 Plugin = Annotated[
     Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
 ]

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continues
 from leanformer_cli.options import Quiet, Set, words
 
 
 @app.command()
+@continues()
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="symmetric, shared or synthesizer.")],
     *,

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continues
 from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, settings_of, whole, words
 
 
 @app.command()
+@continues()
 def robustness(
     sources: Annotated[
         list[Path], typer.Argument(metavar="DIR|RUN...", help="A comparison, or pre-training runs: all are fine-tuned.")

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
+from leanformer_cli.ending import continues
 from leanformer_cli.options import (
     AsJson,
+    AutoResume,
     Config,
     ConfigOption,
     Data,
@@ -34,6 +36,7 @@ def pretrain(
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
+    autoresume: AutoResume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,12 +46,14 @@ def pretrain(
     """
     from leanformer.training.pretrain import pretrain
 
+    resume = resume or (autoresume and (out / "run.json").exists())
     settings = settings_of(config, set_, resume)
     record = pretrain(settings, data, out, init=init, resume=resume, quiet=quiet or as_json, plugin=plugin)
     show(record, as_json, quiet=True)
 
 
 @app.command()
+@continues()
 def finetune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
     task: Annotated[str, typer.Option(help="cola, boolq, squad, ...: docs/data.md, or one that a plug-in registers.")],

@@ -16,8 +16,8 @@ class InProcess:
     def __init__(self) -> None:
         self.ran = list[tuple[str, ...]]()
 
-    def __call__(self, jobs: list[Any], workers: int, on_change: Any) -> list[Any]:
-        done, failed = [], []
+    def __call__(self, jobs: list[Any], workers: int, on_change: Any) -> dict[Any, str]:
+        done, failed = list[Any](), dict[Any, str]()
         for job in jobs:
             self.ran.append(job.arguments)
             job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,10 @@ class InProcess:
                 except SystemExit as end:
                     status = end.code or 0
             job.log.write_text(f"{heard.getvalue()}\n{status}\n")
-            (failed if status else done).append(job)
+            if status:
+                failed[job] = f"exit status {status}"
+            else:
+                done.append(job)
             on_change({}, done, failed)
         on_change({}, done, failed)
         return failed

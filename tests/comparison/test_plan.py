@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from leanformer.comparison.plan import Plan, check_continues
+from leanformer.comparison.continuing import check_continues
+from leanformer.comparison.plan import Plan
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
 

@@ -1,8 +1,6 @@
 """`pretrain` as a function: what it records, what it refuses, what it leaves behind."""
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from leanformer.locks import claimed
 from leanformer.settings import settings_from
 from leanformer.training import peak
 from leanformer.training.checkpoint import Checkpoints
@@ -123,13 +122,8 @@ def test_a_directory_with_other_files_is_not(corpus: Path, settings: Tables, tmp
 
 
 def test_a_run_in_progress_is_not_disturbed(killed: Path) -> None:
-    descriptor = os.open(killed, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(FileExistsError, match="is being trained by another process: wait for it or stop it"):
-            pretrain(None, None, killed, resume=True, quiet=True)
-    finally:
-        os.close(descriptor)
+    with claimed(killed), pytest.raises(FileExistsError, match="is in use by process .*: wait for it or stop it"):
+        pretrain(None, None, killed, resume=True, quiet=True)
 
 
 def test_resume_without_a_run_says_so(tmp_path: Path) -> None:

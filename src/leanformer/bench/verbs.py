@@ -21,7 +21,7 @@ from leanformer.bench.sizes import GIVEN, of_size, size
 from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
-from leanformer.data.staging import staged
+from leanformer.files import new_directory
 from leanformer.settings import Settings, read_settings
 from leanformer.spelling import suggest
 from leanformer.training.hardware import autocast_dtype, prepare_cpu
@@ -81,7 +81,7 @@ def mechanisms(
         "rounds": rounds,
         "model": plan.model,
     }
-    with staged(out) if out else nullcontext() as directory:
+    with new_directory(out, replace=False) if out else nullcontext() as directory:
         with _progress("mechanisms", plan.turns, quiet) as tick:
             found = bench_mechanisms.measure(plan, tick)
         return _finished(output.record("mechanisms", found, settings, where, dtype), directory, quiet)
@@ -129,7 +129,7 @@ def inference(
         "rounds": rounds,
         "model": plan.model,
     }
-    with staged(out) if out else nullcontext() as directory:
+    with new_directory(out, replace=False) if out else nullcontext() as directory:
         with _progress("inference", plan.turns, quiet) as tick:
             found = bench_inference.measure(plan, tick)
         return _finished(output.record("inference", found, settings, where, None), directory, quiet)
@@ -205,7 +205,7 @@ def peers(
         }
         dtype = torch.bfloat16 if "bf16" in chosen else None
         setup = bench_peers.Setup(threads=threads, tuned=tuned, plugin=plugin)
-        with staged(out) if out else nullcontext() as directory:
+        with new_directory(out, replace=False) if out else nullcontext() as directory:
             with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
                 found = bench_peers.measure(race, list(names), own, chosen, rounds, tick, setup)
             return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)

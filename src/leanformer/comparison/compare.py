@@ -5,7 +5,8 @@ Whatever happens, what is finished stays: a later `--resume` skips it, resumes w
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from leanformer.comparison.continuing import check_continues, check_runs, task_directories
 from leanformer.comparison.estimate import Estimator, objective_of
 from leanformer.comparison.matching import matched
-from leanformer.comparison.plan import Plan, PlannedRun, check_continues
-from leanformer.comparison.runner import Job, last_line, run_jobs
+from leanformer.comparison.plan import Plan, PlannedRun
+from leanformer.comparison.runner import Job, run_jobs
 from leanformer.comparison.variants import Variant
 from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
@@ -24,12 +26,17 @@ from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
 from leanformer.files import write_json
+from leanformer.locks import NAME as LOCK
+from leanformer.locks import claimed
 from leanformer.records.reading import sealed
 from leanformer.report import best_rates, write_report
 from leanformer.settings import Settings
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
+
+PATIENCE = 60.0
+"""Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
 
 
 def compare(
@@ -67,12 +74,26 @@ def compare(
         command=command,
     )
     objective, notes = _check(plan, corpus)
-    check_continues(out, plan, resume=resume)
     console = Console(quiet=quiet, highlight=False)
     for note in [*matches, *notes]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    workers, threads = _share_of_the_machine(jobs, len(plan.runs), settings)
+    with nullcontext() if dry_run else claimed(out):
+        check_continues(out, plan, resume=resume)
+        check_runs(out, plan, corpus)
+        return _carry_out(plan, corpus, objective, out, jobs, dry_run, console)
 
+
+def _carry_out(
+    plan: Plan,
+    corpus: Prepared,
+    objective: PretrainingObjective,
+    out: Path,
+    jobs: int | None,
+    dry_run: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """What is still to run, and the report."""
+    workers, threads = _share_of_the_machine(jobs, len(plan.runs), plan.settings)
     runs = [run for run in plan.runs if not _finished(out / run.path)]
     finetunings = [(run, task) for run in plan.runs for task in plan.tasks if not _tuned(out / run.path, task, plan)]
     if runs or finetunings:
@@ -81,12 +102,15 @@ def compare(
         _check_disk(out, estimate.bytes)
     if dry_run:
         return {}
-    write_json(_made(out) / "settings.json", settings.to_dict())
+    for lock in out.glob(f"runs/**/{LOCK}"):
+        with claimed(lock.parent, PATIENCE):
+            pass
     write_json(out / "comparison.json", sealed(plan.record() | {"jobs": workers}))
+    write_json(out / "settings.json", plan.settings.to_dict())
     steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
     failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
-    chosen = best_rates(out) if learning_rates else None
-    failed += _run(
+    chosen = best_rates(out) if plan.learning_rates else None
+    failed |= _run(
         [
             (_generation if plan.generates else _finetuning)(run, task, plan, out, threads)
             for run, task in finetunings
@@ -98,8 +122,9 @@ def compare(
     results = write_report(out)
     console.print(f"report: {out / 'report.html'}")
     if failed:
+        first, why = next(iter(failed.items()))
         raise ValueError(
-            f"{len(failed)} of the runs failed ({failed[0].name}: {last_line(failed[0].log)}); the report lists them, "
+            f"{len(failed)} of the runs failed ({first.name}: {why}); the report lists them, "
             f"logs are in {out / 'logs'}; --resume tries them again"
         )
     return results
@@ -156,11 +181,6 @@ def _check_disk(out: Path, needed: int) -> None:
         )
 
 
-def _made(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
 def _status(run: Path) -> str | None:
     """The status of a run, None where there is none."""
     directory = RunDirectory(run)
@@ -171,12 +191,8 @@ def _finished(run: Path) -> bool:
     return _status(run) == "finished"
 
 
-def _task_directories(run: Path, task: str, plan: Plan) -> list[Path]:
-    return [run / "tasks" / task / f"seed-{seed}" for seed in range(1, plan.task_seeds + 1)]
-
-
 def _tuned(run: Path, task: str, plan: Plan) -> bool:
-    return all(map(_finished, _task_directories(run, task, plan)))
+    return all(map(_finished, task_directories(run, task, plan)))
 
 
 def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int, steps: int) -> Job:
@@ -222,7 +238,7 @@ def _generation(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int)
     """Writes and scores the first test split; the only "seed" is 1."""
     directory = out / run.path
     arguments = ["evaluate", str(directory), "--suite", "generation", "--data", plan.data["path"]]
-    arguments += ["--out", str(_task_directories(directory, task, plan)[0]), "--threads", str(threads), "--quiet"]
+    arguments += ["--out", str(task_directories(directory, task, plan)[0]), "--threads", str(threads), "--quiet"]
     arguments += ["--plugin", plan.plugin] if plan.plugin else []
     return Job(
         name=f"{_name(run, plan)} {task}",
@@ -236,10 +252,10 @@ def _name(run: PlannedRun, plan: Plan) -> str:
     return f"{run.variant.label}{rate} seed {run.seed}"
 
 
-def _run(jobs: list[Job], workers: int, console: Console) -> list[Job]:
+def _run(jobs: list[Job], workers: int, console: Console) -> dict[Job, str]:
     """Run the jobs and show how far they are: bars on a terminal, a line a finished run elsewhere."""
     if not jobs:
-        return []
+        return {}
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
         console=console, disable=not console.is_terminal,
@@ -247,18 +263,18 @@ def _run(jobs: list[Job], workers: int, console: Console) -> list[Job]:
         return run_jobs(jobs, workers, _shower(jobs, progress, console))
 
 
-def _shower(jobs: list[Job], progress: Progress, console: Console) -> Callable[[dict, list[Job], list[Job]], None]:
+def _shower(jobs: list[Job], progress: Progress, console: Console) -> Callable[[dict, list[Job], dict[Job, str]], None]:
     bar = progress.add_task("runs", total=len(jobs))
     told: set[Job] = set()
 
-    def show(running: dict, done: list[Job], failed: list[Job]) -> None:
+    def show(running: dict, done: list[Job], failed: Mapping[Job, str]) -> None:
         names = ", ".join(job.name for job in running)
         completed = len(done) + len(failed) + sum(job.fraction() for job in running)
         progress.update(bar, completed=completed, description=names or "runs")
         for job in [*done, *failed]:
             if job not in told:
                 told.add(job)
-                outcome = f"failed: {last_line(job.log)}" if job in failed else "finished"
+                outcome = f"failed: {failed[job]}" if job in failed else "finished"
                 console.print(f"[{len(told)}/{len(jobs)}] {job.name} {outcome}", markup=False)
 
     return show

@@ -4,13 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
-from leanformer.records import reading
-from leanformer.records.studies import ContinuedComparison
 from leanformer.settings import Settings
 
 SCHEMA = 1
@@ -113,38 +110,3 @@ class Plan:
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if self.learning_rates is None else f"{variant.label}-lr{rate:g}"
             yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=f"runs/{folder}/seed-{seed}")
-
-
-def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
-    """Refuse a directory that holds something else; with `resume`, more arms, seeds, rates and tasks are welcome."""
-    file = directory / "comparison.json"
-    if not file.exists():
-        if resume:
-            raise FileNotFoundError(f"{directory} holds no comparison to resume: leave --resume out to start one")
-        if directory.exists() and any(entry.name not in ("data", ".DS_Store") for entry in directory.iterdir()):
-            raise FileExistsError(f"{directory} is not empty and holds no comparison: give another --out")
-        return
-    if not resume:
-        raise FileExistsError(
-            f"{directory} holds a comparison already: add --resume to go on with it, or give another --out"
-        )
-    before = reading.read(file, ContinuedComparison, "restore it, or give another --out")
-    earlier, now = _invariants(before), _invariants(plan.record())
-    for key in sorted(earlier.keys() | now.keys()):
-        if earlier.get(key) != now.get(key):
-            raise ValueError(
-                f"{directory} was started with {key} = {earlier.get(key)!r}, this command says {now.get(key)!r}: "
-                "repeat the earlier setting, or give another --out"
-            )
-
-
-def _invariants(record: dict[str, Any]) -> dict[str, Any]:
-    """What may not change between the runs of one comparison."""
-    flat = {"data.hash": record["data"]["hash"]}
-    for table, values in record["settings"].items():
-        flat |= {f"{table}.{key}": value for key, value in values.items() if not isinstance(value, dict)}
-    for key in ("model.attention", "training.seed", "finetuning.seed", "training.threads", "finetuning.threads"):
-        flat.pop(key, None)
-    if record["learning_rates"] is not None:
-        flat.pop("training.learning_rate", None)
-    return flat

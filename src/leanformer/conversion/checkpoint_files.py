@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.data import tokenizer_files
-from leanformer.files import within, write_sums
+from leanformer.files import new_directory, within, write_sums
 from leanformer.models.config import LeanformerConfig
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
@@ -123,22 +122,14 @@ def write(
 ) -> None:
     """The directory `target`, with the tokenizer of the directory `tokenizer` if it has one and more `files`, name and
     text: whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        config.save_pretrained(partial)
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / WEIGHTS, {"format": "pt"})
-        if copy_tokenizer(tokenizer, partial, tokenizer_class):
-            tokenizer_files.fit(partial)
+    with new_directory(target, replace=False) as folder:
+        config.save_pretrained(folder)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+        if copy_tokenizer(tokenizer, folder, tokenizer_class):
+            tokenizer_files.fit(folder)
         for name, text in (files or {}).items():
-            (partial / name).write_text(text, encoding="utf-8")
-        write_sums(partial)
-        partial.chmod(0o755)
-        partial.replace(target)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {target}: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        write_sums(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from leanformer.data import tokenizer_files
 from leanformer.data.encoding import encoded
 from leanformer.data.readers import documents, files
 from leanformer.data.sampling import HoldOut, few_notes, sample
-from leanformer.data.staging import staged
 from leanformer.data.store import SplitWriter, describe, move_tail, write_record
 from leanformer.data.tokenizer import train
 from leanformer.data.unknown import unknown_notes, unknown_shares
+from leanformer.files import new_directory
 from leanformer.version import __version__
 
 Source = str | Path
@@ -70,7 +70,7 @@ def prepare(
     settings: dict[str, Any] = {"field": field, "documents": documents, "sequence_length": sequence_length}
     settings |= {"valid": [str(source) for source in valid]} if valid else {"valid_fraction": valid_fraction}
     notes: list[str] = []
-    with staged(out) as directory, _progress(quiet) as progress:
+    with new_directory(out, replace=False) as directory, _progress(quiet) as progress:
         read = partial(_read, field=field, separator=documents, progress=progress)
         if tokenizer is None:
             how: dict[str, Any] = {"cased": cased, "keep_accents": keep_accents}

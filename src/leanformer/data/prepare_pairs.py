@@ -15,11 +15,11 @@ from leanformer.data.generation_tasks import Example, generation_task
 from leanformer.data.pair_texts import TRAIN, VALID, read_pairs
 from leanformer.data.pairs import SIDES
 from leanformer.data.sampling import few_notes, sample
-from leanformer.data.staging import staged
 from leanformer.data.store import SplitWriter, describe, write_record
 from leanformer.data.tokenizer import train
 from leanformer.data.unknown import unknown_notes, unknown_shares
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.files import new_directory
 from leanformer.version import __version__
 
 BATCH = 1000
@@ -49,7 +49,7 @@ def prepare_pairs(
     training = [(example.source, reference) for example in splits[TRAIN] for reference in example.references]
     settings: dict[str, Any] = {"task_data": str(task_data)}
     notes: list[str] = []
-    with staged(Path(out)) as directory:
+    with new_directory(Path(out), replace=False) as directory:
         if tokenizer is None:
             settings |= {"algorithm": algorithm, "vocab_size": vocab_size, "cased": cased}
             settings |= {"tokenizer_megabytes": tokenizer_megabytes}

@@ -12,6 +12,7 @@ from typing import Any
 
 from leanformer.evaluation.tuning import gather, tune
 from leanformer.files import write_json
+from leanformer.locks import claimed
 from leanformer.settings import Settings
 
 SUMMARY = "summary.json"
@@ -45,13 +46,14 @@ def finetune(
             print(f"note: {note}")
     if seeds is None:
         return tune(material, finetuning, out, keep_model=keep_model, quiet=quiet)
-    records = [
-        tune(material, replace(finetuning, seed=seed), out / f"seed-{seed}", keep_model=keep_model, quiet=quiet)
-        for seed in range(1, seeds + 1)
-    ]
-    summary = summarise(records)
-    write_json(out / SUMMARY, summary)
-    return summary
+    with claimed(out):
+        records = [
+            tune(material, replace(finetuning, seed=seed), out / f"seed-{seed}", keep_model=keep_model, quiet=quiet)
+            for seed in range(1, seeds + 1)
+        ]
+        summary = summarise(records)
+        write_json(out / SUMMARY, summary)
+        return summary
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,18 @@ def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
         log_every=max(1, steps // LOGGED),
         checkpoint_every=0,
     )
+
+
+def require_settings(place: Path, record: Mapping[str, Any], settings: FinetuningSettings) -> None:
+    """FileExistsError names the first of the settings that the record of the finished run in `place` has otherwise."""
+    plain = asdict(FinetuningSettings())
+    old, new = plain | record["settings"]["finetuning"], plain | settings.to_dict()
+    for key in sorted(new.keys() - {"threads"}):
+        if old.get(key) != new[key]:
+            raise FileExistsError(
+                f"{place} was made with finetuning.{key} = {old.get(key)!r}, not {new[key]!r}: repeat its settings, or "
+                "choose another --out"
+            )
 
 
 def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -34,14 +34,14 @@ def export(
         raise ValueError(f"unknown format {format!r}: {suggest(format, FORMATS)}")
     if format == "hub" and (int8 or text is not None):
         raise ValueError(f"{'--int8' if int8 else '--text'} is for --format onnx")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and (not target.is_dir() or files.holdings(target)):
         raise FileExistsError(f"{target} exists already: name a new directory")
     if format == "onnx":
         graph.require_packages()
     source = open_source(run)
     if text is not None:
         int8_graph.require_measurable(source, Path(text))
-    with files.new_directory(target) as folder:
+    with files.new_directory(target, replace=False) as folder:
         if format == "onnx":
             source_text = None if text is None else Path(text)
             report = onnx_files.write(source, folder, target.name, licence, int8, source_text)

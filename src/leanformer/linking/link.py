@@ -22,8 +22,8 @@ from leanformer.linking.mentions import TRAIN, asked, earlier, find_file, learne
 from leanformer.linking.results import results
 from leanformer.linking.runs import Question, run
 from leanformer.linking.settings import Linking, LinkingSettings
+from leanformer.locks import claimed
 from leanformer.report.write import write_document
-from leanformer.training.interrupts import Stopped
 
 DICTIONARY = "dictionary"
 
@@ -61,21 +61,18 @@ def link(
         for spec, of, seed in pieces:
             console.print(f"{spec.name}, seed {seed}: {_steps(spec, question, of):,} steps", markup=False)
         return {}
-    records = []
-    for number, (spec, of, seed) in enumerate(sorted(pieces, key=lambda piece: piece[2]), 1):
-        folder = Path(out) / "runs" / spec.name / f"seed-{seed}"
-        try:
+    with claimed(Path(out)):
+        records = []
+        for number, (spec, of, seed) in enumerate(sorted(pieces, key=lambda piece: piece[2]), 1):
+            folder = Path(out) / "runs" / spec.name / f"seed-{seed}"
             record = run(spec, question, of, seed, folder, keep_model=keep_model, quiet=quiet)
-        except Stopped as stop:
-            console.print(f"stopped by {stop.signal}: the same command goes on from there", markup=False)
-            raise
-        records.append(record)
-        said = f"accuracy@1 {100 * record['results']['accuracy@1']:.1f}"
-        console.print(f"[{number}/{len(pieces)}] {spec.name}, seed {seed}: {said}", markup=False, soft_wrap=True)
-    found = results(records, [spec.name for spec in chosen], command)
-    write_document(contents(found), found, Path(out))
-    console.print(f"report: {Path(out) / 'report.html'}")
-    return found
+            records.append(record)
+            said = f"accuracy@1 {100 * record['results']['accuracy@1']:.1f}"
+            console.print(f"[{number}/{len(pieces)}] {spec.name}, seed {seed}: {said}", markup=False, soft_wrap=True)
+        found = results(records, [spec.name for spec in chosen], command)
+        write_document(contents(found), found, Path(out))
+        console.print(f"report: {Path(out) / 'report.html'}")
+        return found
 
 
 def gather(data: Path, protocol: LinkingSettings, dictionary: Path | None, split: str) -> Question:

@@ -1,12 +1,11 @@
 """`leanformer report DIR`: the records in a directory become report.html, report.md, results.json and figures/."""
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from leanformer.files import write_text
 from leanformer.report.comparison import find
 from leanformer.report.contents import contents
 from leanformer.report.document import Document
@@ -43,19 +42,4 @@ def write_document(document: Document, found: dict[str, Any], directory: Path, f
     files |= table_files(document, formats)
     for name, text in files.items():
         (directory / name).parent.mkdir(exist_ok=True)
-        _write(directory / name, text)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: a reader never sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+        write_text(directory / name, text)

@@ -9,6 +9,7 @@ What is finished stays: the same command goes on where it was stopped.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from leanformer.comparison.compare import compare
 from leanformer.comparison.variants import parse_variants
 from leanformer.data.prepare import prepare
 from leanformer.data.prepare_pairs import prepare_pairs
-from leanformer.files import write_json
+from leanformer.files import holdings, write_json
+from leanformer.locks import claimed
 from leanformer.records import reading
 from leanformer.records.studies import Study
 from leanformer.report.study import read_study
 from leanformer.report.write import write_document
 from leanformer.reproduction.contents import contents
 from leanformer.reproduction.instruments import Evidence
-from leanformer.reproduction.published import read_paper
+from leanformer.reproduction.published import Paper, read_paper
 from leanformer.reproduction.results import results
 from leanformer.reproduction.studies import Planned, read_studies
 from leanformer.reproduction.tables import judged
@@ -73,7 +75,12 @@ def reproduce(given: Given, only: Sequence[str] = ()) -> dict[str, Any]:
         if name not in [study.name for study in studies]:
             known = ", ".join(study.name for study in studies)
             raise ValueError(f"--studies {name}: {given.paper} at {given.scale} has {known}")
-    _check_continues(given)
+    with nullcontext() if given.dry_run else claimed(given.out):
+        _check_continues(given)
+        return _carry_out(paper, studies, given, only)
+
+
+def _carry_out(paper: Paper, studies: list[Planned], given: Given, only: Sequence[str]) -> dict[str, Any]:
     console = Console(quiet=given.quiet, highlight=False)
     missing: dict[str, str] = {}
     given.out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +204,7 @@ def _evidence(studies: list[Planned], given: Given, missing: dict[str, str]) -> 
 def _check_continues(given: Given) -> None:
     file = given.out / RECORD
     if not file.exists():
-        if given.out.exists() and any(given.out.iterdir()):
+        if given.out.exists() and holdings(given.out):
             raise FileExistsError(f"{given.out} is not empty and holds no reproduction: give another --out")
         return
     before, now = reading.read(file, Study, "restore it, or give another --out"), given.record()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from leanformer.data import tasks
 from leanformer.data.randomness import random_bits
 from leanformer.data.tasks import Task
+from leanformer.files import holdings
 from leanformer.records import reading
 from leanformer.records.studies import Robustness
 from leanformer.robustness.misspellings import read_misspellings
@@ -134,7 +135,7 @@ def check_continues(out: Path, plan: Plan) -> None:
     FileExistsError."""
     file = out / RECORD
     if not file.is_file():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and holdings(out):
             raise FileExistsError(f"{out} is not empty and holds no study of robustness: give another --out")
         return
     before = reading.read(file, Robustness, "restore it, or give another --out")

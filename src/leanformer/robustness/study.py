@@ -9,6 +9,7 @@ and tested on clean texts. What is finished stays: the same command again, or on
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from rich.console import Console
 
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
-from leanformer.evaluation.tuning import ENCODERS, Material, gather, tune
+from leanformer.evaluation.tuning import ENCODERS, Material, gather, require_settings, tune
 from leanformer.files import write_json
+from leanformer.locks import claimed
 from leanformer.records.reading import sealed
 from leanformer.report.runs import Run
 from leanformer.report.study import Study
@@ -58,23 +60,23 @@ def robustness(
     """Do what is still to do of the study in `out`, and write its report; returns results.json."""
     study, console = read_sources(sources), Console(quiet=quiet, highlight=False)
     sizes, constant, notes = _check(plan, study)
-    check_continues(out, plan)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    pieces = list(_pieces(study, out, plan, sizes))
-    to_do = [piece for piece in pieces if not _done(piece, plan)]
-    if to_do:
-        console.print(estimate(study, plan, [(p.run, p.task, p.condition) for p in to_do]).sentence())
-    if dry_run:
-        return {}
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / RECORD, sealed(plan.record()))
-    failed = _carry_out(to_do, study, plan, console)
-    findings = find(study, out, plan, constant, failed)
-    found = results(findings)
-    write_document(contents(findings), found, out)
-    console.print(f"report: {out / 'report.html'}")
-    return found
+    with nullcontext() if dry_run else claimed(out):
+        check_continues(out, plan)
+        pieces = list(_pieces(study, out, plan, sizes))
+        to_do = [piece for piece in pieces if not _done(piece, plan)]
+        if to_do:
+            console.print(estimate(study, plan, [(p.run, p.task, p.condition) for p in to_do]).sentence())
+        if dry_run:
+            return {}
+        write_json(out / RECORD, sealed(plan.record()))
+        failed = _carry_out(to_do, study, plan, console)
+        findings = find(study, out, plan, constant, failed)
+        found = results(findings)
+        write_document(contents(findings), found, out)
+        console.print(f"report: {out / 'report.html'}")
+        return found
 
 
 def read_findings(sources: list[Path], out: Path, plan: Plan) -> Findings:
@@ -117,9 +119,14 @@ def _pieces(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Itera
 
 
 def _done(piece: Piece, plan: Plan) -> bool:
-    record = RunDirectory(piece.folder)
-    if not record.record.is_file() or record.read().get("status") != "finished":
+    """FileExistsError if it was done with other settings."""
+    directory = RunDirectory(piece.folder)
+    if not directory.record.is_file() or (record := directory.read()).get("status") != "finished":
         return False
+    settings = plan.settings.finetuning_for(piece.task)
+    if piece.condition is not None and piece.condition.axis == SIZES:  # its epochs depend on how many there were
+        settings = replace(settings, epochs=record["settings"]["finetuning"]["epochs"])
+    require_settings(piece.folder, record, replace(settings, seed=piece.seed))
     return piece.condition is not None or set(plan.tests(piece.task)) <= read_tests(piece.folder).keys()
 
 

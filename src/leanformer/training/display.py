@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
@@ -29,7 +30,8 @@ class Display:
         self._task = self._bar.add_task(title, total=1.0, text="")
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        with suppress(OSError):  # the terminal was closed a moment ago: SIGHUP is on its way, and saves the work
+            self._console.print(text)
 
     def step(self, step: int, seconds: float) -> None:
         """After every step; cheap."""
@@ -63,4 +65,5 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with suppress(OSError):
+            self._bar.stop()

@@ -1,10 +1,24 @@
-"""SIGINT and SIGTERM as a number the loop looks at between steps."""
+"""The signals that ask a run to end, as a number the loop looks at between steps.
 
+    SIGINT, SIGTERM     a person or a batch system
+    SIGHUP              the terminal was closed, an ssh connection ended
+    SIGUSR1, SIGUSR2    a batch system's warning that the time is nearly up
+    SIGXCPU             the limit of CPU time
+
+One of the last four that is ignored, as SIGHUP is under nohup, stays ignored. Windows has the first two alone.
+"""
+
+import os
 import signal
+import stat
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
+
+ASKED = (signal.SIGINT, signal.SIGTERM)
+WARNED = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU") if hasattr(signal, name))
 
 
 class Stopped(SystemExit):
@@ -16,11 +30,19 @@ class Stopped(SystemExit):
         self.step = step
 
 
+def leave_closed_terminal() -> None:
+    """From now on, what would go to a terminal that is gone goes nowhere: an error would keep a run from saving."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 class Interrupts:
     """Within its context, `signal` is 0 or the number of the signal that came. Only the main thread can listen.
 
-    A second signal acts at once, if it comes a second later: the first one may come twice, from the terminal and from
-    a launcher that passes it on.
+    A second SIGINT or SIGTERM acts at once, if it comes a second later: the first one may come twice, from the terminal
+    and from a launcher that passes it on. The others come again and again (SIGXCPU does, every second).
     """
 
     def __init__(self) -> None:
@@ -29,8 +51,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note) or signal.SIG_DFL
+            for number in (*ASKED, *WARNED):
+                if number in ASKED or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note) or signal.SIG_DFL
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,8 +61,10 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            leave_closed_terminal()
         if not self.signal:
             self.signal, self._came = number, time.monotonic()
-        elif time.monotonic() > self._came + 1:
+        elif number in ASKED and time.monotonic() > self._came + 1:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)

@@ -1,6 +1,6 @@
 """What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,37 +31,42 @@ def new_record(
     start: SavedModel | None = None,
 ) -> dict[str, Any]:
     """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
-    device = accelerator.device
-    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
+    device, made = accelerator.device, experiment(training, config, corpus, plugin)
     return {
         "kind": "pretrain",
         "status": "running",
         "attention": config.attention,
         "attention_options": config.attention_options,
         "seed": training.seed,
-        "settings": {"model": model, "training": asdict(training)},
+        "settings": made["settings"],
         "start": start and start.record,
-        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": files.sha256(Path(plugin))},
+        "plugin": made["plugin"],
         "versions": versions(),
         "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
         "ledger": ledger(config, training.sequence_length, objective.scored, training.objective),
-        "data": {
-            "path": str(corpus.path.resolve()),
-            "hash": corpus.hash,
-            "tokenizer_hash": corpus.tokenizer_hash,
-            "vocab_size": corpus.vocab_size,
-            **objective.data,
-        },
+        "data": made["data"] | {"vocab_size": corpus.vocab_size, **objective.data},
         "floor": None,
         "results": None,
     }
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first setting or hash in which a run and its continuation differ, in words."""
+def experiment(
+    training: TrainingSettings, config: LeanformerConfig, corpus: Prepared, plugin: str | Path | None
+) -> dict[str, Any]:
+    """What of a run's record is known before anything is loaded: settings, plug-in and data."""
+    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
+    return {
+        "settings": {"model": model, "training": asdict(training)},
+        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": files.sha256(Path(plugin))},
+        "data": {"path": str(corpus.path.resolve()), "hash": corpus.hash, "tokenizer_hash": corpus.tokenizer_hash},
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
+    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
     old, new = identity(before), identity(now)
     for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
+        if key not in free and old.get(key) != new.get(key):
             return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
     return None
 

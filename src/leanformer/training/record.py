@@ -8,8 +8,6 @@
 `status` is running (or killed: the directory's lock tells which), stopped (by a signal), failed or finished.
 """
 
-import fcntl
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -19,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from leanformer import files
+from leanformer import files, locks
 from leanformer.records import reading
 from leanformer.records.run import Run
 from leanformer.training.interrupts import Stopped
@@ -74,25 +72,13 @@ class RunDirectory:
 
     @contextmanager
     def claimed(self, new: bool) -> Iterator[None]:
-        """This directory, made and tidied, for one process at a time; the lock dies with its process."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDONLY)
-            if not os.access(self.path, os.W_OK):
-                raise PermissionError("permission denied")
-        except OSError as error:
-            raise OSError(f"cannot write to {self.path} ({error.strerror or error}): choose another --out") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """This directory, made and tidied, for one process at a time (`locks`)."""
+        with locks.claimed(self.path):
             if new:
                 self.require_unused()
             for folder, name in ((self.path, "run.json"), (self.path, "model"), (self.checkpoints, "step-*")):
                 files.remove_leftovers(folder, name)
             yield
-        except BlockingIOError:
-            raise FileExistsError(f"{self.path} is being trained by another process: wait for it or stop it") from None
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def outcome(self) -> Iterator[None]:

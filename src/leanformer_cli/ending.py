@@ -1,0 +1,93 @@
+"""What ends a command from outside: a signal, or the end of the process that started it.
+
+A signal is raised as an exception, so that half-written files are removed and locks are given back on the way out;
+training listens to it instead (`leanformer.training.interrupts`), to save its work first.
+"""
+
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from types import FrameType
+from typing import Any
+
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+
+
+class Ended(SystemExit):
+    """By the signal `name`; the exit status is 128 + its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+def listen() -> None:
+    """From now on a signal raises `Ended`, and so does the end of the process that started this one, if it asked for
+    that. One that is ignored, as SIGHUP is under nohup, stays ignored."""
+    came = 0.0
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came and number == signal.SIGTERM and time.monotonic() > came + 1:  # not an echo: end at once
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        if not came:
+            came = time.monotonic()
+            raise Ended(number)
+
+    for name in SIGNALS if threading.current_thread() is threading.main_thread() else ():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+    if (pipe := os.environ.get("LEANFORMER_LIFELINE")) and pipe == _standard_input():
+        threading.Thread(target=_watch, name="lifeline", daemon=True).start()
+        sys.stdin = open(os.devnull)  # noqa: SIM115  (whoever reads it finds nothing, and does not wait)
+
+
+def _standard_input() -> str:
+    try:
+        found = os.fstat(0)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _watch() -> None:
+    while os.read(0, 1024):
+        pass
+    print("leanformer: the process that started this one has ended: stopping", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), getattr(signal, "SIGUSR1", signal.SIGTERM))  # a second SIGTERM would not let it save
+
+
+def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a verb: if a signal ends it, it prints the command that goes on, the same one with `option` if it needs one.
+    Not for one whose training prints that itself."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @wraps(verb)
+        def carry_out(**given: Any) -> None:
+            try:
+                verb(**given)
+            except (SystemExit, KeyboardInterrupt) as stop:
+                status = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
+                if not isinstance(status, int) or status <= 128:
+                    raise
+                if not (given.get("quiet") or given.get("as_json")):
+                    print(_continuation(signal.Signals(status - 128).name, option), flush=True)
+                raise SystemExit(status) from None
+
+        return carry_out
+
+    return decorate
+
+
+def _continuation(name: str, option: str) -> str:
+    arguments = sys.argv[1:]
+    if option and not {option, "--autoresume"} & set(arguments):
+        arguments = [*arguments, option]
+    return f"stopped by {name}; continue with: {shlex.join(['leanformer', *arguments])}"

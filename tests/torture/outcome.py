@@ -1,0 +1,73 @@
+"""Whether two directories hold the same, bit for bit but for what measures time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+TIMES = (
+    "seconds",
+    "curve_bytes",
+    "per_second",
+    "joules",
+    "energy",
+    "share_of_peak",
+    "mfu",
+    "resumed",
+    "hours",
+    "command",
+)
+"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it."""
+OF_TIME = ("log", "logs", "report.md", "report.html", "figures")
+"""Files and folders whose text names speeds; results.json holds the same numbers."""
+
+
+def hidden(folder: Path) -> list[Path]:
+    """Half-written files and locks."""
+    return sorted(path.relative_to(folder) for path in folder.rglob(".*"))
+
+
+def differences(found: Path, expected: Path, but: tuple[str, ...] = OF_TIME) -> list[str]:
+    """A line each."""
+    theirs, ours = _files(found, but), _files(expected, but)
+    lines = [f"{name} is {'missing' if name in ours else 'too much'}" for name in sorted(theirs.keys() ^ ours.keys())]
+    for name in sorted(theirs.keys() & ours.keys()):
+        if theirs[name].read_bytes() != ours[name].read_bytes():
+            lines += _different(name, theirs[name], ours[name])
+    return lines
+
+
+def _files(folder: Path, but: tuple[str, ...]) -> dict[str, Path]:
+    """Without the sums of a checkpoint, which cover its seconds."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    of_time = {path for path in found if set(but) & set(path.parts) or path.name == "SHA256SUMS"}
+    return {str(path): whole for path, whole in found.items() if path not in of_time and ".lock" not in path.name}
+
+
+def _different(name: str, found: Path, expected: Path) -> list[str]:
+    if found.suffix not in (".json", ".jsonl"):
+        return [f"{name} differs"]
+    theirs, ours = (_timeless(_parsed(path)) for path in (found, expected))
+    if theirs == ours:
+        return []
+    flat, other = _flat(theirs), _flat(ours)
+    key = next(key for key in sorted(flat.keys() | other.keys()) if flat.get(key) != other.get(key))
+    return [f"{name} differs in {key}: {flat.get(key)!r}, not {other.get(key)!r}"]
+
+
+def _parsed(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(each) for key, each in value.items() if not any(word in key for word in TIMES)}
+    return [_timeless(each) for each in value] if isinstance(value, list) else value
+
+
+def _flat(value: Any, at: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, each in value.items() for k, v in _flat(each, f"{at}.{key}").items()}
+    if isinstance(value, list):
+        return {k: v for i, each in enumerate(value) for k, v in _flat(each, f"{at}[{i}]").items()}
+    return {at: value}
