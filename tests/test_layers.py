@@ -16,7 +16,7 @@ SMALL = {"leanformer.spelling", "leanformer.version", "leanformer.files"}
 
 MAY_IMPORT = {
     "attention": {"torch"},
-    "models": {"torch", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
+    "models": {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
     "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
