@@ -60,6 +60,8 @@ class Checkpoints:
 
     folder: Path
     keep: int = 2
+    hold: int | None = None
+    """The step of one that stays besides."""
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -68,6 +70,9 @@ class Checkpoints:
         """Complete ones, oldest first."""
         found = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
         return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+    def steps(self) -> list[int]:
+        return [int(path.name.removeprefix("step-")) for path in self.all()]
 
     def save(
         self,
@@ -92,8 +97,9 @@ class Checkpoints:
 
     def prune(self) -> None:
         """All but the newest, also those which a killed process had no time to remove."""
-        for old in self.all()[: -self.keep]:
-            files.remove_directory(old)
+        for step in self.steps()[: -self.keep]:
+            if step != self.hold:
+                files.remove_directory(self.path(step))
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, companions: Sequence[Companion] = ()
