@@ -66,7 +66,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
         new = None if encoder_only and key in heads else family.to_leanformer(key)
         renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
     placed, notes = place(renamed, template(config, {new for _, new, _ in renamed}), directory, dropped)
-    checkpoint_files.check_tokenizer(directory, config.vocab_size)
+    checkpoint_files.check_tokenizer(directory, config.vocab_size, family.tokenizer)
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
 
 
@@ -98,5 +98,5 @@ def _own(settings: dict[str, Any], directory: Path, encoder_only: bool) -> Check
     renamed: Renamed = [(key, None if key in heads else key, tensor) for key, tensor in tensors.items()]
     dropped = {key.rpartition(".")[0]: "the head" for key in heads}
     placed, notes = place(renamed, template(config, {new for _, new, _ in renamed}), directory, dropped)
-    checkpoint_files.check_tokenizer(directory, config.vocab_size)
+    checkpoint_files.check_tokenizer(directory, config.vocab_size, "BertTokenizer")
     return Checkpoint(config, placed, "BertTokenizer", notes, LeanformerConfig.model_type)

@@ -5,8 +5,8 @@ steps does from there. Up to f both have the same weights, if both warm up for a
 longer budget the warm-up becomes shorter. Then `warmup_stable_decay` falls in its fraction of the new budget.
 
     run.json: settings.training    max_steps (in place of max_tokens) and warmup are the new plan's
-    run.json: extended             a list, the plan before each time: max_steps, max_tokens, warmup, the results then, and
-                                   `from_step`, the checkpoint's
+    run.json: extended             a list, the plan before each time: max_steps, max_tokens, warmup, the results then,
+                                   and `from_step`, the checkpoint's
 """
 
 from dataclasses import asdict, replace
@@ -14,7 +14,6 @@ from typing import Any
 
 from leanformer import files
 from leanformer.settings import settings_from
-from leanformer.training.batch_ramp import batches
 from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import fork
@@ -26,9 +25,9 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
     if record["status"] != "finished":
         raise ValueError(f"{run.path} is not finished (status {record['status']}): continue it with --resume first")
     training = settings_from(record["settings"]).training
-    before = batches(training).steps
+    before = record["results"]["steps"]
     anew = f"start a new run from its weights with --init {run.path}"
-    if before is None:
+    if training.max_seconds is not None:
         raise ValueError(f"{run.path} has a budget of seconds, which is spent; {anew}")
     if steps <= before:
         raise ValueError(f"--extend {steps}: {run.path} has made {before} steps already; give more of them")

@@ -131,10 +131,49 @@ def test_shards_are_read(bert, batch, tmp_path):
         convert(tmp_path / "shards", tmp_path / "again")
 
 
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+ADDED = {"special": True, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"added_tokens.json": {"<e>": 8, "<f>": 9}}, None),
+        (
+            {"added_tokens.json": {"<e>": 12}},
+            r"added_tokens.json gives '<e>' the number 12, but .* reads it as 8: load",
+        ),
+        ({"added_tokens.json": {"<e>": 101}}, "added_tokens.json numbers 102 tokens, but the model embeds 101: copy"),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"8": ADDED | {"content": "<e>"}}}}, None),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"9": ADDED | {"content": "<e>"}}}}, "'<e>' the number 9,"),
+        ({"special_tokens_map.json": {"mask_token": "<m>"}}, None),
+        (
+            {"vocab.txt": None, "tokenizer_config.json": {}},
+            "tokenizer_config.json is of a tokenizer without tokenizer.j",
+        ),
+        ({"vocab.txt": None, "spiece.model": "x"}, "spiece.model is of a tokenizer without .*, or take its files away"),
+        ({"vocab.txt": None, "vocab.json": {"word": 50}}, "vocab.json numbers 51 tokens, of which 5 are read: load"),
+        ({"vocab.txt": "\n".join(map(str, range(99))), "special_tokens_map.json": {}}, "numbers 104 tokens"),
+    ],
+)
+def test_a_tokenizer_means_what_its_files_say_or_is_refused(bert, tmp_path, files, message):
+    for name, content in ({"vocab.txt": "\n".join(WORDS)} | files).items():
+        if content is not None:
+            text = content if isinstance(content, str) else json.dumps(content)
+            (tmp_path / "bert" / name).write_text(text)
+    if message is None:
+        convert(tmp_path / "bert", tmp_path / "ours")
+        assert AutoTokenizer.from_pretrained(tmp_path / "ours").get_vocab().keys() > set(WORDS)
+    else:
+        with pytest.raises(ValueError, match=message):
+            convert(tmp_path / "bert", tmp_path / "ours")
+        assert not (tmp_path / "ours").exists()
+
+
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_tokenizer_goes_along(bert, tmp_path, modern):
     directory = tmp_path / "bert"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+    words = WORDS
     (directory / "vocab.txt").write_text("\n".join(words))
     if modern:
         BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(directory)
