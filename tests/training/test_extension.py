@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from leanformer.settings import settings_from
 from leanformer.training.checkpoint import Checkpoints
+from leanformer.training.extension import plan_at
 from leanformer.training.pretrain import pretrain
 from leanformer.training.schedule import fork
 
@@ -57,6 +58,8 @@ def test_an_extended_run_is_the_longer_one_bit_by_bit(
     assert record["settings"]["training"]["max_steps"] == 10
     again = pretrain(None, None, short, extend=12, quiet=True)
     assert [entry["max_steps"] for entry in again["extended"]] == [7, 10]
+    plans = [plan_at(again, step).get("training.max_steps") for step in (1, forks, forks + 1, 11)]
+    assert plans == [7, 7, 10 if forks < again["extended"][1]["from_step"] else None, None]
 
 
 def test_the_warm_up_takes_as_many_steps(run: Callable[..., Path]) -> None:

@@ -9,6 +9,7 @@ longer budget the warm-up becomes shorter. Then `warmup_stable_decay` falls in i
                                    and `from_step`, the checkpoint's
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from leanformer.settings import settings_from
 from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import fork
+
+PLAN = ("max_steps", "max_tokens", "warmup")
 
 
 def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
             f"--extend: {run.checkpoints} holds no checkpoint up to step {last}, before the end has a say; {anew}"
         )
     after = replace(training, max_steps=steps, max_tokens=None, warmup=training.warmup * before / steps)
-    plan = {key: getattr(training, key) for key in ("max_steps", "max_tokens", "warmup")}
+    plan = {key: getattr(training, key) for key in PLAN}
     entry = plan | {"from_step": found[-1], "results": record["results"]}
     return record | {
         "status": "running",
@@ -50,6 +53,12 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
         "results": None,
         "extended": [*record.get("extended", []), entry],
     }
+
+
+def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The settings of the plan by which a checkpoint of this step was written, where they are no longer the run's own."""
+    first = next((entry for entry in record.get("extended", []) if step <= entry["from_step"]), None)
+    return {} if first is None else {f"training.{key}": first[key] for key in PLAN}
 
 
 def rewind(checkpoints: Checkpoints, record: dict[str, Any]) -> None:
