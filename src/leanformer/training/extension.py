@@ -56,7 +56,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
 
 
 def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The settings of the plan by which a checkpoint of this step was written, where they are no longer the run's own."""
+    """The settings by which a checkpoint of this step was written, where they are no longer the run's own."""
     first = next((entry for entry in record.get("extended", []) if step <= entry["from_step"]), None)
     return {} if first is None else {f"training.{key}": first[key] for key in PLAN}
 
