@@ -147,7 +147,9 @@ class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
         self.encoder = LeanformerModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        outputs: Any = nn.Linear(config.hidden_size, 2)
+        outputs.starts_as = "span"  # a seed draws what it drew when that was its name
+        self.qa_outputs = outputs
         self.post_init()
 
     @classmethod
