@@ -17,7 +17,7 @@ SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "lock
 MAY_IMPORT = {
     "records": {"pydantic"},
     "attention": {"torch"},
-    "models": {"torch", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
+    "models": {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
     "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},

@@ -37,6 +37,15 @@ def pretrain(
     plugin: Plugin = None,
     resume: Resume = False,
     autoresume: AutoResume = False,
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            "--extend",
+            metavar="STEPS",
+            help="Go on with the finished run in RUN, to so many steps in all; its schedule is constant or "
+            "warmup_stable_decay.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,9 +55,10 @@ def pretrain(
     """
     from leanformer.training.pretrain import pretrain
 
-    resume = resume or (autoresume and (out / "run.json").exists())
-    settings = settings_of(config, set_, resume)
-    record = pretrain(settings, data, out, init=init, resume=resume, quiet=quiet or as_json, plugin=plugin)
+    resume = resume or (autoresume and extend is None and (out / "run.json").exists())
+    settings = settings_of(config, set_, resume or extend is not None)
+    quiet = quiet or as_json
+    record = pretrain(settings, data, out, init=init, resume=resume, extend=extend, quiet=quiet, plugin=plugin)
     show(record, as_json, quiet=True)
 
 

@@ -21,22 +21,22 @@ def encoded(tokenizer_of: Callable) -> Choices:
 
 
 class Length(nn.Module):
-    """One output: log of the number of tokens."""
+    """The score of a choice: log of the number of tokens."""
 
     def forward(self, attention_mask: torch.Tensor, **_: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(logits=attention_mask.sum(1, keepdim=True).float().log())
+        return SimpleNamespace(logits=attention_mask.sum(-1).float().log())
 
 
 def test_each_choice_is_read_with_the_text(encoded: Choices, tokenizer_of: Callable):
     tokenizer = tokenizer_of("a b c d e")
     batch = encoded.batch(np.array([1, 0]))
-    assert [tokenizer.decode(ids).replace(" [PAD]", "") for ids in batch["input_ids"]] == [
+    assert [tokenizer.decode(ids).replace(" [PAD]", "") for ids in batch["input_ids"].flatten(0, 1)] == [
         "[CLS] a [SEP] b b [SEP]",
         "[CLS] a [SEP] c [SEP]",
         "[CLS] a b [SEP] c [SEP]",
         "[CLS] a b [SEP] d e a [SEP]",
     ]
-    assert batch["token_type_ids"][0].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert batch["token_type_ids"][0, 0].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
     assert batch["labels"].tolist() == [0, 1]
     assert encoded.lengths.tolist() == [6 + 8, 6 + 5, 8 + 8]
     assert encoded.truncated == 1  # six of c, and two choices: one example

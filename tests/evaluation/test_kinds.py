@@ -86,7 +86,7 @@ def test_answers_are_found_in_long_contexts(run: Path, folder: Path, quick: Call
     assert record["results"]["metrics"]["exact_match"] == pytest.approx(np.mean(right), abs=1e-6)
     for name, value in record["results"]["metrics"].items():
         assert np.mean([line["metrics"][name] for line in lines]) == pytest.approx(value, abs=1e-6)
-    assert AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out" / "model").span.out_features == 2
+    assert AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out" / "model").qa_outputs.out_features == 2
 
 
 def test_what_is_divided_left_out_and_cut_is_noted(run: Path, quick: Callable, tmp_path: Path, capsys):
@@ -108,7 +108,7 @@ def test_what_is_divided_left_out_and_cut_is_noted(run: Path, quick: Callable, t
 
 def test_heads_are_functions_of_the_seed(make_model: Callable, tmp_path: Path):
     """A mechanism does not change them, and a head that was trained before is replaced."""
-    for name, head in (("squad", "span"), ("copa", "classifier")):
+    for name, head in (("squad", "qa_outputs"), ("copa", "classifier")):
         start = {}
         for attention in ("dot_product", "shared"):
             folder = make_model(tmp_path / attention, attention=attention) / "model"

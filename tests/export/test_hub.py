@@ -33,6 +33,7 @@ CASES = {
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "symmetric"},
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "factorized_dense"},
     "spans": {"kind": "LeanformerForQuestionAnswering", "positions": "rotary"},
+    "choices": {"kind": "LeanformerForMultipleChoice", "attention": "random+pairwise"},
     "bare": {"kind": "LeanformerModel", "attention": "fixed_random"},
     "decoder": {"kind": "LeanformerForCausalLM", "attention": "dense+dot_product"},
     "bare_decoder": {"kind": "LeanformerDecoder"},
@@ -97,7 +98,8 @@ def test_the_command_checks_what_it_writes(command, saved, tmp_path):
     assert not [file for file in files if not file.endswith((".py", ".json", ".safetensors", ".md", ".leanformer"))]
     assert list(tmp_path.iterdir()) == [tmp_path / "out"], "something else was left"
     maps = json.loads((tmp_path / "out" / "config.json").read_text())["auto_map"]
-    heads = ("MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "PreTraining")
+    heads = {"MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"}
+    heads |= {"PreTraining", "TextEncoding"}
     assert set(maps) == {"AutoConfig", "AutoModel", *(f"AutoModelFor{head}" for head in heads)}
     again = command("export", saved(), tmp_path / "out")
     assert again[0] == 2 and "exists already: name a new directory" in again[2]

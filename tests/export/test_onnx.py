@@ -25,6 +25,7 @@ CASES = {
 SLOW = {
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "dot_product"},
     "bare": {"kind": "LeanformerModel", "attention": "dot_product"},
+    "choices": {"kind": "LeanformerForMultipleChoice", "attention": "symmetric"},
     "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters"},
 } | {name: {"attention": name} for name in names()}

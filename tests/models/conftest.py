@@ -88,3 +88,15 @@ def batch() -> dict[str, Tensor]:
         "attention_mask": attention_mask,
         "token_type_ids": torch.randint(0, 3, (3, 11)),
     }
+
+
+@pytest.fixture
+def posed() -> Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]]:
+    """The batch as this model reads it: where it chooses, a sequence and the one before are its two choices."""
+
+    def pose(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not type(model).__name__.endswith("MultipleChoice"):
+            return batch
+        return {name: torch.stack((x, x.roll(1, dims=0)), dim=1) for name, x in batch.items()}
+
+    return pose

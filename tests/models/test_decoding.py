@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import DynamicCache, EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache, StaticCache
 
 from leanformer import LeanformerForCausalLM, LeanformerForConditionalGeneration
 from leanformer.attention import mechanism, names
@@ -183,6 +183,49 @@ def test_generation_is_the_same_without_cache(translator, source):
     for how in ({}, {"num_beams": 3}):
         how = {"max_new_tokens": 8, "suppress_tokens": [1, 2], "no_repeat_ngram_size": 1} | how
         assert torch.equal(translator.generate(**source, **how), translator.generate(**source, use_cache=False, **how))
+
+
+def assert_a_static_cache_changes_nothing(model, **inputs):
+    how = {"suppress_tokens": [1, 2], "no_repeat_ngram_size": 1}
+    for more in ({"max_new_tokens": 5}, {"max_new_tokens": 3, "num_beams": 3}):  # the second in a longer cache
+        expected = model.generate(**inputs, **how, **more)
+        assert torch.equal(model.generate(**inputs, **how, **more, cache_implementation="static"), expected)
+
+
+@torch.no_grad()
+def test_a_static_cache_generates_the_same(model, ids):
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    assert_a_static_cache_changes_nothing(model, input_ids=ids, attention_mask=mask)
+
+
+@torch.no_grad()
+def test_a_static_cache_of_an_encoder_decoder_generates_the_same(translator, source):
+    assert_a_static_cache_changes_nothing(translator, **source)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["dot_product", "random", "shared"])
+def test_a_static_cache_may_have_more_room(tiny, scattered, ids, source, attention):
+    settings = SMALL | SPECIAL | {"attention": attention, "cross_attention": "pairwise"}
+    for kind, inputs in ((LeanformerForCausalLM, {}), (LeanformerForConditionalGeneration, source)):
+        model = scattered(kind(tiny(**settings)))
+        cache = StaticCache(config=model.config, max_cache_len=16)
+        if inputs:
+            cache = EncoderDecoderCache(cache, StaticCache(config=model.config, max_cache_len=13))
+        name, logits = "decoder_input_ids" if inputs else "input_ids", []
+        for piece in ids.split([6, 1, 4], dim=1):
+            logits.append(model(**{name: piece}, past_key_values=cache, **inputs).logits)
+        assert_close(torch.cat(logits, dim=1), model(**{name: ids}, **inputs).logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("quantized", "may cache one tensor"), ("offloaded", "on the CPU; take dynamic or static")]
+)
+def test_other_caches_are_refused_by_name(tiny, ids, kind, reason):
+    model = LeanformerForCausalLM(tiny(**SMALL, **SPECIAL))
+    with pytest.raises(ValueError, match=f"cache_implementation = {kind!r}: .*{reason}"):
+        model.generate(ids, max_new_tokens=2, cache_implementation=kind)
 
 
 @torch.no_grad()

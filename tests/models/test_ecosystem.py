@@ -12,6 +12,8 @@ from transformers import pipeline
 from leanformer import (
     LeanformerForCausalLM,
     LeanformerForMaskedLM,
+    LeanformerForMultipleChoice,
+    LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
     LeanformerForTokenClassification,
     LeanformerModel,
@@ -97,6 +99,38 @@ def test_lora_knows_the_other_attentions_of_an_encoder_decoder(tiny):
         "shared",
         "value",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "task_type"),
+    [
+        (LeanformerForSequenceClassification, "SEQ_CLS"),
+        (LeanformerForTokenClassification, "TOKEN_CLS"),
+        (LeanformerForQuestionAnswering, "QUESTION_ANS"),
+        (LeanformerForMultipleChoice, None),
+        (LeanformerModel, "FEATURE_EXTRACTION"),
+    ],
+    ids=["sequences", "tokens", "answers", "choices", "states"],
+)
+def test_an_adapter_meets_the_model_it_was_trained_with(tiny, scattered, batch, posed, tmp_path, kind, task_type):
+    """A pre-trained model has no pooler and no head: the one is always drawn alike, the other is in the adapter."""
+    peft = pytest.importorskip("peft")
+    scattered(LeanformerForMaskedLM(tiny())).save_pretrained(tmp_path / "run")
+    whole = {"modules_to_save": ["classifier"]} if task_type is None else {}
+    torch.manual_seed(5)
+    adapted = peft.get_peft_model(
+        kind.from_pretrained(tmp_path / "run"), peft.LoraConfig(task_type=task_type, r=3, **whole)
+    )
+    head = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad and "lora" not in name]
+    assert kind is LeanformerModel or head
+    scattered(torch.nn.ParameterList(parameter for parameter in adapted.parameters() if parameter.requires_grad))
+    batch = posed(adapted.base_model.model, batch)
+    before = adapted.eval()(**batch)
+    adapted.save_pretrained(tmp_path / "adapter")
+    torch.manual_seed(6)
+    again = peft.PeftModel.from_pretrained(kind.from_pretrained(tmp_path / "run"), tmp_path / "adapter").eval()(**batch)
+    for key, value in before.items():
+        assert_close(again[key], value, rtol=0, atol=1e-6, msg=lambda message, key=key: f"{key}: {message}")
 
 
 @pytest.mark.parametrize("order", ["import leanformer, peft", "import peft, leanformer"])

@@ -6,9 +6,11 @@ from torch import nn
 from torch.testing import assert_close
 
 from leanformer import (
+    LeanformerConfig,
     LeanformerForCausalLM,
     LeanformerForConditionalGeneration,
     LeanformerForMaskedLM,
+    LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
     LeanformerModel,
 )
@@ -187,3 +189,12 @@ def test_bare_parameters_without_a_rule_are_refused():
     module.table = nn.Parameter(torch.zeros(3))
     with pytest.raises(ValueError, match="Module holds parameters: it needs initial_values()"):
         initial_values(module, 0.02)
+
+
+def test_the_map_of_answers_starts_as_under_its_older_name():
+    """What seed 3 drew when it was called span."""
+    sizes = {"vocab_size": 11, "hidden_size": 6, "num_attention_heads": 2, "intermediate_size": 8}
+    model = LeanformerForQuestionAnswering(LeanformerConfig(**sizes, num_hidden_layers=1, max_position_embeddings=8))
+    initialise(model, 3)
+    expected = torch.tensor([-0.011112866923213005, 0.012963286601006985, -0.017575513571500778])
+    assert_close(model.qa_outputs.weight.flatten()[:3].detach(), expected, rtol=0, atol=1e-8)

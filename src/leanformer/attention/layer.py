@@ -101,6 +101,10 @@ class MultiHeadAttention(nn.Module):
         context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
         return self._merge(context_BHLK, x, heads, mask)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The mechanism is read first when a layer is unpickled: it brings the plug-in that the modules come from."""
+        return _blank, (type(self), self.mechanism), self.__dict__ | {"_rows": None}
+
     def train(self, mode: bool = True) -> Self:
         self._rows = None
         return super().train(mode)
@@ -189,3 +193,7 @@ class MultiHeadAttention(nn.Module):
             self._rows = key, shared_weights(scores_HLM, causal=causal)
         self.path = "shared_rows"
         return shared_rows(self._rows[1], heads.value, parts[1])
+
+
+def _blank(kind: type[MultiHeadAttention], mechanism: Mechanism) -> MultiHeadAttention:
+    return kind.__new__(kind)

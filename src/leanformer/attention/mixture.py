@@ -12,6 +12,7 @@ The paper writes a weighted sum with learned weights that add up to one; its rel
 gate. All parts see the same heads, so a mixture needs one projection that serves every part.
 """
 
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -56,6 +57,10 @@ class Mixture(nn.Module):
             self.add_module(part.name, part.compatibility(shape, **_of(part, options)))
         for name, value in self.initial_values().items():
             self.register_parameter(name, nn.Parameter(value))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its class has no name that pickle could look up, so a mixture is pickled as its parts."""
+        return _blank, (self.parts,), self.__dict__
 
     def initial_values(self) -> dict[str, Tensor]:
         heads = (self.shape.num_heads,) if self.per_head else ()
@@ -124,8 +129,9 @@ class Mixture(nn.Module):
             raise ValueError(f"weights = 'sigmoid' is a gate between two parts, {names} has {len(self.parts)}: softmax")
 
 
+@cache
 def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
-    """The compatibility of a mixture of these mechanisms."""
+    """The compatibility of a mixture of these mechanisms; the same class for the same parts."""
     names = [part.name for part in parts]
     for name in names:
         if names.count(name) > 1:
@@ -133,6 +139,11 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
     flags = {"compares": True, "uses_input": True, "learns": True, "rotary": False}
     own = {flag: any(getattr(part.compatibility, flag, usual) for part in parts) for flag, usual in flags.items()}
     return type("Mixture", (Mixture,), {"parts": parts, **own})
+
+
+def _blank(parts: tuple[Part, ...]) -> Mixture:
+    kind = mixture_of(parts)
+    return kind.__new__(kind)
 
 
 def _of(part: Part, options: dict[str, Any]) -> dict[str, Any]:

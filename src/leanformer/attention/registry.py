@@ -35,6 +35,10 @@ class Mechanism:
     paper: str
     cross: bool = True
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A row is pickled as its name and the plug-ins it comes from, which a process that lacks them runs."""
+        return _found, (self.name, plugins_of(self.name))
+
     def build(self, shape: Shape, **options: Any) -> tuple[nn.Module, nn.Module]:
         projection, of_projection, of_compatibility = self._assign(options)
         return projection(shape, **of_projection), self.compatibility(shape, **of_compatibility)
@@ -196,6 +200,12 @@ def plugins_of(name: str) -> list[Path]:
     """The plug-ins that a mechanism, or any part of it, comes from."""
     wanted = {name, *name.split("+")}
     return [file for file, added in _PLUGINS.items() if wanted & set(added)]
+
+
+def _found(name: str, plugins: list[Path]) -> Mechanism:
+    for file in plugins:
+        load_plugin(file)
+    return mechanism(name)
 
 
 def _projection_name(projection: type[Any] | None) -> str:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import AutoTokenizer
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.data import tokenizer_files
@@ -17,7 +18,7 @@ from leanformer.files import new_directory, within, write_sums
 from leanformer.models.config import LeanformerConfig
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
-from leanformer.training.saved_model import INDEX, WEIGHTS, require_safetensors
+from leanformer.training.saved_model import INDEX, WEIGHTS, quiet, require_safetensors
 
 TOKENIZER = (
     "tokenizer.json",
@@ -28,6 +29,12 @@ TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+"""One of these has the words."""
+SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
+"""Vocabularies that need another library, and are not copied."""
+SAVE_AGAIN = "load the tokenizer with the transformers it was made with and save_pretrained it, as tokenizer.json"
 
 
 def read_config(directory: Path, ignore_remote_code: bool = False) -> dict[str, Any]:
@@ -77,9 +84,13 @@ def read_weights(directory: Path, settings: Mapping[str, Any]) -> dict[str, Tens
     return dict(sorted(tensors.items()))
 
 
-def check_tokenizer(directory: Path, vocab_size: int) -> None:
-    """ValueError if the directory has a tokenizer with a number that no row of the embeddings belongs to."""
-    modern, words, numbers = (directory / name for name in ("tokenizer.json", "vocab.txt", "vocab.json"))
+def check_tokenizer(directory: Path, vocab_size: int, tokenizer_class: str) -> None:
+    """ValueError unless the tokenizer's files, if there are any, can be read without others, number tokens as they say,
+    and give none a number that no row of the embeddings belongs to."""
+    modern, words, numbers = (directory / name for name in VOCABULARIES)
+    present = [name for name in (*TOKENIZER, *SENTENCEPIECE) if (directory / name).exists()]
+    if not present:
+        return
     if modern.exists():
         try:
             size = max(Tokenizer.from_file(str(modern)).get_vocab().values(), default=-1) + 1
@@ -92,7 +103,47 @@ def check_tokenizer(directory: Path, vocab_size: int) -> None:
     elif numbers.exists():
         size, found = max(_read_json(numbers).values(), default=-1) + 1, numbers
     else:
-        return
+        raise ValueError(
+            f"{directory / present[-1]} is of a tokenizer without {', '.join(VOCABULARIES)}, none of which lies there: "
+            f"{SAVE_AGAIN}, or take its files away to convert the weights alone"
+        )
+    _require_rows(found, size, vocab_size)
+    vocabulary = _vocabulary(directory, tokenizer_class)
+    read = max(vocabulary.values(), default=-1) + 1
+    if read < size:
+        raise ValueError(f"{found} numbers {size:,} tokens, of which {read:,} are read: {SAVE_AGAIN}")
+    _require_added_tokens(directory, vocabulary, vocab_size)
+    _require_rows(directory, read, vocab_size)
+
+
+def _vocabulary(directory: Path, tokenizer_class: str) -> dict[str, int]:
+    """As the copy of the tokenizer will be read."""
+    with tempfile.TemporaryDirectory() as copy, quiet():
+        copy_tokenizer(directory, Path(copy), tokenizer_class)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(copy, trust_remote_code=False)
+        except Exception as error:  # each kind of tokenizer has its own
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(f"{directory}: its tokenizer cannot be read ({reason}): {SAVE_AGAIN}") from None
+    return dict(tokenizer.get_vocab())
+
+
+def _require_added_tokens(directory: Path, vocabulary: Mapping[str, int], vocab_size: int) -> None:
+    """ValueError unless those that the files list have the numbers that are written there."""
+    added, settings = directory / "added_tokens.json", directory / "tokenizer_config.json"
+    promised = [(added, token, number) for token, number in (_read_json(added) if added.exists() else {}).items()]
+    rows = _read_json(settings).get("added_tokens_decoder") or {} if settings.exists() else {}
+    promised += [(settings, row["content"], int(number)) for number, row in rows.items()]
+    for file, token, number in promised:
+        _require_rows(file, number + 1, vocab_size)
+        if vocabulary.get(token) != number:
+            raise ValueError(
+                f"{file} gives {token!r} the number {number}, but the tokenizer reads it as {vocabulary.get(token)}: "
+                f"{SAVE_AGAIN}"
+            )
+
+
+def _require_rows(found: Path, size: int, vocab_size: int) -> None:
     if size > vocab_size:
         raise ValueError(
             f"{found} numbers {size:,} tokens, but the model embeds {vocab_size:,}: "

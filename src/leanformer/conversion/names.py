@@ -13,6 +13,7 @@ OURS = {
     "SequenceClassification": "LeanformerForSequenceClassification",
     "TokenClassification": "LeanformerForTokenClassification",
     "QuestionAnswering": "LeanformerForQuestionAnswering",
+    "MultipleChoice": "LeanformerForMultipleChoice",
 }
 LAYERS = {
     "attention.self.query": "attention.projection.query",
@@ -42,7 +43,8 @@ class Family:
     `aliases` are classes read as another one, without the head that only they have. `dropped` are modules that a class
     of ours may have no place for. `settings` translates what the config calls otherwise than BERT, `fixed` is what it
     does not say because it knows no other value, `derived(config)` what follows from several of its keys, `only_with`
-    what leanformer expresses at this value alone. `classifier(config)` is what a classifier of sequences adds to that.
+    what leanformer expresses at this value alone. `classifier(config)` is what a classifier of sequences or of choices
+    adds to that.
     The first `offset(config)` rows of the position table belong to no position. `head_act` is that of a masked-LM head
     that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `reshaped(key, tensor)`
     is a tensor in our shape.

@@ -1,5 +1,6 @@
 """A checkpoint as leanformer's config and tensors: one of the families, with equal outputs, or a model of our own."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
     ours = ENCODER if encoder_only else _counterpart(family, settings, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
     shared = in_common(read, LeanformerConfig, family.settings) | dict(family.fixed) | family.derived(read)
-    if ours == "LeanformerForSequenceClassification":
+    if ours in ("LeanformerForSequenceClassification", "LeanformerForMultipleChoice"):
         shared |= family.classifier(read)
     offset = family.offset(read)
     shared["max_position_embeddings"] -= offset
@@ -65,7 +66,7 @@ def _family(family: Family, settings: dict[str, Any], directory: Path, encoder_o
         new = None if encoder_only and key in heads else family.to_leanformer(key)
         renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
     placed, notes = place(renamed, template(config, {new for _, new, _ in renamed}), directory, dropped)
-    checkpoint_files.check_tokenizer(directory, config.vocab_size)
+    checkpoint_files.check_tokenizer(directory, config.vocab_size, family.tokenizer)
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
 
 
@@ -90,10 +91,12 @@ def _own(settings: dict[str, Any], directory: Path, encoder_only: bool) -> Check
         raise ValueError(f"{directory / 'config.json'}: leanformer has no {found}; {suggest(found, models.__all__)}")
     if found == ENCODER:
         tensors = prefixed(tensors, "encoder.")
+    for old, new in getattr(getattr(models, found), "renamed", {}).items():
+        tensors = {re.sub(old, new, key): tensor for key, tensor in tensors.items()}
     heads = [key for key in tensors if not key.startswith("encoder.")] if encoder_only else []
     config.architectures = [ENCODER if encoder_only else found]
     renamed: Renamed = [(key, None if key in heads else key, tensor) for key, tensor in tensors.items()]
     dropped = {key.rpartition(".")[0]: "the head" for key in heads}
     placed, notes = place(renamed, template(config, {new for _, new, _ in renamed}), directory, dropped)
-    checkpoint_files.check_tokenizer(directory, config.vocab_size)
+    checkpoint_files.check_tokenizer(directory, config.vocab_size, "BertTokenizer")
     return Checkpoint(config, placed, "BertTokenizer", notes, LeanformerConfig.model_type)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data.examples import Examples
-from leanformer.evaluation.encoding import Encoded, outputs, require_room, tokenized
-from leanformer.training.objective import Batch
+from leanformer.evaluation.encoding import Encoded, require_room, tokenized
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,10 @@ class Choices(Encoded):
         return super().lengths.reshape(-1, self.count).sum(1)
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """(B C, L) tensors, and labels (B,)."""
+        """(B, C, L) tensors, and labels (B,)."""
         sequences = self.count * rows[:, None] + np.arange(self.count)
-        return self.inputs(sequences.ravel()) | {"labels": torch.from_numpy(self.labels[rows])}
-
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, C)"""
-        return outputs(model, batch).logits.view(-1, self.count)
+        inputs = {name: x.unflatten(0, (-1, self.count)) for name, x in self.inputs(sequences.ravel()).items()}
+        return inputs | {"labels": torch.from_numpy(self.labels[rows])}
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: int) -> Choices:

@@ -13,6 +13,7 @@ from leanformer.data.tasks import Task
 from leanformer.models import (
     LeanformerConfig,
     LeanformerForMaskedLM,
+    LeanformerForMultipleChoice,
     LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
     LeanformerModel,
@@ -23,7 +24,7 @@ from leanformer.training.recipes import RECIPES
 from leanformer.training.record import RunDirectory
 from leanformer.training.saved_model import class_of, config_of, load_weights, locate, quiet
 
-HEADS = ("classifier.", "span.")
+HEADS = ("classifier.", "qa_outputs.")
 NEW = ("encoder.pooler.", *HEADS)
 """Where a classifier starts that a masked language model does not have."""
 DECODERS = ("LeanformerDecoder", "LeanformerForCausalLM", "LeanformerForConditionalGeneration")
@@ -31,6 +32,11 @@ TOKENIZERS = (tokenizer_files.FILE, tokenizer_files.CONFIG)
 """Either will do."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
 """What transformers calls our kinds of task, as far as it has a word."""
+CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
+    "span": LeanformerForQuestionAnswering,
+    "multiple_choice": LeanformerForMultipleChoice,
+}
+"""Which classes answer a kind of task, else that of sequences."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -96,10 +102,13 @@ def load_evaluated(folder: Path, kind: str) -> Any:
     return load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
 
 
-def load_as_saved(folder: Path) -> LeanformerPreTrainedModel:
-    """The model with the very head it was saved with, to be asked, on a GPU if there is one."""
+def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTrainedModel:
+    """The model with the very head it was saved with, to be asked, on a GPU if there is one.
+
+    Its class may be older than that of multiple choice, which was a classifier of sequences then: the `task` decides.
+    """
     config = config_of(folder)
-    kind = class_of(folder, config)
+    kind = CLASSIFIERS.get(task.kind if task else "") or class_of(folder, config)
     model, missing = load_weights(kind, folder, config)
     if missing:
         raise ValueError(
@@ -136,7 +145,7 @@ def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrained
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.problem_type = PROBLEMS.get(task.kind)
-    kind = LeanformerForQuestionAnswering if task.kind == "span" else LeanformerForSequenceClassification
+    kind = CLASSIFIERS.get(task.kind, LeanformerForSequenceClassification)
     model, missing = load_weights(kind, folder, config, new=NEW)
     if lost := [key for key in missing if not key.startswith(NEW)]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")

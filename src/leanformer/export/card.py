@@ -20,6 +20,7 @@ PIPELINES = {
     models.LeanformerForSequenceClassification: "text-classification",
     models.LeanformerForTokenClassification: "token-classification",
     models.LeanformerForQuestionAnswering: "question-answering",
+    models.LeanformerForMultipleChoice: "multiple-choice",
     models.LeanformerForCausalLM: "text-generation",
     models.LeanformerForConditionalGeneration: "text-generation",
     models.LeanformerModel: "feature-extraction",

@@ -1,7 +1,8 @@
 """The model as an ONNX graph, for any batch and every length it reads.
 
     inputs     input_ids, attention_mask and, where the model and its tokenizer know them, token_type_ids
-               (batch, sequence); of an encoder-decoder decoder_input_ids (batch, target); all int64
+               (batch, sequence), of multiple choice (batch, choices, sequence); of an encoder-decoder
+               decoder_input_ids (batch, target); all int64
     outputs    as transformers calls them: logits (batch, sequence, V), start_logits, last_hidden_state, ...
 
 Decoders come without a cache: one pass over all that has been written. Where a table of N positions is cut to the
@@ -74,7 +75,11 @@ def write(source: Source, path: Path) -> dict[str, Any]:
         outputs = list(graph.outputs(tuple(inputs.values())))
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence", max=longest - 1)
     target = torch.export.Dim("target", max=longest - 1)
-    axes = tuple({0: batch, 1: target if name == "decoder_input_ids" else sequence} for name in inputs)
+    axes = tuple(
+        {0: batch, x.ndim - 1: target if name == "decoder_input_ids" else sequence}
+        | ({1: torch.export.Dim("choices")} if x.ndim == 3 else {})
+        for name, x in inputs.items()
+    )
     weights = sum(parameter.numel() * 4 for parameter in graph.parameters())
     try:
         with _silent():

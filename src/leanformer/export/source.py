@@ -68,7 +68,10 @@ def _conversion(folder: Path) -> dict[str, Any] | None:
 
 
 def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int, length: int) -> dict[str, Tensor]:
-    """Random inputs (size, length), the same ones every time; the last third of every second row is padding."""
+    """Random inputs (size, length), the same ones every time; the last third of every second row is padding. Where the
+    model chooses, each is read with two choices: (size, 2, length)."""
+    if isinstance(model, models.LeanformerForMultipleChoice):
+        size *= 2
     draw = torch.Generator().manual_seed(size * 10_007 + length)
     mask = torch.ones(size, length, dtype=torch.long)
     mask[1::2, length - length // 3 :] = 0
@@ -81,6 +84,8 @@ def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int
         inputs["token_type_ids"] = torch.randint(config.type_vocab_size, (size, length), generator=draw)
     if isinstance(model, models.LeanformerForConditionalGeneration):
         inputs["decoder_input_ids"] = torch.randint(config.vocab_size, (size, max(1, length // 2)), generator=draw)
+    if isinstance(model, models.LeanformerForMultipleChoice):
+        return {name: x.unflatten(0, (-1, 2)) for name, x in inputs.items()}
     return inputs
 
 

@@ -18,6 +18,7 @@ from leanformer.data.readers import documents
 from leanformer.export.graph import inputs_of
 from leanformer.export.source import Source
 from leanformer.export.stranger import answers
+from leanformer.models import LeanformerForMultipleChoice
 
 TOLERANCE = 1e-4
 """Absolute and relative: other kernels, of the same float32."""
@@ -41,7 +42,7 @@ class Session:
         try:
             found = self.session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         except Exception as error:  # onnxruntime's own, of several kinds
-            size, length = inputs["input_ids"].shape
+            size, *_, length = inputs["input_ids"].shape
             reason = str(error).strip().splitlines()[0][:200]
             raise ValueError(
                 f"the ONNX graph fails on {size} x {length} tokens ({reason}): nothing was written"
@@ -65,7 +66,7 @@ def verify(source: Source, path: Path) -> list[dict[str, Any]]:
     session, rows = Session(path), []
     model = source.model.float()
     for kind, inputs in cases(source):
-        size, length = inputs["input_ids"].shape
+        size, *_, length = inputs["input_ids"].shape
         expected, found, largest = answers(model, inputs), session(inputs), 0.0
         for name, tensor in expected.items():
             here, there = tensor.numpy(), found[name]
@@ -88,4 +89,6 @@ def _text(source: Source, longest: int) -> dict[str, Tensor]:
     inputs = inputs_of(source, 1, 2)
     if "decoder_input_ids" in inputs:
         encoded["decoder_input_ids"] = encoded["input_ids"].flip(0)
+    if isinstance(source.model, LeanformerForMultipleChoice):
+        encoded = {name: x[: len(x) // 2 * 2].unflatten(0, (-1, 2)) for name, x in encoded.items()}
     return {name: encoded[name] for name in inputs}

@@ -37,6 +37,7 @@ CHUNK = 4096
 KINDS = {
     "LeanformerForSequenceClassification": "classification",
     "LeanformerForQuestionAnswering": "span",
+    "LeanformerForMultipleChoice": "multiple_choice",
     "LeanformerForMaskedLM": "masked_lm",
 }
 COLUMNS = {"span": ("question", "context")}
@@ -67,7 +68,7 @@ def predict(
     own = task.columns if task else ("text",)
     if len(set(columns or own)) != len(own):
         raise ValueError(f"--columns {','.join(columns or ())}: {len(own)} are read here: {', '.join(own)}")
-    model, tokenizer = pretrained.load_as_saved(folder), pretrained.load_tokenizer(folder)
+    model, tokenizer = pretrained.load_as_saved(folder, task), pretrained.load_tokenizer(folder)
     found = rows(sources, columns or own)
     while part := list(islice(found, CHUNK)):
         places = [place for place, _ in part]
@@ -94,6 +95,8 @@ def _asked(
     directory = RunDirectory(run)
     if directory.record.is_file() and directory.model == folder and "task" in (record := directory.read()):
         return kind, tasks.task(record["task"]), max_length or int(record["settings"]["finetuning"]["max_length"])
+    if kind == "multiple_choice":
+        raise ValueError(f"{folder} scores choices, and only a run says how many: give that of leanformer finetune")
     if config.problem_type == "multi_label_classification":
         raise ValueError(f"{folder} gives a text several labels: ask it with a pipeline of transformers instead")
     names = tuple(name for _, name in sorted((config.id2label or {}).items())) if kind == "classification" else ()

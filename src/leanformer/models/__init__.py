@@ -5,6 +5,7 @@ from leanformer.models.decoder import LeanformerDecoder, LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.heads import (
     LeanformerForMaskedLM,
+    LeanformerForMultipleChoice,
     LeanformerForQuestionAnswering,
     LeanformerForSequenceClassification,
     LeanformerForTokenClassification,
@@ -17,6 +18,7 @@ __all__ = [
     "LeanformerForCausalLM",
     "LeanformerForConditionalGeneration",
     "LeanformerForMaskedLM",
+    "LeanformerForMultipleChoice",
     "LeanformerForQuestionAnswering",
     "LeanformerForSequenceClassification",
     "LeanformerForTokenClassification",

@@ -148,7 +148,7 @@ class DecoderBlock(Residual):
         past_key_values: Cache | None = None,
     ) -> Tensor:
         """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states."""
-        cache = remembered(past_key_values, self.number)
+        cache = remembered(past_key_values, self.number, positions.key.shape[-1])
         attend = partial(
             self.attention, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
         )
@@ -172,7 +172,9 @@ class Pooler(nn.Module):
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        dense: Any = nn.Linear(config.hidden_size, config.hidden_size)
+        dense.drawn_once = True  # see `values_when_built`
+        self.dense = dense
         self.activation = ACT2FN[config.pooler_act]
 
     def forward(self, x_BLD: Tensor) -> Tensor:

@@ -39,9 +39,13 @@ HEADS = (
     "sequence_classification",
     "token_classification",
     "question_answering",
+    "multiple_choice",
     "causal_lm",
     "seq2seq",
 )
+
+
+POOLED = ("none", "sequence_classification", "multiple_choice")
 
 
 def ledger(
@@ -57,7 +61,7 @@ def ledger(
     if head not in HEADS:
         raise ValueError(f"head = {head!r}: known are {', '.join(HEADS)}")
     length, width = sequence_length, config.hidden_size
-    pooled = head in ("none", "sequence_classification")
+    pooled = head in POOLED
     scored = length if masked_per_sequence is None else masked_per_sequence
     parameters = Counter(pooler=width * (width + 1) if pooled else 0, head=_head_params(config, head))
     flops = Counter(head=_head_flops(config, head, length, scored) + (2 * width**2 if pooled else 0))
@@ -144,9 +148,9 @@ def _head_flops(config: LeanformerConfig, head: str, length: int, scored: int) -
         return 2 * scored * config.embedding_width() * (width + config.vocab_size)
     if head in ("causal_lm", "seq2seq"):
         return 2 * length * width * config.vocab_size
-    tokens = 1 if head == "sequence_classification" else length
+    tokens = 1 if head in POOLED else length
     return 2 * tokens * width * _classes(config, head)
 
 
 def _classes(config: LeanformerConfig, head: str) -> int:
-    return {"none": 0, "question_answering": 2}.get(head, config.num_classes())
+    return {"none": 0, "question_answering": 2, "multiple_choice": 1}.get(head, config.num_classes())

@@ -5,7 +5,7 @@ V vocabulary.
 """
 
 from copy import deepcopy
-from typing import Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from leanformer.attention import MultiHeadAttention, Positions
 from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.encoder import Extras, LeanformerPreTrainedModel, boolean_mask
+from leanformer.models.encoder import LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
 from leanformer.models.linear_cross_entropy import logits_and_loss
 from leanformer.models.loss import IGNORED
@@ -73,13 +73,15 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Exactly one of `input_ids` (B, L) and `inputs_embeds` (B, L, D); `attention_mask` (B, T) says which of all
         tokens, the cached ones included, are no padding, or is any mask that `boolean_mask` takes.
 
         Positions are `position_ids` (B, L), or counted: 0, 1, 2, ... on from what is cached; where a cache is in use
         and there is an `attention_mask` (B, T), padding does not count. Training with padding on the left therefore
-        needs `position_ids`; padding on the right needs neither them nor a mask, as no token sees to its right.
+        needs `position_ids`; padding on the right needs neither them nor a mask, as no token sees to its right. Further
+        keywords, which tools pass to every model, change nothing, and neither do token types, which a decoder has not.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -123,7 +125,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
     ) -> Positions:
         """Of the L new tokens and of all T; the same for the whole batch, and cheaper, where nothing else is asked."""
         size, length, _ = words_BLD.shape
-        start = 0 if past is None else past.get_seq_length()
+        start = 0 if past is None else int(past.get_seq_length())  # a static cache counts in a tensor
         total, longest = start + length, self.config.max_position_embeddings
         if total > longest:
             cached = f" ({start} of them cached)" if start else ""
@@ -176,7 +178,7 @@ class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
         return_logits: bool = True,
-        **kwargs: Unpack[Extras],
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """`labels` (B, L) are the input ids, or -100 for no target; they are shifted here, `shift_labels` (B, L) are so
         already and go first. Loss: mean over targets, in training with smoothed labels. `logits_to_keep` asks for the

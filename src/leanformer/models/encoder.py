@@ -3,7 +3,7 @@
 Shape letters: B batch, L length, H heads, D model width.
 """
 
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +16,7 @@ from leanformer.attention import MultiHeadAttention, Positions
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
-from leanformer.models.initialisation import initial_values
-
-
-class Extras(TypedDict, total=False):
-    """What a forward pass can be asked for beside its output."""
-
-    output_attentions: bool | None
-    output_hidden_states: bool | None
+from leanformer.models.initialisation import values_when_built
 
 
 class LeanformerPreTrainedModel(PreTrainedModel):
@@ -56,7 +49,7 @@ class LeanformerPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        for name, value in initial_values(module, self.config.initializer_range).items():
+        for name, value in values_when_built(module, self.config.initializer_range).items():
             init.copy_(getattr(module, name), value)
 
 
@@ -92,14 +85,18 @@ class LeanformerModel(LeanformerPreTrainedModel):
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
         """Exactly one of `input_ids` (B, L) and `inputs_embeds` (B, L, D); `attention_mask` as `boolean_mask` takes it.
+        As in BERT, further keywords, which tools pass to every model, change nothing.
 
         Attention weights are built only where `output_attentions` asks for them, since no fused kernel returns them;
         `capture_outputs` gathers them, and the hidden states, by hooks on the classes of `_can_record_outputs`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if kwargs.get("encoder_hidden_states") is not None:
+            raise ValueError("encoder_hidden_states is given to an encoder, which has no cross-attention: leave it out")
         words_BLD = self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         length, longest = words_BLD.shape[1], self.config.max_position_embeddings
         if length > longest:

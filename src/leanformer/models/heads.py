@@ -1,14 +1,16 @@
-"""The encoder with a head: masked language model, sequence and token classification, question answering.
+"""The encoder with a head: masked language model, sequence and token classification, question answering and multiple
+choice.
 
-Shape letters: B batch, L length, N masked positions a sequence, D model width, V vocabulary, C classes.
+Shape letters: B batch, L length, N masked positions a sequence, D model width, V vocabulary, C classes or choices.
 """
 
-from typing import Unpack
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import (
     MaskedLMOutput,
+    MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
@@ -18,7 +20,7 @@ from transformers.utils.generic import can_return_tuple
 from leanformer.attention import Dropout
 from leanformer.models.blocks import MaskedLMHead
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
+from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.linear_cross_entropy import logits_and_loss
 from leanformer.models.loss import cross_entropy, sequence_loss
 
@@ -52,7 +54,7 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
         masked_positions: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         return_logits: bool = True,
-        **kwargs: Unpack[Extras],
+        **kwargs: Any,
     ) -> MaskedLMOutput:
         """`labels` (B, L), or (B, N) with `masked_positions`; -100 is no target. Loss: mean over targets.
 
@@ -95,7 +97,7 @@ class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Unpack[Extras],
+        **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """`labels` (B,) or, several of them, (B, C): what they mean is said in `sequence_loss`."""
         encoded = self.encoder(
@@ -126,7 +128,7 @@ class LeanformerForTokenClassification(LeanformerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Unpack[Extras],
+        **kwargs: Any,
     ) -> TokenClassifierOutput:
         """`labels` (B, L), -100 is no target."""
         encoded = self.encoder(
@@ -140,11 +142,19 @@ class LeanformerForTokenClassification(LeanformerPreTrainedModel):
 class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
     """Scores (B, L) of every token as the first and as the last one of the answer."""
 
+    renamed = {r"^span\.": "qa_outputs."}  # what older models call it
+
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
         self.encoder = LeanformerModel(config, add_pooling_layer=False)
-        self.span = nn.Linear(config.hidden_size, 2)
+        outputs: Any = nn.Linear(config.hidden_size, 2)
+        outputs.starts_as = "span"  # a seed draws what it drew when that was its name
+        self.qa_outputs = outputs
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, key_mapping: dict[str, str] | None = None, **kwargs: Any) -> Self:
+        return super().from_pretrained(*args, key_mapping=cls.renamed | (key_mapping or {}), **kwargs)
 
     @can_return_tuple
     def forward(
@@ -156,20 +166,54 @@ class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        **kwargs: Unpack[Extras],
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
     ) -> QuestionAnsweringModelOutput:
         """Positions (B,), one beyond the sequence is no target; the loss is the mean of both ends'."""
         encoded = self.encoder(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
         )
-        start_logits, end_logits = self.span(encoded.last_hidden_state).unbind(-1)
+        start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             beyond = start_logits.shape[1]
-            start = cross_entropy(start_logits, start_positions.clamp(0, beyond), ignored=beyond)
-            end = cross_entropy(end_logits, end_positions.clamp(0, beyond), ignored=beyond)
+            start = cross_entropy(start_logits, start_positions.clamp(0, beyond), num_items_in_batch, ignored=beyond)
+            end = cross_entropy(end_logits, end_positions.clamp(0, beyond), num_items_in_batch, ignored=beyond)
             loss = (start + end) / 2
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
+
+
+class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
+    """Scores (B, C) of the choices of each example, from the pooled state of every text with its choice."""
+
+    def __init__(self, config: LeanformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = LeanformerModel(config)
+        self.dropout = Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MultipleChoiceModelOutput:
+        """Inputs are (B, C, L), `inputs_embeds` (B, C, L, D): a sequence for each choice. `labels` (B,) name the right
+        one. Hidden states and attentions are those of B C sequences."""
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        choices = next((x.shape[1] for x in (input_ids, inputs_embeds) if x is not None), 1)
+        sequences = (None if x is None else x.flatten(0, 1) for x in inputs)
+        encoded = self.encoder(*sequences, return_dict=True, **kwargs)
+        logits = self.classifier(self.dropout(encoded.pooler_output)).view(-1, choices)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
 def _rows(states_BLD: Tensor, positions_BN: Tensor) -> Tensor:

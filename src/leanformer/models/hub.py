@@ -9,6 +9,11 @@ from leanformer.models.encoder import LeanformerModel
 from leanformer.models.seq2seq import LeanformerForConditionalGeneration
 
 CLASSES = (
+    (
+        modeling_auto.AutoModelForTextEncoding,
+        modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+        LeanformerModel,
+    ),
     (modeling_auto.AutoModel, modeling_auto.MODEL_MAPPING_NAMES, LeanformerModel),
     (
         modeling_auto.AutoModelForPreTraining,
@@ -45,8 +50,15 @@ CLASSES = (
         modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
         heads.LeanformerForQuestionAnswering,
     ),
+    (
+        modeling_auto.AutoModelForMultipleChoice,
+        modeling_auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES,
+        heads.LeanformerForMultipleChoice,
+    ),
 )
-"""An Auto class, the table of names in which pipelines look up what a task supports, and the class for both."""
+"""An Auto class, the table of names in which pipelines look up what a task supports, and the class for both.
+
+All that BERT has but AutoModelForNextSentencePrediction: no objective here trains such a head."""
 
 
 def register() -> None:

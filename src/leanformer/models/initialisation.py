@@ -3,6 +3,7 @@
 import copy
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
@@ -38,6 +39,20 @@ def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
             reset()
             return dict(reset.__self__.named_parameters(recurse=False))
     raise ValueError(f"{type(module).__name__} holds parameters: it needs initial_values(), fresh ones by name")
+
+
+def values_when_built(module: nn.Module, std: float) -> dict[str, Tensor]:
+    """`initial_values`, but for the matrix of a map marked `drawn_once`, a pooler's: it is always the same N(0, std^2).
+
+    A pre-trained model is saved without a pooler, as no objective trains one. If every load drew another, an adapter
+    that is saved without the pooler would meet another one than it was trained with. numpy promises that the numbers of
+    this generator never change. `initialise` does without this: there the seed decides.
+    """
+    values = initial_values(module, std)
+    if getattr(module, "drawn_once", False):
+        drawn = np.random.RandomState(0).standard_normal(tuple(values["weight"].shape))
+        values["weight"] = torch.from_numpy(drawn * std)
+    return values
 
 
 @torch.no_grad()

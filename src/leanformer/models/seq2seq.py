@@ -3,7 +3,7 @@
 Shape letters: B batch, L target length, S source length, D model width, V vocabulary.
 """
 
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
@@ -13,7 +13,7 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.decoder import LeanformerDecoder, with_encoder
-from leanformer.models.encoder import Extras, LeanformerModel, LeanformerPreTrainedModel
+from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.generation import LeanformerGenerationMixin
 from leanformer.models.linear_cross_entropy import logits_and_loss
 from leanformer.models.loss import IGNORED
@@ -70,7 +70,7 @@ class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPr
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
         return_logits: bool = True,
-        **kwargs: Unpack[Extras],
+        **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """`input_ids`, `attention_mask` (B, S), `token_type_ids` and `position_ids` are the source's and all that the
         encoder takes; what starts with `decoder_` is the target's. `labels` (B, L), -100 no target, make the

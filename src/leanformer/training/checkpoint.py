@@ -28,6 +28,7 @@ from leanformer.records import reading
 from leanformer.records.checkpoint import State
 from leanformer.training import companion
 from leanformer.training.companion import Companion
+from leanformer.training.provenance import identity, plan_at
 
 STATE = "state.json"
 FILES = ("model.safetensors", "optimizer.safetensors", STATE)
@@ -65,8 +66,10 @@ class Checkpoints:
 
     folder: Path
     keep: int = 2
-    identity: Mapping[str, Any] = field(default_factory=dict)
-    """What the run's curve depends on, by name: a checkpoint goes on with no other run's settings."""
+    hold: int | None = None
+    """The step of one that stays besides."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """run.json: a checkpoint goes on with no other run's settings."""
 
     def path(self, step: int) -> Path:
         return self.folder / folder_name(step)
@@ -75,6 +78,9 @@ class Checkpoints:
         """Complete ones, oldest first."""
         found = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
         return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+    def steps(self) -> list[int]:
+        return [_step(path) for path in self.all()]
 
     def save(
         self,
@@ -90,7 +96,7 @@ class Checkpoints:
         with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
             save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
-            state = asdict(progress) | {"identity": dict(self.identity)}
+            state = asdict(progress) | {"identity": identity(self.record)}
             (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
             if tensors := companion.states(companions):
                 save_file(tensors, folder / COMPANIONS)
@@ -100,17 +106,19 @@ class Checkpoints:
     def _require_same_run(self, checkpoint: Path, written: Mapping[str, Any] | None) -> None:
         """ValueError that names the first setting in which run.json is not what it was at the checkpoint; one from
         before checkpoints knew their settings is taken as it is."""
-        for key in sorted((written or {}).keys() & self.identity.keys()):
-            if written and written[key] != self.identity[key]:
+        now = identity(self.record) | plan_at(self.record, _step(checkpoint)) if self.record else {}
+        for key in sorted((written or {}).keys() & now.keys()):
+            if written and written[key] != now[key]:
                 raise ValueError(
-                    f"{self.folder.parent / 'run.json'} says {key} = {self.identity[key]!r}, and {checkpoint} was "
+                    f"{self.folder.parent / 'run.json'} says {key} = {now[key]!r}, and {checkpoint} was "
                     f"written with {written[key]!r}: restore run.json, which was edited since"
                 )
 
     def prune(self) -> None:
         """All but the newest, also those which a killed process had no time to remove."""
-        for old in self.all()[: -self.keep]:
-            files.remove_directory(old)
+        for step in self.steps()[: -self.keep]:
+            if step != self.hold:
+                files.remove_directory(self.path(step))
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, companions: Sequence[Companion] = ()
@@ -144,6 +152,10 @@ def read_state(checkpoint: Path, remedy: str) -> dict[str, Any]:
 
 def folder_name(step: int) -> str:
     return f"step-{step:08d}"
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def verify(checkpoint: Path, remedy: str) -> None:

@@ -34,9 +34,8 @@ from leanformer.training.hardware import autocast_dtype
 from leanformer.training.interrupts import Interrupts, Stopped
 from leanformer.training.objective import Batch, Objective
 from leanformer.training.optimizers import make_optimizer
-from leanformer.training.provenance import identity
 from leanformer.training.record import RunDirectory
-from leanformer.training.schedule import Budget, learning_rate, validation_due
+from leanformer.training.schedule import Budget, fork, learning_rate, validation_due
 from leanformer.training.team import News, Team
 from leanformer.training.trackers import start_trackers
 
@@ -95,8 +94,9 @@ class Loop:
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
         # A fresh run's other processes may see another disk, and they write no checkpoint.
-        made_of = identity(run.read()) if self.main or resume else {}
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, made_of)
+        record = run.read() if self.main or resume else {}
+        self.fork = fork(settings, objective.total_steps)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record)
         self.at = self.checkpoints.restore(model, self.optimizer, companions) if resume else Progress()
         if objective.total_steps is not None and self.at.step > objective.total_steps:
             raise ValueError(
@@ -134,7 +134,8 @@ class Loop:
             validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, news.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
-            if settings.checkpoint_every and at.step % settings.checkpoint_every == 0 and not over:
+            due = settings.checkpoint_every and (at.step % settings.checkpoint_every == 0 or at.step == self.fork)
+            if due and not over:
                 self.save()
             display.step(at.step, at.seconds)
             self.meter.tick()

@@ -24,6 +24,8 @@ from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
+from leanformer.training import extension
+from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
@@ -46,6 +48,7 @@ def pretrain(
     init: str | Path | None = None,
     teaching: Teaching | None = None,
     resume: bool = False,
+    extend: int | None = None,
     quiet: bool = False,
     plugin: str | Path | None = None,
 ) -> dict[str, Any]:
@@ -53,13 +56,17 @@ def pretrain(
 
     `init` is a run or a saved model to go on from, of which [model] of the settings may change the dropout only.
     On `resume`, what is None of `settings`, `data`, `init` and `plugin` is the run's own, and what is not must agree
-    with it.
+    with it. `extend` resumes a finished run with so many steps in all (`extension`).
     Everything is checked before `out` is touched. Beside what `fit` raises: FileNotFoundError if there is no run to
     resume, FileExistsError if `out` holds another run, ValueError for settings that do not fit the model or the data.
     """
     run, before = RunDirectory(Path(out)), None
+    if extend is not None:
+        if settings is not None:
+            raise ValueError("--extend goes on with the run's own settings: leave out the config and --set")
+        resume = True
     if resume:
-        before = run.read(Pretraining)
+        before = run.read(Pretraining) if extend is None else extension.planned(run, extend)
         settings = settings or settings_from(before["settings"])
         data, plugin = data or before["data"]["path"], plugin or (before["plugin"] or {}).get("path")
         init = init or (before.get("start") or {}).get("path")
@@ -89,7 +96,7 @@ def pretrain(
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
     if before is not None:
         if changed := difference(before, record):
-            raise ValueError(f"{run.record} was made with {changed}: repeat its settings, or choose another --out")
+            raise ValueError(f"{run.record} was made with {changed}: {_remedy(before, changed, run)}")
         if before["status"] == "finished":
             locate(run.path)  # raises if its model is missing or damaged
             console.print(f"{run.path} is already finished")
@@ -113,6 +120,8 @@ def pretrain(
 
     with run.claimed(new=before is None) if main else nullcontext():
         if main:
+            if extend is not None:
+                extension.rewind(Checkpoints(run.checkpoints), record)
             record["floor"] = record["floor"] or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
@@ -174,6 +183,12 @@ def held_out_notes(corpus: Prepared, length: int) -> list[str]:
     if isinstance(corpus, PairCorpus):
         return few_notes(len(corpus.valid), "pairs of the split valid", "give more pairs")
     return []
+
+
+def _remedy(before: Mapping[str, Any], changed: str, run: RunDirectory) -> str:
+    more = before["status"] == "finished" and changed.startswith(("training.max_", "training.warmup"))
+    longer = f"; to train it longer, --extend STEPS or a new run with --init {run.path}" if more else ""
+    return f"repeat its settings, or choose another --out{longer}"
 
 
 def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:

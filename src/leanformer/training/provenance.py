@@ -17,6 +17,8 @@ from leanformer.training.objective import PretrainingObjective
 from leanformer.training.record import versions
 from leanformer.training.saved_model import SavedModel
 
+PLAN = ("max_steps", "max_tokens", "warmup")
+"""Settings that change when a run is extended."""
 FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
 """Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
 
@@ -69,6 +71,13 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Containe
         if key not in free and old.get(key) != new.get(key):
             return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
     return None
+
+
+def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The settings by which a checkpoint of this step was written, where they are no longer the run's own: those from
+    before the run was extended (`extension`)."""
+    first = next((entry for entry in record.get("extended", []) if step <= entry["from_step"]), None)
+    return {} if first is None else {f"training.{key}": first[key] for key in PLAN}
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:

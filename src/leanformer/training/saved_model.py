@@ -132,7 +132,7 @@ def weights_hash(folder: Path) -> str:
     require_safetensors(folder)
     path = folder / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: save the model again")
+        raise FileNotFoundError(f"{path} is missing: save the model again, in one file (max_shard_size)")
     return files.sha256(path)
 
 

@@ -10,6 +10,7 @@ middle: neither the first nor the last one is wasted on a rate of zero. In a bud
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,12 +43,29 @@ class Budget:
 
 def learning_rate(settings: TrainingSettings, fraction: float) -> float:
     rising = _ratio(fraction, settings.warmup)
-    falling = {
+    return settings.learning_rate * min(1.0, rising, _tail(settings, fraction))
+
+
+def fork(settings: TrainingSettings, steps: int | None) -> int | None:
+    """How many of the steps a run with a larger budget would make alike, if it warmed up in as many: what is saved then
+    can be extended. At least one step is left. None if there are none, since something follows the budget all along.
+    """
+    follows = (
+        settings.schedule == "linear" or settings.first_batch_size is not None or settings.final_mask_rate is not None
+    )
+    if steps is None or follows:
+        return None
+    budget = Budget(steps)
+    stable = bisect_left(range(steps), True, key=lambda step: _tail(settings, budget.fraction(step + 0.5, 0.0)) < 1)
+    return min(stable, steps - 1) or None
+
+
+def _tail(settings: TrainingSettings, fraction: float) -> float:
+    return {
         "linear": _ratio(1 - fraction, 1 - settings.warmup),
         "warmup_stable_decay": _ratio(1 - fraction, settings.decay),
         "constant": 1.0,
     }[settings.schedule]
-    return settings.learning_rate * min(1.0, rising, falling)
 
 
 def validation_due(settings: TrainingSettings, step: int, before: float, after: float) -> bool:

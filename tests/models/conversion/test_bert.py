@@ -50,6 +50,8 @@ def rename(path: Path, *pairs: tuple[str, str]) -> None:
 
 def outputs(model, batch):
     attended = batch["attention_mask"].bool()
+    if type(model).__name__.endswith("MultipleChoice"):
+        batch = {name: torch.stack((x, x.roll(1, dims=0)), dim=1) for name, x in batch.items()}
     values = model.eval()(**batch).values()
     return [value[attended] if value.shape[:2] == attended.shape else value for value in values]
 
@@ -58,7 +60,7 @@ def outputs(model, batch):
 @pytest.mark.parametrize("bert_class", BERT.classes)
 def test_there_and_back_again(bert_config, scattered, batch, tmp_path, bert_class, tied):
     bert_config.tie_word_embeddings = tied
-    if bert_class != "BertForQuestionAnswering":
+    if bert_class not in ("BertForQuestionAnswering", "BertForMultipleChoice"):
         bert_config.num_labels = 5
     original = scattered(getattr(transformers, bert_class)(bert_config))
     original.save_pretrained(tmp_path / "bert")
@@ -129,10 +131,49 @@ def test_shards_are_read(bert, batch, tmp_path):
         convert(tmp_path / "shards", tmp_path / "again")
 
 
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+ADDED = {"special": True, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"added_tokens.json": {"<e>": 8, "<f>": 9}}, None),
+        (
+            {"added_tokens.json": {"<e>": 12}},
+            r"added_tokens.json gives '<e>' the number 12, but .* reads it as 8: load",
+        ),
+        ({"added_tokens.json": {"<e>": 101}}, "added_tokens.json numbers 102 tokens, but the model embeds 101: copy"),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"8": ADDED | {"content": "<e>"}}}}, None),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"9": ADDED | {"content": "<e>"}}}}, "'<e>' the number 9,"),
+        ({"special_tokens_map.json": {"mask_token": "<m>"}}, None),
+        (
+            {"vocab.txt": None, "tokenizer_config.json": {}},
+            "tokenizer_config.json is of a tokenizer without tokenizer.j",
+        ),
+        ({"vocab.txt": None, "spiece.model": "x"}, "spiece.model is of a tokenizer without .*, or take its files away"),
+        ({"vocab.txt": None, "vocab.json": {"word": 50}}, "vocab.json numbers 51 tokens, of which 5 are read: load"),
+        ({"vocab.txt": "\n".join(map(str, range(99))), "special_tokens_map.json": {}}, "numbers 104 tokens"),
+    ],
+)
+def test_a_tokenizer_means_what_its_files_say_or_is_refused(bert, tmp_path, files, message):
+    for name, content in ({"vocab.txt": "\n".join(WORDS)} | files).items():
+        if content is not None:
+            text = content if isinstance(content, str) else json.dumps(content)
+            (tmp_path / "bert" / name).write_text(text)
+    if message is None:
+        convert(tmp_path / "bert", tmp_path / "ours")
+        assert AutoTokenizer.from_pretrained(tmp_path / "ours").get_vocab().keys() > set(WORDS)
+    else:
+        with pytest.raises(ValueError, match=message):
+            convert(tmp_path / "bert", tmp_path / "ours")
+        assert not (tmp_path / "ours").exists()
+
+
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_tokenizer_goes_along(bert, tmp_path, modern):
     directory = tmp_path / "bert"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+    words = WORDS
     (directory / "vocab.txt").write_text("\n".join(words))
     if modern:
         BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(directory)
@@ -188,7 +229,11 @@ BROKEN = {
     "a decoder": (config(is_decoder=True), ValueError, "leanformer cannot express is_decoder = True, only False"),
     "relative": (config(position_embedding_type="relative_key"), ValueError, "= 'relative_key', only 'absolute'"),
     "wrong type": (config(hidden_size="30"), ValueError, "config.json: Field 'hidden_size'"),
-    "other head": (config(architectures=["BertForMultipleChoice"]), ValueError, "counterpart of BertForMultipleChoice"),
+    "other head": (
+        config(architectures=["BertForNextSentencePrediction"]),
+        ValueError,
+        "counterpart of BertForNextSentence",
+    ),
     "other layer": (renamed("layer.1.", "layer.7."), ValueError, "no place for bert.encoder.layer.7"),
     "adapter": (renamed("layer.1.output", "layer.1.lora"), ValueError, "no place for bert.encoder.layer.1.lora"),
     "layer lost": (config(num_hidden_layers=3), ValueError, "no values for encoder.layers.2.attention.* and 15 more"),

@@ -7,7 +7,9 @@ from leanformer.conversion.names import Family, classes, encoder
 BERT = Family(
     model_type="bert",
     config=BertConfig,
-    classes=classes("Bert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"),
+    classes=classes(
+        "Bert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"
+    ),
     aliases={"BertForPreTraining": "BertForMaskedLM"},
     modules=encoder("bert")
     | {
@@ -17,7 +19,7 @@ BERT = Family(
         "cls.predictions": "head.decoder",  # BERT holds the decoder's bias twice
         "cls.predictions.decoder": "head.decoder",
         "classifier": "classifier",
-        "qa_outputs": "span",
+        "qa_outputs": "qa_outputs",
     },
     dropped={
         "bert.pooler.dense": "the pooler, which this class has no use for",

@@ -47,7 +47,7 @@ CONVBERT = Family(
         "classifier.dense": "encoder.pooler.dense",
         "classifier.out_proj": "classifier",
         "classifier": "classifier",
-        "qa_outputs": "span",
+        "qa_outputs": "qa_outputs",
     },
     settings={"num_groups": "feed_forward_groups"},
     derived=_mixing,

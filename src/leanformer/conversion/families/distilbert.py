@@ -21,7 +21,9 @@ LAYERS = {
 DISTILBERT = Family(
     model_type="distilbert",
     config=DistilBertConfig,
-    classes=classes("DistilBert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"),
+    classes=classes(
+        "DistilBert", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"
+    ),
     modules=encoder("distilbert", LAYERS, "transformer.layer")
     | {
         "vocab_transform": "head.transform",
@@ -29,7 +31,7 @@ DISTILBERT = Family(
         "vocab_projector": "head.decoder",
         "pre_classifier": "encoder.pooler.dense",
         "classifier": "classifier",
-        "qa_outputs": "span",
+        "qa_outputs": "qa_outputs",
     },
     settings={
         "dim": "hidden_size",

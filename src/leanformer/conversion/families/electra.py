@@ -22,7 +22,7 @@ ELECTRA = Family(
         "classifier.dense": "encoder.pooler.dense",
         "classifier.out_proj": "classifier",
         "classifier": "classifier",
-        "qa_outputs": "span",
+        "qa_outputs": "qa_outputs",
     },
     dropped={
         "discriminator_predictions.dense": "the head that tells replaced tokens",

@@ -12,7 +12,9 @@ from leanformer.conversion.names import Family, classes, encoder
 ROBERTA = Family(
     model_type="roberta",
     config=RobertaConfig,
-    classes=classes("Roberta", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"),
+    classes=classes(
+        "Roberta", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"
+    ),
     modules=encoder("roberta")
     | {
         "roberta.pooler.dense": "encoder.pooler.dense",
@@ -23,7 +25,7 @@ ROBERTA = Family(
         "classifier.dense": "encoder.pooler.dense",
         "classifier.out_proj": "classifier",
         "classifier": "classifier",
-        "qa_outputs": "span",
+        "qa_outputs": "qa_outputs",
     },
     dropped={"roberta.pooler.dense": "the pooler, which this class has no use for"},
     offset=lambda config: config.pad_token_id + 1,
