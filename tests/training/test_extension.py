@@ -15,6 +15,7 @@ from leanformer.settings import settings_from
 from leanformer.training.checkpoint import Checkpoints
 from leanformer.training.pretrain import pretrain
 from leanformer.training.provenance import plan_at
+from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import fork
 
 Tables = Callable[..., dict[str, Any]]
@@ -74,7 +75,7 @@ def test_a_killed_extension_is_resumed(run: Callable[..., Path], tmp_path: Path)
     short, long = run("short", max_steps=6, **CONSTANT), run("long", max_steps=10, **CONSTANT)
     pretrain(None, None, short, extend=10, quiet=True)
     record = json.loads((short / "run.json").read_text())
-    (short / "run.json").write_text(json.dumps(record | {"status": "running", "results": None}))
+    RunDirectory(short).update(status="running", results=None)
     for step in Checkpoints(short / "checkpoint").steps():
         if step > 5:
             shutil.rmtree(Checkpoints(short / "checkpoint").path(step))
