@@ -74,7 +74,6 @@ def test_the_warm_up_takes_as_many_steps(run: Callable[..., Path]) -> None:
 def test_a_killed_extension_is_resumed(run: Callable[..., Path], tmp_path: Path) -> None:
     short, long = run("short", max_steps=6, **CONSTANT), run("long", max_steps=10, **CONSTANT)
     pretrain(None, None, short, extend=10, quiet=True)
-    record = json.loads((short / "run.json").read_text())
     RunDirectory(short).update(status="running", results=None)
     for step in Checkpoints(short / "checkpoint").steps():
         if step > 5:
