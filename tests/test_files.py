@@ -59,7 +59,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_full_disk_names_the_place_asked_for(tmp_path):
-    message = f"^cannot write {tmp_path / 'out'} .No space left on device.: make room there, or choose another place$"
+    remedy = "nothing was kept, make room there or choose another place"
+    message = f"^cannot write {tmp_path / 'out'} .No space left on device.: {remedy}$"
     with pytest.raises(OSError, match=message), staged(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())

@@ -126,7 +126,9 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
     if not replace:
         require_unused(path)
     temporary = _beside(path, "tmp")
-    with _all_or_nothing(temporary, path, "" if replace else ": make room there, or choose another place"):
+    with _all_or_nothing(
+        temporary, path, "" if replace else ": nothing was kept, make room there or choose another place"
+    ):
         temporary.mkdir(parents=True)
         yield temporary
         for entry in sorted(temporary.rglob("*")):

@@ -220,11 +220,11 @@ def test_a_full_disk_leaves_nothing_behind(source, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
-        with pytest.raises(OSError, match="nothing was kept: make room there or choose another place") as caught:
+        with pytest.raises(OSError, match="nothing was kept, make room there or choose another place") as caught:
             prepare(source, tmp_path / "data", algorithm="characters", quiet=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.filename == str(tmp_path / "data")
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'data'} (")
     assert list(tmp_path.iterdir()) == [source]
 
 
@@ -237,14 +237,14 @@ def test_a_killed_run_leaves_no_data_and_the_next_one_cleans_up(source, tmp_path
     prepare(source, tmp_path / "given", vocab_size=503, quiet=True)
     arguments = [str(source), str(tmp_path / "data"), str(tmp_path / "given")]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments])
-    while not list(tmp_path.glob(".data.partial-*/valid.bin")):
+    while not list(tmp_path.glob(".data.*.tmp/valid.bin")):
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert not (tmp_path / "data").exists() and len(list(tmp_path.glob(".data.partial-*"))) == 1
+    assert not (tmp_path / "data").exists() and len(list(tmp_path.glob(".data.*.tmp"))) == 1
     prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
-    assert not list(tmp_path.glob(".data.partial-*"))
+    assert not list(tmp_path.glob(".data.*.tmp"))
 
 
 def test_progress_is_shown_on_stderr_unless_quiet(source, tmp_path, capsys):
