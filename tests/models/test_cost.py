@@ -96,7 +96,8 @@ def test_flops_equal_pytorchs_counter(tiny, attention, variant):
     config = tiny(attention=attention, **variant)
     ids = torch.randint(1, 101, (1, 11))
     for head, model_class in CLASSES.items():
-        inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if head == "seq2seq" else {})
+        inputs = {"input_ids": ids[None] if head == "multiple_choice" else ids}
+        inputs |= {"decoder_input_ids": ids} if head == "seq2seq" else {}
         forward, training = _counted(model_class(config), inputs)
         expected = ledger(config, 11, head=head)["flops_per_token"]
         assert expected["forward"] * 11 == pytest.approx(forward, rel=1e-12)
@@ -136,16 +137,10 @@ def test_embeddings_narrower_than_the_trunk_are_counted(tiny, settings):
         assert counted["parameters"]["total"] == model.num_parameters()
         tables = model.base_model.embeddings
         assert counted["parameters"]["embeddings"] == _size(tables) - _size(tables.norm)
-        forward, training = _counted(model, {"input_ids": _ids(head)})
+        forward, training = _counted(model, {"input_ids": torch.randint(1, 101, (1, 11))})
         per_token = counted["flops_per_token"]
         assert (per_token["forward"] * 11, per_token["training"] * 11) == pytest.approx((forward, training), rel=1e-12)
         assert per_token["forward"] == sum(per_token[part] for part in PER_TOKEN)
-
-
-def _ids(head):
-    """Of one sequence of 11 tokens, which is one choice of one example."""
-    ids = torch.randint(1, 101, (1, 11))
-    return ids[None] if head == "multiple_choice" else ids
 
 
 MIXED = [
@@ -171,7 +166,7 @@ def test_mixers_and_groups_are_counted(tiny, settings):
         assert counted["parameters"]["attention"] == sum(_size(layer.attention) for layer in layers)
         assert counted["parameters"]["attention"] == sum(layer.attention.num_params() for layer in layers)
         assert counted["parameters"]["feed_forward"] == sum(_size(layer.feed_forward) for layer in layers)
-        forward, training = _counted(model, {"input_ids": _ids(head)})
+        forward, training = _counted(model, {"input_ids": torch.randint(1, 101, (1, 11))})
         per_token = counted["flops_per_token"]
         assert (per_token["forward"] * 11, per_token["training"] * 11) == pytest.approx((forward, training), rel=1e-12)
 
