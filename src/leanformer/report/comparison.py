@@ -68,7 +68,7 @@ class Comparison:
         """The verdict as people should read it."""
         if self.censored:
             return "censored"
-        return self.verdict if self.informative else "says nothing"
+        return self.verdict if self.informative or self.difference.n == 0 else "says nothing"
 
     @property
     def censored(self) -> bool:

@@ -27,7 +27,9 @@ ROUNDING = 1e-9
 """Relative spread below which numbers differ by rounding only."""
 
 Interval = tuple[float, float]
-Verdict = Literal["better", "worse", "not distinguishable"]
+Verdict = Literal["better", "worse", "not distinguishable", "not compared", "not tested"]
+"""Not compared: there is no pair of numbers. Not tested: there is, but no spread to judge it by."""
+DECIDED = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ class PairedDifference:
 
     def verdict(self, *, higher_is_better: bool) -> Verdict:
         """By the Holm-corrected p-value alone."""
-        if self.mean is None or self.p_value_holm is None or self.p_value_holm >= ALPHA:
+        if self.mean is None:
+            return "not compared"
+        if self.p_value_holm is None:
+            return "not tested"
+        if self.p_value_holm >= ALPHA:
             return "not distinguishable"
         return "better" if (self.mean > 0) == higher_is_better else "worse"
 
