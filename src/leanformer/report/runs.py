@@ -8,8 +8,14 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanformer.report.target import Descent
 
 SCHEMA = 1
 ROUNDING = 1e-6
@@ -47,6 +53,15 @@ class Run:
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """(tokens, steps, seconds) of every logged step; seconds of wall clock, validation included."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def descent(self) -> Descent:
+        return Descent(self.curve)
+
+    @cached_property
+    def log(self) -> NDArray[np.float64]:
+        """(3, P + 1): the columns of `clock`, from zero on."""
+        return np.array([(0.0, 0.0, 0.0), *self.clock]).T.copy()
 
     def _number(self, *keys: str) -> float | None:
         value: Any = self.record
@@ -212,12 +227,21 @@ def _constant(answers: list[Any]) -> bool:
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+    *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:  # all at once, which is several times as fast as line by line
+        values = json.loads(f"[{','.join(lines)}]")
+        if not last and len(values) == len(lines) and all(isinstance(value, dict) for value in values):
+            yield from values
+            return
+    except json.JSONDecodeError:
+        pass
+    for number, line in enumerate([*lines, last], start=1):
+        if not line and number > len(lines):
+            return
         try:
             value = json.loads(line)
         except json.JSONDecodeError:
-            if not line.endswith("\n"):
+            if number > len(lines):
                 return
             value = None
         if not isinstance(value, dict):
@@ -228,16 +252,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _logged(path: Path) -> list[dict[str, Any]]:
     """The lines of a curve."""
     lines = list(read_lines(path)) if path.is_file() else []
-    for line in lines:
-        _require(path, line, (int, float), "tokens", "step", "seconds", "validation_loss")
+    for key in ("tokens", "step", "seconds", "validation_loss"):
+        if not {type(line.get(key)) for line in lines} <= {int, float, type(None)}:
+            for line in lines:
+                _require(path, line, (int, float), key)
     return lines
 
 
 def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
     """These values of the lines that hold all of them."""
-    for line in lines:
-        if all(line.get(key) is not None for key in keys):
-            yield tuple(line[key] for key in keys)
+    rows = zip(*([line.get(key) for line in lines] for key in keys), strict=True)
+    return (row for row in rows if None not in row)
 
 
 def _status(

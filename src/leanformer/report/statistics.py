@@ -91,7 +91,8 @@ class PairedDifference:
         return "better" if (self.mean > 0) == higher_is_better else "worse"
 
 
-def paired_difference(differences: Sequence[float]) -> PairedDifference:
+def paired_difference(differences: Sequence[float], *, bootstrap: bool = True) -> PairedDifference:
+    """`bootstrap`: with the bootstrap's interval, which costs more than all else."""
     n = len(differences)
     if n == 0:
         return PairedDifference(0, note="no pair of finished runs")
@@ -106,7 +107,8 @@ def paired_difference(differences: Sequence[float]) -> PairedDifference:
         return PairedDifference(n, mean, 0.0, note=note)
     t = mean / (sd / math.sqrt(n))
     p_value = float(2 * stats.t.sf(abs(t), n - 1))
-    return PairedDifference(n, mean, sd, _interval(mean, sd, n), p_value, bootstrap95=_bootstrap(differences))
+    drawn = _bootstrap(differences) if bootstrap else None
+    return PairedDifference(n, mean, sd, _interval(mean, sd, n), p_value, bootstrap95=drawn)
 
 
 def with_holm(family: Sequence[PairedDifference]) -> list[PairedDifference]:
