@@ -1,4 +1,4 @@
-"""What a report says where nothing, or too little, can be compared: never that two mechanisms are "not distinguishable"."""
+"""What a report says where nothing, or too little, can be compared: never that mechanisms are "not distinguishable"."""
 
 import json
 import re
@@ -25,7 +25,12 @@ def gone(directory, *names, status=None):
 
 def everything(directory):
     """All that the report writes, as plain text."""
-    files = [directory / "report.md", directory / "report.html", *directory.glob("tables/*"), *directory.glob("figures/*")]
+    files = [
+        directory / "report.md",
+        directory / "report.html",
+        *directory.glob("tables/*"),
+        *directory.glob("figures/*"),
+    ]
     text = " ".join(file.read_text(encoding="utf-8") for file in files)
     return re.sub(r"<style>.*?</style>|<[^>]*>|\\", " ", text, flags=re.DOTALL)
 
@@ -60,7 +65,9 @@ def test_one_mechanism_that_failed_leaves_the_others_their_verdicts(fabricate):
     assert verdicts(found, "shared") == {"not compared"} and "worse" not in verdicts(found, "shared")
     assert {c["verdict"] for c in found["comparisons"] if c["metric"] == "final_loss"} > {"not compared"}
     assert "shared cannot be judged against dot_product: no pair of finished runs." in found["headline"]
-    row = next(line for line in (directory / "report.md").read_text().splitlines() if line.startswith("| shared | 0 of 3"))
+    row = next(
+        line for line in (directory / "report.md").read_text().splitlines() if line.startswith("| shared | 0 of 3")
+    )
     assert row.endswith("| — | — | not compared |")
 
 
@@ -101,8 +108,12 @@ def test_one_arm_alone_has_no_verdict(fabricate):
 
 
 def test_a_sweep_without_results_has_no_best_rate(fabricate):
-    directory = fabricate(effects={"dot_product": 0.0, "symmetric": 0.1}, seeds=(1, 2), learning_rates=(1e-3, 2e-3, 4e-3))
+    directory = fabricate(
+        effects={"dot_product": 0.0, "symmetric": 0.1}, seeds=(1, 2), learning_rates=(1e-3, 2e-3, 4e-3)
+    )
     gone(directory, "symmetric", status="failed")
     found = write_report(directory)
     assert not any(rate["chosen"] for rate in found["sweep"]["symmetric"])
-    assert "result) best" not in everything(directory) and "edge of the sweep for symmetric" not in everything(directory)
+    assert "result) best" not in everything(directory) and "edge of the sweep for symmetric" not in everything(
+        directory
+    )

@@ -1,10 +1,10 @@
 """`report.html`: the document as one file without scripts and without anything fetched from elsewhere."""
 
 import re
-from html import escape
 from importlib.resources import files
 from typing import get_args
 
+from leanformer.markup import html as escape
 from leanformer.report import style
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 from leanformer.report.statistics import Verdict

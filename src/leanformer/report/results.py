@@ -31,9 +31,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "to_target_curve": [_ratio(r) for r in findings.ratio_curve],
             "example_tests": [_examples(t) for t in findings.examples],
             "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
-            "sweep": {
-                name: [_rate(r) for r in of] for name, of in study.sweep.items()
-            },
+            "sweep": {name: [_rate(r) for r in of] for name, of in study.sweep.items()},
             "caveats": caveats(findings),
             "attention": list(study.attention),
             "seeds": study.seeds,

@@ -236,12 +236,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     except json.JSONDecodeError:
         pass
     for number, line in enumerate([*lines, last], start=1):
-        if not line and number > len(lines):
-            return
         try:
             value = json.loads(line)
         except json.JSONDecodeError:
-            if number > len(lines):
+            if number > len(lines):  # an empty line is no JSON either
                 return
             value = None
         if not isinstance(value, dict):
@@ -252,10 +250,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _logged(path: Path) -> list[dict[str, Any]]:
     """The lines of a curve."""
     lines = list(read_lines(path)) if path.is_file() else []
-    for key in ("tokens", "step", "seconds", "validation_loss"):
-        if not {type(line.get(key)) for line in lines} <= {int, float, type(None)}:
-            for line in lines:
-                _require(path, line, (int, float), key)
+    for line in lines:
+        _require(path, line, (int, float), "tokens", "step", "seconds", "validation_loss")
     return lines
 
 

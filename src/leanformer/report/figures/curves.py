@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from leanformer.markup import visible
 from leanformer.report.comparison import Findings
 from leanformer.report.figures.frame import Frame, digits, in_one_unit, label_ends, label_width, numbered, paint
 from leanformer.report.quantities import fixed, signed
@@ -81,7 +82,9 @@ def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Fi
     last = axes
     if differences:
         last = figure.add_axes((left, bottom / height, right - left, lower / height), sharex=axes)
-        last.set_title(f"Difference to {study.baseline} (nats)", pad=9, x=-0.45 / (frame.width * (right - left)))
+        last.set_title(
+            f"Difference to {visible(study.baseline or '')} (nats)", pad=9, x=-0.45 / (frame.width * (right - left))
+        )
         last.set_ylim(low, high)
         last.grid(axis="y")
         last.axhline(0, color=series(0)["color"], linewidth=1)
