@@ -85,7 +85,7 @@ def cost(run: Run, resource: str, tokens: float) -> float | None:
     if resource == "flops":
         return None if run.flops_per_token is None else tokens * run.flops_per_token
     if run.clock:
-        at, steps, seconds = run.log
+        at, steps, seconds = run.columns
         return float(np.interp(tokens, at, steps if resource == "steps" else seconds))
     spent = run.steps if resource == "steps" else run.seconds
     return None if spent is None or not run.tokens else tokens * spent / run.tokens

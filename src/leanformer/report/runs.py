@@ -7,6 +7,7 @@ A record that cannot be read is a `ValueError` of one line that names the file.
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +52,7 @@ class Run:
     curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """(tokens, validation loss)."""
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
-    """(tokens, steps, seconds) of every logged step; seconds of wall clock, validation included."""
+    """(tokens, steps, seconds) of every logged step; seconds with validation; as `columns` from 0 on."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
 
     @cached_property
@@ -59,8 +60,7 @@ class Run:
         return Descent(self.curve)
 
     @cached_property
-    def log(self) -> NDArray[np.float64]:
-        """(3, P + 1): the columns of `clock`, from zero on."""
+    def columns(self) -> NDArray[np.float64]:
         return np.array([(0.0, 0.0, 0.0), *self.clock]).T.copy()
 
     def _number(self, *keys: str) -> float | None:
@@ -228,13 +228,11 @@ def _constant(answers: list[Any]) -> bool:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
     *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    try:  # all at once, which is several times as fast as line by line
+    with suppress(json.JSONDecodeError):  # all at once, which is several times as fast as line by line
         values = json.loads(f"[{','.join(lines)}]")
         if not last and len(values) == len(lines) and all(isinstance(value, dict) for value in values):
             yield from values
             return
-    except json.JSONDecodeError:
-        pass
     for number, line in enumerate([*lines, last], start=1):
         try:
             value = json.loads(line)

@@ -132,7 +132,9 @@ def css() -> str:
     """The variables, for the light and the dark scheme."""
     light = "; ".join(f"{name}: {colour}" for colour, name in NAMES.items())
     dark = "; ".join(f"{name}: {DARK[colour]}" for colour, name in NAMES.items())
-    return f":root {{ {light}; --sans: {FONTS} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return (
+        f":root {{ {light}; --sans: {FONTS} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    )
 
 
 def spaced(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
