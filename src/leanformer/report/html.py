@@ -12,6 +12,8 @@ from leanformer.report.style import Picture
 
 VERDICTS = get_args(Verdict)
 NO_BREAK = "&nbsp;"
+MANY = 10
+"""Columns; the headings of more are broken within a word to fit on paper."""
 
 
 def html(document: Document) -> str:
@@ -82,7 +84,8 @@ def _table(table: Table, series: dict[str, int]) -> str:
     caption = f'<p class="caption">{_text(table.caption)}</p>\n' if table.caption else ""
     markup = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
     columns = f"--columns: {len(table.header)}"
-    return f'<div class="table" tabindex="0" style="{columns}">{markup}</div>\n{caption}'
+    many = " many" if len(table.header) > MANY else ""
+    return f'<div class="table{many}" tabindex="0" style="{columns}">{markup}</div>\n{caption}'
 
 
 def _cells(row, align: str, series: dict[str, int]) -> str:
