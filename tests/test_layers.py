@@ -12,7 +12,7 @@ PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
 THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "locks", "install", "records")}
+SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "locks", "install", "markup", "records")}
 
 MAY_IMPORT = {
     "records": {"pydantic"},

@@ -86,15 +86,20 @@ def compare(
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A comparison, or a single run.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A comparison, or a run; with csv also any other study.")
+    ],
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="A,B", help="latex, csv: every table in DIR/tables besides.")
+        str | None, typer.Option("--format", metavar="A,B", help="latex, csv: tables in DIR/tables, too.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write results.json, report.md and report.html of a comparison from its records."""
+    """Write results.json, report.md and report.html of a comparison from its records.
+
+    Of a robustness study, a rebuilt paper, a benchmark or linked mentions, --format csv writes the results as tables.
+    """
     from leanformer.report import write_report
 
-    write_report(directory, words(format_ or ""))
+    kind = write_report(directory, words(format_ or "")).get("kind")
     if not quiet:
-        print(directory / "report.html")
+        print(directory / ("tables" if kind else "report.html"))

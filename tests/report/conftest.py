@@ -30,6 +30,8 @@ class Fabrication:
     task_seeds: int = 3
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `training`."""
+    points: int = 0
+    """Of a curve.jsonl, with a validation at each; none: the validations stand in run.json alone."""
 
     def write(self, directory: Path) -> Path:
         runs = []
@@ -62,7 +64,10 @@ class Fabrication:
         own = np.random.default_rng([seed, *name.encode()])
         final = self.base + self.effects[name] + common + (own.normal(0, self.noise) if self.noise else 0.0)
         final += 0.25 * np.log10(rate / 2e-3) ** 2
-        write(folder / "run.json", record(name, seed, final, curve(final, own), rate, self.settings))
+        made = record(name, seed, final, curve(final, own), rate, self.settings)
+        if self.points:
+            made["results"]["validations"] = logged(folder / "curve.jsonl", made["results"]["validations"], self.points)
+        write(folder / "run.json", made)
         for task, score in self.tasks.items():
             for k in range(1, self.task_seeds + 1):
                 value = float(np.clip(score - 0.3 * self.effects[name] + own.normal(0, 0.012), 0, 1))
@@ -77,6 +82,20 @@ def curve(final: float, noise: np.random.Generator) -> list[tuple[int, float]]:
     losses = plateau - (FLOOR - final) * learned + np.append(noise.normal(0, 0.004, 25), 0)
     losses[-1] = final
     return [(int(t), float(loss)) for t, loss in zip(np.round(done * TOKENS), losses, strict=True)]
+
+
+def logged(path: Path, validations: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float]]:
+    """Writes the curve of a run that validates at every one of so many steps; its validations."""
+    tokens = np.round(np.linspace(0, TOKENS, points + 1)[1:]).astype(int)
+    losses = np.interp(tokens, *zip(*validations, strict=True))
+    both = [(int(t), float(loss)) for t, loss in zip(tokens, losses, strict=True)]
+    lines = [
+        {"step": step, "tokens": t, "seconds": t / 150_000, "loss": loss, "validation_loss": loss, "grad_norm": 1.0}
+        for step, (t, loss) in enumerate(both, 1)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return both
 
 
 def record(

@@ -65,7 +65,7 @@ def test_a_run_that_never_arrives_takes_mean_and_p_value_away(fabricate):
     by_name = {c.attention: c for c in findings.of("tokens_to_target")}
     shared = by_name["shared"]
     assert shared.censored and (shared.arrived, shared.baseline_arrived) == (0, 5)
-    assert (shared.difference.mean, shared.difference.p_value, shared.verdict) == (None, None, "not distinguishable")
+    assert (shared.difference.mean, shared.difference.p_value, shared.verdict) == (None, None, "not compared")
     assert "0 of 5 runs of shared and 5 of dot_product" in shared.note
     assert not by_name["pairwise"].censored and by_name["pairwise"].difference.p_value is not None
 

@@ -12,7 +12,7 @@ from leanformer.report.comparison import find
 from leanformer.report.schedules import schedule_notes
 from leanformer.report.statistics import paired_difference
 from leanformer.report.study import read_study
-from leanformer.report.target import arrival
+from leanformer.report.target import Descent
 
 CURVE = [(100, 3.0), (200, 2.0), (300, 1.0)]
 
@@ -22,11 +22,11 @@ CURVE = [(100, 3.0), (200, 2.0), (300, 1.0)]
     [(2.5, (150, 150)), (1.0, (300, 300)), (3.0, (0, 100)), (5.0, (0, 100)), (0.9, (300, math.inf))],
 )
 def test_an_arrival_lies_between_two_numbers(loss, between):
-    assert arrival(CURVE, loss) == pytest.approx(between)
+    assert Descent(CURVE).arrival(loss) == pytest.approx(between)
 
 
 def test_without_a_curve_nothing_is_known():
-    assert arrival([], 1.0) == (0, math.inf)
+    assert Descent([]).arrival(1.0) == (0, math.inf)
 
 
 @pytest.fixture

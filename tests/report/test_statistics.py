@@ -48,7 +48,7 @@ def test_one_pair_has_no_interval_and_no_p_value():
     d = paired_difference([0.3])
     assert (d.n, d.mean, d.sd, d.ci95, d.p_value) == (1, 0.3, None, None, None)
     assert "no interval" in d.note
-    assert with_holm([d])[0].verdict(higher_is_better=False) == "not distinguishable"
+    assert with_holm([d])[0].verdict(higher_is_better=False) == "not tested"
 
 
 def test_no_pair_has_nothing():

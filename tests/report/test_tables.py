@@ -1,7 +1,5 @@
-"""The report's tables as LaTeX and CSV: the cells of the page, and nothing in them is markup."""
+"""The report's tables as LaTeX: the cells of the page, and nothing in them is markup."""
 
-import csv
-import io
 import re
 
 import pytest
@@ -13,7 +11,7 @@ from leanformer.report.latex import SPECIAL, latex
 
 @pytest.fixture(scope="module")
 def reported(whole):
-    write_report(whole, ["latex", "csv"])
+    write_report(whole, ["latex"])
     return whole
 
 
@@ -32,23 +30,18 @@ def plain(text):
     return text.replace(r"\textbackslash{}", "\\").replace("{[}", "[")
 
 
-def test_csv_and_latex_have_the_numbers_of_the_report(reported):
+def test_latex_has_the_cells_of_the_report(reported):
     expected = {tuple(map(tuple, table)) for table in markdown_tables(reported)}
-    for suffix in ("csv", "tex"):
-        found = set()
-        files = list((reported / "tables").glob(f"*.{suffix}"))
-        assert len(files) == len(expected) > 4
-        for file in files:
-            text = file.read_text()
-            if suffix == "csv":
-                rows = list(csv.reader(io.StringIO(text)))
-            else:
-                body = text.partition("\\toprule\n")[2].partition("\\bottomrule")[0].replace("\\midrule\n", "")
-                lines = body.splitlines()
-                assert all(line.endswith(r" \\") for line in lines)
-                rows = [[plain(cell) for cell in re.split(r" (?<!\\)& ", line[:-3])] for line in lines]
-            found.add(tuple(tuple(" ".join(cell.split()) for cell in row) for row in rows))
-        assert found == {tuple(tuple(" ".join(c.split()) for c in row) for row in table) for table in expected}
+    found = set()
+    files = list((reported / "tables").glob("*.tex"))
+    assert len(files) == len(expected) > 4
+    for file in files:
+        body = file.read_text().partition("\\toprule\n")[2].partition("\\bottomrule")[0].replace("\\midrule\n", "")
+        lines = body.splitlines()
+        assert all(line.endswith(r" \\") for line in lines)
+        rows = [[plain(cell) for cell in re.split(r" (?<!\\)& ", line[:-3])] for line in lines]
+        found.add(tuple(tuple(" ".join(cell.split()) for cell in row) for row in rows))
+    assert found == {tuple(tuple(" ".join(c.split()) for c in row) for row in table) for table in expected}
 
 
 def test_latex_is_balanced_and_plain(reported):

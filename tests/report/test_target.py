@@ -1,8 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
-from leanformer.report.target import first_crossing, target
+from leanformer.report.target import Descent, first_crossing, target
 
 CURVE = [(0, 4.0), (100, 3.0), (200, 2.0), (300, 2.5), (400, 1.0)]
 
@@ -40,3 +41,23 @@ def test_the_target_is_a_fraction_of_what_the_baseline_learned():
 @pytest.mark.parametrize(("floor", "baseline"), [(3.0, 3.0), (3.0, 3.1), (None, 2.0), (3.0, None)])
 def test_a_baseline_that_learned_nothing_sets_no_target(floor, baseline):
     assert target(floor, baseline) is None
+
+
+def test_a_descent_finds_what_a_scan_of_the_curve_finds():
+    """Curves that rise again, start with infinity and hold NaN; losses at, between and beyond their points."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        losses = np.round(3 - np.linspace(0, 2, 17) + rng.normal(0, 0.5, 17), 2)
+        losses[rng.integers(17)] = rng.choice([np.nan, np.inf, 2.0])
+        curve = [(float(i), float(loss)) for i, loss in enumerate(losses)]
+        descent = Descent(curve)
+        for loss in [*losses, 0.0, 1.234, 2.345, 9.0]:
+            place = next((i for i, value in enumerate(losses) if value <= loss), None)
+            found = descent.first_crossing(float(loss))
+            if place is None or np.isnan(loss):
+                assert found is None
+            elif place == 0 or not math.isfinite(losses[place - 1]):
+                assert found == place
+            else:
+                between = np.interp(-loss, [-losses[place - 1], -losses[place]], [place - 1, place])
+                assert found == pytest.approx(between, rel=1e-12)

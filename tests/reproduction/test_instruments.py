@@ -90,6 +90,16 @@ def test_a_pair_of_which_neither_arrives_cannot_be_judged():
     assert measure(STEPS, row(), "shared", evidence(target_is_never_met)).verdict is None
 
 
+def test_one_pair_or_none_is_not_testable():
+    single = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.0, 1.99]]})
+    for table in (LOSS, STEPS):
+        found = measure(table, row(), "shared", single)
+        assert (found.verdict, verdict(table, row(), "shared", found)) == (None, "not testable at this scale")
+        assert "a single pair has no spread" in found.note
+    never = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.9, 2.8]]})
+    assert measure(STEPS, row(), "shared", never).verdict is None
+
+
 def test_what_is_not_there_is_said():
     made = evidence({"dot_product": [[2.9, 2.0]] * 2})
     assert measure(LOSS, row(), "shared", made).note == "shared is not in the study at this scale"

@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 import leanformer.models as models
+from leanformer import markup
 from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.export.source import Source
 from leanformer.training.saved_model import name_of
@@ -44,7 +45,7 @@ def card(source: Source, name: str, use: str, tags: list[str], licence: str | No
     """The text of README.md; `name` is the model's, `use` says in Markdown how this export is used."""
     record = source.record or {}
     sections = [
-        f"# {name}",
+        f"# {markup.markdown(name)}",
         "\n".join(_opening(source)),
         f"## Use\n\n{use}",
         f"## Training\n\n{_history(source)}",
@@ -75,11 +76,12 @@ def _opening(source: Source) -> Iterator[str]:
     config, kind = source.config, type(source.model).__name__
     yield f"A `{kind}` made with leanformer: the blocks of BERT and BART, with a mechanism in the attention slot."
     for name in source.mechanisms:
-        yield f"Its attention is `{name}` ({mechanism(name).paper})."
+        yield f"Its attention is {markup.code(name)} ({mechanism(name).paper})."
     if options := config.attention_options | config.decoder_attention_options | config.cross_attention_options:
-        yield f"Options of the attention: `{options}`."
+        yield f"Options of the attention: {markup.code(str(options))}."
     if config.mixer != "attention":
-        yield f"Its token mixer is `{config.mixer}` ({mixer(config.mixer).paper}), options `{config.mixer_options}`."
+        name, own = markup.code(config.mixer), markup.code(str(config.mixer_options))
+        yield f"Its token mixer is {name} ({mixer(config.mixer).paper}), options {own}."
 
 
 def _history(source: Source) -> str:
@@ -89,8 +91,11 @@ def _history(source: Source) -> str:
 
 
 def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "kind", f"converted to `{made['attention']}`, not trained since"
-    yield "source", f"{name_of(made['source'])!r} ({made['from']}); {_weights(made.get('source_sha256'))}"
+    yield "kind", f"converted to {markup.code(made['attention'])}, not trained since"
+    yield (
+        "source",
+        f"{_name(made['source'])} ({markup.markdown(str(made['from']))}); {_weights(made.get('source_sha256'))}",
+    )
     yield "training of the source", "not in this record"
     if "stored_blocks" in made:
         yield "heads stored", f"{made['stored_blocks']} of {made['head_blocks']} ({made['tie']})"
@@ -103,27 +108,31 @@ def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _lessons(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a run began with, and who taught it."""
     if start := record.get("start"):
-        yield "started from", f"{name_of(start['path'])!r}; {_weights(start['sha256'])}"
+        yield "started from", f"{_name(start['path'])}; {_weights(start['sha256'])}"
     if teacher := record.get("teacher"):
         told, size = record["settings"]["distillation"], _number(teacher["parameters"])
-        who = f"{name_of(teacher['path'])!r}, `{teacher['attention']}`, {size} parameters"
+        who = f"{_name(teacher['path'])}, {markup.code(teacher['attention'])}, {size} parameters"
         yield "teacher", f"{who}; {_weights(teacher['sha256'])}"
-        yield "taught by", f"{told['method']}; weight of masked tokens {told['masked_lm_weight']}"
+        yield "taught by", f"{markup.markdown(str(told['method']))}; weight of masked tokens {told['masked_lm_weight']}"
         if told["anneal"]:
             yield "gradual path", f"from the teacher's attention, in the first {told['anneal']:.0%} of the budget"
         if told.get("share_heads"):
             yield "heads drawn together", f"{told['share_heads']:.0%}, weight {told['share_weight']}"
 
 
+def _name(path: str) -> str:
+    return markup.markdown(repr(name_of(path)))
+
+
 def _weights(sha256: str | None) -> str:
-    return f"weights with sha256 `{sha256}`" if sha256 else "the hash of its weights is not known"
+    return f"weights with sha256 {markup.code(sha256)}" if sha256 else "the hash of its weights is not known"
 
 
 def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings, data, results = record.get("settings", {}), record.get("data", {}), record.get("results") or {}
     training = settings.get("training") or settings.get("finetuning") or {}
     if record.get("kind") == "finetune":
-        yield "kind", f"fine-tuned on {record.get('task', UNKNOWN)}"
+        yield "kind", f"fine-tuned on {markup.markdown(str(record.get('task', UNKNOWN)))}"
         yield "pre-training", f"not in this record; {_weights(record.get('pretrained_hash'))}"
         yield "examples", _counts(data.get("examples"))
         if "corrected_labels" in results:
@@ -134,7 +143,8 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
         yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind
         yield from _lessons(record)
-        yield "training data", f"{_number(data.get('train_tokens'))} tokens, {Path(data.get('path', UNKNOWN)).name!r}"
+        corpus = markup.markdown(repr(Path(data.get("path", UNKNOWN)).name))
+        yield "training data", f"{_number(data.get('train_tokens'))} tokens, {corpus}"
         yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
         yield "tokens read", _number(results.get("tokens"))
     yield "what the data are", "their language, origin and licence are not in the record"
@@ -142,11 +152,12 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "steps", _number(results.get("steps"))
     for key in SHOWN:
         if key in training:
-            yield key.replace("_", " "), str(training[key])
-    yield "seed", str(record.get("seed", UNKNOWN))
+            yield key.replace("_", " "), markup.markdown(str(training[key]))
+    yield "seed", markup.markdown(str(record.get("seed", UNKNOWN)))
     machine, versions = record.get("hardware", {}), record.get("versions", {})
     where = machine.get("gpu") or machine.get("cpu") or UNKNOWN
-    yield "hardware", f"{where}, {machine.get('processes', 1)} process, {machine.get('precision', UNKNOWN)}"
+    told = f"{where}, {machine.get('processes', 1)} process, {machine.get('precision', UNKNOWN)}"
+    yield "hardware", markup.markdown(told)
     yield "seconds", _number(results.get("seconds"))
     yield "leanformer", f"{versions.get('leanformer', UNKNOWN)}, commit {versions.get('commit') or UNKNOWN}"
     yield "torch, transformers", f"{versions.get('torch', UNKNOWN)}, {versions.get('transformers', UNKNOWN)}"
@@ -166,7 +177,10 @@ def _size(source: Source, record: Mapping[str, Any]) -> Iterator[tuple[str, str]
 
 def _results(record: Mapping[str, Any]) -> str:
     results = record.get("results") or {}
-    rows = [(f"{record.get('task', '')} {name}", f"{value:.4f}") for name, value in results.get("metrics", {}).items()]
+    rows = [
+        (markup.markdown(f"{record.get('task', '')} {name}"), f"{value:.4f}")
+        for name, value in results.get("metrics", {}).items()
+    ]
     if "final_loss" in results:
         rows.append(("validation loss at the end, nats", f"{results['final_loss']:.4f}"))
         floor = (record.get("floor") or {}).get("context_free")
@@ -191,13 +205,13 @@ def _limits(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
 
 def _counts(counts: Any) -> str:
     if isinstance(counts, Mapping):
-        return ", ".join(f"{name} {_number(value)}" for name, value in counts.items())
+        return ", ".join(f"{markup.markdown(str(name))} {_number(value)}" for name, value in counts.items())
     return _number(counts)
 
 
 def _number(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f}" if isinstance(value, int | float) else f"`{value}`"
+    return UNKNOWN if value is None else f"{value:,.0f}" if isinstance(value, int | float) else markup.code(str(value))
 
 
 def _table(rows: Iterator[tuple[str, str]]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)])
+    return "\n".join(["| | |", "|---|---|", *(f"| {markup.cell(key)} | {markup.cell(value)} |" for key, value in rows)])

@@ -15,10 +15,12 @@ there were any, is checked against its schema alone.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 SCHEMA = 1
 CHECKSUM = "checksum"
@@ -33,7 +35,7 @@ Number = float
 class Record(BaseModel):
     """The base of all schemas: exact types, unknown fields welcome."""
 
-    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
 
 
 def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
@@ -56,11 +58,23 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
 
 def read_lines(path: Path, schema: type[Record], remedy: str) -> Iterator[dict[str, Any]]:
     """The records of a JSON lines file; a last line that was cut off in writing (no line end) is not there yet."""
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    *lines, _ = path.read_bytes().split(b"\n")
+    with suppress(ValueError, RecursionError):  # all at once, which is several times as fast as line by line
+        records = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(records) == len(lines):
+            _many(schema).validate_python(records)
+            yield from records
+            return
+    for number, line in enumerate(lines, start=1):
         place = f"{path}, line {number},"
         record = _parsed(line, place, remedy)
         check(record, schema, place, remedy)
         yield record
+
+
+@cache
+def _many(schema: type[Record]) -> TypeAdapter[Any]:
+    return TypeAdapter(list[schema])  # type: ignore[valid-type]
 
 
 def check(record: Any, schema: type[Record], place: str, remedy: str) -> None:

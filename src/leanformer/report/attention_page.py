@@ -9,7 +9,6 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.image import imsave
 
+from leanformer.markup import html as escape
 from leanformer.report import style
 
 CELL = 18

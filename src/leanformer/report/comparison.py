@@ -29,7 +29,7 @@ from leanformer.report.statistics import (
     with_holm,
 )
 from leanformer.report.study import Study, is_stuck
-from leanformer.report.target import FRACTIONS, Target, first_crossing
+from leanformer.report.target import FRACTIONS, Target
 
 LOSS, TOKENS, AVERAGE = "final_loss", "tokens_to_target", "task_average"
 
@@ -68,7 +68,7 @@ class Comparison:
         """The verdict as people should read it."""
         if self.censored:
             return "censored"
-        return self.verdict if self.informative else "says nothing"
+        return self.verdict if self.informative or self.difference.n == 0 else "says nothing"
 
     @property
     def censored(self) -> bool:
@@ -190,7 +190,7 @@ def _family(
 def _arrivals(study: Study, paired: dict[str, Pairs], target: Target) -> list[Comparison]:
     family = []
     for name, of in paired.items():
-        crossings = [tuple(first_crossing(run.curve, target.loss) for run in pair) for pair in of.pairs]
+        crossings = [tuple(run.descent.first_crossing(target.loss) for run in pair) for pair in of.pairs]
         both = [(ours, theirs) for ours, theirs in crossings if ours is not None and theirs is not None]
         arrived, theirs = (sum(crossing[side] is not None for crossing in crossings) for side in (0, 1))
         difference = paired_difference([a - b for a, b in both])

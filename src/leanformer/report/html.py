@@ -1,10 +1,10 @@
 """`report.html`: the document as one file without scripts and without anything fetched from elsewhere."""
 
 import re
-from html import escape
 from importlib.resources import files
 from typing import get_args
 
+from leanformer.markup import html as escape
 from leanformer.report import style
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 from leanformer.report.statistics import Verdict
@@ -12,6 +12,8 @@ from leanformer.report.style import Picture
 
 VERDICTS = get_args(Verdict)
 NO_BREAK = "&nbsp;"
+MANY = 10
+"""Columns; the headings of more are broken within a word to fit on paper."""
 
 
 def html(document: Document) -> str:
@@ -81,17 +83,24 @@ def _table(table: Table, series: dict[str, int]) -> str:
     body = "".join(f"<tr>{_cells(row, table.align, series)}</tr>\n" for row in table.rows)
     caption = f'<p class="caption">{_text(table.caption)}</p>\n' if table.caption else ""
     markup = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-    return f'<div class="table" tabindex="0">{markup}</div>\n{caption}'
+    columns = f"--columns: {len(table.header)}"
+    many = " many" if len(table.header) > MANY else ""
+    return f'<div class="table{many}" tabindex="0" style="{columns}">{markup}</div>\n{caption}'
 
 
 def _cells(row, align: str, series: dict[str, int]) -> str:
     out = []
     for i, (cell, letter) in enumerate(zip(row, align, strict=True)):
-        text = _swatch(series[cell]) + _breakable(cell) if cell in series and i < 2 else escape(cell)
+        text = _swatch(series[cell]) + _breakable(cell) if cell in series and i < 2 else _kept(cell, letter)
         if cell in VERDICTS:
             text = f'<span class="verdict {cell.split()[0]}">{text}</span>'
         out.append(f'<th scope="row"{_class(letter)}>{text}</th>' if i == 0 else f"<td{_class(letter)}>{text}</td>")
     return "".join(out)
+
+
+def _kept(cell: str, letter: str) -> str:
+    """A column of numbers is broken before a bracket alone."""
+    return re.sub(r" (?![\[(])", NO_BREAK, escape(cell)) if letter == "r" else escape(cell)
 
 
 def _class(letter: str) -> str:

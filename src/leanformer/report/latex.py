@@ -2,6 +2,7 @@
 
 import re
 
+from leanformer.markup import visible
 from leanformer.report.document import Table
 
 SPECIAL = {
@@ -54,7 +55,7 @@ def latex(table: Table, name: str) -> str:
 
 def escape(text: str) -> str:
     r"""Plain text, whatever a label holds: nothing in it is markup. A leading [ would be taken for an option of \\."""
-    escaped = re.sub(".", lambda found: SPECIAL.get(found[0], found[0]), " ".join(text.split(" ")))
+    escaped = re.sub(".", lambda found: SPECIAL.get(found[0], found[0]), visible(text))
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
 
 

@@ -4,7 +4,7 @@ For the pair of runs with seed i, of the mechanism (a) and of the baseline (b), 
 
     r_i = c_a / c_b        ratio r = exp(mean of log r_i),  95 % interval: the t interval of that mean, through exp
 
-A cost that is not known lies between two numbers (`target.arrival`): more than all the run had if it never arrives. So
+A cost that is not known lies between two numbers (`Descent.arrival`): more than all the run had if it never arrives. So
 r_i lies between two as well, and r between the geometric means of these: "more than x" where a run of the mechanism
 never arrives, "less than x" where one of the baseline does not. Then there is no interval and no p-value; that pair is
 counted, not dropped.
@@ -25,7 +25,7 @@ from leanformer.report.pairing import Pairs
 from leanformer.report.runs import Run
 from leanformer.report.statistics import Interval, PairedDifference, paired_difference, with_holm
 from leanformer.report.study import Study
-from leanformer.report.target import FRACTIONS, Target, arrival
+from leanformer.report.target import FRACTIONS, Target
 
 RESOURCES = ("tokens", "steps", "flops", "seconds")
 EASIEST, HARDEST, POINTS = 0.5, 1.1, 26
@@ -85,7 +85,7 @@ def cost(run: Run, resource: str, tokens: float) -> float | None:
     if resource == "flops":
         return None if run.flops_per_token is None else tokens * run.flops_per_token
     if run.clock:
-        at, steps, seconds = zip((0.0, 0.0, 0.0), *run.clock, strict=True)
+        at, steps, seconds = run.columns
         return float(np.interp(tokens, at, steps if resource == "steps" else seconds))
     spent = run.steps if resource == "steps" else run.seconds
     return None if spent is None or not run.tokens else tokens * spent / run.tokens
@@ -132,12 +132,12 @@ def _ratio(attention: str, of: Pairs, resource: str, target: Target) -> Ratio | 
     if len(exact) < len(costs):
         log = PairedDifference(len(exact), note="a run that never arrives, or was there at its first validation")
     else:
-        log = paired_difference([math.log(ours / theirs) for ours, theirs in exact])
+        log = paired_difference([math.log(ours / theirs) for ours, theirs in exact], bootstrap=False)
     return Ratio(attention, resource, target, seeds, tuple(costs), log)
 
 
 def _between(run: Run, resource: str, loss: float) -> Interval | None:
-    least, most = (cost(run, resource, tokens) for tokens in arrival(run.curve, loss))
+    least, most = (cost(run, resource, tokens) for tokens in run.descent.arrival(loss))
     return None if least is None or most is None else (least, most)
 
 

@@ -9,8 +9,8 @@ from leanformer.report.comparison import Comparison, Findings
 from leanformer.report.examples import ExampleTest
 from leanformer.report.ratios import Ratio
 from leanformer.report.runs import SCHEMA, FineTuning, Run
-from leanformer.report.statistics import Spread
 from leanformer.report.study import Study, is_stuck
+from leanformer.report.sweep import Rate
 
 
 def results(findings: Findings) -> dict[str, Any]:
@@ -31,9 +31,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "to_target_curve": [_ratio(r) for r in findings.ratio_curve],
             "example_tests": [_examples(t) for t in findings.examples],
             "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
-            "sweep": {
-                name: [_rate(r.learning_rate, r.final_loss, r.chosen) for r in of] for name, of in study.sweep.items()
-            },
+            "sweep": {name: [_rate(r) for r in of] for name, of in study.sweep.items()},
             "caveats": caveats(findings),
             "attention": list(study.attention),
             "seeds": study.seeds,
@@ -109,13 +107,14 @@ def _finetuning(tuning: FineTuning) -> dict[str, Any]:
     }
 
 
-def _rate(learning_rate: float | None, loss: Spread, chosen: bool) -> dict[str, Any]:
+def _rate(rate: Rate) -> dict[str, Any]:
+    loss = rate.final_loss
     return {
-        "learning_rate": learning_rate,
+        "learning_rate": rate.learning_rate,
         "n": loss.n,
         "mean_final_loss": loss.mean,
         "sd_final_loss": loss.sd,
-        "chosen": chosen,
+        "chosen": rate.chosen and loss.n > 0,
     }
 
 

@@ -7,11 +7,16 @@ A record that cannot be read is a `ValueError` of one line that names the file.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leanformer.records import reading
 from leanformer.records import run as records
+from leanformer.report.target import Descent
 
 SCHEMA = reading.SCHEMA
 ROUNDING = 1e-6
@@ -47,8 +52,16 @@ class Run:
     curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """(tokens, validation loss)."""
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
-    """(tokens, steps, seconds) of every logged step; seconds of wall clock, validation included."""
+    """(tokens, steps, seconds) of every logged step; seconds with validation; as `columns` from 0 on."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def descent(self) -> Descent:
+        return Descent(self.curve)
+
+    @cached_property
+    def columns(self) -> NDArray[np.float64]:
+        return np.array([(0.0, 0.0, 0.0), *self.clock]).T.copy()
 
     def _number(self, *keys: str) -> float | None:
         value: Any = self.record
@@ -212,9 +225,8 @@ def _logged(path: Path) -> list[dict[str, Any]]:
 
 def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
     """These values of the lines that hold all of them."""
-    for line in lines:
-        if all(line.get(key) is not None for key in keys):
-            yield tuple(line[key] for key in keys)
+    rows = zip(*([line.get(key) for line in lines] for key in keys), strict=True)
+    return (row for row in rows if None not in row)
 
 
 def _status(

@@ -27,7 +27,9 @@ ROUNDING = 1e-9
 """Relative spread below which numbers differ by rounding only."""
 
 Interval = tuple[float, float]
-Verdict = Literal["better", "worse", "not distinguishable"]
+Verdict = Literal["better", "worse", "not distinguishable", "not compared", "not tested"]
+"""Not compared: there is no pair of numbers. Not tested: there is, but no spread to judge it by."""
+DECIDED = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,17 @@ class PairedDifference:
 
     def verdict(self, *, higher_is_better: bool) -> Verdict:
         """By the Holm-corrected p-value alone."""
-        if self.mean is None or self.p_value_holm is None or self.p_value_holm >= ALPHA:
+        if self.mean is None:
+            return "not compared"
+        if self.p_value_holm is None:
+            return "not tested"
+        if self.p_value_holm >= ALPHA:
             return "not distinguishable"
         return "better" if (self.mean > 0) == higher_is_better else "worse"
 
 
-def paired_difference(differences: Sequence[float]) -> PairedDifference:
+def paired_difference(differences: Sequence[float], *, bootstrap: bool = True) -> PairedDifference:
+    """`bootstrap`: with the bootstrap's interval, which costs more than all else."""
     n = len(differences)
     if n == 0:
         return PairedDifference(0, note="no pair of finished runs")
@@ -100,7 +107,8 @@ def paired_difference(differences: Sequence[float]) -> PairedDifference:
         return PairedDifference(n, mean, 0.0, note=note)
     t = mean / (sd / math.sqrt(n))
     p_value = float(2 * stats.t.sf(abs(t), n - 1))
-    return PairedDifference(n, mean, sd, _interval(mean, sd, n), p_value, bootstrap95=_bootstrap(differences))
+    drawn = _bootstrap(differences) if bootstrap else None
+    return PairedDifference(n, mean, sd, _interval(mean, sd, n), p_value, bootstrap95=drawn)
 
 
 def with_holm(family: Sequence[PairedDifference]) -> list[PairedDifference]:

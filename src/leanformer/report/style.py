@@ -6,6 +6,7 @@ matplotlib draws with the light scheme's colours; `inline` turns each into a CSS
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,8 +102,9 @@ def _turn(index: int) -> int:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """matplotlib in this style, whatever the user's own settings are."""
-    with mpl.rc_context():
+    """matplotlib in this style, whatever the user's own settings are. The reader's type has the letters ours lacks."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
         yield
@@ -130,7 +132,9 @@ def css() -> str:
     """The variables, for the light and the dark scheme."""
     light = "; ".join(f"{name}: {colour}" for colour, name in NAMES.items())
     dark = "; ".join(f"{name}: {DARK[colour]}" for colour, name in NAMES.items())
-    return f":root {{ {light}; --sans: {FONTS} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return (
+        f":root {{ {light}; --sans: {FONTS} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    )
 
 
 def spaced(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

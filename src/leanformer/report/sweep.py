@@ -59,7 +59,7 @@ def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
     edge = []
     for name, of in sweep.items():
         best = next(rate for rate in of if rate.chosen)
-        if len(of) > 1 and best in (of[0], of[-1]):
+        if len(of) > 1 and best.finished and best in (of[0], of[-1]):
             edge.append(f"{name} ({best.learning_rate:g})")
     if edge:
         out.append(

@@ -141,7 +141,7 @@ def sweep(study: Study) -> Table:
             cell = mean_sd(rate.final_loss, fixed) + (
                 f" ({missing} of {len(rate.runs)} without result)" if missing else ""
             )
-            row.append(f"{cell} best" if rate.chosen else cell)
+            row.append(f"{cell} best" if rate.chosen and rate.finished else cell)
         rows.append(row)
     caption = "Final validation loss in nats, mean ± sd over seeds, at every learning rate tried."
     return Table(["Attention", *(f"{value:g}" for value in values)], rows, "l" + "r" * len(values), caption)

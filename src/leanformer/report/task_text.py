@@ -3,7 +3,7 @@
 from leanformer.report.comparison import Findings
 from leanformer.report.examples import ExampleTest
 from leanformer.report.quantities import listed, several
-from leanformer.report.statistics import ALPHA
+from leanformer.report.statistics import ALPHA, DECIDED, Verdict
 from leanformer.report.study import Study
 
 TWO_TESTS = (
@@ -21,13 +21,13 @@ def two_tests(findings: Findings) -> list[str]:
     if not tested:
         return []
     seeds = {(c.attention, c.metric): c.verdict for c in findings.comparisons}
-    of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not distinguishable")) for test in tested]
+    of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not compared")) for test in tested]
     said = [TWO_TESTS]
-    only_models = [(t, v) for t, v, by_seeds in of if v != by_seeds == "not distinguishable"]
+    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in DECIDED]
     if only_models:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_models])
         said.append(f"These models differ over examples, whether their mechanisms do is open: {each}.")
-    only_seeds = [(t, by_seeds) for t, v, by_seeds in of if by_seeds != v == "not distinguishable"]
+    only_seeds = [(t, by_seeds) for t, v, by_seeds in of if v not in DECIDED and by_seeds in DECIDED]
     if only_seeds:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_seeds])
         said.append(f"These differ over seeds, yet the task has too few examples to tell them apart: {each}.")
@@ -55,7 +55,7 @@ def collapses(study: Study) -> str:
     )
 
 
-def _verdict(test: ExampleTest) -> str:
+def _verdict(test: ExampleTest) -> Verdict:
     if test.p_value_holm is None or test.p_value_holm >= ALPHA or test.difference is None:
         return "not distinguishable"
     return "better" if test.difference > 0 else "worse"

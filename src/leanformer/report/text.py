@@ -73,7 +73,7 @@ def _standings(study: Study, family: list[Comparison]) -> str:
         for c in sorted((c for c in family if c.verdict == verdict), key=lambda c: c.difference.mean or 0.0):
             amount = fixed(abs(c.difference.mean or 0.0), _decimals(c))
             parts.append(f"{c.attention} is {verdict}{baseline('than')} by {amount} nats")
-    tested = [c.attention for c in family if c.verdict == "not distinguishable" and c.difference.p_value is not None]
+    tested = [c.attention for c in family if c.verdict == "not distinguishable"]
     if tested:
         be = "are" if len(tested) > 1 else "is"
         parts.append(f"{listed(tested)} {be} not distinguishable{baseline('from')}")
@@ -134,6 +134,8 @@ def tokens_sentence(c: Comparison, study: Study) -> str:
         return f"{goal} it needs {amount} with the one seed."
     if c.verdict == "not distinguishable":
         return f"{goal} it needs {amount} on average, not distinguishable from as many: {evidence}."
+    if c.verdict == "not tested":
+        return f"{goal} it needs {amount} on average, not tested: {evidence}."
     return f"{goal} it needs {amount}, {evidence}."
 
 
@@ -148,7 +150,7 @@ def task_sentences(findings: Findings) -> list[str]:
         for verdict in ("better", "worse"):
             stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
             parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
-        rest = [_place(c) for c in family if c.verdict == "not distinguishable" and c.difference.p_value is not None]
+        rest = [_place(c) for c in family if c.verdict == "not distinguishable"]
         parts += [f"not distinguishable from {study.baseline} on {listed(rest)}"] if rest else []
         told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
         if untested := [c for c in family if c.difference.p_value is None]:
@@ -177,10 +179,9 @@ def _sentence(c: Comparison, study: Study, where: str, unit: str, words: tuple[s
     if not mean and c.difference.p_value == 1.0:
         return f"{name} is not distinguishable from {study.baseline}{where}: all {c.difference.n} pairs are identical."
     size, word = shown(abs(mean)), words[(mean > 0) != c.higher_is_better]
-    if c.difference.n == 1:
-        return (
-            f"{name} cannot be judged{where}: {size} {unit} {word} than {study.baseline} with one seed, and {c.note}."
-        )
+    if c.verdict == "not tested":
+        seeds = "one seed" if c.difference.n == 1 else several(c.difference.n, "seed")
+        return f"{name} cannot be judged{where}: {size} {unit} {word} than {study.baseline} with {seeds}, and {c.note}."
     evidence = _evidence(c, words, shown)
     if not c.informative:
         return f"{name} ended {size} {unit} {word} than {study.baseline}{where}, {evidence}, but {STUCK}."

@@ -12,21 +12,39 @@ from leanformer.report.document import Document
 from leanformer.report.html import html
 from leanformer.report.markdown import markdown
 from leanformer.report.results import results
+from leanformer.report.runs import read_record
 from leanformer.report.study import read_study
 from leanformer.report.style import Picture
-from leanformer.report.table_files import table_files
+from leanformer.report.table_files import check_formats, csv_files, latex_files
+
+RESULTS = "results.json"
 
 
 def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str, Any]:
     """The content of results.json. The directory holds a comparison, finished or not, or a single pre-training run.
-    `formats`: the tables as files of their own besides, `latex` or `csv`.
+    `formats`: the tables as files of their own besides, `latex` or `csv`. Of any other study, which has its report from
+    its own verb, the results are written as `csv`.
 
     `ValueError` or `OSError` of one line for what cannot be read or makes no sense; then nothing is written.
     """
     directory = Path(directory)
+    check_formats(formats)
+    recorded = any((directory / name).is_file() for name in ("comparison.json", "run.json"))
+    if not recorded and (directory / RESULTS).is_file():
+        return _tables_alone(directory, formats)
     findings = find(read_study(directory))
     found = results(findings)
     write_document(contents(findings), found, directory, formats)
+    return found
+
+
+def _tables_alone(directory: Path, formats: Sequence[str]) -> dict[str, Any]:
+    """Of a study that another verb reports: its results as CSV."""
+    found = read_record(directory / RESULTS)
+    if list(formats) != ["csv"]:
+        kind = found.get("kind", "unknown")
+        raise ValueError(f"{directory} holds the results of a study ({kind}): give --format csv for its tables")
+    _write_files(directory, csv_files(found))
     return found
 
 
@@ -35,11 +53,16 @@ def write_document(document: Document, found: dict[str, Any], directory: Path, f
     files = {
         "report.html": html(document),
         "report.md": markdown(document),
-        "results.json": json.dumps(found, indent=1, allow_nan=False) + "\n",
+        RESULTS: json.dumps(found, indent=1, allow_nan=False) + "\n",
     }
     pictures = [block for section in document.sections for block in section.blocks if isinstance(block, Picture)]
     files |= {f"figures/{picture.name}.svg": picture.wide for picture in pictures}
-    files |= table_files(document, formats)
+    files |= latex_files(document) if "latex" in formats else {}
+    files |= csv_files(found) if "csv" in formats else {}
+    _write_files(directory, files)
+
+
+def _write_files(directory: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (directory / name).parent.mkdir(exist_ok=True)
         write_text(directory / name, text)

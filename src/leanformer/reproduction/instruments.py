@@ -100,7 +100,9 @@ def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     if target is None or findings.study.stuck(row.baseline):
         raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
     family = ratios(findings.study, findings.pairs, [target])
-    found = next(r for r in family if (r.attention, r.resource) == (mechanism, "steps"))
+    found = next((r for r in family if (r.attention, r.resource) == (mechanism, "steps")), None)
+    if found is None:
+        raise Untold("no pair of finished runs")
     own, baseline = (spread([pair[side][0] for pair in found.costs if len({*pair[side]}) == 1]) for side in (0, 1))
     if found.ratio is None:
         names, of = (mechanism, row.baseline), len(found.seeds)
@@ -109,14 +111,16 @@ def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
         bound = f"ratio above {least:.2f}" if least > 0 else f"ratio below {most:.2f}" if most < math.inf else ""
         note = ", ".join(filter(None, [f"censored: {arrived} arrive", bound]))
         return Measured(own, baseline, seeds=found.seeds, verdict=_signs(found.costs), note=note)
-    said = found.log.verdict(higher_is_better=False)
-    return Measured(own, baseline, found.ratio, found.ci95, found.seeds, said)
+    said = None if found.log.p_value is None else found.log.verdict(higher_is_better=False)
+    return Measured(own, baseline, found.ratio, found.ci95, found.seeds, said, found.log.note)
 
 
 def _signs(costs: Sequence[tuple[Interval, Interval]]) -> str | None:
-    """The exact sign test of the pairs, each with costs between two numbers; None where a pair's order is not known."""
+    """The exact sign test of the pairs, each with costs between two numbers; None for one pair, or an unknown order."""
     less = [ours[1] < theirs[0] for ours, theirs in costs]
     if not all(below or ours[0] > theirs[1] for below, (ours, theirs) in zip(less, costs, strict=True)):
+        return None
+    if len(less) < 2:
         return None
     if binomtest(sum(less), len(less)).pvalue >= ALPHA:
         return "not distinguishable"
@@ -144,7 +148,8 @@ def _robustness(table: Table, row: Row, mechanism: str, evidence: Evidence) -> M
     e = next((e for e in found.of(task, axis, None, "score") if e.attention == mechanism), None)
     if e is None or e.difference.mean is None:
         raise Untold(f"{axis} was not measured")
-    points, ci = found.axes(task)[axis], e.difference.ci95
+    points, ci, tested = found.axes(task)[axis], e.difference.ci95, e.difference.p_value is not None
+    note = e.difference.note if e.informative else "no better on clean text than one and the same answer"
     own, baseline = (_hundredfold(found.spread(task, name, points)) for name in (mechanism, row.baseline))
     return Measured(
         own,
@@ -152,8 +157,8 @@ def _robustness(table: Table, row: Row, mechanism: str, evidence: Evidence) -> M
         PERCENT * e.difference.mean,
         ci and (PERCENT * ci[0], PERCENT * ci[1]),
         e.seeds,
-        e.verdict if e.informative else None,
-        "" if e.informative else "no better on clean text than one and the same answer",
+        e.verdict if e.informative and tested else None,
+        note,
     )
 
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from leanformer.markup import visible
 from leanformer.report.figures.frame import Frame, label_width, numbered, paint, short_names
 from leanformer.report.style import LINE, MUTED, PAPER, Picture, series
 from leanformer.robustness.findings import Findings
@@ -46,7 +47,7 @@ def _draw(findings: Findings, task: str, axes: dict[str, list[Point]], frame: Fr
         left = LEFT + column * (width + GAP)
         panel = figure.add_axes((left / frame.width, bottom / height, width / frame.width, PANEL / height))
         panel.set_ylim(low, high)
-        panel.set_title(axis)
+        panel.set_title(visible(axis))
         if (constant := findings.constant.get(task)) is not None and axis != TRANSFER:
             panel.axhline(100 * constant, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         if column:
@@ -90,8 +91,8 @@ def _panel(panel: Axes, findings: Findings, task: str, axis: str, points: list[P
 
 def _tick(axis: str, group: list[Point], task: str) -> str:
     if group:
-        return str(group[0].at) if axis == TRANSFER else f"{group[0].at:,}"
-    return task if axis == TRANSFER else "all"
+        return visible(str(group[0].at)) if axis == TRANSFER else f"{group[0].at:,}"
+    return visible(task) if axis == TRANSFER else "all"
 
 
 def _thin(panel: Axes, places: list[float]) -> None:

@@ -67,7 +67,7 @@ class Effect:
 
     @property
     def shown_verdict(self) -> str:
-        return self.verdict if self.informative else "says nothing"
+        return self.verdict if self.informative or self.difference.n == 0 else "says nothing"
 
     @property
     def verdict(self) -> Verdict:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from leanformer.markup import visible
 from leanformer.report.comparison import Findings
 from leanformer.report.figures.frame import Frame, digits, in_one_unit, label_ends, label_width, numbered, paint
 from leanformer.report.quantities import fixed, signed
@@ -17,6 +18,8 @@ from leanformer.report.style import INK, MUTED, Picture, series
 
 Curves = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Mechanism -> tokens (T,), values (runs, T)."""
+POINTS = 400
+"""Of a line: one for two pixels of the picture."""
 
 
 def picture(findings: Findings) -> Picture | None:
@@ -38,13 +41,16 @@ def picture(findings: Findings) -> Picture | None:
 
 
 def on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[NDArray, NDArray] | None:
-    """(T,) tokens and (runs, T) losses; runs that were validated at other tokens are interpolated onto the first's."""
+    """(T,) tokens and (runs, T) losses, T <= POINTS; runs that were validated at other tokens, or more often than can
+    be seen, are interpolated onto the first's."""
     arrays = [np.array(curve, dtype=float) for curve in curves if len(curve) > 1]
     if not arrays:
         return None
     start, end = max(a[0, 0] for a in arrays), min(a[-1, 0] for a in arrays)
     tokens = arrays[0][:, 0]
     tokens = tokens[(tokens >= start) & (tokens <= end)]
+    if len(tokens) > POINTS:
+        tokens = tokens[np.linspace(0, len(tokens) - 1, POINTS).round().astype(int)]
     return (tokens, np.stack([np.interp(tokens, a[:, 0], a[:, 1]) for a in arrays])) if len(tokens) > 1 else None
 
 
@@ -76,7 +82,9 @@ def _draw(study: Study, losses: Curves, differences: Curves, frame: Frame) -> Fi
     last = axes
     if differences:
         last = figure.add_axes((left, bottom / height, right - left, lower / height), sharex=axes)
-        last.set_title(f"Difference to {study.baseline} (nats)", pad=9, x=-0.45 / (frame.width * (right - left)))
+        last.set_title(
+            f"Difference to {visible(study.baseline or '')} (nats)", pad=9, x=-0.45 / (frame.width * (right - left))
+        )
         last.set_ylim(low, high)
         last.grid(axis="y")
         last.axhline(0, color=series(0)["color"], linewidth=1)

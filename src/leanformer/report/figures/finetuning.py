@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from leanformer.markup import visible
 from leanformer.report.comparison import Findings
 from leanformer.report.figures.frame import Frame, label_width, numbered, paint, short_names
 from leanformer.report.study import Study
@@ -48,7 +49,7 @@ def _draw(study: Study, tasks: list[str], frame: Frame) -> Figure:
 
 def _panel(axes: Axes, study: Study, task: str, names: dict[str, str]) -> None:
     numbers = numbered(study)
-    axes.set_title(task)
+    axes.set_title(visible(task))
     axes.set_ylim(len(study.attention) - 0.5, -0.5)
     for y, name in enumerate(study.attention):
         look, scores = series(numbers[name]), _scores(study, name, task)

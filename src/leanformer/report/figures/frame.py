@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from leanformer.markup import visible
 from leanformer.report.pairing import MATCHES
 from leanformer.report.quantities import fixed, unit
 from leanformer.report.study import Study
@@ -47,7 +48,7 @@ class Frame:
 def paint(name: str, title: str, caption: str, draw: Callable[[Frame], Figure]) -> Picture:
     with drawing():
         wide, narrow = (svg(draw(Frame(width)), f"{name}-{width}") for width in (WIDE, NARROW))
-    return Picture(name, title, caption, wide, narrow)
+    return Picture(re.sub(r"\W+", "-", name), title, caption, wide, narrow)
 
 
 OWN = {
@@ -74,11 +75,9 @@ def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
     """
     short: dict[str, str] = {}
     for name in names:
-        label = (
-            name
-            if len(name) <= frame.longest
-            else re.sub(rf"([\[,])(?!(?:{'|'.join(MATCHES)})=)[^=,\[\]]*=", r"\1", name)
-        )
+        label = visible(name)
+        if len(label) > frame.longest:
+            label = re.sub(rf"([\[,])(?!(?:{'|'.join(MATCHES)})=)[^=,\[\]]*=", r"\1", label)
         label = label if len(label) <= frame.longest else label[: frame.longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
         while label in short.values():
             label += "'"
