@@ -57,8 +57,10 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
 
 
 def read_lines(path: Path, schema: type[Record], remedy: str) -> Iterator[dict[str, Any]]:
-    """The records of a JSON lines file; a last line that was cut off in writing (no line end) is not there yet."""
-    *lines, _ = path.read_bytes().split(b"\n")
+    """The records of a JSON lines file; a last line that was cut off in writing is not there yet."""
+    *lines, last = path.read_bytes().split(b"\n")
+    with suppress(ValueError, RecursionError):  # without its line end it may be whole all the same
+        lines += [last] if last and isinstance(json.loads(last), dict) else []
     with suppress(ValueError, RecursionError):  # all at once, which is several times as fast as line by line
         records = json.loads(b"[" + b",".join(lines) + b"]")
         if len(records) == len(lines):
