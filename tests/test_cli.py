@@ -228,6 +228,13 @@ def test_a_full_disk_is_one_line(command, data, tiny, tmp_path, monkeypatch):
     refused(command("prepare", "text.txt", "--out", tmp_path / "data"), "train.bin", "no space left", "free some space")
 
 
+@pytest.mark.parametrize("option", ["--cased", "--keep-accents"])
+def test_an_option_that_would_change_nothing_is_refused(command, data, tmp_path, option):
+    given = command("prepare", "shipped:novels", "--tokenizer", data, option, "--out", tmp_path / "out")
+    refused(given, option, "is as it was trained; leave it out")
+    refused(command("prepare", "--task", "dialogsum", option, "--out", tmp_path / "out"), "always cased; leave it out")
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(command, data, tiny, tmp_path):
     out = tmp_path / "run"
     settings = [*tiny, "--set", "training.checkpoint_every=1"]

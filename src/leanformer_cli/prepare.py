@@ -62,6 +62,10 @@ def prepare(
 ) -> None:
     """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and a held-out part."""
     load(plugin)
+    for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
+        if given and (tokenizer is not None or task is not None):
+            why = f"--tokenizer {tokenizer} is as it was trained" if tokenizer is not None else "a task is always cased"
+            raise ValueError(f"{option}: {why}; leave it out")
     made: dict[str, Any] = {"tokenizer": tokenizer, "tokenizer_megabytes": tokenizer_megabytes}
     made |= {"vocab_size": vocab_size} if vocab_size is not None else {}
     made |= {"algorithm": algorithm} if algorithm is not None else {}
