@@ -144,7 +144,7 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
 
 def require_unused(path: Path) -> None:
     """FileExistsError unless `path` is free: nothing, or a directory that holds nothing."""
-    if path.exists() and (not path.is_dir() or holdings(path)):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path}: there is something here already; choose another place, or remove it first")
 
 

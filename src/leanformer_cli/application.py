@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from leanformer_cli.ending import Ended, listen
+from leanformer_cli.ending import Ended, listening
 
 app = typer.Typer(
     name="leanformer",
@@ -23,23 +23,27 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script: run a verb, and turn a mistake into one line and status 2."""
-    listen()
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    if debug:
-        app()
     try:
-        app()
+        with listening():
+            app()
     except BrokenPipeError:
+        if debug:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (ValueError, OSError, ArithmeticError) as error:
+        if debug:
+            raise
         _fail(error)
     except Ended as end:
         with suppress(OSError):  # the terminal is closed
             print(f"leanformer: stopped by {end.name}", file=sys.stderr)
         raise
     except KeyboardInterrupt:
+        if debug:
+            raise
         sys.exit(130)
 
 

@@ -10,7 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from types import FrameType
 from typing import Any
@@ -26,10 +27,12 @@ class Ended(SystemExit):
         self.name = signal.Signals(number).name
 
 
-def listen() -> None:
-    """From now on a signal raises `Ended`, and so does the end of the process that started this one, if it asked for
+@contextmanager
+def listening() -> Iterator[None]:
+    """In the block a signal raises `Ended`, and so does the end of the process that started this one, if it asked for
     that. One that is ignored, as SIGHUP is under nohup, stays ignored."""
     came = 0.0
+    heard = list[int]()
 
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal came
@@ -44,9 +47,15 @@ def listen() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, end)
+            heard.append(number)
     if (pipe := os.environ.get("LEANFORMER_LIFELINE")) and pipe == _standard_input():
         threading.Thread(target=_watch, name="lifeline", daemon=True).start()
         sys.stdin = open(os.devnull)  # noqa: SIM115  (whoever reads it finds nothing, and does not wait)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _standard_input() -> str:

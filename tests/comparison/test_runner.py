@@ -11,7 +11,9 @@ import pytest
 
 from leanformer.comparison.runner import Job, run_jobs
 
-WAITING = "import leanformer_cli.ending as e, time; e.listen(); print('ready', flush=True); time.sleep(600)"
+WAITING = (
+    "import time, leanformer_cli.ending as ending\nwith ending.listening(): print('ready', flush=True); time.sleep(600)"
+)
 
 
 def job(tmp_path, name, *arguments, program=("-m", "leanformer_cli")):

@@ -23,7 +23,6 @@ from leanformer.conversion.text import Sample
 from leanformer.conversion.to_bert import to_bert
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
-from leanformer.files import holdings
 from leanformer.models.config import LeanformerConfig
 from leanformer.training import saved_model
 
@@ -58,7 +57,7 @@ def convert(
         raise ValueError("options without a mechanism: name it with --attention")
     if attention is not None:
         mechanism(attention).check_options(options or {})
-    if target.exists() and (not target.is_dir() or holdings(target)):
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already: name a new directory")
     directory = fetch(source)
     saved_model.require_intact(directory)
