@@ -114,8 +114,8 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_and_what_a_living_o
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_leftovers_of_other_machines_and_older_versions(tmp_path):
-    """Theirs stay until nobody has touched them for a day; names without an owner are of before owners were named."""
+def test_leftovers_of_other_machines_and_names_without_an_owner(tmp_path):
+    """Theirs stay until nobody has touched them for a day; a name without an owner may be the user's own."""
     old, young = tmp_path / ".out.1-00000000.tmp", tmp_path / ".out.2-00000000.tmp"
     for folder in (old, young):
         folder.mkdir()
@@ -125,6 +125,6 @@ def test_leftovers_of_other_machines_and_older_versions(tmp_path):
     for name in (".out.tmp", ".out.old", ".out.other.tmp", ".outer.tmp", "out.tmp"):
         (tmp_path / name).touch()
     files.write_text(tmp_path / "out", "x")
-    left = {".out.2-00000000.tmp", ".out.other.tmp", ".outer.tmp", "out.tmp", "out"}
+    left = {".out.2-00000000.tmp", ".out.tmp", ".out.old", ".out.other.tmp", ".outer.tmp", "out.tmp", "out"}
     assert {path.name for path in tmp_path.iterdir()} == left
     assert files.holdings(tmp_path) == ["out", "out.tmp"]

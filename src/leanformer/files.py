@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 DAY = 24 * 60 * 60.0
 SUMS = "SHA256SUMS"
+_FOR_PEOPLE = re.compile(rf"{SUMS}|.*\.md|LICEN[CS]E.*")
 _INTACT: set[tuple[Any, ...]] = set()
 """What this process has read and found to be as its sum says."""
 
@@ -32,8 +33,9 @@ def sha256(path: Path) -> str:
 
 
 def write_sums(folder: Path) -> None:
-    """SHA256SUMS of all files in `folder`; `sha256sum -c SHA256SUMS` checks it, too."""
-    names = sorted(file.name for file in folder.iterdir() if file.is_file() and file.name != SUMS)
+    """SHA256SUMS of the files in `folder` but those for people alone, which people edit: README.md, licences.
+    `sha256sum -c SHA256SUMS` checks it, too."""
+    names = sorted(file.name for file in folder.iterdir() if file.is_file() and not _FOR_PEOPLE.fullmatch(file.name))
     lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
     (folder / SUMS).write_text(lines, encoding="utf-8")
 
@@ -173,16 +175,16 @@ def _beside(path: Path, ending: str) -> Path:
     """A free name of this process's own beside `path`; what dead processes left of theirs is removed."""
     own = path.with_name(f".{path.name}.{os.getpid()}-{_host()}.{ending}")
     _remove(own)
-    owned = re.compile(rf"\.{re.escape(path.name)}\.((\d+)-([0-9a-f]{{8}})\.)?(tmp|old)")
+    owned = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-([0-9a-f]{{8}})\.(tmp|old)")
     for entry in path.parent.iterdir() if path.parent.is_dir() else ():
-        if (found := owned.fullmatch(entry.name)) and _abandoned(entry, found[2], found[3]):
+        if (found := owned.fullmatch(entry.name)) and _abandoned(entry, int(found[1]), found[2]):
             _remove(entry)
     return own
 
 
-def _abandoned(entry: Path, pid: str | None, host: str | None) -> bool:
+def _abandoned(entry: Path, pid: int, host: str) -> bool:
     """Whether who wrote the entry is gone; of another machine's process its silence of a day says so."""
-    if pid is None or (host == _host() and not _alive(int(pid))):
+    if host == _host() and not _alive(pid):
         return True
     try:
         newest = max(each.lstat().st_mtime for each in (entry, *entry.rglob("*")))

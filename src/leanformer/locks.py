@@ -7,7 +7,6 @@ another machine, or in another container, is taken over when nothing has touched
 """
 
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -87,6 +86,8 @@ def _this_host() -> str | None:
 
 
 def _lost(lease: Any) -> None:
-    """Called by the thread that touches the lock, if it is gone: this process was asleep, or someone removed it."""
-    print(f"leanformer: {lease.lock_file} was taken by another process or removed: stopping", file=sys.stderr)
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Called by the thread that touches the lock, if it is gone: this process was asleep, the file system was away, or
+    someone removed it. Another process may be writing here by now, so this one ends at once and saves nothing."""
+    lost = f"leanformer: {lease.lock_file} is no longer held by this process (it slept, or its disk was away)"
+    print(f"{lost}: ending without saving; go on from the last checkpoint", file=sys.stderr, flush=True)
+    os._exit(2)

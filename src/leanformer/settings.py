@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from leanformer.records.models import Config
+from leanformer.records.reading import problem
 from leanformer.settings_finetuning import FinetuningSettings
 from leanformer.settings_table import Table
 from leanformer.spelling import suggest
@@ -235,6 +237,8 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
     finetuning = tables.get("finetuning", {})
     own = {f.name for f in fields(FinetuningSettings)}
     tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in own}
+    if wrong := problem(dict(tables.get("model", {})), Config):
+        raise ValueError(f"model.{wrong}")
     settings = Settings(
         model=dict(tables.get("model", {})),
         training=TrainingSettings.of(tables.get("training", {})),

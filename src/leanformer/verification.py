@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from leanformer.data.corpus import RECORD as DATA
 from leanformer.data.corpus import Corpus, read_record
@@ -113,10 +113,13 @@ def _model(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         return  # an export as a graph, say
     for path in saved_model.weight_files(folder):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  (not a dict)
-                if not math.isfinite(float(file.get_tensor(name).double().sum())):
-                    raise ValueError(f"{path}: {name} holds values that are no finite numbers: {REMEDY}")
+        try:
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118  (not a dict)
+                    if not math.isfinite(float(file.get_tensor(name).double().sum())):
+                        raise ValueError(f"{path}: {name} holds values that are no finite numbers: {REMEDY}")
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}): {REMEDY}") from None
 
 
 def _lines(file: Path) -> None:

@@ -39,7 +39,7 @@ def main() -> None:
         _fail(error)
     except Ended as end:
         with suppress(OSError):  # the terminal is closed
-            print(f"leanformer: stopped by {end.name}", file=sys.stderr)
+            print(f"leanformer: stopped by {end.signal}", file=sys.stderr)
         raise
     except KeyboardInterrupt:
         if debug:

@@ -25,7 +25,7 @@ from leanformer_cli.options import (
 
 
 @app.command()
-@continues("--resume")
+@continues("--autoresume")
 def compare(
     config: Config = None,
     *,

@@ -20,11 +20,11 @@ SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 
 class Ended(SystemExit):
-    """By the signal `name`; the exit status is 128 + its number."""
+    """A `signal` ended the command; the exit status is 128 + its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
-        self.name = signal.Signals(number).name
+        self.signal = signal.Signals(number).name
 
 
 @contextmanager
@@ -86,6 +86,8 @@ def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[...,
                 status = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
                 if not isinstance(status, int) or status <= 128:
                     raise
+                if status - 128 == getattr(signal, "SIGHUP", None):  # who would read it?
+                    raise SystemExit(status) from None
                 if not (given.get("quiet") or given.get("as_json")):
                     print(_continuation(signal.Signals(status - 128).name, option), flush=True)
                 raise SystemExit(status) from None
@@ -97,6 +99,6 @@ def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[...,
 
 def _continuation(name: str, option: str) -> str:
     arguments = sys.argv[1:]
-    if option and not {option, "--autoresume"} & set(arguments):
+    if option and not {option, "--resume"} & set(arguments):
         arguments = [*arguments, option]
     return f"stopped by {name}; continue with: {shlex.join(['leanformer', *arguments])}"

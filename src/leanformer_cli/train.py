@@ -53,9 +53,12 @@ def pretrain(
 
     For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
     """
+    from leanformer.training.extension import extended_to
     from leanformer.training.pretrain import pretrain
 
-    resume = resume or (autoresume and extend is None and (out / "run.json").exists())
+    if autoresume and (out / "run.json").exists():
+        resume = extend is None or extended_to(out, extend)
+        extend = None if resume else extend
     settings = settings_of(config, set_, resume or extend is not None)
     quiet = quiet or as_json
     record = pretrain(settings, data, out, init=init, resume=resume, extend=extend, quiet=quiet, plugin=plugin)

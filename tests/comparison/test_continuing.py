@@ -1,6 +1,5 @@
 """A comparison is one process's, and is made of runs of one plan."""
 
-import json
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 import leanformer_cli
 from leanformer.locks import claimed
+from leanformer.training.record import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def copied(whole: Path, out: Path) -> Path:
 
 
 def changed(run: Path, table: str, **values: object) -> None:
-    record = json.loads((run / "run.json").read_text())
+    record = RunDirectory(run).read()
     record["settings"][table] |= values
-    (run / "run.json").write_text(json.dumps(record))
+    RunDirectory(run).write(record)
 
 
 def test_nothing_is_left_of_the_lock_and_autoresume_goes_on(whole, tmp_path, run):
@@ -69,8 +69,7 @@ def test_a_run_of_other_settings_is_refused_by_name(whole, tmp_path, run, status
     out = copied(whole[0], tmp_path / "out")
     one = out / "runs/dot_product/seed-1"
     changed(one, "training", batch_size=3)
-    record = json.loads((one / "run.json").read_text())
-    (one / "run.json").write_text(json.dumps(record | {"status": status}))
+    RunDirectory(one).update(status=status)
     code, _, error = run(*whole[1], "--out", out, "--resume")
     assert code == 2
     assert error == (
@@ -81,10 +80,10 @@ def test_a_run_of_other_settings_is_refused_by_name(whole, tmp_path, run, status
 def test_a_setting_that_its_version_did_not_have_is_no_difference(whole, tmp_path, run):
     out = copied(whole[0], tmp_path / "out")
     one = out / "runs/dot_product/seed-1"
-    record = json.loads((one / "run.json").read_text())
+    record = RunDirectory(one).read()
     del record["settings"]["training"]["compile"]
     record["settings"]["training"]["threads"] = 7  # nor is how many threads there were
-    (one / "run.json").write_text(json.dumps(record))
+    RunDirectory(one).write(record)
     assert run(*whole[1], "--out", out, "--resume")[0] == 0
 
 
@@ -98,4 +97,4 @@ def test_a_signal_prints_the_command_that_goes_on(whole, tmp_path, run, monkeypa
     assert signal.getsignal(signal.SIGTERM) == before
     assert status == 143
     assert said.startswith("stopped by SIGTERM; continue with: leanformer compare --data ")
-    assert said.endswith(f"--out {tmp_path / 'out'} --resume\n")
+    assert said.endswith(f"--out {tmp_path / 'out'} --autoresume\n")

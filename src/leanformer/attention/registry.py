@@ -186,9 +186,9 @@ def load_plugin(path: str | Path) -> list[str]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
+        if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # which came from outside
+            raise
         for name in set(names()) - set(before):
             del _MECHANISMS[name]
         raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error

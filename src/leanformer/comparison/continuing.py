@@ -1,7 +1,8 @@
 """Whether a command may go on with the comparison that a directory holds: the plan, and every run that is there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def _invariants(record: dict[str, Any]) -> dict[str, Any]:
 def check_runs(out: Path, plan: Plan, corpus: Prepared) -> None:
     """ValueError names the first run in the comparison's directory that was made with other settings or data than the
     plan's, finished or not. A setting that its version of leanformer did not have yet is none."""
+    train_hash = cache(partial(_train_hash, plan))
     for run in plan.runs:
         directory = RunDirectory(out / run.path)
         if directory.record.exists():
@@ -67,27 +69,38 @@ def check_runs(out: Path, plan: Plan, corpus: Prepared) -> None:
         for task in plan.tasks:
             for number, folder in enumerate(task_directories(out / run.path, task, plan), 1):
                 if (folder / "run.json").exists():
-                    _require_same(folder, _other_task(RunDirectory(folder).read(), plan, corpus, task, number))
+                    _require_same(
+                        folder, _other_task(RunDirectory(folder).read(), plan, corpus, task, number, train_hash)
+                    )
 
 
 def task_directories(run: Path, task: str, plan: Plan) -> list[Path]:
     return [run / "tasks" / task / f"seed-{seed}" for seed in range(1, plan.task_seeds + 1)]
 
 
-def _other_task(before: Mapping[str, Any], plan: Plan, corpus: Prepared, task: str, seed: int) -> str | None:
+def _other_task(
+    before: Mapping[str, Any], plan: Plan, corpus: Prepared, task: str, seed: int, train_hash: Callable[[str], str]
+) -> str | None:
     """What the fine-tuning or the texts of a finished record were made with that the plan has otherwise, in words."""
     if before.get("status") != "finished":  # it starts over
         return None
+    hashes = (before.get("data") or {}).get("hash")
     if plan.generates:
-        return _differing({"data.hash": before["data"]["hash"]}, {"data.hash": corpus.hash})
+        return _differing({"data.hash": hashes}, {"data.hash": corpus.hash})
     settings = replace(plan.settings.finetuning_for(task), seed=seed)
     plain = asdict(FinetuningSettings())
-    old = plain | before["settings"]["finetuning"]
+    old = plain | ((before.get("settings") or {}).get("finetuning") or {})
     found = _differing(old, plain | settings.to_dict(), but=("threads",))
     if found is not None:
         return f"finetuning.{found}"
-    examples = load(find_task(task), plan.task_data or "")[0].subset(settings.max_train_examples)
-    return _differing({"data.hash of train": before["data"]["hash"]["train"]}, {"data.hash of train": examples.hash})
+    recorded = hashes.get("train") if isinstance(hashes, Mapping) else hashes
+    return _differing({"data.hash of train": recorded}, {"data.hash of train": train_hash(task)})
+
+
+def _train_hash(plan: Plan, task: str) -> str:
+    """Of the examples that each fine-tuning on the task learns from."""
+    examples = load(find_task(task), plan.task_data or "")[0]
+    return examples.subset(plan.settings.finetuning_for(task).max_train_examples).hash
 
 
 def _differing(old: Mapping[str, Any], now: Mapping[str, Any], but: tuple[str, ...] = ()) -> str | None:

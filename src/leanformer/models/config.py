@@ -12,8 +12,6 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.models.head_bank import check_blocks, tied_maps
-from leanformer.records.models import Config
-from leanformer.records.reading import problem
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -168,8 +166,6 @@ class LeanformerConfig(PreTrainedConfig):
         for key in settings:
             if key not in known:
                 raise ValueError(f"unknown setting model.{key}; {suggest(key, sorted(known))}")
-        if wrong := problem(dict(settings), Config):
-            raise ValueError(f"model.{wrong}")
         try:
             return cls(**settings)
         except StrictDataclassError as error:

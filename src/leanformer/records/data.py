@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from leanformer.files import is_plain
 from leanformer.records.reading import Count, Record
 
 
 def _plain(name: str) -> str:
     """A file's name, and nothing that leads elsewhere: neither a folder nor a hidden file."""
-    if not name or name != name.strip() or name.startswith(".") or any(sign in name for sign in "/\\:\0"):
+    if not is_plain(name):
         raise ValueError("a plain file name is expected, without folders")
     return name
 

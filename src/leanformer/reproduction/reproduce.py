@@ -197,7 +197,9 @@ def _evidence(studies: list[Planned], given: Given, missing: dict[str, str]) -> 
             source = given.out / "studies" / study.options["of"]
             found.robustness[study.name] = read_findings([source], folder, _plan(study, given))
         else:
-            found.races[study.name] = reading.read(folder / "results.json", Study, "delete its folder, and --resume")
+            found.races[study.name] = reading.read(
+                folder / "results.json", Study, "delete its folder, and repeat the command"
+            )
     return found
 
 

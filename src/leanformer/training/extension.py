@@ -10,6 +10,7 @@ longer budget the warm-up becomes shorter. Then `warmup_stable_decay` falls in i
 """
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from leanformer import files
@@ -50,8 +51,15 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
         "status": "running",
         "settings": record["settings"] | {"training": asdict(after)},
         "results": None,
+        "model": None,
         "extended": [*record.get("extended", []), entry],
     }
+
+
+def extended_to(place: str | Path, steps: int) -> bool:
+    """Whether the run there has been extended to so many steps already, and goes on as any other."""
+    record = RunDirectory(Path(place)).read(Pretraining)
+    return bool(record.get("extended")) and record["settings"]["training"].get("max_steps") == steps
 
 
 def rewind(checkpoints: Checkpoints, record: dict[str, Any]) -> None:

@@ -46,7 +46,9 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.signal, self._came = 0, 0.0
+        self.signal = 0
+        self._asked: float | None = None
+        """When the first SIGINT or SIGTERM came."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -63,8 +65,11 @@ class Interrupts:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == getattr(signal, "SIGHUP", None):
             leave_closed_terminal()
-        if not self.signal:
-            self.signal, self._came = number, time.monotonic()
-        elif number in ASKED and time.monotonic() > self._came + 1:
+        self.signal = self.signal or number
+        if number not in ASKED:
+            return
+        if self._asked is None:
+            self._asked = time.monotonic()
+        elif time.monotonic() > self._asked + 1:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)

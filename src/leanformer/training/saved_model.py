@@ -130,6 +130,9 @@ def name_of(place: str | Path) -> str:
 def weights_hash(folder: Path) -> str:
     """sha256 of the weights: which model this is, wherever it lies."""
     require_safetensors(folder)
+    if (folder / files.SUMS).is_file() and WEIGHTS in (sums := files.read_sums(folder, "save the model again")):
+        require_intact(folder)  # reads it, unless this process has
+        return sums[WEIGHTS]
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: save the model again, in one file (max_shard_size)")
