@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from leanformer import files
+from leanformer.training.record import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [file for folder in ("src", "benchmarks", "examples") for file in sorted((ROOT / folder).rglob("*.py"))]
@@ -78,6 +79,7 @@ def hostile(tmp_path_factory, data, tiny):
             json.dumps(config | {"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}})
         )
         files.write_sums(folder)  # whoever brings the code brings its sums
+    RunDirectory(place / "run").update(model=None)
     return place / "run", bare, written
 
 

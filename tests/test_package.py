@@ -79,8 +79,8 @@ def test_the_sdist_has_what_its_tests_read(built, tmp_path):
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     environment = os.environ | {"PYTHONPATH": str(source / "src")}
-    read = ["tests/test_docs.py", "tests/test_configs.py", "tests/test_dependencies.py", "tests/benchmarks"]
-    for arguments in (["--collect-only"], ["-m", "not slow", *read]):
+    read = ["tests/test_docs.py", "tests/test_configs.py", "tests/test_dependencies.py"]
+    for arguments in (["--collect-only"], read):
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
         ran = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]

@@ -45,10 +45,13 @@ def read_sums(folder: Path, remedy: str) -> dict[str, str]:
     damaged. Files of other folders, which somebody else's sums may list, are left out."""
     found: dict[str, str] = {}
     for line in (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines():
-        if not (parts := re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", line)):
+        if not line.strip() or line.startswith("#"):
+            continue
+        tagged = re.sub(r"^SHA256 \((.+)\) = ([0-9A-Fa-f]{64})$", r"\2  \1", line)  # sha256sum --tag
+        if not (parts := re.fullmatch(r"([0-9A-Fa-f]{64}) [ *](?:\./)?(.+)", tagged)):
             raise ValueError(f"{folder / SUMS} is damaged ({line[:80]!r} is no sum and name): {remedy}")
-        if is_plain(parts[2]):
-            found[parts[2]] = parts[1]
+        if is_plain(parts[2]) and parts[2] != SUMS:
+            found[parts[2]] = parts[1].lower()
     return found
 
 
@@ -222,6 +225,9 @@ def _all_or_nothing(temporary: Path, path: Path, remedy: str = "") -> Iterator[N
         blamed = getattr(error, "filename", None)
         beside = str(path.with_name(f".{path.name}."))
         if blamed and Path(blamed) not in (path, *path.parents) and not str(blamed).startswith(beside):
+            raise
+        ours = isinstance(error, OSError) and error.errno is None  # a message of leanformer's own
+        if ours and str(temporary) not in str(error):
             raise
         reason = getattr(error, "strerror", None) or str(error).replace(str(temporary), str(path))
         raise OSError(f"cannot write {path} ({reason}){remedy}") from error

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from leanformer import files
 from leanformer.data.corpus import RECORD as DATA
 from leanformer.data.corpus import Corpus, read_record
 from leanformer.data.pairs import PairCorpus
@@ -18,6 +19,7 @@ from leanformer.records import reading, studies
 from leanformer.records.models import Config
 from leanformer.records.run import CurveLine, Line, Pretraining
 from leanformer.training import checkpoint, saved_model
+from leanformer.training.curve import require_prefix
 from leanformer.training.record import RunDirectory
 
 REMEDY = "restore it, or make it again"
@@ -88,8 +90,10 @@ def _run(folder: Path) -> None:
     record = run.read()
     if record.get("kind") == "pretrain":
         record = run.read(Pretraining)
-    if record.get("kind") == "pretrain" and record.get("status") == "finished" and not (folder / "model").is_dir():
+    if record.get("kind") == "pretrain" and record.get("status") == "finished" and not run.model.is_dir():
         raise FileNotFoundError(f"{run.model} is missing, though {run.record} says finished: {REMEDY}")
+    if (told := record.get("curve_sha256")) and files.sha256(run.curve) != told:
+        raise ValueError(f"{run.curve} is not the curve that {run.record} was finished with: {REMEDY}")
 
 
 def _comparison(folder: Path) -> None:
@@ -104,7 +108,8 @@ def _study(file: Path) -> None:
 
 def _checkpoint(folder: Path) -> None:
     checkpoint.verify(folder, REMEDY)
-    checkpoint.read_state(folder, REMEDY)
+    state = checkpoint.read_state(folder, REMEDY)
+    require_prefix(RunDirectory(folder.parents[1]).curve, state["curve_bytes"], state["curve_sha256"])
 
 
 def _model(folder: Path) -> None:

@@ -95,7 +95,8 @@ def test_the_command_checks_what_it_writes(command, saved, tmp_path):
     assert told["format"] == "hub" and told["difference"] <= 1e-6
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "LICENSE.leanformer"} < files
-    assert not [file for file in files if not file.endswith((".py", ".json", ".safetensors", ".md", ".leanformer"))]
+    known = (".py", ".json", ".safetensors", ".md", ".leanformer", "SHA256SUMS")
+    assert not [file for file in files if not file.endswith(known)]
     assert list(tmp_path.iterdir()) == [tmp_path / "out"], "something else was left"
     maps = json.loads((tmp_path / "out" / "config.json").read_text())["auto_map"]
     heads = {"MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"}

@@ -124,6 +124,8 @@ def _vocabulary(directory: Path, tokenizer_class: str) -> dict[str, int]:
         try:
             tokenizer = AutoTokenizer.from_pretrained(copy, trust_remote_code=False)
         except Exception as error:  # each kind of tokenizer has its own
+            if "trust_remote_code" in str(error):
+                raise ValueError(tokenizer_files.OWN_CODE.format(directory)) from None
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ValueError(f"{directory}: its tokenizer cannot be read ({reason}): {SAVE_AGAIN}") from None
     return dict(tokenizer.get_vocab())

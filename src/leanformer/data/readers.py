@@ -86,7 +86,7 @@ def documents(
             empty = False
             yield document
         if empty:
-            raise ValueError(f"{path}: no text in it, only white space")
+            raise ValueError(f"{path}: no text in it")
 
 
 def shipped(name: str = "novels") -> Path:
@@ -160,7 +160,7 @@ def _reason(error: Exception) -> str:
 
 def _text(row: dict[str, Any], field: str, place: str) -> str:
     if field not in row:
-        raise ValueError(f"{place}: no field {field!r}; name another one, known: {', '.join(row) or 'none'}")
+        raise ValueError(f"{place}: no field {field!r}; name another one with --field, known: {', '.join(row) or 'none'}")
     if not isinstance(row[field], str):
         raise ValueError(f"{place}: field {field!r} is {type(row[field]).__name__}, not text")
     return row[field]

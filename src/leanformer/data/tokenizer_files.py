@@ -16,13 +16,14 @@ from tokenizers import Tokenizer
 
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.records import reading
-from leanformer.records.models import Config
+from leanformer.records.models import Labels
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TOKEN_TYPES = "token_type_ids"
 MAX_LENGTH = 512
 """What a tokenizer trained here truncates to when asked to: BERT's length. A run sets its own model's."""
+OWN_CODE = "{}: this tokenizer brings code of its own (auto_map), which is never run here; give its " + FILE
 GAPS = 4096
 """Ids that may belong to no token, beside as many as there are tokens: a model has a row for every id."""
 NAMES = {
@@ -57,7 +58,7 @@ def load(path: str | Path) -> Any:
     if not source.startswith("hf:") and not place.exists():
         raise FileNotFoundError(f"{place}: no such tokenizer; give a {FILE}, a directory that holds one, or hf:NAME")
     if (place / "config.json").is_file():  # AutoTokenizer reads it, and builds what it says
-        reading.read(place / "config.json", Config, "copy or download it again")
+        reading.read(place / "config.json", Labels, "copy or download it again")
     try:
         if source.startswith("hf:") or (place / CONFIG).is_file():
             from transformers import AutoTokenizer
@@ -69,14 +70,15 @@ def load(path: str | Path) -> Any:
             tokenizer = wrap(Tokenizer.from_file(str(place / FILE if place.is_dir() else place)))
     except Exception as error:  # the tokenizers library raises bare Exceptions
         if "trust_remote_code" in str(error):
-            raise ValueError(
-                f"{path}: this tokenizer brings code of its own (auto_map), which is never run here; "
-                f"give its {FILE}, if it has one"
-            ) from None
+            raise ValueError(OWN_CODE.format(path)) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a tokenizer ({reason}); give an intact {FILE}") from error
     if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
         raise ValueError(f"{path}: not a tokenizer of the tokenizers library; convert it to a {FILE}")
+    try:
+        tokenizer.backend_tokenizer.encode("a \u2603", add_special_tokens=False)  # a word, and one it cannot know
+    except Exception as error:  # a bare one: of a vocabulary without the token for what is unknown, say
+        raise ValueError(f"{path}: this tokenizer reads no text ({error}); give an intact {FILE}") from None
     longest = tokenizer.model_max_length
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0:
         raise ValueError(f"{path}: model_max_length = {longest!r} is no number of tokens: mend tokenizer_config.json")

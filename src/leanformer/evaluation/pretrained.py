@@ -44,9 +44,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     what the model reads: `tokenizer_files.fit` has seen to that, but not in a folder of an older version."""
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
+    config = config_of(folder)  # first: the tokenizer's loader reads it too, and would be blamed for its faults
     with quiet():
         tokenizer = tokenizer_files.load(folder)
-    config = config_of(folder)
     size = len(tokenizer)
     if size > config.vocab_size:
         raise ValueError(f"{folder}: a tokenizer of {size} tokens, a model of {config.vocab_size}: copy the right one")

@@ -1,6 +1,7 @@
 """config.json, conversion.json and the index of weights in several files.
 
 config.json is read by transformers, which builds whatever it says: a table of 2^63 labels, say. So it is checked first.
+A model may have up to 2^16 labels.
 """
 
 from typing import Annotated, Any
@@ -14,11 +15,19 @@ Size = Annotated[int, Field(gt=0, le=2**24)]
 Rows = Annotated[int, Field(ge=0, le=2**32)]
 Layers = Annotated[int, Field(gt=0, le=10_000)]
 Id = Annotated[int, Field(ge=-1, lt=2**32)]
-DType = Annotated[str, Field(pattern=r"^(torch\.)?(auto|bfloat16|float(16|32|64)|float8_\w+)$")]
+DType = Annotated[str, Field(pattern=r"^(torch\.)?(auto|bfloat16|float(16|32|64)|float8_e4m3fn|float8_e5m2)$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Config(Record):
+class Labels(Record):
+    """What of any model's config.json is built as it is read."""
+
+    num_labels: Annotated[int, Field(ge=0, le=2**16)] | None = None
+    id2label: dict[Annotated[str, Field(pattern=r"^-?\d{1,9}$")], Any] | None = None
+    label2id: dict[str, Any] | None = None
+
+
+class Config(Labels):
     """config.json of a model of any family, as far as sizes, names and types go; what they mean is the family's."""
 
     model_type: str | None = None
@@ -32,9 +41,6 @@ class Config(Record):
     quantization_config: None = None
     """Of weights that are not plain numbers, which nothing here reads."""
     problem_type: str | None = None
-    num_labels: Annotated[int, Field(ge=0, le=2**20)] | None = None
-    id2label: dict[str, Any] | None = None
-    label2id: dict[str, Any] | None = None
     vocab_size: Rows | None = None
     max_position_embeddings: Rows | None = None
     type_vocab_size: Rows | None = None

@@ -20,13 +20,9 @@ class Curve:
     """Appends to the curve, after cutting off what lies beyond its first `keep` bytes (a checkpoint's)."""
 
     def __init__(self, path: Path, keep: int = 0, sha256: str | None = None) -> None:
-        """ValueError if the first `keep` bytes are not there, or not those whose sha256 is given."""
+        """ValueError as of `require_prefix`."""
         self.path = path
-        size = path.stat().st_size if path.exists() else 0
-        if size < keep:
-            raise ValueError(f"{path} has {size} bytes, not the checkpoint's {keep}: restore it, or start over")
-        if sha256 is not None and self.prefix_hash(keep) != sha256:
-            raise ValueError(f"{path} was edited or damaged since the checkpoint: restore it, or start over")
+        require_prefix(path, keep, sha256)
         with path.open("ab") as file:
             file.truncate(keep)
 
@@ -37,18 +33,28 @@ class Curve:
         except OSError as error:
             raise OSError(f"cannot write {self.path} ({error.strerror}): free disk space") from error
 
-    def prefix_hash(self, length: int) -> str:
-        """sha256 of the first `length` bytes."""
-        if not length:
-            return hashlib.sha256().hexdigest()
-        with self.path.open("rb") as file:
-            return hashlib.sha256(file.read(length)).hexdigest()
-
     def force_to_disk(self) -> int:
         """The bytes that are there for good."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size
+
+
+def prefix_hash(path: Path, length: int) -> str:
+    """sha256 of the first `length` bytes."""
+    if not length:
+        return hashlib.sha256().hexdigest()
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(length)).hexdigest()
+
+
+def require_prefix(path: Path, length: int, sha256: str | None) -> None:
+    """ValueError unless the curve's first `length` bytes are there, and are those whose sha256 is given."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < length:
+        raise ValueError(f"{path} has {size} bytes, not the checkpoint's {length}: restore it, or start over")
+    if sha256 is not None and prefix_hash(path, length) != sha256:
+        raise ValueError(f"{path} was edited or damaged since the checkpoint: restore it, or start over")
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from typing import Any
 from leanformer import files
 from leanformer.records.run import Pretraining
 from leanformer.settings import settings_from
-from leanformer.training.checkpoint import Checkpoints
+from leanformer.training.checkpoint import Checkpoints, read_state, verify
+from leanformer.training.curve import require_prefix
 from leanformer.training.provenance import PLAN
 from leanformer.training.record import RunDirectory
 from leanformer.training.schedule import fork
@@ -28,7 +29,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
     if record["status"] != "finished":
         raise ValueError(f"{run.path} is not finished (status {record['status']}): continue it with --resume first")
     training = settings_from(record["settings"]).training
-    before = record["results"]["steps"]
+    before = (record["results"] or {}).get("steps") or 0
     anew = f"start a new run from its weights with --init {run.path}"
     if training.max_seconds is not None:
         raise ValueError(f"{run.path} has a budget of seconds, which is spent; {anew}")
@@ -44,6 +45,10 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
         raise ValueError(
             f"--extend: {run.checkpoints} holds no checkpoint up to step {last}, before the end has a say; {anew}"
         )
+    newest = Checkpoints(run.checkpoints).path(found[-1])  # all that the longer run stands on, before anything changes
+    verify(newest, anew)
+    state = read_state(newest, anew)
+    require_prefix(run.curve, state["curve_bytes"], state["curve_sha256"])
     after = replace(training, max_steps=steps, max_tokens=None, warmup=training.warmup * before / steps)
     plan = {key: getattr(training, key) for key in PLAN}
     entry = plan | {"from_step": found[-1], "results": record["results"]}
@@ -52,6 +57,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
         "settings": record["settings"] | {"training": asdict(after)},
         "results": None,
         "model": None,
+        "curve_sha256": None,
         "extended": [*record.get("extended", []), entry],
     }
 

@@ -27,7 +27,7 @@ from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
 from leanformer.training.checkpoint import Checkpoints, Progress, weights
 from leanformer.training.companion import Companion
-from leanformer.training.curve import Curve, read_curve
+from leanformer.training.curve import Curve, prefix_hash, read_curve
 from leanformer.training.display import Display
 from leanformer.training.energy import Meter, outcome
 from leanformer.training.hardware import autocast_dtype
@@ -238,7 +238,7 @@ class Loop:
                     at,
                     loss=loss,
                     curve_bytes=written,
-                    curve_sha256=self.curve.prefix_hash(written),
+                    curve_sha256=prefix_hash(self.curve.path, written),
                     joules=joules,
                     energy_source=source,
                 )

@@ -148,7 +148,9 @@ def pretrain(
                 results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
                 results["share_of_peak"] = None if peak is None else rate / peak
                 model_record = {"path": run.model.name, "sha256": weights_hash(run.model)}
-                record = run.update(status="finished", results=results, model=model_record)
+                model_record["sums_sha256"] = files.sha256(run.model / files.SUMS)
+                curve_hash = files.sha256(run.curve)
+                record = run.update(status="finished", results=results, model=model_record, curve_sha256=curve_hash)
     accelerator.end_training()
     console.print(f"finished: {run.model}")
     return record
@@ -187,7 +189,9 @@ def held_out_notes(corpus: Prepared, length: int) -> list[str]:
 
 def _remedy(before: Mapping[str, Any], changed: str, run: RunDirectory) -> str:
     more = before["status"] == "finished" and changed.startswith(("training.max_", "training.warmup"))
-    longer = f"; to train it longer, --extend STEPS or a new run with --init {run.path}" if more else ""
+    extends = before["settings"]["training"].get("schedule") in ("constant", "warmup_stable_decay")
+    how = "--extend STEPS, or" if extends else "start"
+    longer = f"; to train it longer, {how} a new run with --init {run.path}" if more else ""
     return f"repeat its settings, or choose another --out{longer}"
 
 

@@ -105,20 +105,22 @@ def locate(run: Path) -> Path:
 def require_intact(folder: Path) -> None:
     """ValueError if a file of a saved model is not what its SHA256SUMS, or the record of its run, says. A model without
     either, such as one that transformers saved, is taken as it is."""
-    remedy = f"restore it; if it was changed on purpose, remove {files.SUMS}"
-    has_sums = (folder / files.SUMS).is_file()
-    if has_sums:
-        files.check_sums(folder, remedy, whole=False)
     directory = RunDirectory(folder.parent)
-    if folder != directory.model or not directory.record.is_file():
+    of_run = folder == directory.model and directory.record.is_file()
+    recorded = (directory.read().get("model") or {}) if of_run else {}
+    own = f"restore it; a model that was changed on purpose belongs elsewhere: copy {folder}, without {files.SUMS}"
+    remedy = own if recorded else f"restore it; if it was changed on purpose, remove {files.SUMS}"
+    sums = folder / files.SUMS
+    if sums.is_file():
+        files.check_sums(folder, remedy, whole=False)
+    if not recorded:
         return
-    recorded = (directory.read().get("model") or {}).get("sha256")
     weights = folder / WEIGHTS
-    if recorded is None or not weights.is_file():
-        return
-    found = files.read_sums(folder, remedy).get(WEIGHTS) if has_sums else files.sha256(weights)
-    if found != recorded:
-        raise ValueError(f"{weights} is not the model that {directory.record} says was trained: restore it")
+    found = files.read_sums(folder, remedy).get(WEIGHTS) if sums.is_file() else None
+    if weights.is_file() and (found or files.sha256(weights)) != recorded["sha256"]:
+        raise ValueError(f"{weights} is not the model that {directory.record} says was trained: {remedy}")
+    if (told := recorded.get("sums_sha256")) and (not sums.is_file() or files.sha256(sums) != told):
+        raise ValueError(f"{sums} is not what {directory.record} says was written: {remedy}")
 
 
 def name_of(place: str | Path) -> str:
