@@ -92,9 +92,12 @@ def test_a_signal_prints_the_command_that_goes_on(whole, tmp_path, run, monkeypa
     from leanformer.comparison import compare
 
     monkeypatch.setattr(compare, "matched", lambda *_: signal.raise_signal(signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
-    status, said, _ = run(*whole[1], "--out", tmp_path / "out")
-    assert signal.getsignal(signal.SIGTERM) == before
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever a test before this one has left there
+    try:
+        status, said, _ = run(*whole[1], "--out", tmp_path / "out")
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert status == 143
     assert said.startswith("stopped by SIGTERM; continue with: leanformer compare --data ")
     assert said.endswith(f"--out {tmp_path / 'out'} --autoresume\n")
