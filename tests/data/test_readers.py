@@ -175,7 +175,9 @@ def test_bad_files_are_named_with_the_place(name, block, write, monkeypatch):
 
 
 def test_a_parquet_column_that_is_missing_is_named(parquet):
-    with pytest.raises(ValueError, match="rows.parquet, row 1: no field 'body'; name another one with --field, known: text, id"):
+    with pytest.raises(
+        ValueError, match="rows.parquet, row 1: no field 'body'; name another one with --field, known: text, id"
+    ):
         list(documents(parquet(ROWS), "body"))
     with pytest.raises(ValueError, match="row 2: field 'text' is NoneType"):
         list(documents(parquet([{"text": "a"}, {"text": None}])))

@@ -160,7 +160,9 @@ def _reason(error: Exception) -> str:
 
 def _text(row: dict[str, Any], field: str, place: str) -> str:
     if field not in row:
-        raise ValueError(f"{place}: no field {field!r}; name another one with --field, known: {', '.join(row) or 'none'}")
+        raise ValueError(
+            f"{place}: no field {field!r}; name another one with --field, known: {', '.join(row) or 'none'}"
+        )
     if not isinstance(row[field], str):
         raise ValueError(f"{place}: field {field!r} is {type(row[field]).__name__}, not text")
     return row[field]
