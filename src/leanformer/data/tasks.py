@@ -106,9 +106,8 @@ def register_task(task: Task) -> Task:
 def task(name: str) -> Task:
     """The task called `name`; `ValueError` with the nearest known name if there is none."""
     if name not in _TASKS:
-        raise ValueError(
-            f"unknown task {name!r}: {suggest(name, _TASKS)}; another one is made known by register_task, in a file given with --plugin"
-        )
+        more = "another one is made known by register_task, in a file given with --plugin"
+        raise ValueError(f"unknown task {name!r}: {suggest(name, _TASKS)}; {more}")
     return _TASKS[name]
 
 
