@@ -100,6 +100,8 @@ def test_what_is_divided_left_out_and_cut_is_noted(run: Path, quick: Callable, t
         "boolq has no training split here: 40 of the 50 validation examples, chosen by seed 0, are for training and "
         "the others for scores, not comparable with published ones",
         "boolq is scored on 7 of 10 validation examples (finetuning.max_eval_examples)",
+        "only 7 validation examples of boolq to judge by, which hardly tells two models apart: score several seeds "
+        "(--seeds)",
         "boolq: 100% of the examples are cut to finetuning.max_length = 19 tokens",
     ]
     assert record["data"]["examples"] == {"train": 40, "validation": 7}

@@ -82,7 +82,7 @@ def collapsed(findings: Findings) -> Table:
     ]
     caption = (
         "Score x 100, mean ± sd, with the collapsed runs and without them. Differences to the baseline are paired by "
-        "pre-training seed; without: of the fine-tuning seeds at which neither collapsed. A run has collapsed if it "
+        "pre-training seed; without: of the task's seeds at which neither collapsed. A run has collapsed if it "
         "answers the same whatever it reads (a regression: variance 0), or if its Matthews correlation is 0."
     )
     return Table(header, rows, "llrrrrrl", caption)
