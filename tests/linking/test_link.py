@@ -254,7 +254,7 @@ def test_an_empty_mention_ends_in_one_line_and_status_2(command, made, tmp_path,
     dictionary = ("--dictionary", made.parent / "dictionary.jsonl")
     status, out, err = command("link", "tfidf", "--data", folder, "--out", tmp_path / "out", *dictionary)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert re.search(rf"{split}.jsonl, row \d+: mention is empty", err), err
+    assert re.search(rf"{split}.jsonl, line \d+: mention is empty", err), err
     assert not (tmp_path / "out").exists()
 
 

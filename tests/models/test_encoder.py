@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from leanformer import LeanformerForMaskedLM, LeanformerModel
+from leanformer import LeanformerModel
 from leanformer.attention import mechanism, names
 from leanformer.models.encoder import boolean_mask
 
@@ -126,8 +126,6 @@ def test_wrong_input_is_named(tiny, batch):
         model(batch["input_ids"], inputs_embeds=torch.zeros(3, 11, 30))
     with pytest.raises(ValueError, match="30 tokens are more than max_position_embeddings = 29"):
         model(torch.ones(1, 30, dtype=torch.long))
-    with pytest.raises(TypeError, match="atention_mask"):
-        LeanformerForMaskedLM(tiny())(batch["input_ids"], atention_mask=batch["attention_mask"])
 
 
 def test_wrong_masks_are_named():

@@ -22,6 +22,7 @@ from transformers import (
 import leanformer
 from leanformer import LeanformerForMaskedLM, LeanformerForQuestionAnswering, LeanformerForSequenceClassification
 from leanformer.attention import names
+from leanformer.data import tokenizer_files
 
 AUTO = {
     AutoModel: "LeanformerModel",
@@ -178,9 +179,10 @@ def test_a_mechanism_is_no_kernel(tiny):
 def test_fill_mask_pipeline(tiny, scattered, tokenizer, tmp_path):
     model = scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer))))
     model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    tokenizer_files.save(tokenizer, tmp_path)
+    tokenizer_files.fit(tmp_path)
     fill = pipeline("fill-mask", model=str(tmp_path), device="cpu")
-    ids = torch.tensor([tokenizer("the [MASK] sat")["input_ids"]])
+    ids = torch.tensor([fill.tokenizer("the [MASK] sat")["input_ids"]])
     expected = model(ids).logits[0, 2].softmax(-1)
     for answer in fill("the [MASK] sat", top_k=3):
         assert answer["score"] == pytest.approx(expected[answer["token"]].item(), abs=1e-5)

@@ -202,12 +202,18 @@ def _ask(run: Path) -> None:
 
 
 def _ask_resummed(run: Path) -> None:
-    (run / "model" / "SHA256SUMS").unlink()
+    _unvouched(run)
     _ask(run)
 
 
-def _convert(run: Path) -> None:
+def _unvouched(run: Path) -> None:
+    """Nothing says any more what the model's files were."""
     (run / "model" / "SHA256SUMS").unlink()
+    RunDirectory(run).update(model=None)
+
+
+def _convert(run: Path) -> None:
+    _unvouched(run)
     convert(run, run / "converted")
 
 

@@ -115,7 +115,7 @@ def test_an_encoder_alone_is_taught_under_a_new_head(
     teacher: Path, converted: Path, corpus: Path, healing: Any, tmp_path: Path
 ) -> None:
     """What converting an ELECTRA discriminator leaves. Relations are the encoder's; words need a head."""
-    encoder = shutil.copytree(teacher / "model", tmp_path / "encoder")
+    encoder = shutil.copytree(teacher / "model", tmp_path / "encoder", ignore=shutil.ignore_patterns("SHA256SUMS"))
     load_weights(LeanformerModel, encoder, config_of(encoder))[0].save_pretrained(encoder)
     saved = SavedModel.open(encoder, Corpus.open(corpus))
     model, fresh = saved.load(LeanformerForMaskedLM, head=5), LeanformerForMaskedLM(saved.config)
@@ -242,7 +242,7 @@ def test_relations_are_those_of_the_heads_that_attend(
 def test_data_in_other_tokens_are_refused(
     teacher: Path, make_corpus: Callable[..., Path], data: Path, healing: Any, tmp_path: Path
 ) -> None:
-    other = shutil.copytree(teacher / "model", tmp_path / "other")
+    other = shutil.copytree(teacher / "model", tmp_path / "other", ignore=shutil.ignore_patterns("SHA256SUMS"))
     (other / "tokenizer.json").unlink()
     with pytest.raises(FileNotFoundError, match="tokenizer.json is missing, so .* may be in other tokens: copy"):
         pretrain(healing(), data, tmp_path / "run", init=other, quiet=True)

@@ -104,7 +104,7 @@ def test_what_cannot_be_extended_is_refused(
 def test_a_larger_budget_names_the_remedy(run: Callable[..., Path], settings: Tables) -> None:
     made = run("run", max_steps=6, **CONSTANT)
     longer = settings_from(settings(log_every=3, max_steps=10, **CONSTANT))
-    with pytest.raises(ValueError, match=r"max_steps = 6, not 10: .* --extend STEPS or a new run with --init"):
+    with pytest.raises(ValueError, match=r"max_steps = 6, not 10: .* --extend STEPS, or a new run with --init"):
         pretrain(longer, None, made, resume=True, quiet=True)
     with pytest.raises(ValueError, match="leave out the config and --set"):
         pretrain(longer, None, made, extend=10, quiet=True)

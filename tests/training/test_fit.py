@@ -143,6 +143,7 @@ def test_dropout_is_a_function_of_seed_step_and_rank(tmp_path: Path) -> None:
     def draws(seed: int, rank: int) -> list[float]:
         objective = Drawing(5, cut=(3, 4))
         settings = TrainingSettings(seed=seed, precision="fp32", checkpoint_every=0, validate_every=9, log_every=9)
+        RunDirectory(tmp_path).write({"status": "running"})
         loop = Loop(new_model(), objective, settings, RunDirectory(tmp_path), Accelerator(), resume=False)
         loop.rank = rank
         with Interrupts() as interrupts, Display("", loop.budget, objective.tokens, loop.at, quiet=True) as display:

@@ -57,7 +57,7 @@ def test_the_record_says_everything(finished: Path, corpus: Path) -> None:
 
 def test_the_model_lies_beside_its_tokenizer(finished: Path, corpus: Path) -> None:
     names = {p.name for p in (finished / "model").iterdir()}
-    assert names == {"SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert names == {"SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json"}
     config = json.loads((finished / "model/config.json").read_text())
     assert (config["vocab_size"], config["pad_token_id"]) == (23, 0)
 

@@ -120,6 +120,8 @@ def fit(folder: Path) -> None:
     model_input_names       without token_type_ids for a model of one type, which has no embedding of a second
     split_special_tokens    true unless the model fills masks: there a text must be able to say "[MASK]"
     """
+    if not (folder / CONFIG).is_file():  # a bare tokenizer.json: beside a file of settings it would lose its roles
+        return
     model, settings = json.loads((folder / "config.json").read_text(encoding="utf-8")), _config(folder)
     fills = any(name.endswith("ForMaskedLM") for name in model.get("architectures") or ())
     settings |= {"model_max_length": model["max_position_embeddings"], "split_special_tokens": not fills}
