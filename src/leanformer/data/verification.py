@@ -30,12 +30,13 @@ REMEDY = "run leanformer prepare again, or copy the directory again"
 
 def sums(path: Path) -> dict[str, Any]:
     """What data.json says of a file: its size, its sha256 and, if it is longer than a block, those of its blocks."""
-    size = path.stat().st_size
-    record = {"bytes": size, "sha256": files.sha256(path)}
-    if size > BLOCK:
-        blocks = [_block_hash(path, i, BLOCK) for i in range(-(-size // BLOCK))]
-        record |= {"blocks": {"bytes": BLOCK, "sha256": blocks}}
-    return record
+    whole, blocks = hashlib.sha256(), []
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            whole.update(block)
+            blocks.append(hashlib.sha256(block).hexdigest())
+    record: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": whole.hexdigest()}
+    return record | ({"blocks": {"bytes": BLOCK, "sha256": blocks}} if len(blocks) > 1 else {})
 
 
 def content_hash(record: Mapping[str, Any]) -> str:

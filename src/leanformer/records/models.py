@@ -39,7 +39,7 @@ class Config(Labels):
     dtype: DType | dict[str, Any] | None = None
     torch_dtype: DType | dict[str, Any] | None = None
     quantization_config: None = None
-    """Of weights that are not plain numbers, which nothing here reads."""
+    """The settings of weights that are not plain numbers, which nothing here reads."""
     problem_type: str | None = None
     vocab_size: Rows | None = None
     max_position_embeddings: Rows | None = None

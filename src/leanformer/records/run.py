@@ -84,7 +84,7 @@ class Score(Results):
 
 
 class Scored(Run):
-    """Of a fine-tuning: finished ones have a score."""
+    """The record of a fine-tuning: a finished one has a score."""
 
     results: Score | None = None
 
@@ -144,4 +144,4 @@ class CurveLine(Record):
 
 
 class Line(Record):
-    """Of a file whose lines have no fixed fields, such as predictions.jsonl."""
+    """A line of a file without fixed fields, such as predictions.jsonl."""

@@ -53,7 +53,7 @@ class ContinuedComparison(Record):
 
 
 class Study(Record):
-    """Of the others: the settings they were started with."""
+    """The record of another study: the settings it was started with."""
 
     kind: str | None = None
 

@@ -53,7 +53,7 @@ class Progress:
     curve_bytes: int = 0
     """The curve's length: what was written later is cut off when the run resumes here."""
     curve_sha256: str | None = None
-    """Of these bytes; None in a checkpoint from before they were hashed."""
+    """The sha256 of these bytes; None in a checkpoint from before they were hashed."""
     joules: float | None = 0.0
     """Of all processes, over all resumes; None if unknown. While it runs, those before the last resume."""
     energy_source: str = ""
@@ -67,7 +67,7 @@ class Checkpoints:
     folder: Path
     keep: int = 2
     hold: int | None = None
-    """The step of one that stays besides."""
+    """The step of a checkpoint that is kept beside the newest."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """run.json: a checkpoint goes on with no other run's settings."""
 

@@ -185,7 +185,7 @@ def test_a_tokenizer_goes_along(bert, tmp_path, modern):
 
 def test_an_index_without_a_map_is_refused(bert, tmp_path):
     (tmp_path / "bert" / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(ValueError, match="weight_map: field required|index.json lists no weights"):
+    with pytest.raises(ValueError, match=r"index.json is damaged \(weight_map: field required\)"):
         convert(tmp_path / "bert", tmp_path / "ours")
 
 
