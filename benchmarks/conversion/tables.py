@@ -5,7 +5,7 @@ Of the distance between random values and the teacher on the mean of the tasks, 
     share = mean(model - random) / mean(teacher - random),    means over seeds of fine-tuning, paired
 
 with Fieller's 95 % interval (1954): the shares q for which a paired t test of (model - random) - q (teacher - random)
-finds nothing. There is none where the teacher is not distinguishable from random values.
+finds nothing. There is none where the distance may be zero.
 """
 
 import math

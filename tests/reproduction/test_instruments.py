@@ -62,7 +62,7 @@ def test_a_model_on_the_floor_says_nothing():
     made = evidence({"dot_product": [[2.9, 2.0], [2.9, 2.1]], "shared": [[3.0, 2.99], [3.0, 2.99]]})
     found = measure(LOSS, row(), "shared", made)
     assert found.verdict is None and "floor" in found.note
-    assert verdict(LOSS, row(), "shared", found) == "not testable at this scale"
+    assert verdict(LOSS, row(), "shared", found) == "not testable here"
 
 
 def test_steps_to_a_target():
@@ -76,7 +76,7 @@ def test_steps_to_a_target():
     assert (half.own.mean, half.baseline.mean) == pytest.approx((100 + 100 * 0.4 / 0.945, 200))
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(5, "not distinguishable"), (6, "worse")])
+@pytest.mark.parametrize(("seeds", "said"), [(5, "undecided"), (6, "worse")])
 def test_runs_that_never_arrive_are_judged_by_their_signs(seeds, said):
     """Six pairs of six on one side: p = 2 / 64; five of five: 2 / 32."""
     made = evidence({"dot_product": [[2.9, 2.0, 2.0]] * seeds, "shared": [[3.0, 2.9, 2.8]] * seeds})
@@ -94,7 +94,7 @@ def test_one_pair_or_none_is_not_testable():
     single = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.0, 1.99]]})
     for table in (LOSS, STEPS):
         found = measure(table, row(), "shared", single)
-        assert (found.verdict, verdict(table, row(), "shared", found)) == (None, "not testable at this scale")
+        assert (found.verdict, verdict(table, row(), "shared", found)) == (None, "not testable here")
         assert "a single pair has no spread" in found.note
     never = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.9, 2.8]]})
     assert measure(STEPS, row(), "shared", never).verdict is None
@@ -118,7 +118,7 @@ def test_a_race():
     assert (found.effect, found.ci95) == (pytest.approx(-20), pytest.approx((100 / 1.6 - 100, 100 / 1.1 - 100)))
     assert found.verdict == "better"
     own["training"]["speed"]["low"] = 0.99
-    assert measure(table, row(), "shared", made).verdict == "not distinguishable"
+    assert measure(table, row(), "shared", made).verdict == "undecided"
 
 
 def test_counts_are_held_to_the_published_digits():
@@ -135,12 +135,12 @@ def test_counts_are_held_to_the_published_digits():
     [
         (1.0, "better", "reproduced"),
         (1.0, "worse", "contradicted"),
-        (1.0, "not distinguishable", "not distinguishable"),
+        (1.0, "undecided", "undecided"),
         (3.0, "worse", "reproduced"),
         (3.0, "better", "contradicted"),
         (2.0, "better", "contradicted"),
-        (2.0, "not distinguishable", "not distinguishable"),
-        (1.0, None, "not testable at this scale"),
+        (2.0, "undecided", "undecided"),
+        (1.0, None, "not testable here"),
     ],
 )
 def test_verdicts(own, measured, expected):

@@ -16,6 +16,7 @@ from itertools import chain
 
 import numpy as np
 
+from leanformer.report.chance import at_chance
 from leanformer.report.examples import ExampleTest, example_tests
 from leanformer.report.pairing import Pairs, paired_finetunings, pairs
 from leanformer.report.ratios import Ratio, curve_targets, ratios, table_targets
@@ -169,6 +170,7 @@ def _family(
 ) -> list[Comparison]:
     family = []
     for name, of in paired.items():
+        blind = "" if metric == LOSS else at_chance(study, metric, name)
         measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in measured])
         stuck = metric == LOSS and any(is_stuck(run) for pair in of.pairs for run in pair)
@@ -180,8 +182,8 @@ def _family(
                 seeds=tuple(seed for seed, _ in measured),
                 values=tuple(values for _, values in measured),
                 planned=len(study.seeds),
-                note="; ".join(filter(None, [difference.note, STUCK if stuck else ""])),
-                informative=not stuck,
+                note="; ".join(filter(None, [difference.note, STUCK if stuck else "", blind])),
+                informative=not (stuck or blind),
             )
         )
     return _corrected(family)
