@@ -5,10 +5,10 @@
     multiple_choice    1 / C, since the C choices of an example have no order of their own
     regression         0, the correlation of a constant
 
-A score that is the mean of several metrics or splits is taken as a whole, and one label serves all of them. For accuracy
-this is the fraction of the majority class, for f1 the score of always "yes" and for the Matthews correlation 0. The label
-is chosen on the evaluated examples, so this chance is never below that of the training split's majority class, and it
-follows from the saved labels alone.
+A score that is the mean of several metrics or splits is taken as a whole, and one label serves all of them. For
+accuracy this is the fraction of the majority class, for f1 the score of always "yes" and for the Matthews correlation
+0. The label is chosen on the evaluated examples, so this chance is never below that of the training split's majority
+class, and it follows from the saved labels alone.
 """
 
 from collections import Counter

@@ -1,16 +1,17 @@
 """Whether a mechanism does better on a task than the best answer that does not look at the input.
 
-    chance c     `results.chance` of a fine-tuning; from an old record without it, the score of the best constant answer to
-                 the labels in predictions.jsonl (unknown for texts and for metrics of groups)
-    bound        one-sided 95 % lower bound of the score:  m - t_{0.95, n-1} s / sqrt(n)   over n >= 2 pre-training seeds
-                                                           Clopper and Pearson's (1934)    for one seed and an accuracy
+    chance c     `results.chance` of a fine-tuning; from an old record without it, the score of the best constant answer
+                 to the labels in predictions.jsonl (unknown for texts and for metrics of groups)
+    bound        one-sided 95 % lower bound of the score:  m - t_{0.95, n-1} s / sqrt(n)   over n >= 2 pre-training
+                                                           seeds Clopper and Pearson's (1934)    for one seed and an
+accuracy
     above chance where bound > c
 
-Seeds come first because a comparison asks about mechanisms, which seeds sample; the fine-tunings of one pre-trained model
-share its luck, so each pre-trained model counts once, with the mean of its fine-tunings. One model alone has no spread over
-seeds, and its examples are all that can be counted: right answers of E, a binomial. Its fine-tunings answered the same E
-examples, so their mean accuracy counts as one. Otherwise the bound is not known, and nothing is said.
-"""
+Seeds come first because a comparison asks about mechanisms, which seeds sample; the fine-tunings of one pre-trained
+model share its luck, so each pre-trained model counts once, with the mean of its fine-tunings. One model alone has no
+spread over seeds, and its examples are all that can be counted: right answers of E, a binomial. Its fine-tunings
+answered the same E examples, so their mean accuracy counts as one. Otherwise the bound is not known, and nothing is
+said."""
 
 import math
 from collections.abc import Iterator

@@ -1,14 +1,14 @@
 """One statement about a whole suite of tasks (Agarwal et al., 2021, "Deep RL at the Edge of the Statistical Precipice").
 
-    x_it                          score of pre-training seed i on task t (mean of its fine-tunings), 0 at chance, 1 perfect:
-                                  (score - chance) / (1 - chance);  n seeds, T tasks
+    x_it                          score of pre-training seed i on task t (mean of its fine-tunings), 0 at chance, 1
+                                  perfect: (score - chance) / (1 - chance);  n seeds, T tasks
     interquartile mean            mean of the middle half of the n T numbers x_it
     probability of improvement    mean over t of [ #(x_it > y_jt) + #(x_it = y_jt) / 2 ] / n^2   over all i, j:
                                   Mann and Whitney's U / n^2, y the baseline
 
 Intervals are 95 % percentile intervals of a stratified bootstrap: every task keeps n runs. A seed is drawn with all its
-tasks, because these start from one pre-trained model, and with both arms, because these share data and initial values; to
-draw each on its own would take related numbers for independent ones. With few seeds percentile intervals are too
+tasks, because these start from one pre-trained model, and with both arms, because these share data and initial values;
+to draw each on its own would take related numbers for independent ones. With few seeds percentile intervals are too
 narrow: three have ten distinct resamples.
 
 `rliable` computes the same; it draws each task on its own, its last release is of August 2024, and it needs arch,

@@ -7,8 +7,8 @@
     worse                   contradicted         contradicted or          reproduced           undecided
                                                  undecided, by size
 
-What is measured nowhere, or by models that learned nothing from context, on a task where neither model is above chance, or
-in pairs whose order is not known, is not testable here; nor is a published difference within the paper's own noise,
+What is measured nowhere, or by models that learned nothing from context, on a task where neither model is above chance,
+or in pairs whose order is not known, is not testable here; nor is a published difference within the paper's own noise,
 since that paper shows neither a difference nor its absence. A reproduced difference has the published sign; `size` says
 whether the published size lies in the interval. Equivalence contradicts a published difference whose size the interval
 excludes. Counts are exact: reproduced if they agree with the published digits.
