@@ -22,7 +22,7 @@ def means(findings: Findings, task: str) -> Table:
             rows.append([axis, name, _points(score), _points(drop), *_judged(findings, task, axis, name)])
     caption = (
         "Points (score x 100), averaged over the axis, mean ± sd over pre-training seeds. A negative difference in "
-        "drop is better. Each p and verdict is of the difference to its left, corrected over the mechanisms and axes of "
+        "drop is better. Each p and verdict belongs to the difference on its left, corrected over the mechanisms and axes of "
         "the task."
     )
     return Table(
