@@ -50,8 +50,14 @@ def prepare(
         ),
     ] = False,
     tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
-    valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
+    valid: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Text to make choices by; may be repeated.")
+    ] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
+    test: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Text to report on; may be repeated.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share held out where no --test is given; 0 holds out none.")
+    ] = 0.02,
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     documents: Annotated[
         str, typer.Option(help="What separates documents in plain text: blank-lines, or lines (one document per line).")
@@ -60,7 +66,7 @@ def prepare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and a held-out part."""
+    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and two held-out parts."""
     load(plugin)
     for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
         if given and (tokenizer is not None or task is not None):
@@ -72,8 +78,8 @@ def prepare(
     if task is not None:
         from leanformer.data.prepare_pairs import prepare_pairs
 
-        if task_data is None or text or valid:
-            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT nor --valid")
+        if task_data is None or text or valid or test:
+            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT, --valid nor --test")
         _report(prepare_pairs(task, task_data, out, **made), as_json, quiet)
         return
     from leanformer.data.prepare import prepare
@@ -85,6 +91,8 @@ def prepare(
         keep_accents=keep_accents,
         valid=valid,
         valid_fraction=valid_fraction,
+        test=test,
+        test_fraction=test_fraction,
         field=field,
         documents=documents,
         quiet=quiet or as_json,

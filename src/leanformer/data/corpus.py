@@ -3,8 +3,9 @@
     data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
                             and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
     .verified.json          which files were found to be as data.json says (`verification`)
-    train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32
-    *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]
+    SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (what
+                            choices are made by) and test (what is reported); data prepared before 0.2 has no test
+    SPLIT.documents.bin     int64 start offset of every document; each document is [CLS] text [SEP]
     tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
 
 Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no padding, the remainder dropped. The length is
@@ -27,6 +28,7 @@ from leanformer.records.data import Data, Pairs
 SCHEMA = 1
 RECORD = "data.json"
 OFFSET = np.dtype(np.int64)
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,16 @@ class Corpus(Prepared):
 
     train: TokenStore
     valid: TokenStore
+    test: TokenStore | None = None
+    """None for data that were prepared without one."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
         """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
-        return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"))
+        stores = {split: token_store(common, split) for split in SPLITS if f"{split}.bin" in common["record"]["files"]}
+        return cls(**common, **stores)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens it anew, instead of getting all of its tokens."""
@@ -126,7 +131,8 @@ class Corpus(Prepared):
     @property
     def sizes(self) -> dict[str, int]:
         """What a run records of them."""
-        return {"train_tokens": len(self.train), "validation_tokens": len(self.valid)}
+        tested = {} if self.test is None else {"test_tokens": len(self.test)}
+        return {"train_tokens": len(self.train), "validation_tokens": len(self.valid), **tested}
 
 
 def checked(path: Path, kind: str, verify: bool, needed: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, mapped
+from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, SPLITS, mapped
 from leanformer.data.tokenizer_files import FILE
 from leanformer.data.verification import content_hash, sums
 from leanformer.data.vocabulary import Vocabulary
@@ -42,14 +42,14 @@ def split_files(directory: Path, split: str) -> tuple[Path, Path]:
     return directory / f"{split}.bin", directory / f"{split}.documents.bin"
 
 
-def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
-    """Move the last tokens of train to the end of valid: `wanted` of them or, to begin with a document, up to twice as
+def move_tail(directory: Path, dtype: np.dtype, part: str, wanted: int, keep: int) -> int:
+    """Move the last tokens of train to the end of `part`: `wanted` of them or, to begin with a document, up to twice as
     many, as long as train keeps `keep`. A document longer than that is cut in two. Returns how many were moved.
     """
     train, train_starts = split_files(directory, "train")
-    valid, valid_starts = split_files(directory, "valid")
+    part_tokens, part_starts = split_files(directory, part)
     tokens, starts = mapped(train, dtype), mapped(train_starts, OFFSET)
-    held = valid.stat().st_size // dtype.itemsize
+    held = part_tokens.stat().st_size // dtype.itemsize
 
     cut = len(tokens) - wanted
     nearest = int(starts[np.searchsorted(starts, cut, side="right") - 1])
@@ -57,9 +57,9 @@ def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
         cut = nearest
     kept_documents = int(np.searchsorted(starts, cut))
     moved = np.union1d(starts[kept_documents:], cut)
-    with valid.open("ab") as file:
+    with part_tokens.open("ab") as file:
         tokens[cut:].tofile(file)
-    with valid_starts.open("ab") as file:
+    with part_starts.open("ab") as file:
         (moved - cut + held).tofile(file)
     os.truncate(train, cut * dtype.itemsize)
     os.truncate(train_starts, kept_documents * starts.itemsize)
@@ -70,7 +70,7 @@ def describe(
     directory: Path,
     dtype: np.dtype,
     vocabulary: Vocabulary,
-    stores: Sequence[str] = ("train", "valid"),
+    stores: Sequence[str] = SPLITS,
     **more: Any,
 ) -> dict[str, Any]:
     """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of

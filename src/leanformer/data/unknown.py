@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leanformer.data.corpus import mapped
+from leanformer.data.corpus import SPLITS, mapped
 from leanformer.data.store import split_files
 from leanformer.data.vocabulary import Vocabulary
 
@@ -17,7 +17,7 @@ BLOCK = 1 << 22
 
 
 def unknown_shares(
-    directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str] = ("train", "valid")
+    directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str] = SPLITS
 ) -> dict[str, float]:
     """The share of each of the token files; reads them once, a piece at a time."""
     return {store: _share(split_files(directory, store)[0], dtype, vocabulary) for store in stores}
