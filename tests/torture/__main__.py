@@ -80,6 +80,7 @@ class Campaign:
 
     def _disturb(self, command: Command, folder: Path, seconds: float, whole: Path, tally: Tally) -> None:
         way = self.draw.choices(list(WAYS), list(WAYS.values()))[0]
+        before = set(hidden(folder))  # what an earlier kill left stays until a command gets as far as to write
         if way == "full":
             sizes = [path.stat().st_size for path in whole.rglob("*") if path.is_file() and path.name != "log"]
             limit = self.draw.randrange(1, max(sizes))
@@ -88,7 +89,7 @@ class Campaign:
             self._count(tally, way, folder, status == 2)
             if status not in (0, 2):
                 tally.faults.append(f"status {status} with files of at most {limit} bytes")
-            self._require_clean(tally, folder, way)
+            self._require_clean(tally, folder, way, before)
             return
         child = self.server.start(command.arguments, folder)
         time.sleep(self.draw.uniform(0, seconds))
@@ -99,7 +100,7 @@ class Campaign:
         if way != "SIGKILL" and running and status not in (0, 128 + getattr(signal, way)):
             tally.faults.append(f"status {status} after {way}")
         if way != "SIGKILL":
-            self._require_clean(tally, folder, way)
+            self._require_clean(tally, folder, way, before)
 
     def _count(self, tally: Tally, way: str, folder: Path, running: bool) -> None:
         if not running:
@@ -110,9 +111,10 @@ class Campaign:
         writing = any(name.endswith((".tmp", ".old")) for name in names)
         tally.where["in a write" if writing else "holding a lock" if names else "elsewhere"] += way == "SIGKILL"
 
-    def _require_clean(self, tally: Tally, folder: Path, way: str) -> None:
-        tally.faults += [f"left behind by {way}: {path}" for path in hidden(folder)]
-        log = (folder / "log").read_text(errors="replace")
+    def _require_clean(self, tally: Tally, folder: Path, way: str, before: set[Path]) -> None:
+        tally.faults += [f"left behind by {way}: {path}" for path in hidden(folder) if path not in before]
+        file = folder / "log"
+        log = file.read_text(errors="replace") if file.exists() else ""  # it ended before it had one
         tally.faults += [f"{way}: a traceback"] if "Traceback" in log else []
         tally.faults += [f"{way}: a hidden name in a message"] if ".tmp" in log else []
 

@@ -20,7 +20,7 @@ TIMES = (
     "hours",
     "command",
 )
-"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it, and the
+"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it, and
 sums over these. A checksum must still be that of its record."""
 OF_TIME = ("log", "logs", "report.md", "report.html", "figures")
 """Files and folders whose text names speeds; results.json holds the same numbers."""

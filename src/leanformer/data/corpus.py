@@ -28,7 +28,6 @@ from leanformer.records.data import Data, Pairs
 SCHEMA = 1
 RECORD = "data.json"
 OFFSET = np.dtype(np.int64)
-SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ class Corpus(Prepared):
         """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
-        stores = {split: token_store(common, split) for split in SPLITS if f"{split}.bin" in common["record"]["files"]}
-        return cls(**common, **stores)
+        test = token_store(common, "test") if "test.bin" in common["record"]["files"] else None
+        return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"), test=test)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens it anew, instead of getting all of its tokens."""

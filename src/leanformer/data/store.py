@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, SPLITS, mapped
+from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, mapped
 from leanformer.data.tokenizer_files import FILE
 from leanformer.data.verification import content_hash, sums
 from leanformer.data.vocabulary import Vocabulary
@@ -70,7 +70,7 @@ def describe(
     directory: Path,
     dtype: np.dtype,
     vocabulary: Vocabulary,
-    stores: Sequence[str] = SPLITS,
+    stores: Sequence[str] = ("train", "valid"),
     **more: Any,
 ) -> dict[str, Any]:
     """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of
