@@ -107,13 +107,14 @@ class Findings:
 
     @property
     def _tested(self) -> list[PairedDifference]:
-        return [c.difference for c in self.of(LOSS) if c.difference.sd and c.difference.n > 1]
+        return [c.difference for c in self.of(LOSS) if c.difference.standard_error]
 
     def _detectable(self, family: int) -> float | None:
+        """With the root mean square of the standard errors and the fewest degrees of freedom."""
         if not self._tested:
             return None
-        sd = math.sqrt(float(np.mean([d.sd**2 for d in self._tested if d.sd])))
-        return detectable_difference(sd, min(d.n for d in self._tested), ALPHA / family)
+        error = math.sqrt(float(np.mean([(d.standard_error or 0.0) ** 2 for d in self._tested])))
+        return detectable_difference(error, min(d.df or 0.0 for d in self._tested), ALPHA / family)
 
 
 def find(study: Study) -> Findings:

@@ -271,12 +271,12 @@ def _stuck_runs(study: Study, name: str) -> str:
 def power_sentence(findings: Findings) -> str:
     if findings.detectable is None or findings.detectable_alone is None:
         return "How small a difference would have been found cannot be said: no mechanism has two pairs that differ."
-    d = [c.difference for c in findings.of(LOSS) if c.difference.sd and c.difference.n > 1]
-    n = min(x.n for x in d)
+    d = [c.difference for c in findings.of(LOSS) if c.difference.standard_error]
+    n, df = min(x.n for x in d), min(x.df or 0.0 for x in d)
     miss, alone, corrected = percent(1 - POWER, 0), fixed(findings.detectable_alone, 3), fixed(findings.detectable, 3)
     limit = f"{alone} nats" if len(d) == 1 else f"{corrected} nats (without Holm's correction: {alone})"
     return (
         f"What would be missed: with {several(n, 'seed')} and the spread seen here, a true difference below {limit} in "
         f"final loss goes unnoticed at least {miss} of the time. So few seeds tell that spread only roughly: the true "
-        f"one may be up to {sd_factor(n):.1f} times as large, and this limit with it."
+        f"one may be up to {sd_factor(df):.1f} times as large, and this limit with it."
     )
