@@ -77,7 +77,7 @@ def test_equivalence_is_the_90_percent_interval_within_the_margin():
     rng, seen = np.random.default_rng(4), set()
     for _ in range(300):
         d = paired_difference(list(rng.normal(0.01, 0.02, 5)), margin=0.03)
-        inside = -0.03 < d.ci90[0] and d.ci90[1] < 0.03
+        inside = d.ci90[0] > -0.03 and d.ci90[1] < 0.03
         assert (d.p_equivalence < 0.05) == inside
         seen.add(inside)
     assert seen == {True, False}

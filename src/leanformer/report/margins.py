@@ -23,3 +23,9 @@ def task_margin_of(plan: Mapping[str, Any]) -> float:
     """The same for a task's score, as a fraction."""
     planned = plan.get("task_margin")
     return TASK_MARGIN if planned is None else float(planned)
+
+
+def points_of(plan: Mapping[str, Any]) -> str:
+    """ "1 point": a task's margin in words."""
+    points = 100 * task_margin_of(plan)
+    return f"{points:g} point{'' if points == 1 else 's'}"

@@ -8,7 +8,7 @@ Equivalence within a margin m is asked by two one-sided tests (TOST; Schuirmann,
     p_equivalence = max( P(T_df > (d + m) / e),  P(T_df > (m - d) / e) )
 
 It is below 0.05 exactly where the 90 % interval lies inside (-m, m). Interval, p and p_equivalence follow from d, e and
-df alone, so an analysis with another standard error and other degrees of freedom gets all of them by giving these three.
+df alone, so an analysis with another standard error and other degrees of freedom gets them by giving these three.
 
 Holm (1979): the k-th smallest of m p-values is multiplied by m - k + 1, made monotone and cut off at 1. It bounds by
 0.05 the chance that any of the m statements "it differs" is false, however they depend; the m statements "it is
@@ -35,9 +35,9 @@ ROUNDING = 1e-9
 """Relative spread below which numbers differ by rounding only."""
 
 Interval = tuple[float, float]
-Verdict = Literal["better", "worse", "equivalent", "undecided", "not compared", "not tested"]
+Verdict = Literal["better", "worse", "equivalent", "undecided", "not compared", "not tested", "not testable"]
 """Not compared: there is no pair of numbers. Not tested: there is, but no spread to judge it by. Undecided: the test
-finds neither a difference nor equivalence within the margin, so more seeds are needed."""
+finds neither a difference nor equivalence within the margin. Not testable: the runs learned nothing from context."""
 DECIDED = ("better", "worse")
 
 
@@ -115,7 +115,7 @@ class PairedDifference:
         return max(self._beyond(self.margin + self.mean), self._beyond(self.margin - self.mean))
 
     def _beyond(self, distance: float) -> float:
-        return float(stats.t.sf(distance / self.standard_error, self.df))
+        return float(stats.t.sf(distance / (self.standard_error or math.nan), self.df))
 
     @property
     def detectable(self) -> float | None:

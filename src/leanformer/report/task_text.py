@@ -23,7 +23,7 @@ def two_tests(findings: Findings) -> list[str]:
     seeds = {(c.attention, c.metric): c.verdict for c in findings.comparisons}
     of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not compared")) for test in tested]
     said = [TWO_TESTS]
-    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in DECIDED]
+    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in (*DECIDED, "equivalent")]
     if only_models:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_models])
         said.append(f"These models differ over examples, whether their mechanisms do is open: {each}.")
@@ -57,7 +57,7 @@ def collapses(study: Study) -> str:
 
 def _verdict(test: ExampleTest) -> Verdict:
     if test.p_value_holm is None or test.p_value_holm >= ALPHA or test.difference is None:
-        return "not distinguishable"
+        return "undecided"
     return "better" if test.difference > 0 else "worse"
 
 
