@@ -100,7 +100,7 @@ def _answer(findings: Findings) -> list[Block]:
     floor = text.floor_sentences(study)
     stuck = any(study.stuck(name) for name in study.attention)
     points = [*floor, *answers] if stuck else [*answers, *floor]
-    points += text.task_sentences(findings)
+    points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
         points.append(text.power_sentence(findings))
     return [Points(points), Paragraph(margin_sentence(findings)), Paragraph(family_sentence(findings))]

@@ -29,8 +29,8 @@ def families(findings: Findings) -> dict[str, str]:
     if findings.ratios:
         out["cost_to_target"] = (
             f"Cost to target: {several(tested[0].log.family, 'test')}, all mechanisms, targets and resources of the "
-            "table together; ratios that are the same, as those of tokens and steps with steps of one size, count once. The "
-            "picture of these ratios has no tests."
+            "table together; ratios that are the same, as those of tokens and steps with steps of one size, count once."
+            " The picture of these ratios has no tests."
             if tested
             else "Cost to target: no test, since no ratio of the table is known with a spread."
         )

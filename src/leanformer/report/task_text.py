@@ -1,10 +1,12 @@
-"""What the two tests of a task say, and whether a fine-tuning collapsed, in sentences."""
+"""What the tasks say, over seeds and over examples, and whether a fine-tuning collapsed, in sentences."""
 
-from leanformer.report.comparison import Findings
+from leanformer.report.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.examples import ExampleTest
-from leanformer.report.quantities import listed, several
+from leanformer.report.margins import points_of
+from leanformer.report.quantities import fixed, listed, several
 from leanformer.report.statistics import ALPHA, DECIDED, Verdict
 from leanformer.report.study import Study
+from leanformer.report.text import evidence, though
 
 TWO_TESTS = (
     "Two tests stand side by side. The one over seeds asks whether the difference would come again with other seeds, "
@@ -13,6 +15,42 @@ TWO_TESTS = (
     "seeds the second finds much that the first cannot: that is a difference between these models, not yet one between "
     "mechanisms."
 )
+
+
+def task_sentences(findings: Findings) -> list[str]:
+    """One for each mechanism: what differs, what is equivalent and what is undecided."""
+    study = findings.study
+    metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
+    said = []
+    for name in study.challengers:
+        family = [c for metric in metrics for c in findings.of(metric) if c.attention == name]
+        parts = []
+        for verdict in ("better", "worse"):
+            stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
+            parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
+        if same := [c for c in family if c.verdict == "equivalent"]:
+            within = f"equivalent to {study.baseline} within {points_of(study.plan)} on"
+            parts.append(f"{within} {listed([_place(c) + though(c) for c in same])}")
+        if rest := [_place(c) for c in family if c.verdict == "undecided"]:
+            parts.append(f"undecided on {listed(rest)}")
+        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
+        if untested := [c for c in family if c.verdict in ("not tested", "not compared")]:
+            why = "; ".join(dict.fromkeys(c.note for c in untested))
+            subject = "It" if told else f"{name}, {study.wording.tuned},"
+            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
+        said.append(" ".join(told))
+    return [sentence for sentence in said if sentence]
+
+
+def _place(c: Comparison) -> str:
+    return "the average of all tasks" if c.metric == AVERAGE else c.metric
+
+
+def _points(c: Comparison) -> str:
+    def shown(value: float) -> str:
+        return fixed(100 * value, 1)
+
+    return f"{shown(abs(c.difference.mean or 0.0))} points, {evidence(c, shown, ', ')}"
 
 
 def two_tests(findings: Findings) -> list[str]:

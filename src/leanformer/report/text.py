@@ -3,8 +3,8 @@ says that it has none."""
 
 from collections.abc import Callable
 
-from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
-from leanformer.report.margins import margin_of, points_of
+from leanformer.report.comparison import LOSS, Comparison, Findings
+from leanformer.report.margins import margin_of
 from leanformer.report.quantities import (
     decimals,
     fixed,
@@ -132,67 +132,29 @@ def budget(study: Study) -> str:
 
 def loss_sentence(c: Comparison, study: Study) -> str:
     """ "pairwise is 0.031 nats better than dot_product after 8 M tokens, 95 % CI 0.012 to 0.050, 5 seeds (...)" """
-    return _sentence(c, study, f" after {budget(study)}", "nats", ("better", "worse"), lambda v: fixed(v, _decimals(c)))
-
-
-def task_sentences(findings: Findings) -> list[str]:
-    """One for each mechanism: what differs, what is equivalent and what is undecided."""
-    study = findings.study
-    metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
-    said = []
-    for name in study.challengers:
-        family = [c for metric in metrics for c in findings.of(metric) if c.attention == name]
-        parts = []
-        for verdict in ("better", "worse"):
-            stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
-            parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
-        if same := [c for c in family if c.verdict == "equivalent"]:
-            within = f"equivalent to {study.baseline} within {points_of(study.plan)} on"
-            parts.append(f"{within} {listed([_place(c) + _though(c) for c in same])}")
-        if rest := [_place(c) for c in family if c.verdict == "undecided"]:
-            parts.append(f"undecided on {listed(rest)}")
-        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
-        if untested := [c for c in family if c.verdict in ("not tested", "not compared")]:
-            why = "; ".join(dict.fromkeys(c.note for c in untested))
-            subject = "It" if told else f"{name}, {study.wording.tuned},"
-            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
-        said.append(" ".join(told))
-    return [sentence for sentence in said if sentence]
-
-
-def _place(c: Comparison) -> str:
-    return "the average of all tasks" if c.metric == AVERAGE else c.metric
-
-
-def _points(c: Comparison) -> str:
-    def shown(value: float) -> str:
-        return fixed(100 * value, 1)
-
-    return f"{shown(abs(c.difference.mean or 0.0))} points, {_evidence(c, ('better', 'worse'), shown, ', ')}"
-
-
-def _sentence(c: Comparison, study: Study, where: str, unit: str, words: tuple[str, str], shown: Shown) -> str:
-    mean, name = c.difference.mean, c.attention
+    mean, name, where = c.difference.mean, _named(c), f" after {budget(study)}"
     if mean is None:
         return f"{name} is not compared with {study.baseline}{where}: {c.note}."
     if not c.informative:
         return _learned_nothing(c, study)
-    size, word = shown(abs(mean)), words[(mean > 0) != c.higher_is_better]
+
+    def shown(value: float) -> str:
+        return fixed(value, _decimals(c))
+
+    size = f"{shown(abs(mean))} nats {c.direction}"
     if c.verdict == "not tested":
         seeds = "one seed" if c.difference.n == 1 else several(c.difference.n, "seed")
-        return f"{name} cannot be judged{where}: {size} {unit} {word} than {study.baseline} with {seeds}, and {c.note}."
-    evidence = _evidence(c, words, shown)
+        amount = f"{size} than {study.baseline} with {seeds}, and " if mean else ""
+        return f"{name} cannot be judged{where}: {amount}{c.note}."
     if c.verdict == "equivalent":
-        within = (
-            f"{_named(c)} is equivalent to {study.baseline} within {c.difference.margin:g} {unit}{where}{_though(c)}"
-        )
-        return f"{within}: {size} {unit} {word} on average, {evidence}."
+        within = f"equivalent to {study.baseline} within {c.difference.margin:g} nats{where}"
+        return f"{name} is {within}{though(c)}: {size} on average, {evidence(c, shown)}."
     if c.verdict == "undecided":
-        return f"{_named(c)} against {study.baseline} is undecided{where}: {size} {unit} {word} on average, {evidence}."
-    return f"{_named(c)} is {size} {unit} {word} than {study.baseline}{where}, {evidence}."
+        return f"{name} against {study.baseline} is undecided{where}: {size} on average, {evidence(c, shown)}."
+    return f"{name} is {size} than {study.baseline}{where}, {evidence(c, shown)}."
 
 
-def _though(c: Comparison) -> str:
+def though(c: Comparison) -> str:
     return f", though measurably {c.direction}" if c.difference.differs else ""
 
 
@@ -211,7 +173,7 @@ def _stuck_count(study: Study, name: str) -> str:
     return f"{len(study.stuck(name))} of {several(len(study.at(name)), 'run')}"
 
 
-def _evidence(c: Comparison, words: tuple[str, str], shown: Shown, apart: str = "") -> str:
+def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
     """ "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
     d = c.difference
     seeds = f"{d.n} of {several(c.planned, 'seed')}" if d.n < c.planned else several(d.n, "seed")
@@ -220,18 +182,18 @@ def _evidence(c: Comparison, words: tuple[str, str], shown: Shown, apart: str = 
     p = f"Holm p {p_value(d.p_value_holm)}"
     if c.verdict == "equivalent" and d.p_equivalence_holm is not None:
         p = f"Holm p of equivalence {p_value(d.p_equivalence_holm)}, of a difference {p_value(d.p_value_holm)}"
-    return f"95 % CI {_interval(c, words, shown)}, {seeds}" + (f"{apart}{p}" if apart else f" ({p})")
+    return f"95 % CI {_interval(c, shown)}, {seeds}" + (f"{apart}{p}" if apart else f" ({p})")
 
 
-def _interval(c: Comparison, words: tuple[str, str], shown: Shown) -> str:
+def _interval(c: Comparison, shown: Shown) -> str:
     """Its ends in the direction of the mean; with their own words where it includes zero."""
     assert c.difference.ci95 is not None
     good = 1 if c.higher_is_better else -1
     ends = sorted((good * end for end in c.difference.ci95), reverse=True)
-    told = [f"{shown(abs(end))} {words[end < 0]}" for end in ends]
+    told = [f"{shown(abs(end))} {'better' if end >= 0 else 'worse'}" for end in ends]
     if ends[0] * ends[1] > 0:
-        near, far = sorted(ends, key=abs)
-        return f"{shown(abs(near))} to {shown(abs(far))}" + (f" {words[near < 0]}" if c.verdict not in DECIDED else "")
+        near, far = sorted(map(abs, ends))
+        return f"{shown(near)} to {shown(far)}" + (f" {c.direction}" if c.verdict not in DECIDED else "")
     return " to ".join(told)
 
 
