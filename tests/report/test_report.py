@@ -394,7 +394,7 @@ def test_a_real_difference_within_the_margin_is_equivalent_and_the_sentence_says
     (c,) = found["comparisons"]
     assert c["verdict"] == "equivalent" and max(c["p_value_holm"], c["p_equivalence_holm"]) < 0.05
     assert c["margin"] == found["margin"] == 0.03 and -0.03 < c["ci90"][0] < c["mean_difference"] < c["ci90"][1] < 0
-    assert "near is equivalent to dot_product within 0.03 nats, though measurably better." in found["headline"]
+    assert "near is equivalent to dot_product within 0.03 nats (though measurably better)." in found["headline"]
     sentence = (
         r"near is equivalent to dot_product within 0\.03 nats after 8\.02 M tokens, though measurably better: 0\.01"
     )

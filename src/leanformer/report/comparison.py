@@ -50,7 +50,7 @@ class Comparison:
     planned: int = 0
     note: str = ""
     informative: bool = True
-    """False where a run that learned nothing from context takes part: then the losses say nothing about attention."""
+    """False where a run that learned nothing takes part: the numbers say nothing about attention and are not tested."""
     exploratory: bool = False
     """Not among the main contrasts that the plan names."""
 

@@ -108,7 +108,7 @@ def losses(findings: Findings) -> Table:
 
 def evidence(findings: Findings) -> Table:
     """Every difference once more: what these seeds could have found, and its interval without assumptions."""
-    tested = [c for c in findings.comparisons if c.difference.mean is not None]
+    tested = [c for c in findings.comparisons if c.difference.mean is not None and c.informative]
     bootstrapped = any(c.difference.bootstrap95 for c in tested)
     rows = []
     for c in tested:

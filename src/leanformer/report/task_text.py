@@ -33,6 +33,8 @@ def task_sentences(findings: Findings) -> list[str]:
             parts.append(f"{within} {listed([_place(c) + though(c) for c in same])}")
         if rest := [_place(c) for c in family if c.verdict == "undecided"]:
             parts.append(f"undecided on {listed(rest)}")
+        if closed := [_place(c) for c in family if c.verdict == "not testable"]:
+            parts.append(f"not testable on {listed(closed)}")
         told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
         if untested := [c for c in family if c.verdict in ("not tested", "not compared")]:
             why = "; ".join(dict.fromkeys(c.note for c in untested))

@@ -85,7 +85,7 @@ def _standings(study: Study, family: list[Comparison]) -> str:
         same = [c for c in equivalent if (c.direction if c.difference.differs else "") == real]
         if same:
             within = f"{baseline('to')} within {margin_of(study.plan):g} nats"
-            though = f", though measurably {real}" if real else ""
+            though = f" (though measurably {real})" if real else ""
             parts.append(f"{listed([_named(c) for c in same])} {_be(same)} equivalent{within}{though}")
     if undecided := [c for c in family if c.verdict == "undecided"]:
         parts.append(f"{listed([_named(c) for c in undecided])} {_be(undecided)} undecided{baseline('against')}")
@@ -165,7 +165,7 @@ def _learned_nothing(c: Comparison, study: Study) -> str:
         name if len(study.stuck(name)) == len(study.at(name)) else f"{_stuck_count(study, name)} of {name}"
         for name in stuck
     ]
-    whose = "their losses say" if len(stuck) == 2 else f"the losses of {listed(list(names))} say"
+    whose = "their losses say" if len(stuck) == 2 else f"comparing the losses of {listed(list(names))} says"
     return f"{listed(runs)} learned nothing from context, so {whose} nothing about attention."
 
 
