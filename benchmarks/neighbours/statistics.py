@@ -54,7 +54,7 @@ def differences(pairs: Sequence[tuple[dict[int, float], dict[int, float]]]) -> l
 
 def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:
     verdict = of.verdict(higher_is_better=higher_is_better)
-    if verdict != "not distinguishable":
+    if verdict != "undecided":
         return verdict
     if of.ci95 is None:
         return "undecided"

@@ -1,6 +1,6 @@
 """What a sceptical reader should hold against the numbers, in sentences: only what applies to this study."""
 
-from leanformer.report.comparison import TOKENS, Findings
+from leanformer.report.comparison import Findings
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import listed, several
 from leanformer.report.schedules import schedule_notes
@@ -75,10 +75,10 @@ def _design(findings: Findings) -> list[str]:
         out.append(
             "Fine-tuning seeds on one pre-trained model measure fine-tuning; they are not repetitions of pre-training."
         )
-    if findings.of(TOKENS):
+    if findings.ratios:
         out += [note for note in schedule_notes(study) if "constant after" not in note]
-    if study.challengers and findings.of(TOKENS) == [] and study.floor is not None and study.at(study.baseline or ""):
-        out.append("Tokens to target is not given: the baseline does not end below the context-free floor.")
+    if study.challengers and not findings.ratios and study.floor is not None and study.at(study.baseline or ""):
+        out.append("What a target costs is not given: the baseline does not end below the context-free floor.")
     if study.swept:
         out.append(
             "Each mechanism's best learning rate was chosen by the very losses that are compared, so every mean is a "
@@ -89,6 +89,6 @@ def _design(findings: Findings) -> list[str]:
             "Mechanisms differ in parameters and FLOPs as well as in attention; budgets are equal in tokens, not in "
             f"size or time. Whether a {study.baseline} made as small by other means would do as well is not asked here."
         )
-        out.append("Intervals are not corrected for the number of mechanisms; p-values and verdicts are (Holm).")
+        out.append("Intervals are not corrected for the number of tests; p-values and verdicts are (Holm).")
     out.append("Tokens per second depend on what else the machine was doing; FLOPs are exact counts.")
     return out

@@ -4,8 +4,9 @@ from typing import Any
 
 from leanformer.report import tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
-from leanformer.report.comparison import LOSS, TOKENS, Findings
+from leanformer.report.comparison import LOSS, Findings
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section
+from leanformer.report.families import family_sentence, margin_sentence
 from leanformer.report.figures import figures
 from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import fixed, listed, several
@@ -99,10 +100,10 @@ def _answer(findings: Findings) -> list[Block]:
     floor = text.floor_sentences(study)
     stuck = any(study.stuck(name) for name in study.attention)
     points = [*floor, *answers] if stuck else [*answers, *floor]
-    points += text.task_sentences(findings)
+    points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
         points.append(text.power_sentence(findings))
-    return [Points(points)]
+    return [Points(points), Paragraph(margin_sentence(findings)), Paragraph(family_sentence(findings))]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
@@ -110,7 +111,7 @@ def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
 
 
 def _targets(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
-    if not findings.of(TOKENS):
+    if not findings.ratios:
         return []
     notes = [Paragraph(note) for note in schedule_notes(findings.study)]
     return [*notes, *_pictures(drawn, "targets"), target_tables.ratios(findings)]
@@ -136,7 +137,7 @@ def _attention(study: Study) -> list[Block]:
 
 def _runs(findings: Findings) -> list[Block]:
     blocks: list[Block] = [tables.runs(findings.study)]
-    if findings.sensitivity:
+    if findings.ratios:
         blocks.append(target_tables.tokens_to_target(findings))
     if findings.study.tasks:
         blocks.append(task_tables.finetunings(findings.study))

@@ -7,6 +7,8 @@ from leanformer.report import text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import Comparison, Findings
 from leanformer.report.examples import ExampleTest
+from leanformer.report.families import families
+from leanformer.report.margins import margin_of, task_margin_of
 from leanformer.report.ratios import Ratio
 from leanformer.report.runs import SCHEMA, FineTuning, Run
 from leanformer.report.study import Study, is_stuck
@@ -24,10 +26,12 @@ def results(findings: Findings) -> dict[str, Any]:
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],
-            "tokens_to_target_sensitivity": [_comparison(c) for c in findings.sensitivity],
+            "families": families(findings),
+            "margin": margin_of(plan),
+            "task_margin": task_margin_of(plan),
             "detectable_difference": findings.detectable,
             "detectable_difference_uncorrected": findings.detectable_alone,
-            "to_target": [_ratio(r) for r in findings.ratios],
+            "to_target": [_ratio(r) | _test(r) for r in findings.ratios],
             "to_target_curve": [_ratio(r) for r in findings.ratio_curve],
             "example_tests": [_examples(t) for t in findings.examples],
             "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
@@ -120,16 +124,23 @@ def _rate(rate: Rate) -> dict[str, Any]:
 
 def _comparison(c: Comparison) -> dict[str, Any]:
     d = c.difference
-    record: dict[str, Any] = {
+    return {
         "attention": c.attention,
         "metric": c.metric,
         "n": d.n,
         "mean_difference": d.mean,
         "sd_difference": d.sd,
+        "standard_error": d.standard_error,
+        "df": d.df,
         "ci95": list(d.ci95) if d.ci95 else None,
+        "ci90": list(d.ci90) if d.ci90 else None,
         "p_value": d.p_value,
         "p_value_holm": d.p_value_holm,
+        "margin": d.margin,
+        "p_equivalence": d.p_equivalence,
+        "p_equivalence_holm": d.p_equivalence_holm,
         "verdict": c.verdict,
+        "exploratory": c.exploratory,
         "seeds": list(c.seeds),
         "planned": c.planned,
         "note": c.note,
@@ -138,14 +149,6 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "detectable": d.detectable,
         "detectable_holm": d.detectable_holm,
     }
-    if c.target is not None:
-        record |= {
-            "target": c.target.loss,
-            "target_fraction": c.target.fraction,
-            "arrived": c.arrived,
-            "baseline_arrived": c.baseline_arrived,
-        }
-    return record
 
 
 def _ratio(r: Ratio) -> dict[str, Any]:
@@ -162,12 +165,14 @@ def _ratio(r: Ratio) -> dict[str, Any]:
         "ci95": list(r.ci95) if r.ci95 else None,
         "at_least": least if least > 0 else None,
         "at_most": most,
-        "p_value": r.log.p_value,
-        "p_value_holm": r.log.p_value_holm,
         "seeds": list(r.seeds),
         "costs": [_cost(*ours) for ours, _ in r.costs],
         "baseline_costs": [_cost(*theirs) for _, theirs in r.costs],
     }
+
+
+def _test(r: Ratio) -> dict[str, Any]:
+    return {"p_value": r.log.p_value, "p_value_holm": r.log.p_value_holm, "verdict": r.verdict}
 
 
 def _cost(least: float, most: float) -> dict[str, float | None]:
