@@ -14,7 +14,7 @@ from leanformer.report.tidy import tidy
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 TEXT = {"attention", "task", "metric", "resource", "status", "problem", "path", "verdict", "note", "seeds", "method"}
-TEXT |= {"setting", "value", "baseline", "informative", "chosen", "learned_from_context", "collapsed"}
+TEXT |= {"setting", "value", "baseline", "informative", "chosen", "tuning", "learned_from_context", "collapsed"}
 
 
 def read(directory):

@@ -150,7 +150,7 @@ class Plan:
 
     def _runs(self, seeds: list[int], rates: Sequence[float | None], *, tuning: bool = False) -> Iterator[PlannedRun]:
         """Seeds outermost, so that a comparison cut short is still balanced."""
-        for seed, swept, variant in product(seeds, rates, self.variants):
+        for seed, variant, swept in product(seeds, self.variants, rates):
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if swept is None else f"{variant.label}-lr{rate:g}"
             path = f"runs/{folder}/seed-{seed}"
