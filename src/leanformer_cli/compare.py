@@ -49,7 +49,9 @@ def compare(
     ] = None,
     tuning_seeds: Annotated[
         str | None,
-        typer.Option(metavar="N", help="For choosing rates: 2 (seeds 1001, 1002), or a list. Default: a third."),
+        typer.Option(
+            metavar="N", help="Seeds that choose the rates: 2 (1001, 1002) or a list. Default: one per 3 seeds."
+        ),
     ] = None,
     main: Annotated[
         str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")

@@ -73,6 +73,43 @@ def test_tuning_runs_are_in_the_sweep_alone(whole):
     assert "chosen by the very losses that are compared" not in report
 
 
+def test_a_kill_between_the_record_and_the_plan_costs_no_plan(
+    whole, arguments, executor, command, tmp_path, monkeypatch
+):
+    from leanformer.comparison import compare
+
+    def kill(*_, **__):
+        raise executor.Killed
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(executor.Killed):
+        patch.setattr(compare, "write_plan", kill)
+        command(*arguments, "--out", out)
+    assert (out / "comparison.json").exists() and not (out / "plan.json").exists()
+    executor(whole)
+    assert command(*arguments, "--out", out, "--autoresume")[0] == 0
+    assert json.loads((out / "plan.json").read_text())["tuning_seeds"] == [1001]
+
+
+def test_a_plan_that_was_lost_is_not_made_up(whole, arguments, executor, command, tmp_path):
+    out = tmp_path / "out"
+    executor(whole)
+    assert command(*arguments, "--out", out)[0] == 0
+    (out / "plan.json").unlink()
+    assert command(*arguments, "--out", out, "--resume")[0] == 0
+    assert not (out / "plan.json").exists()
+    assert "No plan was written before these runs" in (out / "report.md").read_text()
+
+
+def test_an_arm_that_was_started_cannot_be_left_out(whole, arguments, executor, command, tmp_path, listed_runs):
+    out = tmp_path / "out"
+    executor(whole)
+    assert command(*arguments, "--out", out)[0] == 0
+    assert command(*arguments, "--attention", "dot_product", "--out", out, "--resume")[0] == 0
+    assert set(listed_runs(out)) == set(listed_runs(whole))
+    assert "shared" in json.loads((out / "results.json").read_text())["attention"]
+
+
 @pytest.mark.parametrize("kill_after", range(9))
 def test_a_kill_at_any_boundary_changes_nothing(whole, arguments, executor, command, tmp_path, kill_after, listed_runs):
     """Before the first run, in either phase, between the two (4), and after the last run (8)."""
