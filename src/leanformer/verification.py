@@ -91,7 +91,8 @@ def _run(folder: Path) -> None:
     record = run.read()
     if record.get("kind") == "pretrain":
         record = run.read(Pretraining)
-    if record.get("kind") == "pretrain" and record.get("status") == "finished" and not run.model.is_dir():
+    finished = record.get("kind") == "pretrain" and record.get("status") == "finished"
+    if finished and not record.get("model_discarded") and not run.model.is_dir():
         raise FileNotFoundError(f"{run.model} is missing, though {run.record} says finished: {REMEDY}")
     if (told := record.get("curve_sha256")) and files.sha256(run.curve) != told:
         raise ValueError(f"{run.curve} is not the curve that {run.record} was finished with: {REMEDY}")
@@ -103,6 +104,8 @@ def _comparison(folder: Path) -> None:
     file = folder / "comparison.json"
     reading.read(file, studies.Comparison, REMEDY)
     reading.read(file, studies.ContinuedComparison, REMEDY)
+    if (plan := folder / "plan.json").is_file():
+        reading.read(plan, studies.WrittenPlan, REMEDY)
 
 
 def _study(file: Path) -> None:

@@ -14,7 +14,17 @@ from leanformer.report.tidy import tidy
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 TEXT = {"attention", "task", "metric", "resource", "status", "problem", "path", "verdict", "note", "seeds", "method"}
-TEXT |= {"setting", "value", "baseline", "informative", "exploratory", "chosen", "learned_from_context", "collapsed"}
+TEXT |= {
+    "setting",
+    "value",
+    "baseline",
+    "informative",
+    "exploratory",
+    "chosen",
+    "tuning",
+    "learned_from_context",
+    "collapsed",
+}
 
 
 def read(directory):

@@ -91,6 +91,7 @@ class Run(Record):
     data: Data | None = None
     results: Results | None = None
     model: Weights | None = None
+    model_discarded: bool = False
 
 
 class Score(Results):

@@ -41,6 +41,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "seeds": study.seeds,
             "learning_rates": plan.get("learning_rates"),
             "tasks": study.tasks,
+            "plan": study.written_plan and study.written_plan.record,
             "command": plan.get("command"),
             "data": plan.get("data") or one.get("data"),
             "settings": plan.get("settings") or one.get("settings"),
@@ -78,6 +79,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "learning_rate": run.learning_rate,
         "chosen": study.is_chosen(run),
+        "tuning": run.tuning,
         "status": run.status,
         "problem": run.problem,
         "parameters": run.parameters,
@@ -112,7 +114,7 @@ def _finetuning(tuning: FineTuning) -> dict[str, Any]:
 
 
 def _rate(rate: Rate) -> dict[str, Any]:
-    loss = rate.final_loss
+    loss = rate.loss
     return {
         "learning_rate": rate.learning_rate,
         "n": loss.n,

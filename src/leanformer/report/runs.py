@@ -54,6 +54,8 @@ class Run:
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """(tokens, steps, seconds) of every logged step; seconds with validation; as `columns` from 0 on."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
+    tuning: bool = False
+    """Whether it serves the choice of a learning rate only, and is in no mean, interval or verdict."""
 
     @cached_property
     def descent(self) -> Descent:
@@ -116,6 +118,12 @@ class Run:
         return self._number("results", "final_loss")
 
     @property
+    def selection_loss(self) -> float | None:
+        """The validation loss, by which learning rates are chosen; of a run that was scored once, its final loss."""
+        validation = self._number("results", "scores", "valid", "loss")
+        return self.final_loss if validation is None else validation
+
+    @property
     def best_loss(self) -> float | None:
         return self._number("results", "best_loss")
 
@@ -145,13 +153,20 @@ def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[
 
 
 def read_run(
-    directory: Path, path: str, attention: str | None = None, seed: int | None = None, rate: float | None = None
+    directory: Path,
+    path: str,
+    attention: str | None = None,
+    seed: int | None = None,
+    rate: float | None = None,
+    *,
+    tuning: bool = False,
 ) -> Run:
     """The run at `directory`/`path`; what the plan says of it (label, seed, rate) wins over its own record."""
     folder = directory / path
     file = folder / "run.json"
     if not file.is_file():
-        return Run(attention or "", seed or 0, rate, path, "missing", "planned, but it has no run.json")
+        absent = "planned, but it has no run.json"
+        return Run(attention or "", seed or 0, rate, path, "missing", absent, tuning=tuning)
     record = read_record(file)
     results = record.get("results") or {}
     logged = _logged(folder / "curve.jsonl")
@@ -167,6 +182,7 @@ def read_run(
         curve=curve,
         clock=tuple(_columns(logged, "tokens", "step", "seconds")),
         finetunings=tuple(_finetunings(directory, folder)),
+        tuning=tuning,
     )
 
 
@@ -239,7 +255,10 @@ def _status(
     if result is not None and not math.isfinite(result) or any(not math.isfinite(loss) for _, loss in curve):
         return {"status": "diverged", "problem": first or "its loss is not a finite number"}
     if said == "failed":
-        numeric = any(word in reason.lower() for word in ("nan", "not finite", "non-finite", "diverged", "infinite"))
+        numeric = any(
+            word in reason.lower()
+            for word in ("nan", "not finite", "non-finite", "diverged", "infinite", " is inf", " is -inf")
+        )
         return {"status": "diverged" if numeric else "failed", "problem": first or "it ended with an error"}
     if said == "finished":
         return {"status": "finished"} if result is not None else {"status": "failed", "problem": "it has no result"}

@@ -141,20 +141,19 @@ def sweep(study: Study) -> Table:
             if rate is None:
                 row.append("not run")
                 continue
-            missing = len(rate.runs) - rate.final_loss.n
-            cell = mean_sd(rate.final_loss, fixed) + (
-                f" ({missing} of {len(rate.runs)} without result)" if missing else ""
-            )
-            row.append(f"{cell} best" if rate.chosen and rate.finished else cell)
+            missing = len(rate.tried) - rate.loss.n
+            cell = mean_sd(rate.loss, fixed) + (f" ({missing} of {len(rate.tried)} without result)" if missing else "")
+            row.append(f"{cell} best" if rate.chosen and rate.losses else cell)
         rows.append(row)
-    caption = "Final validation loss in nats, mean ± sd over seeds, at every learning rate tried."
+    seeds = "tuning seeds, which are in no other table" if study.tuned else "seeds"
+    caption = f"Final validation loss in nats, mean ± sd over {seeds}, at every learning rate tried."
     return Table(["Attention", *(f"{value:g}" for value in values)], rows, "l" + "r" * len(values), caption)
 
 
 def runs(study: Study) -> Table:
     rows = []
     for run in study.runs:
-        said = run.status if not run.problem else f"{run.status}: {run.problem}"
+        said = (run.status if not run.problem else f"{run.status}: {run.problem}") + ", tuning" * run.tuning
         rows.append(
             [
                 run.attention,
