@@ -15,6 +15,7 @@ from leanformer.report.tidy import tidy
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 TEXT = {"attention", "task", "metric", "resource", "status", "problem", "path", "verdict", "note", "seeds", "method"}
 TEXT |= {
+    "scored_on",
     "setting",
     "value",
     "baseline",

@@ -21,7 +21,7 @@ from leanformer.comparison.display import run_shown
 from leanformer.comparison.estimate import Estimator, objective_of
 from leanformer.comparison.jobs import finetuning, generation, pretraining
 from leanformer.comparison.matching import matched
-from leanformer.comparison.plan import MARGIN, TASK_MARGIN, Plan, PlannedRun, baseline_of
+from leanformer.comparison.plan import Plan, PlannedRun, baseline_of
 from leanformer.comparison.runner import Job
 from leanformer.comparison.variants import Variant
 from leanformer.comparison.written_plan import check_amends, write_plan
@@ -35,6 +35,7 @@ from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
 from leanformer.records.reading import sealed
 from leanformer.report import write_report
+from leanformer.report.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.training.objective import PretrainingObjective

@@ -12,13 +12,10 @@ from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
+from leanformer.report.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 
 SCHEMA = 1
-MARGIN = 0.03
-"""Difference of final loss in nats below which two arms count as equivalent."""
-TASK_MARGIN = 0.01
-"""The same for a task's score, as a fraction: one point."""
 FIRST_TUNING_SEED = 1001
 SEEDS_PER_TUNING_SEED = 3
 

@@ -1,5 +1,6 @@
 """What a sceptical reader should hold against the numbers, in sentences: only what applies to this study."""
 
+from leanformer.report import held_out
 from leanformer.report.comparison import Findings
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import listed, several
@@ -13,6 +14,7 @@ def caveats(findings: Findings) -> list[str]:
     for paired in findings.pairs.values():
         out += [*paired.refused, *paired.doubts]
     out += unequal_makers(study.runs)
+    out += held_out.doubts(study, findings.crossed)
     out += _absent(study)
     out += _finetunings(study)
     out += _design(findings)
@@ -81,7 +83,7 @@ def _design(findings: Findings) -> list[str]:
         )
     if findings.ratios:
         out += [note for note in schedule_notes(study) if "constant after" not in note]
-    if study.challengers and not findings.ratios and study.floor is not None and study.at(study.baseline or ""):
+    if study.challengers and not findings.ratios and study.curve_floor is not None and study.at(study.baseline or ""):
         out.append("What a target costs is not given: the baseline does not end below the context-free floor.")
     if study.swept and not study.tuned:
         out.append(

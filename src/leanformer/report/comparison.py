@@ -1,6 +1,6 @@
 """Every mechanism against the baseline, in every metric.
 
-    final_loss      validation loss, nats a target, at the end of the budget                 lower is better
+    final_loss      nats per target at the end of the budget, on the test part (`Run.part`)  lower is better
     a task's name   its score (a fraction), mean over the fine-tuning seeds both have        higher is better
     task_average    plain mean over all tasks                                                higher is better
 
@@ -10,13 +10,15 @@ together; what it costs to reach a loss is in `ratios`.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
 import numpy as np
 
+from leanformer.report.crossed import Crossed
 from leanformer.report.examples import ExampleTest, example_tests
+from leanformer.report.held_out import Scores
 from leanformer.report.margins import margin_of, task_margin_of
 from leanformer.report.pairing import Pairs, paired_finetunings, pairs
 from leanformer.report.ratios import Ratio, corrected, curve_targets, ratios, table_targets
@@ -91,6 +93,8 @@ class Findings:
     without_collapsed: tuple[Comparison, ...] = ()
     """Every task of which a fine-tuning collapsed, once more without these."""
     examples: tuple[ExampleTest, ...] = ()
+    crossed: dict[str, Crossed] = field(default_factory=dict)
+    """The analyses of seeds and text behind the differences in final loss, by mechanism, where the records allow it."""
 
     def of(self, metric: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.metric == metric]
@@ -122,8 +126,11 @@ def find(study: Study) -> Findings:
     paired = {name: pairs(study, name) for name in study.challengers}
     named = study.plan.get("main")
     main = named if isinstance(named, list) else study.challengers
+    scores = Scores(study)
+    both = {name: scores.crossed(of.pairs) for name, of in paired.items()}
+    with_text = {name: one for name, one in both.items() if one is not None}
     losses = [
-        replace(c, exploratory=c.attention not in main)
+        replace(_with_text(c, with_text.get(c.attention)), exploratory=c.attention not in main)
         for c in _measured(study, paired, LOSS, lambda a, b: _both(a.final_loss, b.final_loss))
     ]
     tasks: list[Comparison] = []
@@ -147,6 +154,7 @@ def find(study: Study) -> Findings:
         ratio_curve=tuple(chain.from_iterable(late)),
         without_collapsed=tuple(_family(sound)),
         examples=example_tests(study, paired),
+        crossed=with_text,
     )
 
 
@@ -190,6 +198,14 @@ def _measured(
             )
         )
     return out
+
+
+def _with_text(c: Comparison, found: Crossed | None) -> Comparison:
+    """The same difference, its standard error and degrees of freedom of both sources; the bootstrap knows one only."""
+    if found is None or c.difference.standard_error is None or len(found.per_seed) != c.difference.n:
+        return c
+    both = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
+    return replace(c, difference=both)
 
 
 def _family(of: list[Comparison]) -> list[Comparison]:

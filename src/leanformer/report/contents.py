@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leanformer.report import plan_text, tables, target_tables, task_tables, task_text, text
+from leanformer.report import held_out, plan_text, tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import LOSS, Findings
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section
@@ -124,7 +124,9 @@ def _answer(findings: Findings) -> list[Block]:
     points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
         points.append(text.power_sentence(findings))
-    return [Points(points), Paragraph(margin_sentence(findings)), Paragraph(family_sentence(findings))]
+    instrument = " ".join(filter(None, [held_out.scored_sentence(study), held_out.error_sentence(findings.crossed)]))
+    said = [instrument, margin_sentence(findings), family_sentence(findings)]
+    return [Points(points), *(Paragraph(each) for each in said if each)]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:

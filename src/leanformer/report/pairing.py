@@ -93,7 +93,14 @@ def _at(seeds: Iterable[int]) -> str:
 
 
 def _not_on_one_scale(run: Run, other: Run) -> str | None:
+    if _scored(run) != _scored(other):
+        return "what they were scored on"
     return next((what for key, what in ONE_SCALE if not _same(_get(run.record, key), _get(other.record, key))), None)
+
+
+def _scored(run: Run) -> tuple[Any, ...]:
+    score = run.scores[run.part] if run.part else {}
+    return (run.part, *(score.get(key) for key in ("targets", "sequences", "draws")))
 
 
 def _same(ours: Any, theirs: Any) -> bool:

@@ -137,10 +137,10 @@ def table_targets(study: Study) -> list[Target]:
 def curve_targets(study: Study) -> list[Target]:
     """From easy to hard; past 1, the baseline's own end, only as far as a mechanism gets."""
     own = study.target(1.0)
-    if own is None or study.floor is None:
+    if own is None or study.curve_floor is None:
         return []
-    ends = [mean for name in study.attention if (mean := study.spread(name, "final_loss").mean) is not None]
-    hardest = (study.floor - min(ends)) / (study.floor - own.loss)
+    ends = [mean for name in study.attention if (mean := study.spread(name, "curve_loss").mean) is not None]
+    hardest = (study.curve_floor - min(ends)) / (study.curve_floor - own.loss)
     found = [study.target(float(fraction)) for fraction in np.linspace(EASIEST, min(hardest, HARDEST), POINTS)]
     return [target for target in found if target is not None]
 

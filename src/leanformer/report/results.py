@@ -1,6 +1,7 @@
 """`results.json`: a report's numbers, for scripts. Losses in nats, scores as fractions, null where there is none."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from leanformer.report import text
@@ -26,6 +27,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],
+            "held_out": {name: asdict(one) for name, one in findings.crossed.items()},
             "families": families(findings),
             "margin": margin_of(plan),
             "task_margin": task_margin_of(plan),
@@ -91,6 +93,8 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "energy_joules": run.energy_joules,
         "joules_per_million_tokens": run.joules_per_million_tokens,
         "final_loss": run.final_loss,
+        "scored_on": run.part,
+        "validation_loss": run.selection_loss,
         "best_loss": run.best_loss,
         "below_floor": below,
         "learned_from_context": None if below is None else not is_stuck(run),

@@ -20,6 +20,7 @@ from leanformer.report.target import Descent
 
 SCHEMA = reading.SCHEMA
 ROUNDING = 1e-6
+REMEDY = "restore it, or delete its run and start it again"
 Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
 
@@ -114,14 +115,30 @@ class Run:
         return None if joules is None or not tokens else 1e6 * joules / tokens
 
     @property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Of held-out parts by name; none of a run that was not scored after its training."""
+        return (self.record.get("results") or {}).get("scores") or {}
+
+    @property
+    def part(self) -> str | None:
+        """The held-out part that the final loss is of."""
+        return next((part for part in ("test", "valid") if part in self.scores), None)
+
+    @property
     def final_loss(self) -> float | None:
+        """On the test part or, without one, on the validation part; of an older record its last validation."""
+        return self.curve_loss if self.part is None else self._number("results", "scores", self.part, "loss")
+
+    @property
+    def curve_loss(self) -> float | None:
+        """The last validation of training: what curves, targets and their costs are about."""
         return self._number("results", "final_loss")
 
     @property
     def selection_loss(self) -> float | None:
-        """The validation loss, by which learning rates are chosen; of a run that was scored once, its final loss."""
+        """The validation loss, by which learning rates are chosen."""
         validation = self._number("results", "scores", "valid", "loss")
-        return self.final_loss if validation is None else validation
+        return self.curve_loss if validation is None else validation
 
     @property
     def best_loss(self) -> float | None:
@@ -129,10 +146,22 @@ class Run:
 
     @property
     def floor(self) -> float | None:
-        return self._number("floor", "context_free")
+        """The no-context baseline on the targets of the final loss, nats."""
+        scored = None if self.part is None else self._number("results", "scores", self.part, "context_free")
+        return self.curve_floor if scored is None else scored
 
     @property
     def unigram(self) -> float | None:
+        scored = None if self.part is None else self._number("results", "scores", self.part, "unigram")
+        return self._number("floor", "unigram") if scored is None else scored
+
+    @property
+    def curve_floor(self) -> float | None:
+        """The same on the targets of the curve's validations."""
+        return self._number("floor", "context_free")
+
+    @property
+    def curve_unigram(self) -> float | None:
         return self._number("floor", "unigram")
 
     @property
@@ -149,7 +178,7 @@ def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[str, Any]:
-    return reading.read(path, schema, "restore it, or delete its run and start it again")
+    return reading.read(path, schema, REMEDY)
 
 
 def read_run(
@@ -231,7 +260,7 @@ def _constant(answers: list[Any]) -> bool:
 
 def read_lines(path: Path, schema: type[reading.Record] = records.Line) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
-    return reading.read_lines(path, schema, "restore it, or delete its run and start it again")
+    return reading.read_lines(path, schema, REMEDY)
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:

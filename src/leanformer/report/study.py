@@ -93,8 +93,19 @@ class Study:
     def unigram(self) -> float | None:
         return self._first("unigram")
 
+    @property
+    def curve_floor(self) -> float | None:
+        return self._first("curve_floor")
+
+    @property
+    def curve_unigram(self) -> float | None:
+        return self._first("curve_unigram")
+
     def target(self, fraction: float = FRACTION) -> Target | None:
-        return target(self.floor, self.spread(self.baseline, "final_loss").mean, fraction) if self.baseline else None
+        """On the scale of the curves."""
+        return (
+            target(self.curve_floor, self.spread(self.baseline, "curve_loss").mean, fraction) if self.baseline else None
+        )
 
     def below_floor(self, attention: str) -> float | None:
         """1 - final loss / floor, of the mean over seeds."""
