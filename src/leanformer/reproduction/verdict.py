@@ -15,6 +15,7 @@ from typing import Literal
 
 from leanformer.reproduction.instruments import Measured
 from leanformer.reproduction.published import Row, Table
+from leanformer.report.statistics import DECIDED
 
 Verdict = Literal["reproduced", "contradicted", "not distinguishable", "not testable at this scale"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "contradicted", "not distinguishable", "not testable at this scale")
@@ -25,7 +26,7 @@ def verdict(table: Table, row: Row, mechanism: str, measured: Measured) -> Verdi
         return "not testable at this scale"
     if table.measure == "parameters":
         return "reproduced" if _agrees(table, row, mechanism, measured) else "contradicted"
-    if measured.verdict == "not distinguishable":
+    if measured.verdict not in DECIDED:
         return "not distinguishable"
     return "reproduced" if measured.verdict == table.direction(row, mechanism) else "contradicted"
 
