@@ -13,9 +13,9 @@ the interval. Counts are exact: reproduced if they agree with the published digi
 import math
 from typing import Literal
 
+from leanformer.report.statistics import DECIDED
 from leanformer.reproduction.instruments import Measured
 from leanformer.reproduction.published import Row, Table
-from leanformer.report.statistics import DECIDED
 
 Verdict = Literal["reproduced", "contradicted", "not distinguishable", "not testable at this scale"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "contradicted", "not distinguishable", "not testable at this scale")
