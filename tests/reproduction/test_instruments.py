@@ -136,6 +136,7 @@ def test_counts_are_held_to_the_published_digits():
         (1.0, "better", "reproduced"),
         (1.0, "worse", "contradicted"),
         (1.0, "not distinguishable", "not distinguishable"),
+        (1.0, "undecided", "not distinguishable"),
         (3.0, "worse", "reproduced"),
         (3.0, "better", "contradicted"),
         (2.0, "better", "contradicted"),

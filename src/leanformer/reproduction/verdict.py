@@ -13,6 +13,7 @@ the interval. Counts are exact: reproduced if they agree with the published digi
 import math
 from typing import Literal
 
+from leanformer.report.statistics import DECIDED
 from leanformer.reproduction.instruments import Measured
 from leanformer.reproduction.published import Row, Table
 
@@ -25,7 +26,7 @@ def verdict(table: Table, row: Row, mechanism: str, measured: Measured) -> Verdi
         return "not testable at this scale"
     if table.measure == "parameters":
         return "reproduced" if _agrees(table, row, mechanism, measured) else "contradicted"
-    if measured.verdict == "not distinguishable":
+    if measured.verdict not in DECIDED:
         return "not distinguishable"
     return "reproduced" if measured.verdict == table.direction(row, mechanism) else "contradicted"
 

@@ -2,6 +2,7 @@
 
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import fixed, listed, percent, several
+from leanformer.report.statistics import DECIDED
 from leanformer.robustness.findings import CLEAN, Effect, Findings
 from leanformer.robustness.plan import LABELS, SIZES, TRANSFER
 
@@ -37,7 +38,7 @@ def headline(findings: Findings) -> str:
         return "This study tells nothing: the models do no better on clean text than one and the same answer."
     if not tested:
         return "Nothing is compared: that needs a baseline and two pre-training seeds of another mechanism."
-    said = [_sentence(effect, findings) for effect in tested if effect.verdict != "not distinguishable"]
+    said = [_sentence(effect, findings) for effect in tested if effect.verdict in DECIDED]
     if not said:
         return (
             f"In none of {several(len(tested), 'comparison')} with {findings.study.baseline} is what is lost "
