@@ -122,7 +122,10 @@ def test_a_rate_is_chosen_by_validation_on_tuning_seeds(tuned, edit):
     for seed in (1001, 1002):
         for rate, loss in ((1e-3, 2.5), (2e-3, 2.0), (4e-3, 2.25)):
             file = tuned / f"runs/shared-lr{rate:g}/seed-{seed}/run.json"
-            edit(file, lambda r, loss=loss: r["results"].update(scores={"valid": SCORE | {"loss": loss}}, final_loss=5 - loss))
+            edit(
+                file,
+                lambda r, loss=loss: r["results"].update(scores={"valid": SCORE | {"loss": loss}}, final_loss=5 - loss),
+            )
     study = read_study(tuned)
     assert [run.selection_loss for run in study.runs if run.attention == "shared" and run.tuning] == [
         *[2.5, 2.0, 2.25] * 2
