@@ -104,7 +104,7 @@ def compare(
         plugin=plugin,
         resume=resume or (autoresume and (out / "comparison.json").exists()),
         dry_run=dry_run,
-        discards=discard_models,
+        keep_models=not discard_models,
         quiet=quiet,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )

@@ -189,6 +189,7 @@ def test_the_estimate_counts_both_phases(arguments, command, tmp_path):
     [
         (["--tuning-seeds", "2-3"], "seed 2 is reported and used for tuning"),
         (["--seeds", "1000-1002"], "seed 1001 is reported and used for tuning"),
+        (["--learning-rates", "1e-3,0.001"], "--learning-rates names a rate twice"),
         (["--main", "dot_product"], "is the baseline"),
         (["--main", "pairwise"], "--main pairwise: no such arm; known: dot_product, shared"),
         (["--margin", "0"], "--margin 0: write a number above 0"),

@@ -1,13 +1,17 @@
 """The plan: which runs, with which settings, and when a directory may be continued."""
 
+import inspect
 import json
 
 import pytest
 
+from leanformer.comparison.compare import compare
 from leanformer.comparison.continuing import check_continues
-from leanformer.comparison.plan import Plan
+from leanformer.comparison.plan import Plan, default_tuning_seeds
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
+from leanformer_cli.compare import compare as compare_command
+from leanformer_cli.options import seeds_of
 
 
 def plan(attention="dot_product,shared", overrides=("training.max_steps=5",), **more):
@@ -39,6 +43,28 @@ def test_runs_are_balanced_over_seeds():
         ("dot_product", 2, "runs/dot_product/seed-2"),
         ("shared", 2, "runs/shared/seed-2"),
     ]
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    ours, theirs = (inspect.signature(f).parameters for f in (compare_command, compare))
+    assert ours["margin"].default == theirs["margin"].default == 0.03
+    assert ours["task_margin"].default / 100 == theirs["task_margin"].default == 0.01
+
+
+@pytest.mark.parametrize(
+    ("seeds", "tuning"), [([1], [1001]), ([1, 2, 3], [1001]), (range(11, 16), [1001]), (range(1, 7), [1001, 1002])]
+)
+def test_there_is_a_tuning_seed_for_every_three_reported_ones(seeds, tuning):
+    assert default_tuning_seeds(list(seeds)) == tuning
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "numbers"),
+    [("3", 1, [1, 2, 3]), ("2", 1001, [1001, 1002]), ("11-13", 1, [11, 12, 13]), ("1,4,7-9", 1, [1, 4, 7, 8, 9]),
+     ("5-5", 1, [5])],
+)  # fmt: skip
+def test_seeds_are_a_count_or_a_list(text, first, numbers):
+    assert seeds_of(text, "--seeds", first) == numbers
 
 
 def test_every_rate_is_tried_on_the_tuning_seeds_and_one_is_reported():

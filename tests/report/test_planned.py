@@ -53,7 +53,7 @@ def test_the_plan_is_told_with_what_was_added_to_it(fabricate):
     found = write_report(directory)
     told = section(directory, "What was planned")
     assert "written at 2026-11-30 06:00 UTC, before the first run" in told
-    assert "dot_product, symmetric and pairwise with seeds 1 to 3" in told and "sst2, 3 seeds each" in told
+    assert "dot_product, symmetric and pairwise with seeds 1 to 3" in told and "sst2, with 3 runs per model." in told
     assert "every other mechanism against dot_product in final loss" in told
     assert "within 0.03 nats, scores within 1 point." in told and "(Holm)" in told
     assert "Added later, at 2026-12-01 10:30 UTC: mechanism shared; seeds 4 and 5; task cola." in told

@@ -64,7 +64,7 @@ def compare(
     plugin: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
-    discards: bool = False,
+    keep_models: bool = True,
     quiet: bool = False,
     command: str = "",
 ) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def compare(
         plan = with_choice(out, plan)
         check_runs(out, plan, corpus)
         check_amends(out, plan, finished=any(is_finished(out / run["path"]) for run in _listed(out)))
-        return _carry_out(plan, corpus, objective, out, jobs, dry_run, discards, console)
+        return _carry_out(plan, corpus, objective, out, jobs, dry_run, keep_models, console)
 
 
 def _carry_out(
@@ -111,7 +111,7 @@ def _carry_out(
     out: Path,
     jobs: int | None,
     dry_run: bool,
-    discards: bool,
+    keep_models: bool,
     console: Console,
 ) -> dict[str, Any]:
     """What is still to run, and the report."""
@@ -130,7 +130,7 @@ def _carry_out(
             pass
     _write_records(out, plan, workers)
 
-    tidy = partial(discard_models, out) if discards else lambda plan: None
+    tidy = (lambda plan: None) if keep_models else partial(discard_models, out)
 
     def pretrain(runs: list[PlannedRun], plan: Plan) -> dict[Job, str]:
         left = [run for run in runs if not is_settled(out, run)]
@@ -224,6 +224,8 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     """Find mistakes before the first run starts rather than in the last; what is to be known of the tasks' data."""
     if not plan.seeds:
         raise ValueError("--seeds must be at least 1")
+    if plan.learning_rates and len(set(plan.learning_rates)) < len(plan.learning_rates):
+        raise ValueError("--learning-rates names a rate twice: leave one out")
     if plan.task_seeds < 1:
         raise ValueError("--task-seeds must be at least 1")
     if plan.tasks and not plan.generates and plan.task_data is None:

@@ -36,7 +36,9 @@ def blocks(plan: WrittenPlan | None, missing: Iterable[str]) -> list[Block]:
             f"{ranges(record['tuning_seeds'])}, and the one with the lowest mean validation loss is taken."
         )
     if record.get("tasks"):
-        said.append(f"The tasks are {listed(record['tasks'])}, {several(record['task_seeds'] or 1, 'seed')} each.")
+        said.append(
+            f"The tasks are {listed(record['tasks'])}, with {several(record['task_seeds'] or 1, 'run')} per model."
+        )
     said.append(
         f"The main contrast is {what} {plan.in_force('baseline')} in final loss. Losses count as equivalent within "
         f"{_short(plan.in_force('margin'))} nats, scores within {_points(plan.in_force('task_margin'))}. "
