@@ -309,3 +309,23 @@ def test_the_sizes_of_the_splits_and_a_small_held_out_part_are_printed(source, t
         ("1", "valid"),
         ("3", "test"),
     ]
+
+
+def test_further_texts_to_test_on_are_parts_of_their_own(source, chapters, tmp_path, command):
+    (tmp_path / "wiki.txt").write_text(chapters[0])
+    (tmp_path / "news.txt").write_text(chapters[1])
+    named = ["--test-on", f"wiki={tmp_path / 'wiki.txt'}", "--test-on", f"news={tmp_path / 'news.txt'}"]
+    status, _, _ = command("prepare", source, "--out", tmp_path / "data", "--algorithm", "characters", *named)
+    assert status == 0
+    corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
+    assert list(corpus.others) == ["wiki", "news"]
+    for name, chapter in zip(corpus.others, chapters, strict=False):
+        assert read_back(corpus.others[name], tokenizer) == [chapter.strip().replace("\n", " ").lower()]
+    assert Corpus.open(tmp_path / "data").test is not None
+
+
+@pytest.mark.parametrize("name", ["test", "train", "../wiki", "Wiki", ".wiki", "a.b"])
+def test_a_part_has_a_name_of_its_own(name, source, tmp_path):
+    with pytest.raises(ValueError, match="a part's name is of small letters"):
+        prepare(source, tmp_path / "data", test_on={name: source}, algorithm="characters", quiet=True)
+    assert not (tmp_path / "data").exists()

@@ -4,9 +4,11 @@ The text is streamed, twice if a tokenizer is to be trained: once for a sample t
 directory is made beside its place and moved there when it is whole.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def prepare(
     valid_fraction: float = 0.01,
     test: Source | Sequence[Source] | None = None,
     test_fraction: float = 0.02,
+    test_on: Mapping[str, Source | Sequence[Source]] | None = None,
     sequence_length: int = 128,
     field: str = "text",
     documents: str = "blank-lines",
@@ -57,6 +60,7 @@ def prepare(
     valid                text that choices are made by; otherwise about `valid_fraction` of the text is held out for it
                          (`HoldOut`)
     test                 text that models are reported on, likewise with `test_fraction`; 0 leaves this part out
+    test_on              more texts that models are reported on, each a part of its own by this name
     sequence_length      each part must hold at least one sequence of this length
 
     `unknown` in the record holds the share of [UNK] in each part; `notes` what a user must know of the data: much that
@@ -66,13 +70,19 @@ def prepare(
     """
     texts, out = _several(texts), Path(out)
     given = {"valid": _several(valid or ()), "test": _several(test or ())}
+    for name, source in (test_on or {}).items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in ("train", *given):
+            raise ValueError(
+                f"test_on {name!r}: a part's name is of small letters, digits, - and _, and none of train, valid, test"
+            )
+        given[name] = _several(source)
     if not texts:
         raise ValueError("no text to prepare: name at least one file, folder or data set")
     if not 0 < valid_fraction < 1:
         raise ValueError(f"valid_fraction = {valid_fraction}: must lie between 0 and 1")
     if not 0 <= test_fraction < 1 - valid_fraction:
         raise ValueError(f"test_fraction = {test_fraction}: must lie between 0 and 1 - valid_fraction")
-    for source in (*texts, *given["valid"], *given["test"]):
+    for source in chain(texts, *given.values()):
         files(source)  # raises if there is nothing
 
     fractions = {"valid": valid_fraction, "test": test_fraction}
@@ -172,7 +182,7 @@ def _lacking(train: int, held: int, share: float, least: int) -> int:
 
 def _require(tokens: int, least: int, split: str, sources: Sequence[Source]) -> None:
     if tokens < least:
-        use = {"train": "train", "valid": "validate", "test": "test"}[split]
+        use = {"train": "train", "valid": "validate"}.get(split, "test")
         raise ValueError(
             f"{', '.join(map(str, sources))}: too little text, {tokens} tokens to {use} on where one sequence takes "
             f"{least}; give more text"

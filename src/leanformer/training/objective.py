@@ -79,7 +79,7 @@ class PretrainingObjective(Objective, Protocol):
         """Sizes of the data, and what was cut off."""
 
     def held_out(self) -> Mapping[str, HeldOut]:
-        """The parts that a finished run is scored on, by name: valid and, if the data have one, test."""
+        """The parts that a finished run is scored on, by name: valid and, if the data have them, test and others."""
 
     def reside(self, device: torch.device) -> None:
         """Keep what training reads on this device, if that is worth it; without this it stays on the CPU."""

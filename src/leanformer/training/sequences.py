@@ -70,7 +70,7 @@ class SequenceObjective(ABC):
     """Whether `evaluation` depends on the draw."""
 
     def held_out(self) -> dict[str, "Part"]:
-        parts = {"valid": self.corpus.valid, "test": self.corpus.test}
+        parts = {"valid": self.corpus.valid, "test": self.corpus.test, **self.corpus.others}
         return {name: Part(self, store) for name, store in parts.items() if store is not None}
 
     def floor(self) -> dict[str, float]:
