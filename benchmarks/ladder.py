@@ -18,7 +18,6 @@ from leanformer.report.ratios import cost
 from leanformer.report.runs import Run
 from leanformer.report.statistics import paired_difference, spread, with_holm
 from leanformer.report.study import Study, read_study
-from leanformer.report.target import first_crossing
 
 RESOURCES = ("flops", "seconds")
 
@@ -45,7 +44,7 @@ def steps(study: Study) -> list[dict[str, Any]]:
 
 def _share(run: Run, before: Run, resource: str) -> float | None:
     """What a run spent until it had what the one before had at its end, as a share of what that spent; None: never."""
-    crossing = first_crossing(run.curve, before.final_loss)
+    crossing = run.descent.first_crossing(before.final_loss)
     return None if crossing is None else cost(run, resource, crossing) / cost(before, resource, before.tokens)
 
 

@@ -15,7 +15,7 @@ THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime"}
 SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "locks", "install", "markup", "records")}
 
 MAY_IMPORT = {
-    "records": {"pydantic"},
+    "records": {"numpy", "pydantic"},
     "attention": {"torch"},
     "models": {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
     "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}

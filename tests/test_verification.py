@@ -73,9 +73,12 @@ FILES = [
     "data/data.json",
     "data/train.bin",
     "data/valid.bin",
+    "data/test.bin",
     "data/train.documents.bin",
     "data/tokenizer.json",
     "run/run.json",
+    "run/scores/test.npz",
+    "run/scores/valid.npz",
     "run/checkpoint/step-00000002/state.json",
     "run/checkpoint/step-00000003/model.safetensors",
     "run/checkpoint/step-00000003/optimizer.safetensors",
@@ -98,7 +101,7 @@ def test_a_flipped_bit_is_found_in_every_file(copy: Path, name: str) -> None:
 def test_every_file_that_has_a_sum_is_tried(made: Path) -> None:
     here = {str(file.relative_to(made)) for file in made.rglob("*") if file.is_file()}
     older = {name for name in here if "step-00000002" in name}
-    free = {"text.txt", "data/.verified.json", "run/curve.jsonl", "data/valid.documents.bin"}
+    free = {"text.txt", "data/.verified.json", "run/curve.jsonl", "data/valid.documents.bin", "data/test.documents.bin"}
     assert here - older - free - set(FILES) <= {name for name in here if name.endswith(("_config.json", "state.json"))}
 
 

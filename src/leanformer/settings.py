@@ -81,6 +81,8 @@ class TrainingSettings(Table):
     """Steps between validations; None: twenty times in a run."""
     validation_sequences: int | None = 512
     """At most so many held-out sequences (None: all of them)."""
+    score_targets: int = 65_536
+    """Predictions that a finished run is scored on, in each held-out part (`training/scores.py`); 0: no scores."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; 0: none but the one a signal asks for."""
     keep_checkpoints: int = 2
@@ -104,6 +106,7 @@ class TrainingSettings(Table):
         for key in ("mask_rate", "final_mask_rate"):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
+        self._require("score_targets", self.score_targets >= 0, "must not be negative")
         for key in ("warmup", "decay", "batch_ramp"):
             self._require(key, 0 <= getattr(self, key) <= 1, "is a fraction of the budget, from 0 to 1")
         for key in ("beta1", "beta2"):

@@ -18,6 +18,7 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.records import reading, studies
 from leanformer.records.models import Config
 from leanformer.records.run import CurveLine, Line, Pretraining
+from leanformer.records.scores import read_losses
 from leanformer.training import checkpoint, saved_model
 from leanformer.training.curve import require_prefix
 from leanformer.training.record import RunDirectory
@@ -90,16 +91,21 @@ def _run(folder: Path) -> None:
     record = run.read()
     if record.get("kind") == "pretrain":
         record = run.read(Pretraining)
-    if record.get("kind") == "pretrain" and record.get("status") == "finished" and not run.model.is_dir():
+    finished = record.get("kind") == "pretrain" and record.get("status") == "finished"
+    if finished and not record.get("model_discarded") and not run.model.is_dir():
         raise FileNotFoundError(f"{run.model} is missing, though {run.record} says finished: {REMEDY}")
     if (told := record.get("curve_sha256")) and files.sha256(run.curve) != told:
         raise ValueError(f"{run.curve} is not the curve that {run.record} was finished with: {REMEDY}")
+    for part, score in ((record.get("results") or {}).get("scores") or {}).items():
+        read_losses(run.scores / f"{part}.npz", score["sha256"], REMEDY)
 
 
 def _comparison(folder: Path) -> None:
     file = folder / "comparison.json"
     reading.read(file, studies.Comparison, REMEDY)
     reading.read(file, studies.ContinuedComparison, REMEDY)
+    if (plan := folder / "plan.json").is_file():
+        reading.read(plan, studies.WrittenPlan, REMEDY)
 
 
 def _study(file: Path) -> None:

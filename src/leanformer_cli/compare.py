@@ -19,6 +19,7 @@ from leanformer_cli.options import (
     Set,
     floats,
     load,
+    seeds_of,
     settings_of,
     words,
 )
@@ -40,13 +41,29 @@ def compare(
         ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
-    seeds: Annotated[int, typer.Option(help="Runs of each mechanism: seeds 1 to N.")] = 3,
+    seeds: Annotated[
+        str, typer.Option(metavar="N", help="Runs of each mechanism: 3 (seeds 1 to 3), 11-25 or 1,4,7-9.")
+    ] = "3",
     learning_rates: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Give every mechanism each of these rates; report all.")
+        str | None, typer.Option(metavar="A,B,C", help="Try each on the tuning seeds; report each mechanism's best.")
     ] = None,
+    tuning_seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Seeds that choose the rates: 2 (1001, 1002) or a list. Default: one per 3 seeds."
+        ),
+    ] = None,
+    main: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Losses this close are equivalent, in nats.")] = 0.03,
+    task_margin: Annotated[float, typer.Option(help="Scores this close are equivalent, in points.")] = 1.0,
     task: Annotated[str | None, typer.Option(metavar="A,B", help="Fine-tune on these tasks.")] = None,
     task_data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")] = None,
     task_seeds: Annotated[int, typer.Option(help="Fine-tuning runs of each pre-trained model and task.")] = 1,
+    discard_models: Annotated[
+        bool, typer.Option("--discard-models", help="Keep records, not models, of runs that are done.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -57,10 +74,14 @@ def compare(
 ) -> None:
     """Pre-train several mechanisms under equal conditions, fine-tune or score them, and report with statistics."""
     from leanformer.comparison.compare import compare
+    from leanformer.comparison.plan import FIRST_TUNING_SEED
     from leanformer.comparison.variants import grid as all_pairs
     from leanformer.comparison.variants import parse_variants
 
     load(plugin)
+    for option, value in (("--margin", margin), ("--task-margin", task_margin)):
+        if not value > 0:
+            raise ValueError(f"{option} {value:g}: write a number above 0")
     settings = settings_of(config, set_)
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
@@ -70,8 +91,12 @@ def compare(
         data,
         out,
         variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
-        seeds=list(range(1, seeds + 1)),
+        seeds=seeds_of(seeds, "--seeds") or [],
         learning_rates=floats(learning_rates, "--learning-rates"),
+        tuning_seeds=seeds_of(tuning_seeds, "--tuning-seeds", FIRST_TUNING_SEED),
+        margin=margin,
+        task_margin=task_margin / 100,
+        main=None if main is None else [variant.label for variant in parse_variants(main)],
         tasks=words(task or ""),
         task_data=task_data,
         task_seeds=task_seeds,
@@ -79,6 +104,7 @@ def compare(
         plugin=plugin,
         resume=resume or (autoresume and (out / "comparison.json").exists()),
         dry_run=dry_run,
+        keep_models=not discard_models,
         quiet=quiet,
         command=shlex.join(["leanformer", *sys.argv[1:]]),
     )

@@ -18,6 +18,9 @@ from typing import Any
 
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
+SOON = 0.01
+"""Seconds."""
+
 
 class Ended(SystemExit):
     """A `signal` ended the command; the exit status is 128 + its number."""
@@ -43,6 +46,17 @@ def listening() -> Iterator[None]:
             came = time.monotonic()
             raise Ended(number)
 
+    def swallowed(unraisable: Any) -> None:
+        """An exception is lost in a callback of the garbage collector: what ends the command is raised again, soon."""
+        nonlocal came
+        ended = unraisable.exc_value
+        if not isinstance(ended, Ended | KeyboardInterrupt):
+            return hook(unraisable)
+        came = 0.0
+        number = signal.Signals[ended.signal] if isinstance(ended, Ended) else signal.SIGINT
+        threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
     for name in SIGNALS if threading.current_thread() is threading.main_thread() else ():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
@@ -54,6 +68,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
 

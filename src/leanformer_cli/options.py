@@ -1,6 +1,7 @@
 """Options that several verbs have, what their texts mean, and how a result is shown."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +72,24 @@ def whole(text: str, option: str) -> list[int]:
         return [int(word) for word in words(text)]
     except ValueError:
         raise ValueError(f"{option} {text!r}: write whole numbers separated by commas, for example 128,512") from None
+
+
+def seeds_of(text: str | None, option: str, first: int = 1) -> list[int] | None:
+    """ "3" -> three seeds from `first` on; "11-13", "1,4,7-9" -> these numbers."""
+    if text is None:
+        return None
+    parts = [re.fullmatch(r"(\d+)(?:-(\d+))?", word) for word in words(text)]
+    if not parts or None in parts:
+        raise ValueError(f"{option} {text!r}: write how many, or which: 3, 11-25 or 1,4,7-9")
+    if len(parts) == 1 and parts[0] and parts[0][2] is None:
+        numbers = list(range(first, first + int(text)))
+    else:
+        numbers = [n for part in parts if part for n in range(int(part[1]), int(part[2] or part[1]) + 1)]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"{option} {text!r}: {'a seed stands there twice' if numbers else 'no seed'}; give at least one"
+        )
+    return numbers
 
 
 def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:

@@ -50,8 +50,18 @@ def prepare(
         ),
     ] = False,
     tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
-    valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Held-out text; may be repeated.")] = None,
+    valid: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Text to make choices by; may be repeated.")
+    ] = None,
     valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
+    test: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Text to report on; may be repeated.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share held out where no --test is given; 0 holds out none.")
+    ] = 0.02,
+    test_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TEXT", help="Another text to report on, as a part of its own; may be repeated."),
+    ] = None,
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     documents: Annotated[
         str, typer.Option(help="What separates documents in plain text: blank-lines, or lines (one document per line).")
@@ -60,7 +70,7 @@ def prepare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and a held-out part."""
+    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and two held-out parts."""
     load(plugin)
     for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
         if given and (tokenizer is not None or task is not None):
@@ -72,8 +82,8 @@ def prepare(
     if task is not None:
         from leanformer.data.prepare_pairs import prepare_pairs
 
-        if task_data is None or text or valid:
-            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT nor --valid")
+        if task_data is None or text or valid or test or test_on:
+            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT, --valid, --test nor --test-on")
         _report(prepare_pairs(task, task_data, out, **made), as_json, quiet)
         return
     from leanformer.data.prepare import prepare
@@ -85,12 +95,26 @@ def prepare(
         keep_accents=keep_accents,
         valid=valid,
         valid_fraction=valid_fraction,
+        test=test,
+        test_fraction=test_fraction,
+        test_on=_named(test_on or []),
         field=field,
         documents=documents,
         quiet=quiet or as_json,
         **made,
     )
     _report(summary, as_json, quiet)
+
+
+def _named(given: list[str]) -> dict[str, list[str]]:
+    """NAME=TEXT, NAME=TEXT, ... by name."""
+    texts: dict[str, list[str]] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not (name and equals and text):
+            raise ValueError(f"--test-on {each}: write NAME=TEXT, for example wiki=articles.txt")
+        texts.setdefault(name, []).append(text)
+    return texts
 
 
 def _report(record: dict[str, Any], as_json: bool, quiet: bool) -> None:

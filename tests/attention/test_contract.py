@@ -34,6 +34,8 @@ OPTIONS = [
     ("pairwise", {"coefficients_init": "identity"}),
     ("shared", {"scale_init": "normal"}),
     ("phased", {"phase_std": 0.5}),
+    ("phased", {"phases": False}),
+    ("phased", {"gains": False}),
     ("dot_product", {"key_init": "query", "logits_init": "unscaled"}),
     ("symmetric", {"scaled": False}),
     ("phased", {"qk_norm": True, "bias": False}),

@@ -133,6 +133,12 @@ def test_phased_starts_as_told_and_wants_pairs():
     assert not MultiHeadAttention("phased", 1024, 8, 16, phase_std=0.0).compatibility.phases.any()
     with pytest.raises(ValueError, match="head size 3 must be even"):
         MultiHeadAttention("phased", 6, 2, 16)
+    gains = MultiHeadAttention("phased", 1024, 8, 16, phases=False).compatibility
+    assert not gains.phases.any() and not gains.phases.requires_grad and gains.gains.requires_grad
+    phases = MultiHeadAttention("phased", 1024, 8, 16, gains=False).compatibility
+    assert phases.phases.requires_grad and not phases.gains.requires_grad
+    with pytest.raises(ValueError, match="neither phases nor gains is symmetric"):
+        MultiHeadAttention("phased", 8, 2, 16, phases=False, gains=False)
     with pytest.raises(ValueError, match="phase_std = -1 must not be negative"):
         MultiHeadAttention("phased", 8, 2, 16, phase_std=-1)
 

@@ -1,13 +1,17 @@
 """The plan: which runs, with which settings, and when a directory may be continued."""
 
+import inspect
 import json
 
 import pytest
 
+from leanformer.comparison.compare import compare
 from leanformer.comparison.continuing import check_continues
-from leanformer.comparison.plan import Plan
+from leanformer.comparison.plan import Plan, default_tuning_seeds
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
+from leanformer_cli.compare import compare as compare_command
+from leanformer_cli.options import seeds_of
 
 
 def plan(attention="dot_product,shared", overrides=("training.max_steps=5",), **more):
@@ -32,15 +36,58 @@ def started(tmp_path, first):
 
 
 def test_runs_are_balanced_over_seeds():
-    runs = plan(learning_rates=[1e-3, 2e-3]).runs
-    assert len(runs) == 8 and len({run.path for run in runs}) == 8
-    assert [run.seed for run in runs] == [1] * 4 + [2] * 4
-    assert runs[1].path == "runs/shared-lr0.001/seed-1"
+    runs = plan().runs
+    assert [(run.variant.label, run.seed, run.path) for run in runs] == [
+        ("dot_product", 1, "runs/dot_product/seed-1"),
+        ("shared", 1, "runs/shared/seed-1"),
+        ("dot_product", 2, "runs/dot_product/seed-2"),
+        ("shared", 2, "runs/shared/seed-2"),
+    ]
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    ours, theirs = (inspect.signature(f).parameters for f in (compare_command, compare))
+    assert ours["margin"].default == theirs["margin"].default == 0.03
+    assert ours["task_margin"].default / 100 == theirs["task_margin"].default == 0.01
+
+
+@pytest.mark.parametrize(
+    ("seeds", "tuning"), [([1], [1001]), ([1, 2, 3], [1001]), (range(11, 16), [1001]), (range(1, 7), [1001, 1002])]
+)
+def test_there_is_a_tuning_seed_for_every_three_reported_ones(seeds, tuning):
+    assert default_tuning_seeds(list(seeds)) == tuning
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "numbers"),
+    [("3", 1, [1, 2, 3]), ("2", 1001, [1001, 1002]), ("11-13", 1, [11, 12, 13]), ("1,4,7-9", 1, [1, 4, 7, 8, 9]),
+     ("5-5", 1, [5])],
+)  # fmt: skip
+def test_seeds_are_a_count_or_a_list(text, first, numbers):
+    assert seeds_of(text, "--seeds", first) == numbers
+
+
+def test_every_rate_is_tried_on_the_tuning_seeds_and_one_is_reported():
+    made = plan(learning_rates=[1e-3, 2e-3], tuning_seeds=[1001])
+    tuning = [run.record() for run in made.tuning_runs]
+    assert all(run["tuning"] and run["seed"] == 1001 for run in tuning)
+    assert {(run["attention"], run["learning_rate"], run["path"]) for run in tuning} == {
+        (arm, rate, f"runs/{arm}-lr{rate:g}/seed-1001") for arm in ("dot_product", "shared") for rate in (1e-3, 2e-3)
+    }
+    assert made.reported_runs == [] and len(made.foreseen_runs) == 4 + 2 * 2
+    chosen = plan(learning_rates=[1e-3, 2e-3], tuning_seeds=[1001], chosen={"dot_product": 2e-3, "shared": 1e-3})
+    reported = [run.record() for run in chosen.reported_runs]
+    assert [(run["attention"], run["seed"], run["learning_rate"]) for run in reported] == [
+        ("dot_product", 1, 2e-3), ("shared", 1, 1e-3), ("dot_product", 2, 2e-3), ("shared", 2, 1e-3),
+    ]  # fmt: skip
+    assert not any("tuning" in run for run in reported)
+    assert chosen.foreseen_runs == chosen.runs and len(chosen.runs) == 4 + 4
 
 
 def test_a_run_differs_from_the_common_settings_in_its_own_three():
-    made = plan("pairwise[coefficients_init=identity]", learning_rates=[3e-3])
-    run = made.runs[1]
+    label = "pairwise[coefficients_init=identity]"
+    made = plan(label, learning_rates=[3e-3], tuning_seeds=[1001], chosen={label: 3e-3})
+    run = made.reported_runs[1]
     settings = run.settings(made.settings)
     assert settings.model == {"attention": "pairwise", "attention_options": {"coefficients_init": "identity"}}
     assert (settings.training.seed, settings.training.learning_rate) == (2, 3e-3)
@@ -84,6 +131,28 @@ def test_more_arms_seeds_and_tasks_may_join(tmp_path):
     started(tmp_path, plan())
     later = plan("dot_product,shared,pairwise", seeds=[1, 2, 3], tasks=["rte"], task_data="glue")
     check_continues(tmp_path, later, resume=True)
+
+
+def test_tuning_runs_go_on_counting_and_are_never_reported(tmp_path):
+    rates = {"learning_rates": [1e-3, 2e-3], "tuning_seeds": [1001]}
+    started(tmp_path, plan(**rates, chosen={"dot_product": 1e-3, "shared": 1e-3}))
+    check_continues(tmp_path, plan(learning_rates=[1e-3, 2e-3, 4e-3], tuning_seeds=[1001, 1002]), resume=True)
+    for later, message in [
+        (plan(learning_rates=[2e-3], tuning_seeds=[1001]), "this command leaves out 0.001: add it"),
+        (plan(**rates | {"tuning_seeds": [1002]}), "this command leaves out 1001: add it"),
+        (plan(**rates | {"tuning_seeds": [1001, 2]}, seeds=[1]), "seed 2 is a reported one"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check_continues(tmp_path, later, resume=True)
+
+
+def test_a_sweep_of_an_older_version_cannot_go_on(tmp_path):
+    """Its rates were chosen by the runs that it reports."""
+    record = plan(learning_rates=[1e-3], tuning_seeds=[1001], chosen={"dot_product": 1e-3}).record()
+    del record["tuning_seeds"]
+    (tmp_path / "comparison.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="on the reported seeds, as older versions did"):
+        check_continues(tmp_path, plan(learning_rates=[1e-3], tuning_seeds=[1001]), resume=True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -49,20 +50,35 @@ def test_every_document_is_in_one_part_once(text, tmp_path):
     (tmp_path / "text").write_text("\n\n".join(paragraphs))
     prepare(tmp_path / "text", tmp_path / "data", algorithm="characters", valid_fraction=0.1, quiet=True)
     corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
-    train, valid = read_back(corpus.train, tokenizer), read_back(corpus.valid, tokenizer)
+    train, valid, test = (read_back(store, tokenizer) for store in (corpus.train, corpus.valid, corpus.test))
     expected = [plain(paragraph) for paragraph in paragraphs]
-    assert sorted(train + valid) == sorted(expected)
+    assert sorted(train + valid + test) == sorted(expected)
     assert train == [paragraph for paragraph in expected if paragraph in set(train)]
-    assert len(valid) > 10
+    assert len(valid) > 10 and len(test) > 1
 
 
-def test_a_text_without_documents_is_cut_in_two(text, tmp_path):
+def test_a_text_without_documents_is_cut_in_three(text, tmp_path):
     (tmp_path / "text").write_text(plain(text))
     prepare(tmp_path / "text", tmp_path / "data", algorithm="characters", valid_fraction=0.1, quiet=True)
     corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
-    (train,), (valid,) = read_back(corpus.train, tokenizer), read_back(corpus.valid, tokenizer)
-    assert train + valid == plain(text)
-    assert len(corpus.valid) == (len(corpus.train) + len(corpus.valid)) // 10
+    (train,), (valid,), (test,) = (read_back(store, tokenizer) for store in (corpus.train, corpus.valid, corpus.test))
+    assert train + test + valid == plain(text)
+    total = len(corpus.train) + len(corpus.valid) + len(corpus.test)
+    assert len(corpus.valid) == total // 10
+    assert len(corpus.test) == total // 50
+
+
+def test_without_a_test_fraction_there_is_no_test_part(source, tmp_path):
+    record = prepare(source, tmp_path / "data", algorithm="characters", test_fraction=0, quiet=True)
+    assert list(record["splits"]) == ["train", "valid"] and Corpus.open(tmp_path / "data").test is None
+
+
+def test_a_given_test_text_is_the_test_text(chapters, tmp_path):
+    for name, part in (("train", chapters[:-1]), ("test", chapters[-1:])):
+        (tmp_path / name).write_text("\n\n".join(part))
+    prepare(tmp_path / "train", tmp_path / "data", test=[tmp_path / "test"], algorithm="characters", quiet=True)
+    corpus, tokenizer = Corpus.open(tmp_path / "data"), AutoTokenizer.from_pretrained(tmp_path / "data")
+    assert read_back(corpus.test, tokenizer) == [chapters[-1].strip().replace("\n", " ").lower()]
 
 
 @pytest.mark.parametrize("algorithm", ["wordpiece", "bpe", "characters"])
@@ -161,6 +177,8 @@ def test_small_texts_do_for_short_sequences(tmp_path):
     [
         ({"valid_fraction": 0}, "valid_fraction = 0: must lie between 0 and 1"),
         ({"valid_fraction": 1.5}, "valid_fraction = 1.5"),
+        ({"test_fraction": -0.1}, "test_fraction = -0.1: must lie between 0 and 1"),
+        ({"valid_fraction": 0.5, "test_fraction": 0.5}, "test_fraction = 0.5: must lie between 0 and 1 - valid"),
         ({"algorithm": "unigram"}, "unknown tokenizer algorithm 'unigram'; known"),
         ({"vocab_size": 2}, "vocab_size = 2: wordpiece needs at least"),
         ({"texts": []}, "no text to prepare"),
@@ -287,4 +305,27 @@ def test_the_sizes_of_the_splits_and_a_small_held_out_part_are_printed(source, t
     for split, sizes in record["splits"].items():
         (line,) = [line.split() for line in out.splitlines() if line.startswith(split)]
         assert line[1:3] == [str(sizes["tokens"]), str(sizes["documents"])] and line[3].endswith("%")
-    assert out.count("note: only 1 held-out sequences of 128 tokens to judge by") == 1
+    assert re.findall(r"note: only (\d+) sequences of 128 tokens held out for (\w+)", out) == [
+        ("1", "valid"),
+        ("3", "test"),
+    ]
+
+
+def test_further_texts_to_test_on_are_parts_of_their_own(source, chapters, tmp_path, command):
+    (tmp_path / "wiki.txt").write_text(chapters[0])
+    (tmp_path / "news.txt").write_text(chapters[1])
+    named = ["--test-on", f"wiki={tmp_path / 'wiki.txt'}", "--test-on", f"news={tmp_path / 'news.txt'}"]
+    status, _, _ = command("prepare", source, "--out", tmp_path / "data", "--algorithm", "characters", *named)
+    assert status == 0
+    corpus, tokenizer = Corpus.open(tmp_path / "data", verify=True), AutoTokenizer.from_pretrained(tmp_path / "data")
+    assert list(corpus.others) == ["wiki", "news"]
+    for name, chapter in zip(corpus.others, chapters, strict=False):
+        assert read_back(corpus.others[name], tokenizer) == [chapter.strip().replace("\n", " ").lower()]
+    assert Corpus.open(tmp_path / "data").test is not None
+
+
+@pytest.mark.parametrize("name", ["test", "train", "../wiki", "Wiki", ".wiki", "a.b"])
+def test_a_part_has_a_name_of_its_own(name, source, tmp_path):
+    with pytest.raises(ValueError, match="a part's name is of small letters"):
+        prepare(source, tmp_path / "data", test_on={name: source}, algorithm="characters", quiet=True)
+    assert not (tmp_path / "data").exists()

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -42,24 +44,32 @@ def test_one_long_document_is_still_a_sample():
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1])
-def test_about_the_fraction_is_held_out(fraction):
-    hold_out = HoldOut(fraction)
-    sizes = [len(document) for document in DOCUMENTS]
-    held = sum(size for size in sizes if hold_out(size))
-    assert abs(held / sum(sizes) - fraction) < 0.25 * fraction
+def test_about_the_fraction_is_held_out_for_each_part(fraction):
+    hold_out = HoldOut({"valid": fraction, "test": 2 * fraction})
+    held = Counter()
+    for document in DOCUMENTS:
+        held[hold_out(len(document))] += len(document)
+    for part, expected in (("valid", fraction), ("test", 2 * fraction), ("train", 1 - 3 * fraction)):
+        assert abs(held[part] / held.total() - expected) < 0.25 * expected
+
+
+def test_a_second_part_takes_nothing_from_the_first():
+    alone, both = HoldOut({"valid": 0.05}), HoldOut({"valid": 0.05, "test": 0.1})
+    answers = [(alone(1), both(1)) for _ in range(5000)]
+    assert all((one == "valid") == (two == "valid") for one, two in answers)
 
 
 @pytest.mark.parametrize("number", [1, 3, 11, 101, 1009])
 def test_never_more_than_twice_the_fraction(number):
     sizes = np.random.default_rng(number).pareto(1.0, number) * 1000 + 1
-    hold_out = HoldOut(0.05)
-    held = total = 0.0
+    hold_out = HoldOut({"valid": 0.05, "test": 0.2})
+    held = Counter()
     for size in sizes:
-        total += size
-        held += size * hold_out(size)
-        assert held <= 0.1 * total + 1e-9
+        held[hold_out(size)] += size
+        assert held["valid"] <= 0.1 * held.total() + 1e-9
+        assert held["test"] <= 0.4 * held.total() + 1e-9
 
 
 def test_nothing_can_be_held_out():
-    hold_out = HoldOut(0)
-    assert not any(hold_out(1) for _ in range(5000))
+    hold_out = HoldOut({})
+    assert {hold_out(1) for _ in range(5000)} == {"train"}

@@ -3,7 +3,12 @@ import pytest
 from scipy import stats
 
 from leanformer.report.comparison import find
+from leanformer.report.statistics import holm
 from leanformer.report.study import read_study
+
+
+def tokens(findings, fraction=0.95):
+    return [r for r in findings.ratios if (r.resource, r.target.fraction) == ("tokens", fraction)]
 
 
 def test_differences_are_mechanism_minus_baseline_by_seed(fabricate):
@@ -16,12 +21,36 @@ def test_differences_are_mechanism_minus_baseline_by_seed(fabricate):
     assert c.difference.p_value == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
 
 
-def test_holm_runs_over_the_mechanisms_of_one_metric(fabricate):
-    findings = find(read_study(fabricate(tasks={"sst2": 0.8})))
-    for metric in ("final_loss", "sst2"):
-        family = sorted(findings.of(metric), key=lambda c: c.difference.p_value)
-        assert len(family) == 3
-        assert family[0].difference.p_value_holm == pytest.approx(min(1, 3 * family[0].difference.p_value))
+def test_final_loss_is_a_family_of_all_mechanisms(fabricate):
+    family = sorted(find(read_study(fabricate())).of("final_loss"), key=lambda c: c.difference.p_value)
+    assert len(family) == 3
+    assert family[0].difference.p_value_holm == pytest.approx(min(1, 3 * family[0].difference.p_value))
+
+
+def test_tasks_are_one_family_of_all_mechanisms_tasks_and_the_average(fabricate):
+    findings = find(read_study(fabricate(tasks={"sst2": 0.8, "cola": 0.3})))
+    tasks = [c.difference for metric in ("sst2", "cola", "task_average") for c in findings.of(metric)]
+    least = min(tasks, key=lambda d: d.p_value)
+    assert least.p_value_holm == pytest.approx(min(1, 9 * least.p_value))
+    assert [d.p_value_holm for d in tasks] == pytest.approx(holm([d.p_value for d in tasks]))
+    assert [d.p_equivalence_holm for d in tasks] == pytest.approx(holm([d.p_equivalence for d in tasks]))
+    assert {d.margin for d in tasks} == {0.01}
+
+
+def test_main_contrasts_are_a_family_and_the_others_are_exploratory(fabricate, edit):
+    directory = fabricate()
+    edit(directory / "comparison.json", lambda plan: plan.update(main=["pairwise"], margin=0.05))
+    by_name = {c.attention: c for c in find(read_study(directory)).of("final_loss")}
+    assert {name: c.exploratory for name, c in by_name.items()} == {
+        "symmetric": True,
+        "pairwise": False,
+        "shared": True,
+    }
+    assert by_name["pairwise"].difference.p_value_holm == by_name["pairwise"].difference.p_value
+    others = [by_name[name].difference for name in ("symmetric", "shared")]
+    assert [d.p_value_holm for d in others] == holm([d.p_value for d in others])
+    assert {c.difference.margin for c in by_name.values()} == {0.05}
+    assert by_name["shared"].shown_verdict == "worse, exploratory"
 
 
 def test_true_effects_are_found_and_their_direction_is_right(fabricate):
@@ -38,10 +67,10 @@ def test_a_failed_run_leaves_its_pair_out_and_no_other(fabricate, edit):
     assert by_name["pairwise"].difference.n == 5
 
 
-def test_identical_runs_are_not_distinguishable(fabricate):
+def test_identical_runs_are_not_tested(fabricate):
     findings = find(read_study(fabricate(effects={"dot_product": 0.0, "copy": 0.0}, noise=0.0)))
     (c,) = findings.of("final_loss")
-    assert (c.difference.mean, c.difference.p_value_holm, c.verdict) == (0.0, 1.0, "not distinguishable")
+    assert (c.difference.mean, c.difference.p_value_holm, c.verdict) == (0.0, None, "not tested")
     assert findings.detectable is None
 
 
@@ -53,28 +82,17 @@ def test_tokens_to_target_by_hand(fabricate, edit):
             file = directory / f"runs/{name}/seed-{seed}/run.json"
             edit(file, lambda r: r["floor"].update(context_free=3.0))
             edit(file, lambda r, p=points: r["results"].update(final_loss=p[-1][1], validations=p))
-    (c,) = find(read_study(directory)).of("tokens_to_target")
-    assert c.target.loss == pytest.approx(2.05)
-    assert c.values == (pytest.approx((475.0, 950.0)),) * 2
-    assert c.difference.mean == pytest.approx(-475.0)
-    assert (c.arrived, c.baseline_arrived, c.censored) == (2, 2, False)
+    (ratio,) = tokens(find(read_study(directory)))
+    assert ratio.target.loss == pytest.approx(2.05)
+    np.testing.assert_allclose(ratio.costs, [[[475, 475], [950, 950]]] * 2)
+    assert ratio.ratio == pytest.approx(0.5) and ratio.arrived == (2, 2) and ratio.verdict == "not tested"
 
 
-def test_a_run_that_never_arrives_takes_mean_and_p_value_away(fabricate):
-    findings = find(read_study(fabricate(noise=0.002)))
-    by_name = {c.attention: c for c in findings.of("tokens_to_target")}
+def test_a_run_that_never_arrives_takes_ratio_and_p_value_away(fabricate):
+    by_name = {ratio.attention: ratio for ratio in tokens(find(read_study(fabricate(noise=0.002))))}
     shared = by_name["shared"]
-    assert shared.censored and (shared.arrived, shared.baseline_arrived) == (0, 5)
-    assert (shared.difference.mean, shared.difference.p_value, shared.verdict) == (None, None, "not compared")
-    assert "0 of 5 runs of shared and 5 of dot_product" in shared.note
-    assert not by_name["pairwise"].censored and by_name["pairwise"].difference.p_value is not None
-
-
-def test_targets_stricter_and_laxer_are_shown_beside_the_main_one(fabricate):
-    findings = find(read_study(fabricate()))
-    fractions = sorted({c.target.fraction for c in findings.sensitivity})
-    assert fractions == [0.90, 0.95, 0.99]
-    assert {c.target.fraction for c in findings.of("tokens_to_target")} == {0.95}
+    assert (shared.arrived, shared.ratio, shared.log.p_value, shared.verdict) == ((0, 5), None, None, "censored")
+    assert by_name["pairwise"].verdict == "better" and by_name["pairwise"].log.p_value_holm is not None
 
 
 def test_a_task_counts_each_pre_training_seed_once(fabricate, edit):
@@ -120,4 +138,4 @@ def test_without_a_finished_baseline_nothing_is_compared(fabricate):
         (directory / f"runs/dot_product/seed-{seed}/run.json").unlink()
     findings = find(read_study(directory))
     assert {c.difference.n for c in findings.comparisons} == {0}
-    assert findings.of("tokens_to_target") == []
+    assert findings.ratios == ()

@@ -22,7 +22,7 @@ def answered(fabricate, edit):
         directory = fabricate(effects=TWO, seeds=sorted(seeds), tasks={"task": 0.5}, task_seeds=len(task_seeds))
         for name, of in answers.items():
             for (seed, task_seed), given in of.items():
-                labels, predictions = given if isinstance(given, tuple) else (np.ones(len(given), int), given)
+                labels, predictions = given if isinstance(given, tuple) else half_and_half(given)
                 folder = directory / f"runs/{name}/seed-{seed}/tasks/task/seed-{task_seed}"
                 lines = [
                     {"split": "validation", "index": i, "label": y, "prediction": p, "scores": []}
@@ -34,6 +34,12 @@ def answered(fabricate, edit):
         return directory
 
     return make
+
+
+def half_and_half(right):
+    """(labels, predictions): labels that alternate, so that chance is one half, and answers of which these are right."""
+    labels = np.arange(len(right)) % 2
+    return labels, np.where(right, labels, 1 - labels)
 
 
 def only_test(directory):
@@ -65,7 +71,7 @@ def test_the_bootstrap_interval_is_near_the_normal_one(answered):
     assert t.ci95 == pytest.approx((d.mean() - half, d.mean() + half), abs=0.004)
 
 
-def test_equal_answers_are_not_distinguishable(answered):
+def test_equal_answers_are_undecided(answered):
     ours, _ = counts(20, 9, 2, 10)
     t = only_test(answered({"other": {(1, 1): ours}, "dot_product": {(1, 1): ours}}))
     assert (t.difference, t.p_value, t.ci95) == (0, 1.0, (0, 0))
@@ -152,4 +158,4 @@ def test_the_report_tells_both_tests_and_where_they_disagree(answered):
     (row,) = found["example_tests"]
     assert row["p_value_holm"] < 0.05 and len(row["pairs"]) == 3
     assert {"seed", "task_seed", "only", "only_baseline", "p_value"} == row["pairs"][0].keys()
-    assert next(c["verdict"] for c in found["comparisons"] if c["metric"] == "task") == "not distinguishable"
+    assert next(c["verdict"] for c in found["comparisons"] if c["metric"] == "task") == "undecided"

@@ -1,5 +1,7 @@
 import pytest
 
+from leanformer.report.caveats import caveats
+from leanformer.report.comparison import find
 from leanformer.report.pairing import pairs, unequal_makers
 from leanformer.report.study import read_study
 
@@ -111,3 +113,37 @@ def test_unequal_versions_and_machines_are_told(fabricate, edit):
     versions, machines = unequal_makers(read_study(directory).runs)
     assert "torch: 2.12.0 and 2.13.0" in versions
     assert "2 kinds of machine" in machines
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "ours", "theirs", "said"),
+    [
+        ("hardware", "precision", "bf16", "fp32", "precision (bf16 against fp32)"),
+        ("hardware", "device", "cuda", "cpu", "device (cuda against cpu)"),
+        ("hardware", "gpu", "H200", "A100", "GPU (H200 against A100)"),
+        ("hardware", "cpu", "EPYC", "Xeon", "CPU (EPYC against Xeon)"),
+        ("versions", "torch", "2.12.0", "2.13.0", "torch (2.12.0 against 2.13.0)"),
+        ("versions", "transformers", "5.22.0", "5.23.0", "transformers (5.22.0 against 5.23.0)"),
+        ("versions", "leanformer", "0.0.9", "0.1.0", "leanformer (0.0.9 against 0.1.0)"),
+    ],
+)
+def test_a_pair_of_unequal_makers_is_told_with_its_seeds(fabricate, edit, table, key, ours, theirs, said):
+    directory = fabricate(seeds=(1, 2, 3))
+    for seed in (1, 2, 3):
+        edit(directory / f"runs/dot_product/seed-{seed}/run.json", lambda r: r[table].update({key: theirs}))
+        own = ours if seed > 1 else theirs
+        edit(directory / f"runs/shared/seed-{seed}/run.json", lambda r, own=own: r[table].update({key: own}))
+    study = read_study(directory)
+    assert pairs(study, "shared").doubts == (
+        f"shared and dot_product are not a true pair at seeds 2 and 3: they differ in {said}.",
+    )
+    assert pairs(study, "shared").doubts[0] in caveats(find(study))
+
+
+def test_precision_by_itself_is_explained(fabricate, edit):
+    directory = fabricate(seeds=(1, 2), settings={"precision": "auto"})
+    for name, precision in (("shared", "bf16"), ("dot_product", "fp32")):
+        edit(directory / f"runs/{name}/seed-1/run.json", lambda r, p=precision: r["hardware"].update(precision=p))
+    (doubt,) = pairs(read_study(directory), "shared").doubts
+    assert "at seed 1" in doubt
+    assert '"auto" gives float32 on one CPU and bfloat16 on another' in doubt

@@ -10,7 +10,7 @@ from leanformer.report import write_report
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import find
 from leanformer.report.schedules import schedule_notes
-from leanformer.report.statistics import paired_difference
+from leanformer.report.statistics import holm, paired_difference
 from leanformer.report.study import read_study
 from leanformer.report.target import Descent
 
@@ -113,6 +113,33 @@ def test_where_both_fail_nothing_is_known(straight):
     assert r.bounds == (0.0, math.inf)
 
 
+def test_all_mechanisms_targets_and_resources_are_one_family_and_the_same_ratio_counts_once(straight):
+    """Tokens, steps and seconds go hand in hand here and FLOPs are half as many in every run, so ratios differ by a
+    constant: tokens, steps and seconds are one test, FLOPs another, for each of two mechanisms and three targets."""
+    family = find(
+        read_study(straight(dot_product=(1000,) * 4, quick=(500, 480, 530, 510), slow=(990, 980, 1000, 970)))
+    ).ratios
+    assert len(family) == 2 * 3 * 4
+    own = [r.log.p_value for r in family if r.resource in ("tokens", "flops")]
+    assert {r.log.family for r in family} == {len(own)} == {12}
+    expected = dict(
+        zip(
+            [(r.attention, r.target, r.resource) for r in family if r.resource in ("tokens", "flops")],
+            holm(own),
+            strict=True,
+        )
+    )
+    for r in family:
+        resource = "flops" if r.resource == "flops" else "tokens"
+        assert r.log.p_value_holm == pytest.approx(expected[r.attention, r.target, resource])
+    assert {r.verdict for r in family if (r.attention, r.resource) == ("quick", "tokens")} == {"better"}
+
+
+def test_a_picture_has_no_tests(straight):
+    curve = find(read_study(straight(dot_product=(1000,) * 3, quick=(500, 400, 700)))).ratio_curve
+    assert curve and not any(r.log.p_value_holm for r in curve)
+
+
 def test_the_interval_covers():
     """Of the mean log ratio, 95 % of 2,000 simulated studies of four pairs, within three standard errors (1.5 %)."""
     logs = np.random.default_rng(5).normal(math.log(0.7), 0.2, (2000, 4))
@@ -130,13 +157,15 @@ def test_the_picture_shows_ratio_and_bounds(straight):
     assert "quick" in svg and "slow" in svg and "95 %" in svg
     page = (directory / "report.md").read_text().replace("\\", "")
     assert "| quick | 95 %: 2.050 nats | 2 of 2, 2 of 2 | 0.45 [" in page
-    assert "| slow | 95 %: 2.050 nats | 0 of 2, 2 of 2 | > 1.05 | > 0.53 | > 1.05 | \N{EM DASH} | censored |" in page
+    assert "| slow | 95 %: 2.050 nats | 0 of 2, 2 of 2 | > 1.05 | > 0.53 | > 1.05 | censored |" in page
     row = next(r for r in found["to_target"] if (r["attention"], r["resource"]) == ("slow", "tokens"))
     assert (row["arrived"], row["baseline_arrived"], row["ratio"], row["at_most"]) == (0, 2, None, None)
     section = page.partition("## What a target costs")[2].partition("## ")[0]
     assert "decays over this very budget (linear)" in section
     assert row["costs"][0] == {"exact": None, "more_than": 1000.0, "at_most": None}
     assert {r["resource"] for r in found["to_target_curve"]} == {"tokens", "steps", "flops", "seconds"}
+    assert not any("p_value" in r or "verdict" in r for r in found["to_target_curve"])
+    assert "quick needs" not in page and "it needs 0.45 times dot_product's tokens, 95 % CI" in page
 
 
 def test_a_target_reached_at_the_first_validation_is_not_drawn(straight, edit):

@@ -37,10 +37,10 @@ def test_results_have_the_promised_schema(reported):
     assert keys | {"final_loss", "best_loss", "tasks", "status"} <= run.keys()
     assert {"seed", "score"} <= run["tasks"]["sst2"][0].keys()
     metrics = {c["metric"] for c in found["comparisons"]}
-    assert metrics == {"final_loss", "tokens_to_target", "sst2", "cola", "task_average"}
+    assert metrics == {"final_loss", "sst2", "cola", "task_average"}
     for c in found["comparisons"]:
         assert {"attention", "metric", "n", "mean_difference", "ci95", "p_value", "p_value_holm", "verdict"} <= c.keys()
-        assert c["verdict"] in ("better", "worse", "not distinguishable", "not compared")
+        assert c["verdict"] in ("better", "worse", "equivalent", "undecided", "not compared")
         assert c["ci95"] is None or (len(c["ci95"]) == 2 and c["ci95"][0] <= c["mean_difference"] <= c["ci95"][1])
     assert found["floor"] == {"context_free": 2.921, "unigram": 3.046}
     assert found["versions"]["torch"] == "2.13.0"
@@ -211,10 +211,13 @@ def test_eight_seeds_have_a_bootstrap_interval(fabricate):
 def test_runs_on_the_plateau_tell_nothing_about_attention(fabricate):
     directory = fabricate(base=2.95, seeds=(1, 2, 3))
     found = write_report(directory)
-    assert found["headline"].startswith("This comparison tells nothing about attention")
+    assert found["headline"].startswith("This comparison says nothing about attention")
     assert not any(run["learned_from_context"] for run in found["runs"])
     assert not any(c["informative"] for c in found["comparisons"] if c["metric"] == "final_loss")
-    assert "tokens_to_target" not in {c["metric"] for c in found["comparisons"]}
+    assert found["to_target"] == []
+    assert {c["verdict"] for c in found["comparisons"]} == {"not testable"}
+    said = "pairwise and dot_product learned nothing from context, so their losses say nothing about attention."
+    assert said in words(directory) and "0.0000" not in words(directory)
     assert "learned nothing from context" in words(directory)
     assert "▲ better" not in words(directory)
 
@@ -231,7 +234,7 @@ def test_one_mechanism_on_the_plateau_does_not_silence_the_others(fabricate):
     effects = {"dot_product": 0.0, "pairwise": -0.031, "stuck": 1.2}
     directory = fabricate(effects=effects, noise=0.002)
     headline = write_report(directory)["headline"]
-    assert headline.startswith("Comparing stuck tells nothing about attention")
+    assert headline.startswith("Comparing stuck says nothing about attention")
     assert "pairwise is better than dot_product by" in headline
 
 
@@ -246,8 +249,8 @@ def test_one_seed_is_no_evidence_and_says_so(fabricate):
 def test_identical_runs_are_called_identical(fabricate):
     directory = fabricate(effects={"dot_product": 0.0, "copy": 0.0}, noise=0.0, seeds=(1, 2, 3))
     found = write_report(directory)
-    assert "copy is not distinguishable from dot_product" in found["headline"]
-    assert "all 3 pairs are identical" in words(directory)
+    assert "copy cannot be judged against dot_product: all 3 pairs are identical" in found["headline"]
+    assert "copy cannot be judged after 8.02 M tokens: all 3 pairs are identical" in words(directory)
 
 
 def test_every_rate_of_the_sweep_is_reported(fabricate):
@@ -382,3 +385,46 @@ def test_a_damaged_share_or_energy_is_named(fabricate, edit, field):
     edit(directory / "runs/shared/seed-1/run.json", lambda record: record["results"].update({field: "much"}))
     with pytest.raises(ValueError, match=f"{field} = 'much'"):
         write_report(directory)
+
+
+def test_a_real_difference_within_the_margin_is_equivalent_and_the_sentence_says_both(fabricate, edit):
+    directory = fabricate(effects={"dot_product": 0.0, "near": -0.010}, noise=0.001)
+    edit(directory / "comparison.json", lambda plan: plan.update(margin=0.03))
+    found = write_report(directory)
+    (c,) = found["comparisons"]
+    assert c["verdict"] == "equivalent" and max(c["p_value_holm"], c["p_equivalence_holm"]) < 0.05
+    assert c["margin"] == found["margin"] == 0.03 and -0.03 < c["ci90"][0] < c["mean_difference"] < c["ci90"][1] < 0
+    assert "near is equivalent to dot_product within 0.03 nats (though measurably better)." in found["headline"]
+    sentence = (
+        r"near is equivalent to dot_product within 0\.03 nats after 8\.02 M tokens, though measurably better: 0\.01"
+    )
+    assert re.search(sentence, words(directory))
+    assert "| equivalent (though measurably better) |" in read(directory, "report.md").replace("\\", "")
+    assert "the margin that was planned" in words(directory)
+
+
+def test_a_margin_that_was_not_planned_is_said_to_be_the_default(reported):
+    directory, found = reported
+    assert (found["margin"], found["task_margin"]) == (0.03, 0.01)
+    assert "within 0.03 nats of final loss, which is the default: no margin was planned" in words(directory)
+    assert "within 1 point of a task's score, which is the default" in words(directory)
+
+
+def test_families_are_stated(reported, fabricate, edit):
+    directory, found = reported
+    assert set(found["families"]) == {"final_loss", "cost_to_target", "tasks"}
+    assert found["families"]["tasks"].startswith("Tasks: 9 tests, all mechanisms on all tasks and their average")
+    for sentence in found["families"].values():
+        assert sentence in words(directory)
+    other = fabricate(seeds=(1, 2, 3))
+    edit(other / "comparison.json", lambda plan: plan.update(main=["pairwise"]))
+    families = write_report(other)["families"]
+    assert families["final_loss"].startswith("Final loss: 1 test, the main contrasts that the plan names, pairwise")
+    assert families["final_loss_exploratory"].startswith("Final loss, exploratory: 2 tests, of symmetric and shared")
+    assert "shared (exploratory)" in words(other)
+
+
+def test_nothing_is_called_not_distinguishable(reported):
+    assert "distinguishable" not in words(reported[0]) + read(reported[0], "report.md") + read(
+        reported[0], "results.json"
+    )

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from leanformer.report.statistics import (
+    PairedDifference,
     detectable_difference,
     holm,
     paired_difference,
@@ -56,10 +57,77 @@ def test_no_pair_has_nothing():
     assert (d.n, d.mean, d.p_value) == (0, None, None)
 
 
-def test_identical_runs_are_not_distinguishable():
-    (d,) = with_holm([paired_difference([0.0, 0.0, 0.0])])
-    assert (d.mean, d.ci95, d.p_value_holm) == (0.0, None, 1.0)
-    assert d.verdict(higher_is_better=False) == "not distinguishable"
+def test_identical_runs_have_no_spread_to_test_against():
+    (d,) = with_holm([paired_difference([0.0, 0.0, 0.0], margin=0.03)])
+    assert (d.mean, d.ci95, d.p_value_holm, d.p_equivalence_holm) == (0.0, None, None, None)
+    assert d.verdict(higher_is_better=False) == "not tested" and "all 3 pairs are identical" in d.note
+
+
+@pytest.mark.parametrize("differences", [[0.01, -0.004, 0.012], [0.05, 0.02, 0.04, 0.01], [-0.02, -0.021, 0.03]])
+def test_equivalence_is_two_one_sided_t_tests(differences):
+    above = stats.ttest_1samp(differences, -0.03, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, 0.03, alternative="less").pvalue
+    found = paired_difference(differences, margin=0.03)
+    assert found.p_equivalence == pytest.approx(max(above, below), rel=1e-9)
+    interval = stats.ttest_1samp(differences, 0).confidence_interval(0.90)
+    assert found.ci90 == pytest.approx((interval.low, interval.high), rel=1e-9)
+
+
+def test_equivalence_is_the_90_percent_interval_within_the_margin():
+    rng, seen = np.random.default_rng(4), set()
+    for _ in range(300):
+        d = paired_difference(list(rng.normal(0.01, 0.02, 5)), margin=0.03)
+        inside = d.ci90[0] > -0.03 and d.ci90[1] < 0.03
+        assert (d.p_equivalence < 0.05) == inside
+        seen.add(inside)
+    assert seen == {True, False}
+
+
+def test_a_difference_follows_from_its_mean_its_standard_error_and_its_degrees_of_freedom():
+    # t = 0.02 / 0.01 = 2 with 3.5 degrees of freedom, as an analysis with crossed sources of chance may have them
+    d = PairedDifference(5, 0.02, 0.01, 3.5, margin=0.03)
+    assert d.p_value == pytest.approx(2 * stats.t(3.5).sf(2))
+    assert d.ci95 == pytest.approx(stats.t(3.5, 0.02, 0.01).interval(0.95))
+    assert d.p_equivalence == pytest.approx(stats.t(3.5).sf(1))  # (0.03 - 0.02) / 0.01
+    assert d.detectable == detectable_difference(0.01, 3.5)
+
+
+@pytest.mark.parametrize(
+    ("differences", "margin", "verdict"),
+    [
+        ([0.001, -0.002, 0.002, 0.000], 0.03, "equivalent"),
+        ([0.010, 0.011, 0.009, 0.010], 0.03, "equivalent"),  # though measurably worse
+        ([0.010, 0.011, 0.009, 0.010], None, "worse"),
+        ([0.100, 0.110, 0.090, 0.100], 0.03, "worse"),
+        ([-0.100, -0.110, -0.090, -0.100], 0.03, "better"),
+        ([0.100, -0.110, 0.090, -0.050], 0.03, "undecided"),
+        ([0.001, -0.002, 0.002, 0.000], None, "undecided"),
+    ],
+)
+def test_the_verdicts(differences, margin, verdict):
+    (d,) = with_holm([paired_difference(differences, margin=margin)])
+    assert d.verdict(higher_is_better=False) == verdict
+
+
+def test_holm_corrects_equivalence_over_its_family():
+    one = paired_difference([0.005, 0.027, 0.015, 0.011], margin=0.03)
+    assert 0.0125 < one.p_equivalence < 0.05
+    alone, *crowd = with_holm([one])[0], *with_holm([one] * 4)
+    assert alone.verdict(higher_is_better=False) == "equivalent"
+    assert [d.p_equivalence_holm for d in crowd] == pytest.approx([4 * one.p_equivalence] * 4)
+    assert {d.verdict(higher_is_better=False) for d in crowd} != {"equivalent"}
+
+
+@pytest.mark.parametrize(("truth", "wrong"), [(0.0, ("better", "worse")), (0.03, ("equivalent",))])
+def test_verdicts_are_wrong_in_one_of_twenty_at_most(truth, wrong):
+    """2,000 comparisons with five seeds, at no difference and at one just as large as the margin. At 5 %, fewer than
+    132 errors are seen with probability 0.999; with so small an sd, the test of equivalence comes near its 5 %."""
+    rng = np.random.default_rng(7)
+    found = [with_holm([paired_difference(list(row), margin=0.03)])[0] for row in rng.normal(truth, 0.01, (2000, 5))]
+    # Without the margin's test, an equivalence may hide a difference: count what the two tests themselves say.
+    errors = sum(d.p_equivalence_holm < 0.05 if "equivalent" in wrong else d.differs for d in found)
+    assert 60 < errors < 132
+    assert sum(d.verdict(higher_is_better=False) in wrong for d in found) <= errors
 
 
 @pytest.mark.parametrize("differences", [[0.5, 0.5, 0.5], [0.1 + 0.2, 0.3, 0.3]])
@@ -79,7 +147,7 @@ def test_the_corrected_p_value_decides_not_the_raw_one():
     assert borderline.p_value is not None and borderline.p_value < 0.05
     alone, crowded = with_holm([borderline])[0], with_holm([borderline, borderline, borderline])[0]
     assert alone.verdict(higher_is_better=False) == "better"
-    assert crowded.verdict(higher_is_better=False) == "not distinguishable"
+    assert crowded.verdict(higher_is_better=False) == "undecided"
 
 
 def test_better_depends_on_the_direction_of_the_metric():
@@ -99,24 +167,24 @@ def test_spread_says_what_it_has():
 @pytest.mark.parametrize(("n", "alpha"), [(5, 0.05), (8, 0.05 / 3), (20, 0.05)])
 def test_the_detectable_difference_has_the_power_it_claims(n, alpha):
     sd = 0.02
-    found = detectable_difference(sd, n, alpha, power=0.8)
+    found = detectable_difference(sd / math.sqrt(n), n - 1, alpha, power=0.8)
     shift, bar = found / (sd / math.sqrt(n)), stats.t.isf(alpha / 2, n - 1)
     power = stats.nct.sf(bar, n - 1, shift) + stats.nct.cdf(-bar, n - 1, shift)
     assert power == pytest.approx(0.8, abs=2e-3)
 
 
 def test_few_seeds_detect_little():
-    two, three, ten = (detectable_difference(1.0, n) for n in (2, 3, 10))
+    two, three, ten = (detectable_difference(1 / math.sqrt(n), n - 1) for n in (2, 3, 10))
     assert two > three > ten > 0
-    assert detectable_difference(1.0, 1) is None
-    assert detectable_difference(0.0, 5) is None
+    assert detectable_difference(None, None) is None
+    assert detectable_difference(0.0, 4) is None
 
 
 def test_what_a_difference_detects_is_stricter_in_a_family():
     alone = paired_difference([0.1, 0.2, 0.4, 0.2])
     family = with_holm([alone, alone, paired_difference([1.0])])
     assert (family[0].family, family[0].detectable) == (2, alone.detectable)
-    assert family[0].detectable_holm == detectable_difference(alone.sd, 4, 0.025) > alone.detectable
+    assert family[0].detectable_holm == detectable_difference(alone.standard_error, 3, 0.025) > alone.detectable
     assert paired_difference([1.0]).detectable is None
 
 
@@ -141,5 +209,5 @@ def test_the_bootstrap_covers_though_a_little_less_than_it_says():
 
 def test_the_true_sd_may_be_this_much_larger():
     # chi2_{0.025, 2} = 0.0506: sqrt(2 / 0.0506) = 6.285
-    assert sd_factor(3) == pytest.approx(6.285, abs=1e-3)
-    assert sd_factor(3) > sd_factor(8) > 1
+    assert sd_factor(2) == pytest.approx(6.285, abs=1e-3)
+    assert sd_factor(2) > sd_factor(7) > 1

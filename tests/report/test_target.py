@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from leanformer.report.target import Descent, first_crossing, target
+from leanformer.report.target import Descent, target
 
 CURVE = [(0, 4.0), (100, 3.0), (200, 2.0), (300, 2.5), (400, 1.0)]
 
@@ -20,17 +20,17 @@ CURVE = [(0, 4.0), (100, 3.0), (200, 2.0), (300, 2.5), (400, 1.0)]
     ],
 )
 def test_the_first_crossing_is_interpolated_linearly(loss, tokens):
-    assert first_crossing(CURVE, loss) == pytest.approx(tokens)
+    assert Descent(CURVE).first_crossing(loss) == pytest.approx(tokens)
 
 
 def test_a_run_that_never_arrives_is_censored():
-    assert first_crossing(CURVE, 0.9) is None
-    assert first_crossing([], 0.9) is None
-    assert first_crossing([(100, math.nan), (200, math.nan)], 5.0) is None
+    assert Descent(CURVE).first_crossing(0.9) is None
+    assert Descent([]).first_crossing(0.9) is None
+    assert Descent([(100, math.nan), (200, math.nan)]).first_crossing(5.0) is None
 
 
 def test_there_is_no_interpolating_from_a_loss_that_is_no_number():
-    assert first_crossing([(0, math.inf), (100, 1.0)], 2.0) == 100
+    assert Descent([(0, math.inf), (100, 1.0)]).first_crossing(2.0) == 100
 
 
 def test_the_target_is_a_fraction_of_what_the_baseline_learned():

@@ -1,4 +1,4 @@
-"""What a report says where nothing, or too little, can be compared: never that mechanisms are "not distinguishable"."""
+"""What a report says where nothing, or too little, can be compared: never a verdict."""
 
 import json
 import re
@@ -35,6 +35,12 @@ def everything(directory):
     return re.sub(r"<style>.*?</style>|<[^>]*>|\\", " ", text, flags=re.DOTALL)
 
 
+def judged(directory):
+    """Whether a table of the report holds a verdict of a test."""
+    cells = re.findall(r"\| (better|worse|equivalent|undecided)\b", (directory / "report.md").read_text())
+    return bool(cells)
+
+
 def verdicts(found, name):
     return {c["verdict"] for c in found["comparisons"] if c["attention"] == name}
 
@@ -43,7 +49,8 @@ def test_a_verdict_needs_a_test():
     nothing, single, constant = (with_holm([paired_difference(d)])[0] for d in ([], [0.2], [0.2, 0.2, 0.2]))
     assert nothing.verdict(higher_is_better=False) == "not compared"
     assert single.verdict(higher_is_better=False) == constant.verdict(higher_is_better=False) == "not tested"
-    assert PairedDifference(3, 0.1, 0.2, p_value_holm=0.05).verdict(higher_is_better=True) == "not distinguishable"
+    at_alpha = PairedDifference(3, 0.1, 0.2, 2, p_value_holm=0.05, p_equivalence_holm=0.05)
+    assert at_alpha.verdict(higher_is_better=True) == "undecided"
 
 
 @pytest.mark.parametrize("status", [None, "failed", "stopped"])
@@ -53,7 +60,7 @@ def test_no_finished_pair_is_not_compared(fabricate, lost, status):
     gone(directory, *lost, status=status)
     found = write_report(directory, ["latex", "csv"])
     assert verdicts(found, "symmetric") == {"not compared"}
-    assert "not distinguishable" not in everything(directory)
+    assert not judged(directory)
     assert "not compared" in everything(directory)
     assert re.search(r"[Nn]othing can be compared|cannot be judged", found["headline"])
 
@@ -74,8 +81,8 @@ def test_one_mechanism_that_failed_leaves_the_others_their_verdicts(fabricate):
 def test_one_pair_is_not_tested(fabricate):
     directory = fabricate(seeds=(1,), tasks=TASKS)
     found = write_report(directory)
-    assert {c["verdict"] for c in found["comparisons"] if c["metric"] != "tokens_to_target"} == {"not tested"}
-    assert "not distinguishable" not in everything(directory)
+    assert {c["verdict"] for c in found["comparisons"]} == {"not tested"}
+    assert not judged(directory)
 
 
 def test_losses_that_are_not_numbers_are_not_compared(fabricate, edit):
@@ -85,7 +92,7 @@ def test_losses_that_are_not_numbers_are_not_compared(fabricate, edit):
     found = write_report(directory)
     assert {run["status"] for run in found["runs"]} == {"finished", "diverged"}
     assert verdicts(found, "symmetric") == {"not compared"}
-    assert "not distinguishable" not in everything(directory) and "nan" not in everything(directory).lower().split()
+    assert not judged(directory) and "nan" not in everything(directory).lower().split()
 
 
 def test_pairs_of_one_difference_are_not_tested(fabricate, edit):
@@ -96,7 +103,7 @@ def test_pairs_of_one_difference_are_not_tested(fabricate, edit):
         edit(file, lambda record, loss=loss: record["results"].update(final_loss=loss))
     found = write_report(directory)
     (loss,) = (c for c in found["comparisons"] if c["metric"] == "final_loss")
-    assert loss["verdict"] == "not tested" and "not distinguishable" not in found["headline"]
+    assert loss["verdict"] == "not tested" and "undecided" not in found["headline"]
     assert "symmetric cannot be judged after" in everything(directory)
 
 
@@ -104,7 +111,7 @@ def test_one_arm_alone_has_no_verdict(fabricate):
     directory = fabricate(effects={"dot_product": 0.0}, seeds=(1, 2), tasks=TASKS)
     found = write_report(directory)
     assert found["comparisons"] == [] and "Nothing is compared." in found["headline"]
-    assert "not distinguishable" not in everything(directory)
+    assert not judged(directory)
 
 
 def test_a_sweep_without_results_has_no_best_rate(fabricate):

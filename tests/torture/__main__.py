@@ -26,6 +26,8 @@ from tests.torture.commands import COMMANDS, Command, make_material
 from tests.torture.outcome import differences, hidden
 from tests.torture.server import Server
 
+STARTING = 0.1
+"""Seconds until a command listens to signals, at most; before, they end it as they end any process."""
 WAYS = {"SIGKILL": 10, "SIGTERM": 3, "SIGHUP": 2, "SIGUSR1": 1, "full": 4}
 """How often each is drawn."""
 
@@ -80,6 +82,7 @@ class Campaign:
 
     def _disturb(self, command: Command, folder: Path, seconds: float, whole: Path, tally: Tally) -> None:
         way = self.draw.choices(list(WAYS), list(WAYS.values()))[0]
+        before = set(hidden(folder))  # what an earlier kill left stays until a command gets as far as to write
         if way == "full":
             sizes = [path.stat().st_size for path in whole.rglob("*") if path.is_file() and path.name != "log"]
             limit = self.draw.randrange(1, max(sizes))
@@ -88,18 +91,21 @@ class Campaign:
             self._count(tally, way, folder, status == 2)
             if status not in (0, 2):
                 tally.faults.append(f"status {status} with files of at most {limit} bytes")
-            self._require_clean(tally, folder, way)
+            self._require_clean(tally, folder, way, before)
             return
         child = self.server.start(command.arguments, folder)
-        time.sleep(self.draw.uniform(0, seconds))
+        waited = self.draw.uniform(0, seconds)
+        time.sleep(waited)
         running = child.running()
         child.kill(getattr(signal, way))
         status = child.wait()
         self._count(tally, way, folder, running)
-        if way != "SIGKILL" and running and status not in (0, 128 + getattr(signal, way)):
+        number = getattr(signal, way)
+        early = waited < STARTING and status == -number
+        if way != "SIGKILL" and running and status not in (0, 128 + number) and not early:
             tally.faults.append(f"status {status} after {way}")
         if way != "SIGKILL":
-            self._require_clean(tally, folder, way)
+            self._require_clean(tally, folder, way, before)
 
     def _count(self, tally: Tally, way: str, folder: Path, running: bool) -> None:
         if not running:
@@ -110,9 +116,10 @@ class Campaign:
         writing = any(name.endswith((".tmp", ".old")) for name in names)
         tally.where["in a write" if writing else "holding a lock" if names else "elsewhere"] += way == "SIGKILL"
 
-    def _require_clean(self, tally: Tally, folder: Path, way: str) -> None:
-        tally.faults += [f"left behind by {way}: {path}" for path in hidden(folder)]
-        log = (folder / "log").read_text(errors="replace")
+    def _require_clean(self, tally: Tally, folder: Path, way: str, before: set[Path]) -> None:
+        tally.faults += [f"left behind by {way}: {path}" for path in hidden(folder) if path not in before]
+        file = folder / "log"
+        log = file.read_text(errors="replace") if file.exists() else ""  # it ended before it had one
         tally.faults += [f"{way}: a traceback"] if "Traceback" in log else []
         tally.faults += [f"{way}: a hidden name in a message"] if ".tmp" in log else []
 

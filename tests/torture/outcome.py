@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from leanformer.records.reading import sealed
+
 TIMES = (
     "seconds",
     "curve_bytes",
+    "curve_sha256",
+    "checksum",
     "per_second",
     "joules",
     "energy",
@@ -16,7 +20,8 @@ TIMES = (
     "hours",
     "command",
 )
-"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it."""
+"""A key that holds one of these is of one run's time: speed, energy, the length of its seconds, who continued it, and
+sums over these. A checksum must still be that of its record."""
 OF_TIME = ("log", "logs", "report.md", "report.html", "figures")
 """Files and folders whose text names speeds; results.json holds the same numbers."""
 
@@ -50,12 +55,19 @@ def _files(folder: Path, but: tuple[str, ...]) -> dict[str, Path]:
 def _different(name: str, found: Path, expected: Path) -> list[str]:
     if found.suffix not in (".json", ".jsonl"):
         return [f"{name} differs"]
-    theirs, ours = (_timeless(_parsed(path)) for path in (found, expected))
+    record = _parsed(found)
+    if isinstance(record, dict) and "checksum" in record and record != sealed(_but_checksum(record)):
+        return [f"{name} has a checksum of other content"]
+    theirs, ours = _timeless(record), _timeless(_parsed(expected))
     if theirs == ours:
         return []
     flat, other = _flat(theirs), _flat(ours)
     key = next(key for key in sorted(flat.keys() | other.keys()) if flat.get(key) != other.get(key))
     return [f"{name} differs in {key}: {flat.get(key)!r}, not {other.get(key)!r}"]
+
+
+def _but_checksum(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "checksum"}
 
 
 def _parsed(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 
+from leanformer.records.reading import sealed
 from tests.torture.outcome import differences, hidden
 
 
@@ -20,6 +21,17 @@ def test_a_bit_is_a_difference_and_time_is_none(tmp_path):
     (c / "weights").unlink()
     assert differences(b, a) == ["more is too much", "weights differs"]
     assert differences(c, a)[0] == "weights is missing"
+
+
+def test_a_checksum_covers_times_so_it_may_differ_but_not_be_wrong(tmp_path):
+    for name, seconds in (("a", 2.0), ("b", 3.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(sealed({"loss": 1.0, "seconds": seconds})))
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert differences(a, b) == []
+    record = json.loads((a / "run.json").read_text())
+    (a / "run.json").write_text(json.dumps(record | {"seconds": 2.5}))
+    assert differences(a, b) == ["run.json has a checksum of other content"]
 
 
 def test_what_is_hidden_is_found(tmp_path):

@@ -23,6 +23,7 @@ def run(job: dict) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(job["environment"])
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, whose children ignore it, as anywhere else
     if job["file_limit"]:  # who writes a longer file is killed by the kernel in the middle of it, or gets an error
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if job["fatal"] else signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

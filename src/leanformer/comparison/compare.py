@@ -1,25 +1,30 @@
-"""A whole comparison: plan, cost, pre-training runs, fine-tuning runs, report. One process a run.
+"""A whole comparison: plan, cost, tuning runs, pre-training runs, fine-tuning runs, report. One process a run.
 
-Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest.
+Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest. The
+record lists a run before it starts, and goes on listing one that was started when a later command leaves it out.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from leanformer.comparison.continuing import check_continues, check_runs, task_directories
+from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, with_choice
+from leanformer.comparison.continuing import check_continues, check_runs, earlier, has_task, invariants, is_finished
+from leanformer.comparison.discarding import check_models, discard_models
+from leanformer.comparison.display import run_shown
 from leanformer.comparison.estimate import Estimator, objective_of
+from leanformer.comparison.jobs import finetuning, generation, pretraining
 from leanformer.comparison.matching import matched
-from leanformer.comparison.plan import Plan, PlannedRun
-from leanformer.comparison.runner import Job, run_jobs
+from leanformer.comparison.plan import Plan, PlannedRun, baseline_of
+from leanformer.comparison.runner import Job
 from leanformer.comparison.variants import Variant
+from leanformer.comparison.written_plan import check_amends, write_plan
 from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
 from leanformer.data.generation_tasks import require_packages
@@ -29,11 +34,12 @@ from leanformer.files import write_json
 from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
 from leanformer.records.reading import sealed
-from leanformer.report import best_rates, write_report
+from leanformer.report import write_report
+from leanformer.report.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
+from leanformer.spelling import suggest
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.recipes import RECIPES, model_config
-from leanformer.training.record import RunDirectory
 
 PATIENCE = 60.0
 """Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
@@ -47,6 +53,10 @@ def compare(
     variants: list[Variant],
     seeds: list[int],
     learning_rates: list[float] | None = None,
+    tuning_seeds: list[int] | None = None,
+    margin: float = MARGIN,
+    task_margin: float = TASK_MARGIN,
+    main: list[str] | None = None,
     tasks: list[str] | None = None,
     task_data: str | None = None,
     task_seeds: int = 1,
@@ -54,10 +64,15 @@ def compare(
     plugin: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
+    keep_models: bool = True,
     quiet: bool = False,
     command: str = "",
 ) -> dict[str, Any]:
-    """Run what is still to run of the comparison in `out`, then write its report; returns the report's results."""
+    """Run what is still to run of the comparison in `out`, then write its report; returns the report's results.
+
+    With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, and reported at the best one.
+    `margin` (nats), `task_margin` (a fraction) and `main` (labels of the main contrast) are written down beforehand.
+    """
     recipe = RECIPES[settings.training.objective]
     corpus = recipe.open(data)
     variants, matches = matched(variants, settings, corpus)
@@ -66,6 +81,10 @@ def compare(
         variants=variants,
         seeds=seeds,
         learning_rates=learning_rates,
+        tuning_seeds=tuning_seeds_of(out, seeds, learning_rates, tuning_seeds),
+        margin=margin,
+        task_margin=task_margin,
+        main=_main(variants, main),
         tasks=_tasks(settings, corpus, tasks or [], task_seeds),
         task_seeds=task_seeds,
         task_data=task_data,
@@ -79,8 +98,10 @@ def compare(
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     with nullcontext() if dry_run else claimed(out):
         check_continues(out, plan, resume=resume)
+        plan = with_choice(out, plan)
         check_runs(out, plan, corpus)
-        return _carry_out(plan, corpus, objective, out, jobs, dry_run, console)
+        check_amends(out, plan, finished=any(is_finished(out / run["path"]) for run in _listed(out)))
+        return _carry_out(plan, corpus, objective, out, jobs, dry_run, keep_models, console)
 
 
 def _carry_out(
@@ -90,14 +111,16 @@ def _carry_out(
     out: Path,
     jobs: int | None,
     dry_run: bool,
+    keep_models: bool,
     console: Console,
 ) -> dict[str, Any]:
     """What is still to run, and the report."""
-    workers, threads = _share_of_the_machine(jobs, len(plan.runs), plan.settings)
-    runs = [run for run in plan.runs if not _finished(out / run.path)]
-    finetunings = [(run, task) for run in plan.runs for task in plan.tasks if not _tuned(out / run.path, task, plan)]
-    if runs or finetunings:
-        estimate = Estimator(plan, corpus, objective, workers, threads).of(runs, finetunings)
+    workers, threads = _share_of_the_machine(jobs, len(plan.foreseen_runs), plan.settings)
+    to_go = [run for run in plan.foreseen_runs if not is_settled(out, run)]
+    tasks_to_go = _finetunings(out, plan, plan.foreseen_runs)
+    check_models(out, tasks_to_go)
+    if to_go or tasks_to_go:
+        estimate = Estimator(plan, corpus, objective, workers, threads).of(to_go, tasks_to_go)
         console.print(f"{estimate.sentence()}, {workers} at a time with {threads} threads each")
         _check_disk(out, estimate.bytes)
     if dry_run:
@@ -105,29 +128,81 @@ def _carry_out(
     for lock in out.glob(f"runs/**/{LOCK}"):
         with claimed(lock.parent, PATIENCE):
             pass
-    write_json(out / "comparison.json", sealed(plan.record() | {"jobs": workers}))
-    write_json(out / "settings.json", plan.settings.to_dict())
-    steps = {run.path: objective_of(run, plan, corpus).total_steps or 0 for run in runs}
-    failed = _run([_pretraining(run, plan, out, threads, steps[run.path]) for run in runs], workers, console)
-    chosen = best_rates(out) if plan.learning_rates else None
-    failed |= _run(
-        [
-            (_generation if plan.generates else _finetuning)(run, task, plan, out, threads)
-            for run, task in finetunings
-            if _finished(out / run.path) and (chosen is None or chosen.get(run.variant.label) == run.learning_rate)
-        ],
-        workers,
-        console,
-    )
+    _write_records(out, plan, workers)
+
+    tidy = (lambda plan: None) if keep_models else partial(discard_models, out)
+
+    def pretrain(runs: list[PlannedRun], plan: Plan) -> dict[Job, str]:
+        left = [run for run in runs if not is_settled(out, run)]
+        steps = [objective_of(run, plan, corpus).total_steps or 0 for run in left]
+        jobs = [pretraining(run, plan, out, threads, total) for run, total in zip(left, steps, strict=True)]
+        return run_shown(jobs, workers, console, partial(tidy, plan))
+
+    if plan.tuning_runs:
+        failed = pretrain(plan.tuning_runs, plan)
+        if not all(is_settled(out, run) for run in plan.tuning_runs):
+            write_report(out)
+            raise _failure(failed, out, "no learning rate is chosen without them")
+        plan = with_choice(out, plan)
+        for line in choice(plan):
+            console.print(line, markup=False, soft_wrap=True)
+        _write_records(out, plan, workers)
+    failed = pretrain(plan.reported_runs, plan)
+    follow = generation if plan.generates else finetuning
+    due = [(run, task) for run, task in _finetunings(out, plan, plan.reported_runs) if is_finished(out / run.path)]
+    jobs_due = [follow(run, task, plan, out, threads) for run, task in due]
+    failed |= run_shown(jobs_due, workers, console, partial(tidy, plan))
+    tidy(plan)
     results = write_report(out)
     console.print(f"report: {out / 'report.html'}")
     if failed:
-        first, why = next(iter(failed.items()))
-        raise ValueError(
-            f"{len(failed)} of the runs failed ({first.name}: {why}); the report lists them, "
-            f"logs are in {out / 'logs'}; --resume tries them again"
-        )
+        raise _failure(failed, out, "the report lists them")
     return results
+
+
+def _failure(failed: dict[Job, str], out: Path, consequence: str) -> ValueError:
+    first, why = next(iter(failed.items()))
+    return ValueError(
+        f"{len(failed)} of the runs failed ({first.name}: {why}); {consequence}, "
+        f"logs are in {out / 'logs'}; --resume tries them again"
+    )
+
+
+def _write_records(out: Path, plan: Plan, workers: int) -> None:
+    """comparison.json, settings.json and plan.json, before any run that they are the first to list."""
+    listed = _listed(out)
+    begun = [run for run in listed if (out / run["path"] / "run.json").exists()]
+    record = plan.record() | {"jobs": workers}
+    paths = {run["path"] for run in record["runs"]}
+    record["runs"] += [run for run in begun if run["path"] not in paths]
+    write_json(out / "comparison.json", sealed(record))
+    write_json(out / "settings.json", plan.settings.to_dict())
+    write_plan(out, plan, invariants(record), begun=bool(begun))
+
+
+def _listed(out: Path) -> list[dict[str, Any]]:
+    """The runs that the record in `out` lists already."""
+    before = earlier(out)
+    return [] if before is None else before.get("runs", [])
+
+
+def _finetunings(out: Path, plan: Plan, runs: list[PlannedRun]) -> list[tuple[PlannedRun, str]]:
+    """(run, task) that are to be done."""
+    reported = [run for run in runs if not run.tuning]
+    return [(run, task) for run in reported for task in plan.tasks if not has_task(out / run.path, task, plan)]
+
+
+def _main(variants: list[Variant], asked: list[str] | None) -> list[str] | None:
+    """The labels in the order of the arms. ValueError for one that is no arm, or the baseline."""
+    if asked is None:
+        return None
+    labels = [variant.label for variant in variants]
+    for label in asked:
+        if label not in labels:
+            raise ValueError(f"--main {label}: no such arm; {suggest(label, labels)}")
+        if label == baseline_of(labels):
+            raise ValueError(f"--main {label} is the baseline, which all others are compared with: leave it out")
+    return [label for label in labels if label in asked]
 
 
 def _tasks(settings: Settings, data: Prepared, asked: list[str], seeds: int) -> list[str]:
@@ -149,6 +224,8 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     """Find mistakes before the first run starts rather than in the last; what is to be known of the tasks' data."""
     if not plan.seeds:
         raise ValueError("--seeds must be at least 1")
+    if plan.learning_rates and len(set(plan.learning_rates)) < len(plan.learning_rates):
+        raise ValueError("--learning-rates names a rate twice: leave one out")
     if plan.task_seeds < 1:
         raise ValueError("--task-seeds must be at least 1")
     if plan.tasks and not plan.generates and plan.task_data is None:
@@ -179,102 +256,3 @@ def _check_disk(out: Path, needed: int) -> None:
             f"{out} needs about {needed / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB free: "
             "make room, or lower training.keep_checkpoints"
         )
-
-
-def _status(run: Path) -> str | None:
-    """The status of a run, None where there is none."""
-    directory = RunDirectory(run)
-    return directory.read()["status"] if directory.record.exists() else None
-
-
-def _finished(run: Path) -> bool:
-    return _status(run) == "finished"
-
-
-def _tuned(run: Path, task: str, plan: Plan) -> bool:
-    return all(map(_finished, task_directories(run, task, plan)))
-
-
-def _pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int, steps: int) -> Job:
-    directory = out / run.path
-    begun = _status(directory) is not None
-    if begun:  # Sums depend on how many threads share them: a resumed run keeps its number.
-        threads = RunDirectory(directory).read()["settings"]["training"]["threads"]
-    overrides = [*run.overrides(), f"training.threads={threads}"]
-    arguments = ["pretrain", str(out / "settings.json"), "--data", plan.data["path"], "--out", str(directory)]
-    arguments += [argument for override in overrides for argument in ("--set", override)]
-    arguments += ["--plugin", plan.plugin] if plan.plugin else []
-    arguments += ["--quiet"] + (["--resume"] if begun else [])
-    return Job(
-        name=_name(run, plan),
-        arguments=tuple(arguments),
-        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}.log",
-        curve=directory / "curve.jsonl",
-        total=steps,
-    )
-
-
-def _finetuning(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int) -> Job:
-    directory = out / run.path
-    arguments = ["finetune", str(directory), "--task", task, "--task-data", str(plan.task_data)]
-    arguments += ["--out", str(directory / "tasks" / task), "--seeds", str(plan.task_seeds)]
-    arguments += [
-        "--config",
-        str(out / "settings.json"),
-        "--set",
-        f"finetuning.threads={threads}",
-        "--discard-model",
-        "--quiet",
-    ]
-    arguments += ["--plugin", plan.plugin] if plan.plugin else []
-    return Job(
-        name=f"{_name(run, plan)} {task}",
-        arguments=tuple(arguments),
-        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}-{task}.log",
-    )
-
-
-def _generation(run: PlannedRun, task: str, plan: Plan, out: Path, threads: int) -> Job:
-    """Writes and scores the first test split; the only "seed" is 1."""
-    directory = out / run.path
-    arguments = ["evaluate", str(directory), "--suite", "generation", "--data", plan.data["path"]]
-    arguments += ["--out", str(task_directories(directory, task, plan)[0]), "--threads", str(threads), "--quiet"]
-    arguments += ["--plugin", plan.plugin] if plan.plugin else []
-    return Job(
-        name=f"{_name(run, plan)} {task}",
-        arguments=tuple(arguments),
-        log=out / "logs" / f"{run.path.removeprefix('runs/').replace('/', '-')}-{task}.log",
-    )
-
-
-def _name(run: PlannedRun, plan: Plan) -> str:
-    rate = "" if plan.learning_rates is None else f" rate {run.learning_rate:g}"
-    return f"{run.variant.label}{rate} seed {run.seed}"
-
-
-def _run(jobs: list[Job], workers: int, console: Console) -> dict[Job, str]:
-    """Run the jobs and show how far they are: bars on a terminal, a line a finished run elsewhere."""
-    if not jobs:
-        return {}
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as progress:  # fmt: skip
-        return run_jobs(jobs, workers, _shower(jobs, progress, console))
-
-
-def _shower(jobs: list[Job], progress: Progress, console: Console) -> Callable[[dict, list[Job], dict[Job, str]], None]:
-    bar = progress.add_task("runs", total=len(jobs))
-    told: set[Job] = set()
-
-    def show(running: dict, done: list[Job], failed: Mapping[Job, str]) -> None:
-        names = ", ".join(job.name for job in running)
-        completed = len(done) + len(failed) + sum(job.fraction() for job in running)
-        progress.update(bar, completed=completed, description=names or "runs")
-        for job in [*done, *failed]:
-            if job not in told:
-                told.add(job)
-                outcome = f"failed: {failed[job]}" if job in failed else "finished"
-                console.print(f"[{len(told)}/{len(jobs)}] {job.name} {outcome}", markup=False)
-
-    return show

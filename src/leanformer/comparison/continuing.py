@@ -19,6 +19,12 @@ from leanformer.training.recipes import model_config
 from leanformer.training.record import RunDirectory
 
 
+def earlier(directory: Path) -> dict[str, Any] | None:
+    """comparison.json of the comparison that the directory holds, None if there is none."""
+    file = directory / "comparison.json"
+    return reading.read(file, ContinuedComparison, "restore it, or give another --out") if file.exists() else None
+
+
 def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
     """Refuse a directory that holds something else; with `resume`, more arms, seeds, rates and tasks are welcome."""
     file = directory / "comparison.json"
@@ -32,17 +38,42 @@ def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
         raise FileExistsError(
             f"{directory} holds a comparison already: add --resume to go on with it, or give another --out"
         )
-    before = reading.read(file, ContinuedComparison, "restore it, or give another --out")
-    earlier, now = _invariants(before), _invariants(plan.record())
-    for key in sorted(earlier.keys() | now.keys()):
-        if earlier.get(key) != now.get(key):
+    before = earlier(directory)
+    assert before is not None
+    old, now = invariants(before), invariants(plan.record())
+    for key in sorted(old.keys() | now.keys()):
+        if old.get(key) != now.get(key):
             raise ValueError(
-                f"{directory} was started with {key} = {earlier.get(key)!r}, this command says {now.get(key)!r}: "
+                f"{directory} was started with {key} = {old.get(key)!r}, this command says {now.get(key)!r}: "
                 "repeat the earlier setting, or give another --out"
             )
+    _check_tuning(directory, before, plan)
 
 
-def _invariants(record: dict[str, Any]) -> dict[str, Any]:
+def _check_tuning(directory: Path, before: dict[str, Any], plan: Plan) -> None:
+    """The runs that chose a learning rate go on counting, and none of them is reported."""
+    if before["learning_rates"] is None:
+        return
+    if not before.get("tuning_seeds"):
+        raise ValueError(
+            f"{directory} chose its learning rates on the reported seeds, as older versions did, and cannot go on: "
+            "report it with leanformer report, or give another --out"
+        )
+    for option, old, now in (
+        ("--learning-rates", before["learning_rates"], plan.learning_rates or []),
+        ("--tuning-seeds", before["tuning_seeds"], plan.tuning_seeds),
+    ):
+        if gone := [value for value in old if value not in now]:
+            raise ValueError(
+                f"{directory} was started with {option} {','.join(f'{v:g}' for v in old)}, this command leaves out "
+                f"{gone[0]:g}: add it, or give another --out"
+            )
+    reported = {run["seed"] for run in before["runs"] if not run.get("tuning")}
+    if both := sorted(reported & set(plan.tuning_seeds)):
+        raise ValueError(f"--tuning-seeds: seed {both[0]} is a reported one in {directory}: give another number")
+
+
+def invariants(record: dict[str, Any]) -> dict[str, Any]:
     """What may not change between the runs of one comparison."""
     flat = {"data.hash": record["data"]["hash"]}
     for table, values in record["settings"].items():
@@ -76,6 +107,17 @@ def check_runs(out: Path, plan: Plan, corpus: Prepared) -> None:
 
 def task_directories(run: Path, task: str, plan: Plan) -> list[Path]:
     return [run / "tasks" / task / f"seed-{seed}" for seed in range(1, plan.task_seeds + 1)]
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the directory holds a run that has reached its end."""
+    directory = RunDirectory(run)
+    return directory.record.exists() and directory.read().get("status") == "finished"
+
+
+def has_task(run: Path, task: str, plan: Plan) -> bool:
+    """Whether all that the task asks of the run is done."""
+    return all(map(is_finished, task_directories(run, task, plan)))
 
 
 def _other_task(

@@ -1,16 +1,23 @@
-"""The plan of a comparison: every run it takes, written to `comparison.json` before the first one starts."""
+"""The plan of a comparison: every run it takes, written to `comparison.json` before it starts.
+
+With learning rates to choose from a comparison has two phases. The tuning runs are every arm at every rate on the
+tuning seeds; the reported runs are every arm at its chosen rate on the seeds. Otherwise all runs are reported ones.
+"""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
+from leanformer.report.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 
 SCHEMA = 1
+FIRST_TUNING_SEED = 1001
+SEEDS_PER_TUNING_SEED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +28,8 @@ class PlannedRun:
     seed: int
     learning_rate: float
     path: str
+    tuning: bool = False
+    """Whether the run serves the choice of a learning rate only, and is in no mean, interval or verdict."""
 
     def settings(self, common: Settings) -> Settings:
         """The comparison's settings with what is this run's own."""
@@ -53,17 +62,27 @@ class PlannedRun:
             "seed": self.seed,
             "learning_rate": self.learning_rate,
             "path": self.path,
+            **({"tuning": True} if self.tuning else {}),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Variants x seeds x learning rates, and the tasks each chosen run is fine-tuned on, or writes for."""
+    """Variants x seeds, what chooses their learning rates, and the tasks each reported run is fine-tuned on, or writes
+    for."""
 
     settings: Settings
     variants: list[Variant]
     seeds: list[int]
     learning_rates: list[float] | None
+    tuning_seeds: list[int] = field(default_factory=list)
+    """None but with `learning_rates`."""
+    chosen: dict[str, float] = field(default_factory=dict)
+    """{label: the learning rate that the tuning runs chose}; empty until they are done."""
+    margin: float = MARGIN
+    task_margin: float = TASK_MARGIN
+    main: list[str] | None = None
+    """Labels of the arms of the main contrast; None: every arm but the baseline."""
     tasks: list[str]
     task_seeds: int
     task_data: str | None
@@ -72,9 +91,28 @@ class Plan:
     command: str
 
     @property
+    def tuning_runs(self) -> list[PlannedRun]:
+        return list(self._runs(self.tuning_seeds, self.learning_rates or [], tuning=True))
+
+    @property
+    def reported_runs(self) -> list[PlannedRun]:
+        """Those whose learning rate is known: all without learning rates to choose from, else those of `chosen`."""
+        if self.learning_rates is None:
+            return list(self._runs(self.seeds, [None]))
+        runs = self._runs(self.seeds, self.learning_rates)
+        return [run for run in runs if run.learning_rate == self.chosen.get(run.variant.label)]
+
+    @property
     def runs(self) -> list[PlannedRun]:
-        """Seeds outermost, so that a comparison cut short is still balanced."""
-        return list(self._runs())
+        return [*self.tuning_runs, *self.reported_runs]
+
+    @property
+    def foreseen_runs(self) -> list[PlannedRun]:
+        """`runs`, and before the rates are chosen as many reported ones as there will be: a rate costs what another
+        one does."""
+        if self.learning_rates is None or self.chosen:
+            return self.runs
+        return [*self.tuning_runs, *self._runs(self.seeds, self.learning_rates[:1])]
 
     @property
     def generates(self) -> bool:
@@ -83,8 +121,7 @@ class Plan:
 
     @property
     def baseline(self) -> str:
-        labels = [variant.label for variant in self.variants]
-        return "dot_product" if "dot_product" in labels else labels[0]
+        return baseline_of([variant.label for variant in self.variants])
 
     def record(self) -> dict[str, Any]:
         return {
@@ -94,6 +131,10 @@ class Plan:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "learning_rates": self.learning_rates,
+            "tuning_seeds": self.tuning_seeds,
+            "main": self.main,
+            "margin": self.margin,
+            "task_margin": self.task_margin,
             "tasks": self.tasks,
             "task_seeds": self.task_seeds,
             "task_data": self.task_data,
@@ -104,9 +145,19 @@ class Plan:
             "runs": [run.record() for run in self.runs],
         }
 
-    def _runs(self) -> Iterator[PlannedRun]:
-        rates: list[float] | list[None] = self.learning_rates or [None]
-        for seed, swept, variant in product(self.seeds, rates, self.variants):
+    def _runs(self, seeds: list[int], rates: Sequence[float | None], *, tuning: bool = False) -> Iterator[PlannedRun]:
+        """Seeds outermost, so that a comparison cut short is still balanced."""
+        for seed, variant, swept in product(seeds, self.variants, rates):
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
-            folder = variant.label if self.learning_rates is None else f"{variant.label}-lr{rate:g}"
-            yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=f"runs/{folder}/seed-{seed}")
+            folder = variant.label if swept is None else f"{variant.label}-lr{rate:g}"
+            path = f"runs/{folder}/seed-{seed}"
+            yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=path, tuning=tuning)
+
+
+def baseline_of(labels: list[str]) -> str:
+    return "dot_product" if "dot_product" in labels else labels[0]
+
+
+def default_tuning_seeds(seeds: list[int]) -> list[int]:
+    """One tuning seed for every three reported ones, at least one, numbered from 1001."""
+    return list(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + max(1, len(seeds) // SEEDS_PER_TUNING_SEED)))

@@ -3,16 +3,18 @@
     data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
                             and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
     .verified.json          which files were found to be as data.json says (`verification`)
-    train.bin, valid.bin    token ids, flat, uint16 (vocabularies up to 65536) or uint32
-    *.documents.bin         int64 start offset of every document; each document is [CLS] text [SEP]
+    SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (what
+                            choices are made by) and test (what is reported), and the names of further texts that
+                            are reported on; data from before there was a test part have none
+    SPLIT.documents.bin     int64 start offset of every document; each document is [CLS] text [SEP]
     tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
 
 Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no padding, the remainder dropped. The length is
 the reader's choice, so one data directory serves every sequence length.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +113,21 @@ class Corpus(Prepared):
 
     train: TokenStore
     valid: TokenStore
+    test: TokenStore | None = None
+    """None for data that were prepared without one."""
+    others: Mapping[str, TokenStore] = field(default_factory=dict)
+    """More texts that models are reported on, by name (`prepare --test-on`)."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
         """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
-        return cls(**common, train=token_store(common, "train"), valid=token_store(common, "valid"))
+        known = ("train", "valid", "test")
+        others = {name: token_store(common, name) for name in common["record"]["splits"] if name not in known}
+        test = token_store(common, "test") if "test.bin" in common["record"]["files"] else None
+        train, valid = token_store(common, "train"), token_store(common, "valid")
+        return cls(**common, train=train, valid=valid, test=test, others=others)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens it anew, instead of getting all of its tokens."""
@@ -126,7 +136,8 @@ class Corpus(Prepared):
     @property
     def sizes(self) -> dict[str, int]:
         """What a run records of them."""
-        return {"train_tokens": len(self.train), "validation_tokens": len(self.valid)}
+        tested = {} if self.test is None else {"test_tokens": len(self.test)}
+        return {"train_tokens": len(self.train), "validation_tokens": len(self.valid), **tested}
 
 
 def checked(path: Path, kind: str, verify: bool, needed: Sequence[str]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""From raw text to a data directory: tokenizer, tokens, a held-out part, and the record of how they came about.
+"""From raw text to a data directory: tokenizer, tokens, two held-out parts, and the record of how they came about.
 
 The text is streamed, twice if a tokenizer is to be trained: once for a sample to train it on, once to encode. The
 directory is made beside its place and moved there when it is whole.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,9 @@ def prepare(
     tokenizer: Source | None = None,
     valid: Source | Sequence[Source] | None = None,
     valid_fraction: float = 0.01,
+    test: Source | Sequence[Source] | None = None,
+    test_fraction: float = 0.02,
+    test_on: Mapping[str, Source | Sequence[Source]] | None = None,
     sequence_length: int = 128,
     field: str = "text",
     documents: str = "blank-lines",
@@ -51,7 +57,10 @@ def prepare(
     cased, keep_accents  what training a tokenizer does not drop: capitals and accents, or accents alone
     tokenizer            the one to take (`tokenizer_files.load`); otherwise `algorithm` is trained (`tokenizer.py`) on
                          `tokenizer_megabytes` million characters from all over the texts
-    valid                text to validate on; otherwise about `valid_fraction` of the text is held out (`HoldOut`)
+    valid                text that choices are made by; otherwise about `valid_fraction` of the text is held out for it
+                         (`HoldOut`)
+    test                 text that models are reported on, likewise with `test_fraction`; 0 leaves this part out
+    test_on              more texts that models are reported on, each a part of its own by this name
     sequence_length      each part must hold at least one sequence of this length
 
     `unknown` in the record holds the share of [UNK] in each part; `notes` what a user must know of the data: much that
@@ -59,16 +68,29 @@ def prepare(
 
     The same texts and settings give the same bytes. An error is one line, and leaves nothing behind.
     """
-    texts, valid, out = _several(texts), _several(valid or ()), Path(out)
+    texts, out = _several(texts), Path(out)
+    given = {"valid": _several(valid or ()), "test": _several(test or ())}
+    for name, source in (test_on or {}).items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in ("train", *given):
+            raise ValueError(
+                f"test_on {name!r}: a part's name is of small letters, digits, - and _, and none of train, valid, test"
+            )
+        given[name] = _several(source)
     if not texts:
         raise ValueError("no text to prepare: name at least one file, folder or data set")
     if not 0 < valid_fraction < 1:
         raise ValueError(f"valid_fraction = {valid_fraction}: must lie between 0 and 1")
-    for source in (*texts, *valid):
+    if not 0 <= test_fraction < 1 - valid_fraction:
+        raise ValueError(f"test_fraction = {test_fraction}: must lie between 0 and 1 - valid_fraction")
+    for source in chain(texts, *given.values()):
         files(source)  # raises if there is nothing
 
+    fractions = {"valid": valid_fraction, "test": test_fraction}
+    fractions = {part: fraction for part, fraction in fractions.items() if fraction and not given[part]}
+    parts = [part for part in given if given[part] or part in fractions]
     settings: dict[str, Any] = {"field": field, "documents": documents, "sequence_length": sequence_length}
-    settings |= {"valid": [str(source) for source in valid]} if valid else {"valid_fraction": valid_fraction}
+    settings |= {part: [str(source) for source in sources] for part, sources in given.items() if sources}
+    settings |= {f"{part}_fraction": fraction for part, fraction in fractions.items()}
     notes: list[str] = []
     with new_directory(out, replace=False) as directory, _progress(quiet) as progress:
         read = partial(_read, field=field, separator=documents, progress=progress)
@@ -89,25 +111,35 @@ def prepare(
         vocabulary = tokenizer_files.vocabulary(wrapped)
         dtype = np.dtype(np.uint16 if vocabulary.size <= 1 << 16 else np.uint32)
         tokenize = partial(encoded, tokenizer=wrapped.backend_tokenizer, vocabulary=vocabulary, dtype=dtype)
-        hold_out = HoldOut(0 if valid else valid_fraction)
-        with SplitWriter(directory, "train", dtype) as training, SplitWriter(directory, "valid", dtype) as validation:
+        hold_out = HoldOut(fractions)
+        with ExitStack() as stack:
+            splits = {part: stack.enter_context(SplitWriter(directory, part, dtype)) for part in ("train", *parts)}
             for ids in tokenize(read(texts, "tokenizing")):
-                (validation if hold_out(len(ids)) else training).add(ids)
-            for ids in tokenize(read(valid, "tokenizing the validation text")):
-                validation.add(ids)
-        held_out = "nothing: the validation text was given" if valid else "documents by a hash of their number"
-        lacking = 0 if valid else _lacking(training.tokens, validation.tokens, valid_fraction, sequence_length)
-        if lacking:
-            held_out += f", and the last {move_tail(directory, dtype, lacking, keep=sequence_length)} tokens"
+                splits[hold_out(len(ids))].add(ids)
+            for part, sources in given.items():
+                for ids in tokenize(read(sources, f"tokenizing the text of {part}")):
+                    splits[part].add(ids)
+        held_out = "documents by a hash of their number" if fractions else "nothing: the held-out text was given"
+        sizes = {part: split.tokens for part, split in splits.items()}
+        for part, fraction in fractions.items():
+            lacking = _lacking(sizes["train"], sizes[part], fraction * sum(sizes.values()), sequence_length)
+            if lacking:
+                moved = move_tail(directory, dtype, part, lacking, keep=sequence_length)
+                sizes["train"] -= moved
+                sizes[part] += moved
+                held_out += f", and the last {moved} tokens of train for {part}"
 
-        record = describe(directory, dtype, vocabulary)
-        for split, sources in (("train", texts), ("valid", valid or texts)):
-            _require(record["splits"][split]["tokens"], sequence_length, split, sources)
-        unknown = unknown_shares(directory, dtype, vocabulary)
+        stores = ("train", *parts)
+        record = describe(directory, dtype, vocabulary, stores)
+        for part in stores:
+            _require(record["splits"][part]["tokens"], sequence_length, part, given.get(part) or texts)
+        unknown = unknown_shares(directory, dtype, vocabulary, stores)
         notes += unknown_notes(unknown, trained=tokenizer is None)
-        sequences = record["splits"]["valid"]["tokens"] // sequence_length
-        remedy = "hold out more of the text (--valid-fraction)" if not valid else "give more --valid"
-        notes += few_notes(sequences, f"held-out sequences of {sequence_length} tokens", f"{remedy}, or give more text")
+        for part in parts:
+            sequences = record["splits"][part]["tokens"] // sequence_length
+            remedy = f"give more --{part}" if given[part] else f"hold out more of the text (--{part}-fraction)"
+            what = f"sequences of {sequence_length} tokens held out for {part}"
+            notes += few_notes(sequences, what, f"{remedy}, or give more text")
         record |= {
             "unknown": unknown,
             "notes": notes,
@@ -141,16 +173,16 @@ def _progress(quiet: bool) -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=quiet)
 
 
-def _lacking(train: int, valid: int, fraction: float, least: int) -> int:
-    """Tokens valid needs from the end of train: none if it has half its share and `least`, or train has too few."""
-    share = fraction * (train + valid)
-    lacking = 0 if valid >= max(share / 2, least) else int(max(share, least)) - valid
+def _lacking(train: int, held: int, share: float, least: int) -> int:
+    """Tokens that a held-out part of `held` tokens needs from the end of train: none if it has half its share and
+    `least`, or if train has too few."""
+    lacking = 0 if held >= max(share / 2, least) else int(max(share, least)) - held
     return lacking if train - lacking >= least else 0
 
 
 def _require(tokens: int, least: int, split: str, sources: Sequence[Source]) -> None:
     if tokens < least:
-        use = {"train": "train", "valid": "validate"}[split]
+        use = {"train": "train", "valid": "validate"}.get(split, "test")
         raise ValueError(
             f"{', '.join(map(str, sources))}: too little text, {tokens} tokens to {use} on where one sequence takes "
             f"{least}; give more text"

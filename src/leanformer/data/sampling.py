@@ -1,10 +1,10 @@
-"""Choosing documents from a stream by a hash of their number: for the tokenizer, and for validation.
+"""Choosing documents from a stream by a hash of their number: for the tokenizer, and to be held out.
 
 No list of the documents is needed, and the choice is the same whoever reads the stream.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
 import numpy as np
@@ -49,21 +49,28 @@ def few_notes(count: int, what: str, remedy: str) -> list[str]:
 
 
 class HoldOut:
-    """Which documents are for validation: each with probability `fraction`, but at most twice that share of all so far.
+    """Which documents train a model, and which are held out, by the parts that hold them.
 
-    The limit keeps one long book from becoming most of a small corpus's validation text. What a small corpus then lacks
-    is taken from its end (`store.move_tail`).
+    Each document is in part p with probability f_p, its fraction, but p holds at most 2 f_p of all tokens so far. The
+    limit keeps one long book from becoming most of a small corpus's held-out text. What a small corpus then lacks is
+    taken from its end (`store.move_tail`).
     """
 
-    def __init__(self, fraction: float) -> None:
-        self.fraction = fraction
+    def __init__(self, fractions: Mapping[str, float]) -> None:
+        self.fractions = fractions
         self.bits = numbered_bits(FOR_VALIDATION)
-        self.held = self.total = 0
+        self.held = dict.fromkeys(fractions, 0)
+        self.total = 0
 
-    def __call__(self, size: int) -> bool:
-        """Is the next document, of this size, held out?"""
+    def __call__(self, size: int) -> str:
+        """The part of the next document, of this size: one of those held out, or "train"."""
         self.total += size
-        chosen = next(self.bits) < self.fraction * 2.0**64
-        chosen = chosen and self.held + size <= 2 * self.fraction * self.total
-        self.held += size * chosen
-        return chosen
+        place, end = next(self.bits) / 2.0**64, 0.0
+        for part, fraction in self.fractions.items():
+            end += fraction
+            if place < end:
+                if self.held[part] + size > 2 * fraction * self.total:
+                    break
+                self.held[part] += size
+                return part
+        return "train"

@@ -42,14 +42,14 @@ def split_files(directory: Path, split: str) -> tuple[Path, Path]:
     return directory / f"{split}.bin", directory / f"{split}.documents.bin"
 
 
-def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
-    """Move the last tokens of train to the end of valid: `wanted` of them or, to begin with a document, up to twice as
+def move_tail(directory: Path, dtype: np.dtype, part: str, wanted: int, keep: int) -> int:
+    """Move the last tokens of train to the end of `part`: `wanted` of them or, to begin with a document, up to twice as
     many, as long as train keeps `keep`. A document longer than that is cut in two. Returns how many were moved.
     """
     train, train_starts = split_files(directory, "train")
-    valid, valid_starts = split_files(directory, "valid")
+    part_tokens, part_starts = split_files(directory, part)
     tokens, starts = mapped(train, dtype), mapped(train_starts, OFFSET)
-    held = valid.stat().st_size // dtype.itemsize
+    held = part_tokens.stat().st_size // dtype.itemsize
 
     cut = len(tokens) - wanted
     nearest = int(starts[np.searchsorted(starts, cut, side="right") - 1])
@@ -57,9 +57,9 @@ def move_tail(directory: Path, dtype: np.dtype, wanted: int, keep: int) -> int:
         cut = nearest
     kept_documents = int(np.searchsorted(starts, cut))
     moved = np.union1d(starts[kept_documents:], cut)
-    with valid.open("ab") as file:
+    with part_tokens.open("ab") as file:
         tokens[cut:].tofile(file)
-    with valid_starts.open("ab") as file:
+    with part_starts.open("ab") as file:
         (moved - cut + held).tofile(file)
     os.truncate(train, cut * dtype.itemsize)
     os.truncate(train_starts, kept_documents * starts.itemsize)

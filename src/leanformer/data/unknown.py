@@ -16,9 +16,7 @@ WARNED, REFUSED = 0.01, 0.5
 BLOCK = 1 << 22
 
 
-def unknown_shares(
-    directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str] = ("train", "valid")
-) -> dict[str, float]:
+def unknown_shares(directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str]) -> dict[str, float]:
     """The share of each of the token files; reads them once, a piece at a time."""
     return {store: _share(split_files(directory, store)[0], dtype, vocabulary) for store in stores}
 

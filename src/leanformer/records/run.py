@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from leanformer.records.data import FileName
 from leanformer.records.reading import Count, Number, Record
 
 Status = Literal["running", "stopped", "failed", "finished"]
@@ -38,6 +39,19 @@ class Floor(Record):
     unigram: Number | None = None
 
 
+class HeldOutScore(Record):
+    """The loss of a finished run on a held-out part; `sha256` is of its losses, sequence by sequence."""
+
+    loss: Number
+    targets: Count
+    sequences: Count
+    draws: Count
+    whole: bool
+    context_free: Number | None = None
+    unigram: Number | None = None
+    sha256: str
+
+
 class Results(Record):
     final_loss: Number | None = None
     best_loss: Number | None = None
@@ -49,6 +63,7 @@ class Results(Record):
     energy_joules: Number | None = None
     score: Number | None = None
     chance: Number | None = None
+    scores: dict[FileName, HeldOutScore] | None = None
     validations: list[Annotated[list[Number], Field(min_length=2, max_length=2)]] | None = None
     metrics: dict[str, Any] | None = None
 
@@ -77,6 +92,7 @@ class Run(Record):
     data: Data | None = None
     results: Results | None = None
     model: Weights | None = None
+    model_discarded: bool = False
 
 
 class Score(Results):

@@ -22,6 +22,7 @@ class Planned(Record):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     learning_rate: Number | None = None
     path: RunPath
+    tuning: bool = False
 
 
 class Comparison(Record):
@@ -38,6 +39,39 @@ class Comparison(Record):
     data: dict[str, Any] | None = None
     command: str | None = None
     learning_rates: list[Number] | None = None
+    tuning_seeds: list[int] | None = None
+    main: list[str] | None = None
+    margin: Number | None = None
+    task_margin: Number | None = None
+
+
+class Intention(Record):
+    """What can be planned: in plan.json all of it, in an amendment what it adds or, of a single value, replaces."""
+
+    time: str
+    command: str | None = None
+    attention: list[str] = []
+    seeds: list[int] = []
+    tuning_seeds: list[int] = []
+    learning_rates: list[Number] | None = None
+    tasks: list[str] = []
+    task_seeds: Count | None = None
+    baseline: str | None = None
+    main: list[str] | None = None
+    margin: Number | None = None
+    task_margin: Number | None = None
+
+
+class WrittenPlan(Intention):
+    """plan.json of a comparison: what was decided before its first run, and what was added later."""
+
+    attention: list[str]
+    seeds: list[int]
+    baseline: str
+    margin: Number
+    task_margin: Number
+    family: str
+    amendments: list[Intention]
 
 
 class DataHash(Record):
@@ -50,6 +84,8 @@ class ContinuedComparison(Record):
     settings: dict[str, dict[str, Any]]
     data: DataHash
     learning_rates: list[Number] | None
+    tuning_seeds: list[int] | None = None
+    runs: list[Planned] = []
 
 
 class Study(Record):

@@ -1,6 +1,5 @@
 """Reports: reads the records of runs, and needs neither torch nor the runs' data."""
 
-from leanformer.report.study import best_rates
 from leanformer.report.write import write_report
 
-__all__ = ["best_rates", "write_report"]
+__all__ = ["write_report"]

@@ -1,6 +1,7 @@
 """What a sceptical reader should hold against the numbers, in sentences: only what applies to this study."""
 
-from leanformer.report.comparison import TOKENS, Findings
+from leanformer.report import held_out
+from leanformer.report.comparison import Findings
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import listed, several
 from leanformer.report.schedules import schedule_notes
@@ -13,6 +14,7 @@ def caveats(findings: Findings) -> list[str]:
     for paired in findings.pairs.values():
         out += [*paired.refused, *paired.doubts]
     out += unequal_makers(study.runs)
+    out += held_out.doubts(study, findings.crossed)
     out += _absent(study)
     out += _finetunings(study)
     out += _design(findings)
@@ -20,10 +22,10 @@ def caveats(findings: Findings) -> list[str]:
 
 
 def _absent(study: Study) -> list[str]:
-    """Runs that are not in the means, and whom that flatters."""
+    """Runs that are not in the means, and whom that flatters; those that were to choose a learning rate."""
     out = []
     for name in study.attention:
-        runs = [run for run in study.runs if run.attention == name]
+        runs = [run for run in study.runs if run.attention == name and not run.tuning]
         for status in ("missing", "unfinished", "failed", "diverged"):
             gone = [run for run in runs if run.status == status]
             if gone:
@@ -31,6 +33,10 @@ def _absent(study: Study) -> list[str]:
                 be = "is" if len(gone) == 1 else "are"
                 each = listed([_which(study, run.seed, run.learning_rate) for run in gone])
                 out.append(f"{several(len(gone), f'{status} run')} of {name} ({each}) {be} in no mean{flatter}.")
+        untried = [r for r in study.runs if r.attention == name and r.tuning and r.status != "finished"]
+        if untried:
+            each = listed([f"{_which(study, run.seed, run.learning_rate)}: {run.status}" for run in untried])
+            out.append(f"The learning rate of {name} is chosen without {several(len(untried), 'tuning run')} ({each}).")
     return out
 
 
@@ -71,15 +77,15 @@ def _design(findings: Findings) -> list[str]:
     if study.challengers and len(study.seeds) == 1:
         out.append("One seed shows nothing of what chance does: no interval and no p-value can be given.")
     tuned = study.tasks and study.wording.task == "fine-tuning"
-    if tuned and len({run.seed for run in study.runs}) == 1:
+    if tuned and len(study.seeds) == 1:
         out.append(
             "Fine-tuning seeds on one pre-trained model measure fine-tuning; they are not repetitions of pre-training."
         )
-    if findings.of(TOKENS):
+    if findings.ratios:
         out += [note for note in schedule_notes(study) if "constant after" not in note]
-    if study.challengers and findings.of(TOKENS) == [] and study.floor is not None and study.at(study.baseline or ""):
-        out.append("Tokens to target is not given: the baseline does not end below the context-free floor.")
-    if study.swept:
+    if study.challengers and not findings.ratios and study.curve_floor is not None and study.at(study.baseline or ""):
+        out.append("What a target costs is not given: the baseline does not end below the context-free floor.")
+    if study.swept and not study.tuned:
         out.append(
             "Each mechanism's best learning rate was chosen by the very losses that are compared, so every mean is a "
             "little too good, and equally so for equal sweeps."
@@ -89,6 +95,6 @@ def _design(findings: Findings) -> list[str]:
             "Mechanisms differ in parameters and FLOPs as well as in attention; budgets are equal in tokens, not in "
             f"size or time. Whether a {study.baseline} made as small by other means would do as well is not asked here."
         )
-        out.append("Intervals are not corrected for the number of mechanisms; p-values and verdicts are (Holm).")
+        out.append("Intervals are not corrected for the number of tests; p-values and verdicts are (Holm).")
     out.append("Tokens per second depend on what else the machine was doing; FLOPs are exact counts.")
     return out

@@ -1,17 +1,18 @@
 """Whether a mechanism does better on a task than the best answer that does not look at the input.
 
-    chance c     `results.chance` of a fine-tuning; from an old record without it, the score of the best constant answer
-                 to the labels in predictions.jsonl (unknown for texts and for metrics of groups)
-    bound        one-sided 95 % lower bound of the score:  m - t_{0.95, n-1} s / sqrt(n)   over n >= 2 pre-training
-                                                           seeds Clopper and Pearson's (1934)    for one seed and an
-accuracy
-    above chance where bound > c
+    chance c        `results.chance` of a fine-tuning; for an old record without it, the score of the best constant
+                    answer to the labels in predictions.jsonl (unknown for texts and for metrics of groups)
+    bound b         one-sided 95 % lower bound of the score m, a fraction:
+                    n >= 2 pre-training seeds     m - t_{0.95, n-1} s / sqrt(n)
+                    one, and the accuracy of E    Clopper and Pearson's (1934) exact bound of m E right answers
+    above chance    b > c
 
 Seeds come first because a comparison asks about mechanisms, which seeds sample; the fine-tunings of one pre-trained
 model share its luck, so each pre-trained model counts once, with the mean of its fine-tunings. One model alone has no
 spread over seeds, and its examples are all that can be counted: right answers of E, a binomial. Its fine-tunings
 answered the same E examples, so their mean accuracy counts as one. Otherwise the bound is not known, and nothing is
-said."""
+said.
+"""
 
 import math
 from collections.abc import Iterator
@@ -40,7 +41,9 @@ def chance(study: Study, task: str) -> float | None:
 def above_chance(study: Study, task: str, attention: str) -> bool | None:
     """Whether the lower bound of the mechanism's score lies above chance; None where either is not known."""
     level, bound = chance(study, task), lower_bound(study, task, attention)
-    return None if level is None or bound is None else bound > level
+    if level is None or bound is None:
+        return None
+    return bound > level and not math.isclose(bound, level)  # models that all answer with the majority class
 
 
 def lower_bound(study: Study, task: str, attention: str) -> float | None:

@@ -1,25 +1,28 @@
 """Every mechanism against the baseline, in every metric.
 
-    final_loss          validation loss, nats a target, at the end of the budget              lower is better
-    tokens_to_target    see `target`                                                         lower is better
-    a task's name       its score (a fraction), mean over the fine-tuning seeds both have    higher is better
-    task_average        plain mean over all tasks                                            higher is better
+    final_loss      nats per target at the end of the budget, on the test part (`Run.part`)  lower is better
+    a task's name   its score (a fraction), mean over the fine-tuning seeds both have        higher is better
+    task_average    plain mean over all tasks                                                higher is better
 
-A difference is mechanism minus baseline, paired by pre-training seed; Holm's family is all mechanisms in one metric.
+A difference is mechanism minus baseline, paired by pre-training seed. `families` says which tests Holm corrects
+together; what it costs to reach a loss is in `ratios`.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from leanformer.report.chance import at_chance
+from leanformer.report.crossed import Crossed
 from leanformer.report.examples import ExampleTest, example_tests
+from leanformer.report.held_out import Scores
+from leanformer.report.margins import margin_of, task_margin_of
 from leanformer.report.pairing import Pairs, paired_finetunings, pairs
-from leanformer.report.ratios import Ratio, curve_targets, ratios, table_targets
+from leanformer.report.ratios import Ratio, corrected, curve_targets, ratios, table_targets
 from leanformer.report.runs import Run
 from leanformer.report.statistics import (
     ALPHA,
@@ -30,11 +33,10 @@ from leanformer.report.statistics import (
     with_holm,
 )
 from leanformer.report.study import Study, is_stuck
-from leanformer.report.target import FRACTIONS, Target
 
-LOSS, TOKENS, AVERAGE = "final_loss", "tokens_to_target", "task_average"
+LOSS, AVERAGE = "final_loss", "task_average"
 
-STUCK = "runs that are not below the context-free floor take part, so it tells nothing about attention"
+STUCK = "a run that learned nothing from context takes part, so the losses say nothing about attention"
 
 Values = tuple[float, float] | None
 """(mechanism, baseline) of one pair."""
@@ -51,29 +53,32 @@ class Comparison:
     planned: int = 0
     note: str = ""
     informative: bool = True
-    """False where a run on the context-free floor takes part: then the losses say nothing about attention."""
-    target: Target | None = None
-    arrived: int | None = None
-    baseline_arrived: int | None = None
+    """False where the numbers say nothing about attention and are not tested: a run learned nothing from context, or
+    neither side is above chance on the task."""
+    exploratory: bool = False
+    """Not among the main contrasts that the plan names."""
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric not in (LOSS, TOKENS)
+        return self.metric != LOSS
 
     @property
     def verdict(self) -> Verdict:
+        if not self.informative and self.difference.n:
+            return "not testable"
         return self.difference.verdict(higher_is_better=self.higher_is_better)
 
     @property
-    def shown_verdict(self) -> str:
-        """The verdict as people should read it."""
-        if self.censored:
-            return "censored"
-        return self.verdict if self.informative or self.difference.n == 0 else "says nothing"
+    def direction(self) -> str:
+        """Whether the mean is better or worse, however uncertain."""
+        return "better" if ((self.difference.mean or 0.0) > 0) == self.higher_is_better else "worse"
 
     @property
-    def censored(self) -> bool:
-        return self.arrived is not None and min(self.arrived, self.baseline_arrived or 0) < len(self.seeds)
+    def shown_verdict(self) -> str:
+        """The verdict as people should read it: a difference within the margin or a contrast not planned is marked."""
+        measurable = self.verdict == "equivalent" and self.difference.differs
+        though = f" (though measurably {self.direction})" if measurable else ""
+        return f"{self.verdict}{though}" + (", exploratory" if self.exploratory else "")
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,15 @@ class Findings:
     study: Study
     comparisons: tuple[Comparison, ...]
     pairs: dict[str, Pairs]
-    sensitivity: tuple[Comparison, ...]
-    """Tokens to target for every fraction of `target.FRACTIONS`."""
     ratios: tuple[Ratio, ...] = ()
-    """At the targets of the table."""
+    """At the targets of the table, all corrected together."""
     ratio_curve: tuple[Ratio, ...] = ()
-    """At the targets of the picture that no run has reached at its first validation."""
+    """At the targets of the picture that no run has reached at its first validation; a picture, so without tests."""
     without_collapsed: tuple[Comparison, ...] = ()
     """Every task of which a fine-tuning collapsed, once more without these."""
     examples: tuple[ExampleTest, ...] = ()
+    crossed: dict[str, Crossed] = field(default_factory=dict)
+    """The analyses of seeds and text behind the differences in final loss, by mechanism, where the records allow it."""
 
     def of(self, metric: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.metric == metric]
@@ -108,43 +113,50 @@ class Findings:
 
     @property
     def _tested(self) -> list[PairedDifference]:
-        return [c.difference for c in self.of(LOSS) if c.difference.sd and c.difference.n > 1]
+        """The main contrasts, if the plan names some, or all."""
+        return [c.difference for c in self.of(LOSS) if c.difference.p_value_holm is not None and not c.exploratory]
 
     def _detectable(self, family: int) -> float | None:
+        """With the root mean square of the standard errors and the fewest degrees of freedom."""
         if not self._tested:
             return None
-        sd = math.sqrt(float(np.mean([d.sd**2 for d in self._tested if d.sd])))
-        return detectable_difference(sd, min(d.n for d in self._tested), ALPHA / family)
+        error = math.sqrt(float(np.mean([(d.standard_error or 0.0) ** 2 for d in self._tested])))
+        return detectable_difference(error, min(d.df or 0.0 for d in self._tested), ALPHA / family)
 
 
 def find(study: Study) -> Findings:
     paired = {name: pairs(study, name) for name in study.challengers}
-    comparisons = _family(study, paired, LOSS, lambda a, b: _both(a.final_loss, b.final_loss))
-    sensitivity = []
-    for fraction in FRACTIONS:
-        target = study.target(fraction)
-        if target is not None:
-            sensitivity += _arrivals(study, paired, target)
-    main = study.target()
-    comparisons += [c for c in sensitivity if c.target == main]
-    sound = []
+    named = study.plan.get("main")
+    main = named if isinstance(named, list) else study.challengers
+    scores = Scores(study)
+    both = {name: scores.crossed(of.pairs) for name, of in paired.items()}
+    with_text = {name: one for name, one in both.items() if one is not None}
+    losses = [
+        replace(_with_text(c, with_text.get(c.attention)), exploratory=c.attention not in main)
+        for c in _measured(study, paired, LOSS, lambda a, b: _both(a.final_loss, b.final_loss))
+    ]
+    tasks: list[Comparison] = []
+    sound: list[Comparison] = []
     for task in study.tasks:
-        comparisons += _family(study, paired, task, partial(task_scores, task=task))
+        tasks += _measured(study, paired, task, partial(task_scores, task=task))
         if any(tuning.collapsed for tuning in study.finetunings(task)):
-            sound += _family(study, paired, task, partial(task_scores, task=task, collapsed=False))
+            sound += _measured(study, paired, task, partial(task_scores, task=task, collapsed=False))
     if len(study.tasks) > 1:
-        comparisons += _family(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
+        tasks += _measured(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
     curve = (ratios(study, paired, [target]) for target in curve_targets(study))
     late = [of for of in curve if not any(ratio.early for ratio in of)]
+    planned, explored = ([c for c in losses if c.exploratory == other] for other in (False, True))
+    in_order = {name: place for place, name in enumerate(study.challengers)}
+    judged = sorted([*_family(planned), *_family(explored)], key=lambda c: in_order[c.attention])
     return Findings(
         study,
-        tuple(comparisons),
+        (*judged, *_family(tasks)),
         paired,
-        tuple(sensitivity),
-        ratios=tuple(ratios(study, paired, table_targets(study))),
+        ratios=tuple(corrected(ratios(study, paired, table_targets(study)))),
         ratio_curve=tuple(chain.from_iterable(late)),
-        without_collapsed=tuple(sound),
+        without_collapsed=tuple(_family(sound)),
         examples=example_tests(study, paired),
+        crossed=with_text,
     )
 
 
@@ -165,16 +177,18 @@ def _both(ours: float | None, theirs: float | None) -> Values:
     return None if ours is None or theirs is None else (ours, theirs)
 
 
-def _family(
+def _measured(
     study: Study, paired: dict[str, Pairs], metric: str, measure: Callable[[Run, Run], Values]
 ) -> list[Comparison]:
-    family = []
+    """Every mechanism in one metric, not yet corrected."""
+    margin = margin_of(study.plan) if metric == LOSS else task_margin_of(study.plan)
+    out = []
     for name, of in paired.items():
         blind = "" if metric == LOSS else at_chance(study, metric, name)
         measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
-        difference = paired_difference([ours - theirs for _, (ours, theirs) in measured])
+        difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
         stuck = metric == LOSS and any(is_stuck(run) for pair in of.pairs for run in pair)
-        family.append(
+        out.append(
             Comparison(
                 name,
                 metric,
@@ -186,36 +200,18 @@ def _family(
                 informative=not (stuck or blind),
             )
         )
-    return _corrected(family)
+    return out
 
 
-def _arrivals(study: Study, paired: dict[str, Pairs], target: Target) -> list[Comparison]:
-    family = []
-    for name, of in paired.items():
-        crossings = [tuple(run.descent.first_crossing(target.loss) for run in pair) for pair in of.pairs]
-        both = [(ours, theirs) for ours, theirs in crossings if ours is not None and theirs is not None]
-        arrived, theirs = (sum(crossing[side] is not None for crossing in crossings) for side in (0, 1))
-        difference = paired_difference([a - b for a, b in both])
-        if len(both) < len(crossings):
-            reach = f"{arrived} of {len(crossings)} runs of {name} and {theirs} of {study.baseline} reach the target"
-            difference = PairedDifference(len(both), note=f"censored: {reach} within the budget")
-        family.append(
-            Comparison(
-                name,
-                TOKENS,
-                difference,
-                seeds=tuple(run.seed for run, _ in of.pairs),
-                values=tuple(both),
-                planned=len(study.seeds),
-                note=difference.note,
-                target=target,
-                arrived=arrived,
-                baseline_arrived=theirs,
-            )
-        )
-    return _corrected(family)
+def _with_text(c: Comparison, found: Crossed | None) -> Comparison:
+    """The same difference, its standard error and degrees of freedom of both sources; the bootstrap knows one only."""
+    if found is None or c.difference.standard_error is None or len(found.per_seed) != c.difference.n:
+        return c
+    both = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
+    return replace(c, difference=both)
 
 
-def _corrected(family: list[Comparison]) -> list[Comparison]:
-    corrected = with_holm([c.difference for c in family])
-    return [replace(c, difference=d) for c, d in zip(family, corrected, strict=True)]
+def _family(of: list[Comparison]) -> list[Comparison]:
+    """The same, the p-values of those that can be tested corrected together."""
+    told = iter(with_holm([c.difference for c in of if c.informative]))
+    return [replace(c, difference=next(told)) if c.informative else c for c in of]

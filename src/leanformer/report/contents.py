@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from leanformer.report import tables, target_tables, task_tables, task_text, text
+from leanformer.report import held_out, plan_text, tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
-from leanformer.report.comparison import LOSS, TOKENS, Findings
+from leanformer.report.comparison import LOSS, Findings
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section
+from leanformer.report.families import family_sentence, margin_sentence
 from leanformer.report.figures import figures
 from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import fixed, listed, several
@@ -22,8 +23,12 @@ def contents(findings: Findings) -> Document:
     drawn = figures(findings)
     sections = [
         Section("What was asked", _asked(study)),
+        Section("What was planned", _planned(study)),
         Section("The answer", _answer(findings)),
-        Section("What each attention costs and reaches", [tables.costs(study), tables.losses(findings)]),
+        Section(
+            "What each attention costs and reaches",
+            [tables.costs(study), plan_text.footnoted(tables.losses(findings), study.written_plan)],
+        ),
         Section("Loss over training", _pictures(drawn, "curves")),
         Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),
@@ -72,6 +77,23 @@ def _asked(study: Study) -> list[Block]:
     return [Paragraph(asked), *([Points(told)] if told else []), Paragraph(_model(settings, study))]
 
 
+def _planned(study: Study) -> list[Block]:
+    """Of a comparison; a single run has no plan."""
+    if not study.plan:
+        return []
+    missing = []
+    if study.written_plan is not None:
+        kinds: dict[str, list[Any]] = {
+            "attention": [r.attention for r in study.runs],
+            "seeds": study.seeds,
+            "tasks": study.tasks,
+        }
+        for key, there in kinds.items():
+            noun = "seed " if key == "seeds" else ""
+            missing += [f"{noun}{each}" for each in study.written_plan.in_force(key) if each not in there]
+    return plan_text.blocks(study.written_plan, missing)
+
+
 def _model(settings: dict[str, Any], study: Study) -> str:
     """The model and its training in one sentence, of what the records hold."""
     data = _data(study)
@@ -100,10 +122,12 @@ def _answer(findings: Findings) -> list[Block]:
     floor = text.floor_sentences(study)
     stuck = any(study.stuck(name) for name in study.attention)
     points = [*floor, *answers] if stuck else [*answers, *floor]
-    points += text.task_sentences(findings)
+    points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
         points.append(text.power_sentence(findings))
-    return [Points(points)]
+    instrument = " ".join(filter(None, [held_out.scored_sentence(study), held_out.error_sentence(findings.crossed)]))
+    said = [instrument, margin_sentence(findings), family_sentence(findings)]
+    return [Points(points), *(Paragraph(each) for each in said if each)]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
@@ -111,7 +135,7 @@ def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:
 
 
 def _targets(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
-    if not findings.of(TOKENS):
+    if not findings.ratios:
         return []
     notes = [Paragraph(note) for note in schedule_notes(findings.study)]
     return [*notes, *_pictures(drawn, "targets"), target_tables.ratios(findings)]
@@ -121,8 +145,9 @@ def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
     study = findings.study
     if not study.tasks:
         return []
-    blocks: list[Block] = [task_tables.task_scores(study), *_pictures(drawn, "finetuning")]
-    differences = task_tables.task_differences(findings)
+    plan = study.written_plan
+    blocks: list[Block] = [plan_text.footnoted(task_tables.task_scores(study), plan), *_pictures(drawn, "finetuning")]
+    differences = plan_text.footnoted(task_tables.task_differences(findings), plan)
     blocks += [differences] if differences.rows else []
     blocks += [Points(points)] if (points := task_text.two_tests(findings)) else []
     blocks += [Paragraph(said)] if (said := task_text.collapses(study)) else []
@@ -140,8 +165,8 @@ def _attention(study: Study) -> list[Block]:
 
 
 def _runs(findings: Findings) -> list[Block]:
-    blocks: list[Block] = [tables.runs(findings.study)]
-    if findings.sensitivity:
+    blocks: list[Block] = [plan_text.footnoted(tables.runs(findings.study), findings.study.written_plan)]
+    if findings.ratios:
         blocks.append(target_tables.tokens_to_target(findings))
     if findings.study.tasks:
         blocks.append(task_tables.finetunings(findings.study))

@@ -1,7 +1,8 @@
 """Pairs: the runs of a mechanism and of the baseline that share a seed, hence data order, masks and initial values.
 
 Two runs whose losses are not on one scale (other data, tokenizer or validation targets) are refused as a pair. Two that
-differ in anything but their attention and learning rate stay a pair, and the report says in what they differ.
+differ in anything but their attention and learning rate (another setting, precision, machine or version) stay a pair,
+and the report says in what they differ.
 """
 
 import math
@@ -30,6 +31,13 @@ ONE_SCALE = (
     ("floor.context_free", "their validation targets"),
 )
 BUDGET = ("training.max_steps", "training.max_tokens", "training.max_seconds", "training.batch_size")
+MAKERS = {
+    "hardware": ("precision", "device", "gpu", "cpu"),
+    "versions": ("leanformer", "torch", "transformers"),
+}
+"""What of a run's machine and program may change its loss."""
+MAKER_NAMES = {"gpu": "GPU", "cpu": "CPU"}
+AUTO = '; training.precision = "auto" gives float32 on one CPU and bfloat16 on another'
 PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
 
 
@@ -85,7 +93,14 @@ def _at(seeds: Iterable[int]) -> str:
 
 
 def _not_on_one_scale(run: Run, other: Run) -> str | None:
+    if _scored(run) != _scored(other):
+        return "what they were scored on"
     return next((what for key, what in ONE_SCALE if not _same(_get(run.record, key), _get(other.record, key))), None)
+
+
+def _scored(run: Run) -> tuple[Any, ...]:
+    score = run.scores[run.part] if run.part else {}
+    return (run.part, *(score.get(key) for key in ("targets", "sequences", "draws")))
 
 
 def _same(ours: Any, theirs: Any) -> bool:
@@ -117,6 +132,18 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
     if run.steps != other.steps and not any(key.startswith(own) for key in BUDGET):
         yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
+    yield from _makers(run, other)
+
+
+def _makers(run: Run, other: Run) -> Iterable[str]:
+    """Precision, machine and versions, where both runs record them."""
+    for table, keys in MAKERS.items():
+        for key in keys:
+            ours, theirs = _get(run.record, f"{table}.{key}"), _get(other.record, f"{table}.{key}")
+            if ours is None or theirs is None or ours == theirs:
+                continue
+            auto = key == "precision" and "auto" in (r.settings.get("training.precision") for r in (run, other))
+            yield f"{MAKER_NAMES.get(key, key)} ({ours} against {theirs}{AUTO if auto else ''})"
 
 
 def unequal_makers(runs: Iterable[Run]) -> list[str]:

@@ -13,17 +13,20 @@ counted, not dropped.
     steps      those at that many tokens, by the run's own log; without one, at the run's mean tokens a step
     flops      tokens x training FLOPs a token (the ledger's exact count)
     seconds    those at that many tokens by the run's own log, validation included; without one, at its mean pace
+
+The p-value is that of the paired t-test of log r_i against 0, so of the same quantity as ratio and interval.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from leanformer.report.pairing import Pairs
 from leanformer.report.runs import Run
-from leanformer.report.statistics import Interval, PairedDifference, paired_difference, with_holm
+from leanformer.report.statistics import Interval, PairedDifference, Verdict, holm, paired_difference
 from leanformer.report.study import Study
 from leanformer.report.target import FRACTIONS, Target
 
@@ -73,6 +76,11 @@ class Ratio:
         return tuple(sum(math.isfinite(pair[side][1]) for pair in self.costs) for side in (0, 1))  # type: ignore[return-value]
 
     @property
+    def verdict(self) -> Verdict | Literal["censored"]:
+        """No margin is set for a cost, so there is no equivalence. Censored: the ratio is known as a bound alone."""
+        return self.log.verdict(higher_is_better=False) if self.known else "censored"
+
+    @property
     def early(self) -> bool:
         """Whether a run is there at its first validation, so that nobody knows when it arrived."""
         return any(cost[0] == 0 for pair in self.costs for cost in pair)
@@ -92,15 +100,34 @@ def cost(run: Run, resource: str, tokens: float) -> float | None:
 
 
 def ratios(study: Study, paired: dict[str, Pairs], targets: Iterable[Target]) -> list[Ratio]:
-    """Every mechanism, resource and target; Holm's family is the mechanisms at one target in one resource."""
-    out = []
-    for target in targets:
-        for resource in RESOURCES:
-            family = [_ratio(name, of, resource, target) for name, of in paired.items()]
-            told = [ratio for ratio in family if ratio is not None]
-            corrected = with_holm([ratio.log for ratio in told])
-            out += [replace(ratio, log=log) for ratio, log in zip(told, corrected, strict=True)]
-    return out
+    """Every target, resource and mechanism with records of it; not corrected."""
+    found = (
+        _ratio(name, of, resource, target)
+        for target in targets
+        for resource in RESOURCES
+        for name, of in paired.items()
+    )
+    return [ratio for ratio in found if ratio is not None]
+
+
+def corrected(family: Sequence[Ratio]) -> list[Ratio]:
+    """The same ratios, with Holm's correction over all of them; those that are the `same` test count once."""
+    first: list[int] = []
+    """Of every ratio, the place of the first one of its mechanism and target that is the same."""
+    for place, ratio in enumerate(family):
+        before = (
+            i
+            for i in dict.fromkeys(first)
+            if (family[i].attention, family[i].target) == (ratio.attention, ratio.target) and family[i].same(ratio)
+        )
+        first.append(next(before, place))
+    own = list(dict.fromkeys(first))
+    adjusted = dict(zip(own, holm([family[i].log.p_value for i in own]), strict=True))
+    tested = sum(p is not None for p in adjusted.values())
+    return [
+        replace(ratio, log=replace(ratio.log, p_value_holm=adjusted[i], family=max(tested, 1)))
+        for ratio, i in zip(family, first, strict=True)
+    ]
 
 
 def table_targets(study: Study) -> list[Target]:
@@ -110,10 +137,10 @@ def table_targets(study: Study) -> list[Target]:
 def curve_targets(study: Study) -> list[Target]:
     """From easy to hard; past 1, the baseline's own end, only as far as a mechanism gets."""
     own = study.target(1.0)
-    if own is None or study.floor is None:
+    if own is None or study.curve_floor is None:
         return []
-    ends = [mean for name in study.attention if (mean := study.spread(name, "final_loss").mean) is not None]
-    hardest = (study.floor - min(ends)) / (study.floor - own.loss)
+    ends = [mean for name in study.attention if (mean := study.spread(name, "curve_loss").mean) is not None]
+    hardest = (study.curve_floor - min(ends)) / (study.curve_floor - own.loss)
     found = [study.target(float(fraction)) for fraction in np.linspace(EASIEST, min(hardest, HARDEST), POINTS)]
     return [target for target in found if target is not None]
 
@@ -130,7 +157,7 @@ def _ratio(attention: str, of: Pairs, resource: str, target: Target) -> Ratio | 
     seeds = tuple(run.seed for run, _ in of.pairs)
     exact = [(ours[0], theirs[0]) for ours, theirs in costs if ours[0] == ours[1] > 0 and theirs[0] == theirs[1] > 0]
     if len(exact) < len(costs):
-        log = PairedDifference(len(exact), note="a run that never arrives, or was there at its first validation")
+        log = PairedDifference(len(exact), note="a run never arrives, or was there at its first validation")
     else:
         log = paired_difference([math.log(ours / theirs) for ours, theirs in exact], bootstrap=False)
     return Ratio(attention, resource, target, seeds, tuple(costs), log)

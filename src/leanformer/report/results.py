@@ -9,6 +9,8 @@ from leanformer.report.caveats import caveats
 from leanformer.report.chance import chance
 from leanformer.report.comparison import Comparison, Findings
 from leanformer.report.examples import ExampleTest
+from leanformer.report.families import families
+from leanformer.report.margins import margin_of, task_margin_of
 from leanformer.report.ratios import Ratio
 from leanformer.report.runs import SCHEMA, FineTuning, Run
 from leanformer.report.study import Study, is_stuck
@@ -27,10 +29,13 @@ def results(findings: Findings) -> dict[str, Any]:
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],
-            "tokens_to_target_sensitivity": [_comparison(c) for c in findings.sensitivity],
+            "held_out": {name: asdict(one) for name, one in findings.crossed.items()},
+            "families": families(findings),
+            "margin": margin_of(plan),
+            "task_margin": task_margin_of(plan),
             "detectable_difference": findings.detectable,
             "detectable_difference_uncorrected": findings.detectable_alone,
-            "to_target": [_ratio(r) for r in findings.ratios],
+            "to_target": [_ratio(r) | _test(r) for r in findings.ratios],
             "to_target_curve": [_ratio(r) for r in findings.ratio_curve],
             "example_tests": [_examples(t) for t in findings.examples],
             "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
@@ -42,6 +47,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "seeds": study.seeds,
             "learning_rates": plan.get("learning_rates"),
             "tasks": study.tasks,
+            "plan": study.written_plan and study.written_plan.record,
             "command": plan.get("command"),
             "data": plan.get("data") or one.get("data"),
             "settings": plan.get("settings") or one.get("settings"),
@@ -79,6 +85,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "learning_rate": run.learning_rate,
         "chosen": study.is_chosen(run),
+        "tuning": run.tuning,
         "status": run.status,
         "problem": run.problem,
         "parameters": run.parameters,
@@ -90,6 +97,8 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "energy_joules": run.energy_joules,
         "joules_per_million_tokens": run.joules_per_million_tokens,
         "final_loss": run.final_loss,
+        "scored_on": run.part,
+        "validation_loss": run.selection_loss,
         "best_loss": run.best_loss,
         "below_floor": below,
         "learned_from_context": None if below is None else not is_stuck(run),
@@ -113,7 +122,7 @@ def _finetuning(tuning: FineTuning) -> dict[str, Any]:
 
 
 def _rate(rate: Rate) -> dict[str, Any]:
-    loss = rate.final_loss
+    loss = rate.loss
     return {
         "learning_rate": rate.learning_rate,
         "n": loss.n,
@@ -125,16 +134,23 @@ def _rate(rate: Rate) -> dict[str, Any]:
 
 def _comparison(c: Comparison) -> dict[str, Any]:
     d = c.difference
-    record: dict[str, Any] = {
+    return {
         "attention": c.attention,
         "metric": c.metric,
         "n": d.n,
         "mean_difference": d.mean,
         "sd_difference": d.sd,
+        "standard_error": d.standard_error,
+        "df": d.df,
         "ci95": list(d.ci95) if d.ci95 else None,
+        "ci90": list(d.ci90) if d.ci90 else None,
         "p_value": d.p_value,
         "p_value_holm": d.p_value_holm,
+        "margin": d.margin,
+        "p_equivalence": d.p_equivalence,
+        "p_equivalence_holm": d.p_equivalence_holm,
         "verdict": c.verdict,
+        "exploratory": c.exploratory,
         "seeds": list(c.seeds),
         "planned": c.planned,
         "note": c.note,
@@ -143,14 +159,6 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "detectable": d.detectable,
         "detectable_holm": d.detectable_holm,
     }
-    if c.target is not None:
-        record |= {
-            "target": c.target.loss,
-            "target_fraction": c.target.fraction,
-            "arrived": c.arrived,
-            "baseline_arrived": c.baseline_arrived,
-        }
-    return record
 
 
 def _ratio(r: Ratio) -> dict[str, Any]:
@@ -167,12 +175,14 @@ def _ratio(r: Ratio) -> dict[str, Any]:
         "ci95": list(r.ci95) if r.ci95 else None,
         "at_least": least if least > 0 else None,
         "at_most": most,
-        "p_value": r.log.p_value,
-        "p_value_holm": r.log.p_value_holm,
         "seeds": list(r.seeds),
         "costs": [_cost(*ours) for ours, _ in r.costs],
         "baseline_costs": [_cost(*theirs) for _, theirs in r.costs],
     }
+
+
+def _test(r: Ratio) -> dict[str, Any]:
+    return {"p_value": r.log.p_value, "p_value_holm": r.log.p_value_holm, "verdict": r.verdict}
 
 
 def _cost(least: float, most: float) -> dict[str, float | None]:

@@ -20,6 +20,7 @@ from leanformer.report.target import Descent
 
 SCHEMA = reading.SCHEMA
 ROUNDING = 1e-6
+REMEDY = "restore it, or delete its run and start it again"
 Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
 
@@ -54,6 +55,8 @@ class Run:
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """(tokens, steps, seconds) of every logged step; seconds with validation; as `columns` from 0 on."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
+    tuning: bool = False
+    """Whether it serves the choice of a learning rate only, and is in no mean, interval or verdict."""
 
     @cached_property
     def descent(self) -> Descent:
@@ -112,8 +115,30 @@ class Run:
         return None if joules is None or not tokens else 1e6 * joules / tokens
 
     @property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Of held-out parts by name; none of a run that was not scored after its training."""
+        return (self.record.get("results") or {}).get("scores") or {}
+
+    @property
+    def part(self) -> str | None:
+        """The held-out part that the final loss is of."""
+        return next((part for part in ("test", "valid") if part in self.scores), None)
+
+    @property
     def final_loss(self) -> float | None:
+        """On the test part or, without one, on the validation part; of an older record its last validation."""
+        return self.curve_loss if self.part is None else self._number("results", "scores", self.part, "loss")
+
+    @property
+    def curve_loss(self) -> float | None:
+        """The last validation of training: what curves, targets and their costs are about."""
         return self._number("results", "final_loss")
+
+    @property
+    def selection_loss(self) -> float | None:
+        """The validation loss, by which learning rates are chosen."""
+        validation = self._number("results", "scores", "valid", "loss")
+        return self.curve_loss if validation is None else validation
 
     @property
     def best_loss(self) -> float | None:
@@ -121,10 +146,22 @@ class Run:
 
     @property
     def floor(self) -> float | None:
-        return self._number("floor", "context_free")
+        """The no-context baseline on the targets of the final loss, nats."""
+        scored = None if self.part is None else self._number("results", "scores", self.part, "context_free")
+        return self.curve_floor if scored is None else scored
 
     @property
     def unigram(self) -> float | None:
+        scored = None if self.part is None else self._number("results", "scores", self.part, "unigram")
+        return self._number("floor", "unigram") if scored is None else scored
+
+    @property
+    def curve_floor(self) -> float | None:
+        """The same on the targets of the curve's validations."""
+        return self._number("floor", "context_free")
+
+    @property
+    def curve_unigram(self) -> float | None:
         return self._number("floor", "unigram")
 
     @property
@@ -141,17 +178,24 @@ def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[str, Any]:
-    return reading.read(path, schema, "restore it, or delete its run and start it again")
+    return reading.read(path, schema, REMEDY)
 
 
 def read_run(
-    directory: Path, path: str, attention: str | None = None, seed: int | None = None, rate: float | None = None
+    directory: Path,
+    path: str,
+    attention: str | None = None,
+    seed: int | None = None,
+    rate: float | None = None,
+    *,
+    tuning: bool = False,
 ) -> Run:
     """The run at `directory`/`path`; what the plan says of it (label, seed, rate) wins over its own record."""
     folder = directory / path
     file = folder / "run.json"
     if not file.is_file():
-        return Run(attention or "", seed or 0, rate, path, "missing", "planned, but it has no run.json")
+        absent = "planned, but it has no run.json"
+        return Run(attention or "", seed or 0, rate, path, "missing", absent, tuning=tuning)
     record = read_record(file)
     results = record.get("results") or {}
     logged = _logged(folder / "curve.jsonl")
@@ -167,6 +211,7 @@ def read_run(
         curve=curve,
         clock=tuple(_columns(logged, "tokens", "step", "seconds")),
         finetunings=tuple(_finetunings(directory, folder)),
+        tuning=tuning,
     )
 
 
@@ -215,7 +260,7 @@ def _constant(answers: list[Any]) -> bool:
 
 def read_lines(path: Path, schema: type[reading.Record] = records.Line) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
-    return reading.read_lines(path, schema, "restore it, or delete its run and start it again")
+    return reading.read_lines(path, schema, REMEDY)
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:
@@ -239,7 +284,10 @@ def _status(
     if result is not None and not math.isfinite(result) or any(not math.isfinite(loss) for _, loss in curve):
         return {"status": "diverged", "problem": first or "its loss is not a finite number"}
     if said == "failed":
-        numeric = any(word in reason.lower() for word in ("nan", "not finite", "non-finite", "diverged", "infinite"))
+        numeric = any(
+            word in reason.lower()
+            for word in ("nan", "not finite", "non-finite", "diverged", "infinite", " is inf", " is -inf")
+        )
         return {"status": "diverged" if numeric else "failed", "problem": first or "it ended with an error"}
     if said == "finished":
         return {"status": "finished"} if result is not None else {"status": "failed", "problem": "it has no result"}

@@ -6,6 +6,7 @@ from typing import Any
 
 from leanformer.records import reading, studies
 from leanformer.report import sweep
+from leanformer.report.planned import WrittenPlan, read_plan
 from leanformer.report.runs import FineTuning, Run, flat, read_run
 from leanformer.report.statistics import Spread, spread
 from leanformer.report.sweep import Rate
@@ -30,6 +31,8 @@ class Study:
     runs: tuple[Run, ...]
     sweep: dict[str, list[Rate]]
     warnings: tuple[str, ...]
+    written_plan: WrittenPlan | None = None
+    """What was decided before the first run (plan.json); `plan` is comparison.json."""
 
     @property
     def challengers(self) -> list[str]:
@@ -37,7 +40,13 @@ class Study:
 
     @property
     def seeds(self) -> list[int]:
-        return sorted({run.seed for run in self.runs})
+        """Of the reported runs."""
+        return sorted({run.seed for run in self.runs if not run.tuning})
+
+    @property
+    def tuned(self) -> bool:
+        """Whether learning rates were chosen on seeds of their own."""
+        return any(run.tuning for run in self.runs)
 
     @property
     def swept(self) -> bool:
@@ -84,8 +93,19 @@ class Study:
     def unigram(self) -> float | None:
         return self._first("unigram")
 
+    @property
+    def curve_floor(self) -> float | None:
+        return self._first("curve_floor")
+
+    @property
+    def curve_unigram(self) -> float | None:
+        return self._first("curve_unigram")
+
     def target(self, fraction: float = FRACTION) -> Target | None:
-        return target(self.floor, self.spread(self.baseline, "final_loss").mean, fraction) if self.baseline else None
+        """On the scale of the curves."""
+        return (
+            target(self.curve_floor, self.spread(self.baseline, "curve_loss").mean, fraction) if self.baseline else None
+        )
 
     def below_floor(self, attention: str) -> float | None:
         """1 - final loss / floor, of the mean over seeds."""
@@ -126,20 +146,25 @@ def _comparison(directory: Path) -> Study:
     file = directory / "comparison.json"
     plan = reading.read(file, studies.Comparison, "restore it, or compare again")
     attention = tuple(dict.fromkeys(plan["attention"]))
-    entries = [(r["attention"], r["seed"], r.get("learning_rate"), r["path"]) for r in plan["runs"]]
+    entries = [
+        (r["attention"], r["seed"], r.get("learning_rate"), r["path"], r.get("tuning", False)) for r in plan["runs"]
+    ]
     if not entries:
         raise ValueError(f"{file} plans no runs: there is nothing to report")
     for entry in entries:
         if [e[:3] for e in entries].count(entry[:3]) > 1:
             raise ValueError(f"{file} plans {entry[0]} with seed {entry[1]} twice: a seed can be compared once only")
-    runs = tuple(read_run(directory, path, name, seed, rate) for name, seed, rate, path in entries)
+    runs = tuple(
+        read_run(directory, path, name, seed, rate, tuning=tuning) for name, seed, rate, path, tuning in entries
+    )
     attention += tuple(dict.fromkeys(r.attention for r in runs if r.attention not in attention))
     runs_of = {name: sweep.rates(runs, name) for name in attention}
     unplanned = [name for name, rates in runs_of.items() if not rates]
     if unplanned:
         raise ValueError(f"{file} names {unplanned[0]}, but plans no run of it: compare again with --resume")
     baseline, warnings = _baseline(plan.get("baseline"), attention)
-    return Study(directory, plan, attention, baseline, runs, runs_of, (*warnings, *sweep.doubts(runs_of)))
+    warnings += sweep.doubts(runs_of)
+    return Study(directory, plan, attention, baseline, runs, runs_of, tuple(warnings), read_plan(directory))
 
 
 def _baseline(named: Any, attention: tuple[str, ...]) -> tuple[str, list[str]]:
@@ -148,9 +173,3 @@ def _baseline(named: Any, attention: tuple[str, ...]) -> tuple[str, list[str]]:
     instead = DEFAULT_BASELINE if DEFAULT_BASELINE in attention else attention[0]
     why = f"The baseline {named} is not among the mechanisms" if named else "No baseline is named"
     return instead, [f"{why}: {instead} stands in for it."]
-
-
-def best_rates(directory: Path) -> dict[str, float | None]:
-    """The chosen learning rate of every mechanism with a finished run in a comparison directory."""
-    of = read_study(directory).sweep
-    return {name: r.learning_rate for name, rates in of.items() for r in rates if r.chosen and r.finished}

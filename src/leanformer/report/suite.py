@@ -1,4 +1,4 @@
-"""One statement about a whole suite of tasks (Agarwal et al., 2021, "Deep RL at the Edge of the Statistical Precipice").
+"""Statistics of a whole suite of tasks (Agarwal et al., 2021, "Deep RL at the Edge of the Statistical Precipice").
 
     x_it                          score of pre-training seed i on task t (mean of its fine-tunings), 0 at chance, 1
                                   perfect: (score - chance) / (1 - chance);  n seeds, T tasks
@@ -114,7 +114,7 @@ def suite_table(findings: Findings, found: list[Suite]) -> Table:
     ]
     header = ["Attention", "Seeds", "Interquartile mean [95 % CI]", f"{baseline}'s [95 % CI]"]
     caption = (
-        f"All {several(len(found[0].tasks), 'task')} together, with scores scaled so that chance is 0 and perfect is 1. "
+        f"All {several(len(found[0].tasks), 'task')} together; scores are scaled so that chance is 0 and perfect is 1. "
         "Probability of improvement: that a run of the mechanism scores higher on a task than a run of the baseline. "
         "Bootstrap over pre-training seeds, each with all its tasks; with few seeds these intervals are too narrow."
     )

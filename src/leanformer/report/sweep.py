@@ -1,11 +1,13 @@
-"""The learning-rate sweep: every mechanism had the same rates, all are reported, and each is compared at its best.
+"""The choice of a learning rate: every mechanism has the same rates, all are reported, each is compared at its best.
 
-The best rate of a mechanism has the lowest mean final loss among its rates with the most finished seeds, so that a rate
-at which a seed diverged never wins over one at which none did.
+    chosen(mechanism) = argmin over rates of the mean over tuning seeds of the validation loss (nats)
+
+among the rates with the most finished seeds, so that a rate at which a seed diverged never wins over one at which none
+did. Records from before there were tuning runs choose by the same mean over the reported seeds themselves.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leanformer.report.quantities import listed
 from leanformer.report.runs import Run
@@ -19,30 +21,48 @@ class Rate:
     attention: str
     learning_rate: float | None
     runs: tuple[Run, ...]
+    """The reported runs, which are compared if this rate is chosen."""
     chosen: bool = False
+    tuning: tuple[Run, ...] = ()
 
     @property
     def finished(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.status == "finished")
+        return _finished(self.runs)
 
     @property
-    def final_loss(self) -> Spread:
-        return spread([run.final_loss for run in self.finished if run.final_loss is not None])
+    def tried(self) -> tuple[Run, ...]:
+        """The runs by which the rate is judged."""
+        return self.tuning or self.runs
+
+    @property
+    def losses(self) -> list[float]:
+        """Validation losses of those that finished."""
+        return [run.selection_loss for run in _finished(self.tried) if run.selection_loss is not None]
+
+    @property
+    def loss(self) -> Spread:
+        return spread(self.losses)
+
+
+def _finished(runs: Sequence[Run]) -> tuple[Run, ...]:
+    return tuple(run for run in runs if run.status == "finished")
 
 
 def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
     """The mechanism's rates in rising order, one of them chosen."""
-    values = sorted({run.learning_rate for run in runs if run.attention == attention}, key=lambda r: r or 0.0)
-    plain = [
-        Rate(attention, value, tuple(r for r in runs if r.attention == attention and r.learning_rate == value))
-        for value in values
-    ]
+    own = [run for run in runs if run.attention == attention]
+    plain = []
+    for value in sorted({run.learning_rate for run in own}, key=lambda rate: rate or 0.0):
+        at = [run for run in own if run.learning_rate == value]
+        reported = tuple(run for run in at if not run.tuning)
+        plain.append(Rate(attention, value, reported, tuning=tuple(run for run in at if run.tuning)))
     if not plain:
         return []
-    most = max(rate.final_loss.n for rate in plain)
-    able = [rate for rate in plain if rate.final_loss.n == most]
-    best = min(able, key=lambda rate: (rate.final_loss.mean or 0.0, rate.learning_rate or 0.0))
-    return [Rate(rate.attention, rate.learning_rate, rate.runs, rate is best) for rate in plain]
+    judged = [rate for rate in plain if rate.tuning] or plain
+    most = max(rate.loss.n for rate in judged)
+    able = [rate for rate in judged if rate.loss.n == most]
+    best = min(able, key=lambda rate: (rate.loss.mean or 0.0, rate.learning_rate or 0.0))
+    return [replace(rate, chosen=rate is best) for rate in plain]
 
 
 def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
@@ -50,7 +70,7 @@ def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
     if all(len(of) < 2 for of in sweep.values()):
         return []
     out = []
-    grids = {name: [rate.learning_rate for rate in of if rate.finished] for name, of in sweep.items()}
+    grids = {name: [rate.learning_rate for rate in of if rate.losses] for name, of in sweep.items()}
     first = next(iter(grids.values()))
     uneven = [name for name, grid in grids.items() if grid != first]
     if uneven:
@@ -59,7 +79,7 @@ def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
     edge = []
     for name, of in sweep.items():
         best = next(rate for rate in of if rate.chosen)
-        if len(of) > 1 and best.finished and best in (of[0], of[-1]):
+        if len(of) > 1 and best.losses and best in (of[0], of[-1]):
             edge.append(f"{name} ({best.learning_rate:g})")
     if edge:
         out.append(

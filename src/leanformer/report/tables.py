@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from leanformer.report.comparison import AVERAGE, LOSS, TOKENS, Comparison, Findings
+from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
 from leanformer.report.document import Table
+from leanformer.report.margins import margin_of
 from leanformer.report.quantities import (
     NONE,
     decimals,
@@ -77,7 +78,7 @@ def losses(findings: Findings) -> Table:
             _perplexity(study.spread(name, "final_loss")),
             (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
         ]
-        rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", ""]))
+        rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", "", ""]))
     header = [
         "Attention",
         "Runs",
@@ -87,24 +88,27 @@ def losses(findings: Findings) -> Table:
         "Below floor",
         "Difference [95 % CI]",
         "Holm p",
+        "of equivalence",
         "Verdict",
     ]
     caption = (
         f"Validation loss {study.wording.validation} in nats, mean ± sd over seeds; {_said(study)}below floor: 1 - "
         "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
-        "interval; negative is better. The verdict rests on the Holm-corrected p-value at 0.05."
+        "interval; negative is better. Holm p: of the t-test of no difference, and of the two one-sided tests of a "
+        f"difference of {margin_of(study.plan):g} nats or more; the verdict rests on them at 0.05."
     )
     if any(study.stuck(name) for name in study.attention):
         caption += (
-            f"{DAGGER} Runs of it did not get below the floor: they learned nothing, and comparing them says nothing."
+            f"{DAGGER} Runs of it did not get below the floor: they learned nothing from context, so their losses say "
+            "nothing about attention."
         )
-    table = _without_baseline(study, Table(header, rows, "lrrrrrrrl", caption), (6, 7, 8))
+    table = _without_baseline(study, Table(header, rows, "lrrrrrrrrl", caption), (6, 7, 8, 9))
     return table if study.wording.perplexity else _without(table, (4,))
 
 
 def evidence(findings: Findings) -> Table:
     """Every difference once more: what these seeds could have found, and its interval without assumptions."""
-    tested = [c for c in findings.comparisons if c.difference.mean is not None]
+    tested = [c for c in findings.comparisons if c.difference.mean is not None and c.informative]
     bootstrapped = any(c.difference.bootstrap95 for c in tested)
     rows = []
     for c in tested:
@@ -137,20 +141,19 @@ def sweep(study: Study) -> Table:
             if rate is None:
                 row.append("not run")
                 continue
-            missing = len(rate.runs) - rate.final_loss.n
-            cell = mean_sd(rate.final_loss, fixed) + (
-                f" ({missing} of {len(rate.runs)} without result)" if missing else ""
-            )
-            row.append(f"{cell} best" if rate.chosen and rate.finished else cell)
+            missing = len(rate.tried) - rate.loss.n
+            cell = mean_sd(rate.loss, fixed) + (f" ({missing} of {len(rate.tried)} without result)" if missing else "")
+            row.append(f"{cell} best" if rate.chosen and rate.losses else cell)
         rows.append(row)
-    caption = "Final validation loss in nats, mean ± sd over seeds, at every learning rate tried."
+    seeds = "tuning seeds, which are in no other table" if study.tuned else "seeds"
+    caption = f"Final validation loss in nats, mean ± sd over {seeds}, at every learning rate tried."
     return Table(["Attention", *(f"{value:g}" for value in values)], rows, "l" + "r" * len(values), caption)
 
 
 def runs(study: Study) -> Table:
     rows = []
     for run in study.runs:
-        said = run.status if not run.problem else f"{run.status}: {run.problem}"
+        said = (run.status if not run.problem else f"{run.status}: {run.problem}") + ", tuning" * run.tuning
         rows.append(
             [
                 run.attention,
@@ -219,11 +222,6 @@ def signed_points(mean: float, ci: Interval | None) -> str:
     return _with_interval(100 * mean, ci and (100 * ci[0], 100 * ci[1]), lambda v: signed(v, 1))
 
 
-def signed_tokens(mean: float, ci: Interval | None) -> str:
-    divisor, letter, places = unit(max(map(abs, (mean, *(ci or ())))))
-    return f"{_with_interval(mean, ci, lambda v: signed(v / divisor, places))} {letter}".rstrip()
-
-
 def _nats(value: float) -> str:
     return fixed(value, decimals(value))
 
@@ -234,7 +232,6 @@ def _points(value: float) -> str:
 
 UNITS = {
     LOSS: ("final loss (nats)", fixed_nats, _nats),
-    TOKENS: ("tokens to target", signed_tokens, scaled),
     AVERAGE: ("all tasks, average (points)", signed_points, _points),
 }
 """Of a metric, its name, how a difference is written and how a size; a task's is points."""
@@ -245,11 +242,14 @@ def _with_interval(mean: float, ci: Interval | None, shown: Callable[[float], st
 
 
 def judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> list[str]:
-    """Difference, Holm p and verdict."""
+    """Difference, Holm p of it, Holm p of equivalence, and verdict."""
     d = c.difference
     amount = NONE if d.mean is None else shown(d.mean, d.ci95)
-    p = NONE if d.p_value_holm is None else p_value(d.p_value_holm).removeprefix("= ")
-    return [amount, p, c.shown_verdict]
+    return [amount, bare_p(d.p_value_holm), bare_p(d.p_equivalence_holm), c.shown_verdict]
+
+
+def bare_p(p: float | None) -> str:
+    return NONE if p is None else p_value(p).removeprefix("= ")
 
 
 def _relative(study: Study, name: str, quantity: str) -> str:

@@ -69,8 +69,3 @@ class Descent:
         if crossing is None:
             return (float(self.curve[-1][0]) if self.curve else 0.0), math.inf
         return (0.0 if self.curve[0][1] <= loss else crossing), crossing
-
-
-def first_crossing(curve: Curve, loss: float) -> float | None:
-    """See `Descent`, which is faster for many losses."""
-    return Descent(curve).first_crossing(loss)

@@ -3,6 +3,7 @@
 from leanformer.report.chance import NO_BETTER, above_chance, chance
 from leanformer.report.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.document import Table
+from leanformer.report.margins import task_margin_of
 from leanformer.report.quantities import NONE, fixed, p_value, signed
 from leanformer.report.runs import FineTuning
 from leanformer.report.statistics import spread
@@ -17,8 +18,8 @@ def task_scores(study: Study) -> Table:
     caption = (
         f"Score x 100 {study.wording.scored}, mean ± sd over all {study.wording.tasks} (in brackets: how many, "
         f"pre-training seeds times {study.wording.task} seeds). Collapsed runs are counted and kept. Chance: "
-        f"the best answer that does not look at the input. {DAGGER} {NO_BETTER.capitalize()}: the one-sided 95 % lower bound "
-        "of the score, over pre-training seeds (over examples for one), does not lie above it."
+        f"the best answer that does not look at the input. {DAGGER} {NO_BETTER.capitalize()}: the one-sided 95 % "
+        "lower bound of the score, over pre-training seeds (over examples for one), does not lie above it."
     )
     return Table(["Task", "Chance", *study.attention], rows, "lr" + "r" * len(study.attention), caption)
 
@@ -33,20 +34,21 @@ def task_differences(findings: Findings) -> Table:
             )
             row = [name, c.attention, *judged(c, signed_points), *(_over_examples(findings, c) if tested else [])]
             rows.append([*row, by_seed or NONE])
-    header = ["Task", "Attention", "Difference [95 % CI]", "Holm p", "Verdict", "By seed"]
+    header = ["Task", "Attention", "Difference [95 % CI]", "Holm p", "of equivalence", "Verdict", "By seed"]
     caption = (
         "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
-        f"the mean of its {findings.study.wording.tasks}; Holm's correction is over the mechanisms within a task."
+        f"the mean of its {findings.study.wording.tasks}. Holm p: of no difference, and of one of "
+        f"{100 * task_margin_of(findings.study.plan):g} points or more, over all mechanisms and tasks of this table."
     )
     if not tested:
-        return Table(header, rows, "llrrll", caption)
-    header[5:5] = ["Over examples", "Holm p"]
+        return Table(header, rows, "llrrrll", caption)
+    header[6:6] = ["Over examples", "Holm p"]
     caption += (
         " Over examples: the same trained models, and chance only in which examples the task has; the difference's "
         "95 % interval by the paired bootstrap, and p of McNemar's or the randomisation test, Holm's correction over "
         "all mechanisms and tasks. The verdict is that of the seeds."
     )
-    return Table(header, rows, "llrrlrrl", caption)
+    return Table(header, rows, "llrrrlrrl", caption)
 
 
 def _over_examples(findings: Findings, c: Comparison) -> list[str]:
@@ -73,7 +75,7 @@ def collapsed(findings: Findings) -> Table:
                 for c in family
                 if (c.attention, c.metric) == (name, task)
             ]
-            verdicts = list(dict.fromkeys(verdict for _, _, verdict in told))
+            verdicts = list(dict.fromkeys(verdict for *_, verdict in told))
             rows.append([*row, *([told[0][0], told[1][0]] if told else ["", ""]), ", without: ".join(verdicts)])
     header = [
         "Task",

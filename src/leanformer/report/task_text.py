@@ -1,11 +1,13 @@
-"""What the two tests of a task say, and whether a fine-tuning collapsed, in sentences."""
+"""What the tasks say, over seeds and over examples, and whether a fine-tuning collapsed, in sentences."""
 
 from leanformer.report.chance import NO_BETTER, above_chance
-from leanformer.report.comparison import Findings
+from leanformer.report.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.examples import ExampleTest
-from leanformer.report.quantities import listed, several
+from leanformer.report.margins import points_of
+from leanformer.report.quantities import fixed, listed, several
 from leanformer.report.statistics import ALPHA, DECIDED, Verdict
 from leanformer.report.study import Study
+from leanformer.report.text import evidence, though
 
 TWO_TESTS = (
     "Two tests stand side by side. The one over seeds asks whether the difference would come again with other seeds, "
@@ -16,6 +18,44 @@ TWO_TESTS = (
 )
 
 
+def task_sentences(findings: Findings) -> list[str]:
+    """One for each mechanism: what differs, what is equivalent and what is undecided."""
+    study = findings.study
+    metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
+    said = []
+    for name in study.challengers:
+        family = [c for metric in metrics for c in findings.of(metric) if c.attention == name]
+        parts = []
+        for verdict in ("better", "worse"):
+            stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
+            parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
+        if same := [c for c in family if c.verdict == "equivalent"]:
+            within = f"equivalent to {study.baseline} within {points_of(study.plan)} on"
+            parts.append(f"{within} {listed([_place(c) + though(c) for c in same])}")
+        if rest := [_place(c) for c in family if c.verdict == "undecided"]:
+            parts.append(f"undecided on {listed(rest)}")
+        if closed := [_place(c) for c in family if c.verdict == "not testable"]:
+            parts.append(f"not testable on {listed(closed)}")
+        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
+        if untested := [c for c in family if c.verdict in ("not tested", "not compared")]:
+            why = "; ".join(dict.fromkeys(c.note for c in untested))
+            subject = "It" if told else f"{name}, {study.wording.tuned},"
+            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
+        said.append(" ".join(told))
+    return [sentence for sentence in said if sentence]
+
+
+def _place(c: Comparison) -> str:
+    return "the average of all tasks" if c.metric == AVERAGE else c.metric
+
+
+def _points(c: Comparison) -> str:
+    def shown(value: float) -> str:
+        return fixed(100 * value, 1)
+
+    return f"{shown(abs(c.difference.mean or 0.0))} points, {evidence(c, shown, ', ')}"
+
+
 def two_tests(findings: Findings) -> list[str]:
     """What the tests are about, then where they disagree; nothing without a test over examples."""
     tested = [test for test in findings.examples if test.p_value_holm is not None]
@@ -24,7 +64,7 @@ def two_tests(findings: Findings) -> list[str]:
     seeds = {(c.attention, c.metric): c.verdict for c in findings.comparisons}
     of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not compared")) for test in tested]
     said = [TWO_TESTS]
-    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in DECIDED]
+    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in (*DECIDED, "equivalent")]
     if only_models:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_models])
         said.append(f"These models differ over examples, whether their mechanisms do is open: {each}.")
@@ -69,7 +109,7 @@ def chances(findings: Findings) -> str:
 
 def _verdict(test: ExampleTest) -> Verdict:
     if test.p_value_holm is None or test.p_value_holm >= ALPHA or test.difference is None:
-        return "not distinguishable"
+        return "undecided"
     return "better" if test.difference > 0 else "worse"
 
 

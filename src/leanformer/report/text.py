@@ -3,7 +3,8 @@ says that it has none."""
 
 from collections.abc import Callable
 
-from leanformer.report.comparison import AVERAGE, LOSS, STUCK, TOKENS, Comparison, Findings
+from leanformer.report.comparison import LOSS, Comparison, Findings
+from leanformer.report.margins import margin_of
 from leanformer.report.quantities import (
     decimals,
     fixed,
@@ -15,11 +16,13 @@ from leanformer.report.quantities import (
     several,
     tokens,
 )
-from leanformer.report.statistics import POWER, sd_factor
+from leanformer.report.statistics import DECIDED, POWER, sd_factor
 from leanformer.report.study import LEARNED, Study
+from leanformer.report.target import FRACTION
+from leanformer.report.target_text import tokens_sentence
 
 Shown = Callable[[float], str]
-NOTHING = "tells nothing about attention"
+NOTHING = "says nothing about attention"
 
 
 def title(study: Study) -> str:
@@ -55,7 +58,11 @@ def answers(findings: Findings) -> list[str]:
     for name in findings.study.challengers:
         sentences = [loss_sentence(c, findings.study) for c in findings.of(LOSS) if c.attention == name]
         sentences.append(cost_sentence(name, findings.study))
-        sentences += [tokens_sentence(c, findings.study) for c in findings.of(TOKENS) if c.attention == name]
+        sentences += [
+            tokens_sentence(ratio, findings.study)
+            for ratio in findings.ratios
+            if (ratio.attention, ratio.resource, ratio.target.fraction) == (name, "tokens", FRACTION)
+        ]
         out.append(" ".join(filter(None, sentences)))
     return out
 
@@ -66,23 +73,36 @@ def _standings(study: Study, family: list[Comparison]) -> str:
 
     def baseline(word: str) -> str:
         nonlocal named
-        other, named = ("it" if word == "from" else "") if named else study.baseline, True
+        other, named = ("it" if word in ("to", "against") else "") if named else study.baseline, True
         return f" {word} {other}" if other else ""
 
     for verdict in ("better", "worse"):
         for c in sorted((c for c in family if c.verdict == verdict), key=lambda c: c.difference.mean or 0.0):
             amount = fixed(abs(c.difference.mean or 0.0), _decimals(c))
-            parts.append(f"{c.attention} is {verdict}{baseline('than')} by {amount} nats")
-    tested = [c.attention for c in family if c.verdict == "not distinguishable"]
-    if tested:
-        be = "are" if len(tested) > 1 else "is"
-        parts.append(f"{listed(tested)} {be} not distinguishable{baseline('from')}")
+            parts.append(f"{_named(c)} is {verdict}{baseline('than')} by {amount} nats")
+    equivalent = [c for c in family if c.verdict == "equivalent"]
+    for real in ("", "better", "worse"):
+        same = [c for c in equivalent if (c.direction if c.difference.differs else "") == real]
+        if same:
+            within = f"{baseline('to')} within {margin_of(study.plan):g} nats"
+            though = f" (though measurably {real})" if real else ""
+            parts.append(f"{listed([_named(c) for c in same])} {_be(same)} equivalent{within}{though}")
+    if undecided := [c for c in family if c.verdict == "undecided"]:
+        parts.append(f"{listed([_named(c) for c in undecided])} {_be(undecided)} undecided{baseline('against')}")
     said = [f"After {budget(study)}, {listed(parts)}."] if parts else []
-    untested = [c for c in family if c.difference.p_value is None]
+    untested = [c for c in family if c.verdict in ("not tested", "not compared")]
     if untested:
         why = "; ".join(dict.fromkeys(c.note for c in untested))
         said.append(f"{listed([c.attention for c in untested])} cannot be judged against {study.baseline}: {why}.")
     return " ".join(said)
+
+
+def _named(c: Comparison) -> str:
+    return f"{c.attention} (exploratory)" if c.exploratory else c.attention
+
+
+def _be(several_of: list[Comparison]) -> str:
+    return "are" if len(several_of) > 1 else "is"
 
 
 def _alone(study: Study) -> str:
@@ -112,107 +132,68 @@ def budget(study: Study) -> str:
 
 def loss_sentence(c: Comparison, study: Study) -> str:
     """ "pairwise is 0.031 nats better than dot_product after 8 M tokens, 95 % CI 0.012 to 0.050, 5 seeds (...)" """
-    return _sentence(c, study, f" after {budget(study)}", "nats", ("better", "worse"), lambda v: fixed(v, _decimals(c)))
-
-
-def tokens_sentence(c: Comparison, study: Study) -> str:
-    assert c.target is not None
-    goal = f"To reach {fixed(c.target.loss, 3)} nats"
-    if c.censored:
-        total = len(c.seeds)
-        return (
-            f"A loss of {fixed(c.target.loss, 3)} nats is reached within the budget by {c.arrived} of its {total} runs "
-            f"and {c.baseline_arrived} of {study.baseline}'s, so tokens to target have no mean and no p-value."
-        )
-    if not c.values or c.difference.mean is None:
-        return ""
-    ours, theirs = (sum(pair[side] for pair in c.values) / len(c.values) for side in (0, 1))
-    word = "fewer" if ours < theirs else "more"
-    amount = f"{scaled(abs(ours - theirs))} {word} tokens ({percent(abs(ours / theirs - 1))})"
-    evidence = _evidence(c, ("fewer", "more"), scaled)
-    if c.difference.n == 1:
-        return f"{goal} it needs {amount} with the one seed."
-    if c.verdict == "not distinguishable":
-        return f"{goal} it needs {amount} on average, not distinguishable from as many: {evidence}."
-    if c.verdict == "not tested":
-        return f"{goal} it needs {amount} on average, not tested: {evidence}."
-    return f"{goal} it needs {amount}, {evidence}."
-
-
-def task_sentences(findings: Findings) -> list[str]:
-    """One for each mechanism: what stands, then what could not be told apart."""
-    study = findings.study
-    metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
-    said = []
-    for name in study.challengers:
-        family = [c for metric in metrics for c in findings.of(metric) if c.attention == name]
-        parts = []
-        for verdict in ("better", "worse"):
-            stand = [f"{_place(c)} ({_points(c)})" for c in family if c.verdict == verdict]
-            parts += [f"{verdict} than {study.baseline} on {listed(stand)}"] if stand else []
-        rest = [_place(c) for c in family if c.verdict == "not distinguishable"]
-        parts += [f"not distinguishable from {study.baseline} on {listed(rest)}"] if rest else []
-        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
-        if untested := [c for c in family if c.difference.p_value is None]:
-            why = "; ".join(dict.fromkeys(c.note for c in untested))
-            subject = "It" if told else f"{name}, {study.wording.tuned},"
-            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
-        said.append(" ".join(told))
-    return [sentence for sentence in said if sentence]
-
-
-def _place(c: Comparison) -> str:
-    return "the average of all tasks" if c.metric == AVERAGE else c.metric
-
-
-def _points(c: Comparison) -> str:
-    def shown(value: float) -> str:
-        return fixed(100 * value, 1)
-
-    return f"{shown(abs(c.difference.mean or 0.0))} points, {_evidence(c, ('better', 'worse'), shown, ', ')}"
-
-
-def _sentence(c: Comparison, study: Study, where: str, unit: str, words: tuple[str, str], shown: Shown) -> str:
-    mean, name = c.difference.mean, c.attention
+    mean, name, where = c.difference.mean, _named(c), f" after {budget(study)}"
     if mean is None:
         return f"{name} is not compared with {study.baseline}{where}: {c.note}."
-    if not mean and c.difference.p_value == 1.0:
-        return f"{name} is not distinguishable from {study.baseline}{where}: all {c.difference.n} pairs are identical."
-    size, word = shown(abs(mean)), words[(mean > 0) != c.higher_is_better]
+    if not c.informative:
+        return _learned_nothing(c, study)
+
+    def shown(value: float) -> str:
+        return fixed(value, _decimals(c))
+
+    size = f"{shown(abs(mean))} nats {c.direction}"
     if c.verdict == "not tested":
         seeds = "one seed" if c.difference.n == 1 else several(c.difference.n, "seed")
-        return f"{name} cannot be judged{where}: {size} {unit} {word} than {study.baseline} with {seeds}, and {c.note}."
-    evidence = _evidence(c, words, shown)
-    if not c.informative:
-        return f"{name} ended {size} {unit} {word} than {study.baseline}{where}, {evidence}, but {STUCK}."
-    if c.verdict == "not distinguishable":
-        said = f"{name} is not distinguishable from {study.baseline}{where}: {size} {unit} {word} on average"
-    else:
-        said = f"{name} is {size} {unit} {word} than {study.baseline}{where}"
-    return f"{said}, {evidence}."
+        amount = f"{size} than {study.baseline} with {seeds}, and " if mean else ""
+        return f"{name} cannot be judged{where}: {amount}{c.note}."
+    if c.verdict == "equivalent":
+        within = f"equivalent to {study.baseline} within {c.difference.margin:g} nats{where}"
+        return f"{name} is {within}{though(c)}: {size} on average, {evidence(c, shown)}."
+    if c.verdict == "undecided":
+        return f"{name} against {study.baseline} is undecided{where}: {size} on average, {evidence(c, shown)}."
+    return f"{name} is {size} than {study.baseline}{where}, {evidence(c, shown)}."
 
 
-def _evidence(c: Comparison, words: tuple[str, str], shown: Shown, apart: str = "") -> str:
+def though(c: Comparison) -> str:
+    return f", though measurably {c.direction}" if c.difference.differs else ""
+
+
+def _learned_nothing(c: Comparison, study: Study) -> str:
+    names = (c.attention, study.baseline or "")
+    stuck = [name for name in names if study.stuck(name)]
+    runs = [
+        name if len(study.stuck(name)) == len(study.at(name)) else f"{_stuck_count(study, name)} of {name}"
+        for name in stuck
+    ]
+    whose = "their losses say" if len(stuck) == 2 else f"comparing the losses of {listed(list(names))} says"
+    return f"{listed(runs)} learned nothing from context, so {whose} nothing about attention."
+
+
+def _stuck_count(study: Study, name: str) -> str:
+    return f"{len(study.stuck(name))} of {several(len(study.at(name)), 'run')}"
+
+
+def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
     """ "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
     d = c.difference
     seeds = f"{d.n} of {several(c.planned, 'seed')}" if d.n < c.planned else several(d.n, "seed")
     if d.p_value_holm is None or d.ci95 is None:
         return f"{seeds} ({d.note})"
-    holm = f"Holm p {p_value(d.p_value_holm)}"
-    return f"95 % CI {_interval(c, words, shown)}, {seeds}" + (f"{apart}{holm}" if apart else f" ({holm})")
+    p = f"Holm p {p_value(d.p_value_holm)}"
+    if c.verdict == "equivalent" and d.p_equivalence_holm is not None:
+        p = f"Holm p of equivalence {p_value(d.p_equivalence_holm)}, of a difference {p_value(d.p_value_holm)}"
+    return f"95 % CI {_interval(c, shown)}, {seeds}" + (f"{apart}{p}" if apart else f" ({p})")
 
 
-def _interval(c: Comparison, words: tuple[str, str], shown: Shown) -> str:
+def _interval(c: Comparison, shown: Shown) -> str:
     """Its ends in the direction of the mean; with their own words where it includes zero."""
     assert c.difference.ci95 is not None
     good = 1 if c.higher_is_better else -1
     ends = sorted((good * end for end in c.difference.ci95), reverse=True)
-    told = [f"{shown(abs(end))} {words[end < 0]}" for end in ends]
+    told = [f"{shown(abs(end))} {'better' if end >= 0 else 'worse'}" for end in ends]
     if ends[0] * ends[1] > 0:
-        near, far = sorted(ends, key=abs)
-        return f"{shown(abs(near))} to {shown(abs(far))}" + (
-            f" {words[near < 0]}" if c.verdict.startswith("not") else ""
-        )
+        near, far = sorted(map(abs, ends))
+        return f"{shown(near)} to {shown(far)}" + (f" {c.direction}" if c.verdict not in DECIDED else "")
     return " to ".join(told)
 
 
@@ -271,12 +252,12 @@ def _stuck_runs(study: Study, name: str) -> str:
 def power_sentence(findings: Findings) -> str:
     if findings.detectable is None or findings.detectable_alone is None:
         return "How small a difference would have been found cannot be said: no mechanism has two pairs that differ."
-    d = [c.difference for c in findings.of(LOSS) if c.difference.sd and c.difference.n > 1]
-    n = min(x.n for x in d)
+    d = [c.difference for c in findings.of(LOSS) if c.difference.p_value_holm is not None]
+    n, df = min(x.n for x in d), min(x.df or 0.0 for x in d)
     miss, alone, corrected = percent(1 - POWER, 0), fixed(findings.detectable_alone, 3), fixed(findings.detectable, 3)
     limit = f"{alone} nats" if len(d) == 1 else f"{corrected} nats (without Holm's correction: {alone})"
     return (
         f"What would be missed: with {several(n, 'seed')} and the spread seen here, a true difference below {limit} in "
         f"final loss goes unnoticed at least {miss} of the time. So few seeds tell that spread only roughly: the true "
-        f"one may be up to {sd_factor(n):.1f} times as large, and this limit with it."
+        f"one may be up to {sd_factor(df):.1f} times as large, and this limit with it."
     )

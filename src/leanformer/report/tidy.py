@@ -34,8 +34,8 @@ UNITS = {
     "training_seconds": "s",
 }
 OF_A_DIFFERENCE = (
-    *("mean_difference", "sd_difference", "ci95_low", "ci95_high", "bootstrap95_low", "bootstrap95_high"),
-    *("detectable", "detectable_holm"),
+    *("mean_difference", "sd_difference", "ci95_low", "ci95_high", "ci90_low", "ci90_high"),
+    *("bootstrap95_low", "bootstrap95_high", "standard_error", "margin", "detectable", "detectable_holm"),
 )
 QUANTITIES = (
     *("parameters", "flops_per_token", "tokens", "seconds", "tokens_per_second", "share_of_peak"),
@@ -69,9 +69,9 @@ def _comparison(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
         ),
     )
     losses = [c for c in found["comparisons"] if c["metric"] == "final_loss"]
+    # Older records hold tokens_to_target as a metric, too.
     tasks = [c for c in found["comparisons"] if c["metric"] not in ("final_loss", "tokens_to_target")]
     yield "loss_differences", _rows(losses, dict.fromkeys(OF_A_DIFFERENCE, "nats"))
-    yield "target_differences", _rows(found["tokens_to_target_sensitivity"], dict.fromkeys(OF_A_DIFFERENCE, "tokens"))
     yield "task_differences", _rows(tasks)
     yield "task_differences_without_collapsed", _rows(found["without_collapsed"])
     for name in ("to_target", "to_target_curve"):
@@ -197,7 +197,7 @@ def _columns(prefix: str, record: Row) -> Iterator[tuple[str, Any]]:
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             yield from _columns(f"{name}_", value)
-        elif key in ("ci95", "bootstrap95"):
+        elif key in ("ci95", "ci90", "bootstrap95"):
             low, high = value or (None, None)
             yield from ((f"{name}_low", low), (f"{name}_high", high))
         elif isinstance(value, list | tuple):

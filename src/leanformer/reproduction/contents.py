@@ -5,7 +5,6 @@ from typing import Any
 
 from leanformer.report import tables as study_tables
 from leanformer.report import target_tables
-from leanformer.report.comparison import TOKENS
 from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import listed, several
@@ -83,7 +82,7 @@ def _studies(evidence: Evidence) -> Iterator[Section]:
         if controls:
             blocks.append(Points([f"{arm}: {what}" for arm, what in controls.items()]))
         blocks += [study_tables.costs(study), study_tables.losses(findings)]
-        if findings.of(TOKENS):
+        if findings.ratios:
             blocks += [*map(Paragraph, schedule_notes(study)), target_tables.ratios(findings)]
         yield Section(f"Study {name}: every arm", blocks)
     for name in evidence.robustness:

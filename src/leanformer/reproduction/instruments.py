@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.report.comparison import LOSS, Findings, find
-from leanformer.report.ratios import ratios
+from leanformer.report.ratios import corrected, ratios
 from leanformer.report.statistics import ALPHA, Interval, Spread, spread
 from leanformer.report.study import Study
 from leanformer.report.target import FRACTION
@@ -99,8 +99,8 @@ def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     target = findings.study.target(row.key.get("fraction", FRACTION))
     if target is None or findings.study.stuck(row.baseline):
         raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
-    family = ratios(findings.study, findings.pairs, [target])
-    found = next((r for r in family if (r.attention, r.resource) == (mechanism, "steps")), None)
+    steps = [r for r in ratios(findings.study, findings.pairs, [target]) if r.resource == "steps"]
+    found = next((r for r in corrected(steps) if r.attention == mechanism), None)
     if found is None:
         raise Untold("no pair of finished runs")
     own, baseline = (spread([pair[side][0] for pair in found.costs if len({*pair[side]}) == 1]) for side in (0, 1))

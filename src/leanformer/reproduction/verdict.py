@@ -17,6 +17,7 @@ excludes. Counts are exact: reproduced if they agree with the published digits.
 import math
 from typing import Literal
 
+from leanformer.report.statistics import DECIDED
 from leanformer.reproduction.instruments import Measured
 from leanformer.reproduction.published import Row, Table
 
@@ -29,7 +30,7 @@ def verdict(table: Table, row: Row, mechanism: str, measured: Measured) -> Verdi
         return "reproduced" if _agrees(table, row, mechanism, measured) else "contradicted"
     if measured.verdict is None or table.within_noise(row, mechanism):
         return "not testable here"
-    if measured.verdict in ("better", "worse"):
+    if measured.verdict in DECIDED:
         return "reproduced" if measured.verdict == table.direction(row, mechanism) else "contradicted"
     if measured.verdict == "equivalent":
         return _equivalent(table, row, mechanism, measured)

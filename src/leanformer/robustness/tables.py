@@ -22,8 +22,8 @@ def means(findings: Findings, task: str) -> Table:
             rows.append([axis, name, _points(score), _points(drop), *_judged(findings, task, axis, name)])
     caption = (
         "Points (score x 100), averaged over the axis, mean ± sd over pre-training seeds. A negative difference in "
-        "drop is better. Each p and verdict belongs to the difference on its left, corrected over the mechanisms and axes of "
-        "the task."
+        "drop is better. Each p and verdict belongs to the difference on its left, corrected over the mechanisms and "
+        "axes of the task."
     )
     return Table(
         ["Test", "Attention", "Score", "Drop", BESIDE[0], *JUDGED, BESIDE[1], *JUDGED], rows, "llrrrrlrrl", caption
@@ -50,8 +50,8 @@ def differences(findings: Findings, task: str) -> Table:
                 rows.append([axis, _at(point), score.attention, *judged])
     header = ["Test", "At", "Attention", BESIDE[0], *JUDGED, BESIDE[1], *JUDGED]
     caption = (
-        "Points, mechanism minus baseline. Each p and verdict is of the difference to its left; Holm's correction is over "
-        "the mechanisms and points of an axis."
+        "Points, mechanism minus baseline. Each p and verdict is of the difference to its left; Holm's correction is "
+        "over the mechanisms and points of an axis."
     )
     return Table(header, rows, "lrlrrlrrl", caption)
 

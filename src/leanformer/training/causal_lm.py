@@ -9,8 +9,10 @@ end a document, are predicted like any other token.
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from leanformer.data.floor import next_token_floor
+from leanformer.data.corpus import TokenStore
+from leanformer.data.floor import Floor, next_token_floor
 from leanformer.data.masking import IGNORED
 from leanformer.training.objective import Batch
 from leanformer.training.sequences import SequenceObjective, tensors
@@ -24,8 +26,16 @@ class CausalLM(SequenceObjective):
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
         return _labelled(self.corpus.train.batch(ids, self.settings.sequence_length))
 
-    def validation(self, ids: NDArray[np.int64]) -> Batch:
-        return _labelled(self.corpus.valid.batch(ids, self.settings.sequence_length))
+    @property
+    def targets_per_sequence(self) -> float:
+        return self.settings.sequence_length - 1
+
+    def evaluation(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Batch:
+        return _labelled(store.batch(ids, self.settings.sequence_length))
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        labels = batch["labels"]
+        return model(input_ids=batch["input_ids"]).logits[:, :-1], labels[:, 1:]
 
     def reside(self, device: torch.device) -> None:
         """Nothing: a batch is small beside a step."""
@@ -33,11 +43,9 @@ class CausalLM(SequenceObjective):
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"][:, 1:] != IGNORED).sum())
 
-    def floor(self) -> dict[str, float]:
-        """The unigram floor on the validation targets, nats; reads the training tokens once."""
-        counts = self.corpus.train.counts(self.corpus.vocab_size)
-        targets = self.corpus.valid.batch(self.validation_ids, self.settings.sequence_length)[:, 1:]
-        return next_token_floor(counts, targets)._asdict()
+    def floor_on(self, store: TokenStore, ids: NDArray[np.int64], draws: int) -> Floor:
+        targets = store.batch(ids, self.settings.sequence_length)[:, 1:]
+        return next_token_floor(self.training_counts, targets)
 
 
 def _labelled(tokens_BL: NDArray[np.int64]) -> Batch:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from leanformer.data.corpus import Corpus, TokenStore
-from leanformer.data.floor import context_free_floor
+from leanformer.data.floor import Floor, context_free_floor
 from leanformer.data.masking import IGNORED, Masked, count, mask
 from leanformer.settings import TrainingSettings
 from leanformer.training.device_masks import DeviceMasks, fits
@@ -75,8 +75,19 @@ class MaskedLM(SequenceObjective):
             batch["labels"] = pad(batch["labels"], surplus, value=IGNORED)
         return batch
 
-    def validation(self, ids: NDArray[np.int64]) -> Batch:
-        return self._named(self.corpus.valid, ids, self._validation(ids))
+    random = True
+
+    @property
+    def targets_per_sequence(self) -> float:
+        return count(VALIDATION_RATE, self.settings.sequence_length)
+
+    def evaluation(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Batch:
+        return self._named(store, ids, self._frozen(store, ids, draw))
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        inputs = self.read(batch)
+        labels = inputs.pop("labels")
+        return model(**inputs).logits, labels
 
     def num_targets(self, batch: Batch) -> int:
         if self.resident is not None and "sequences" in batch:
@@ -97,20 +108,19 @@ class MaskedLM(SequenceObjective):
         rest = {name: tensor for name, tensor in batch.items() if name != "documents"}
         return rest | within_documents(batch["documents"])
 
-    def floor(self) -> dict[str, float]:
-        """The context-free floor on the frozen validation masks, nats; reads the training tokens once."""
-        counts = self.corpus.train.counts(self.corpus.vocab_size)
+    def floor_on(self, store: TokenStore, ids: NDArray[np.int64], draws: int) -> Floor:
         floors, targets = [], []
-        for start in range(0, len(self.validation_ids), 4096):
-            masked = self._validation(self.validation_ids[start : start + 4096])
-            floors.append(context_free_floor(counts, masked, self.corpus.vocabulary))
-            targets.append((masked.labels != IGNORED).sum())
-        context_free, unigram = np.average(floors, axis=0, weights=targets).tolist()
-        return {"context_free": context_free, "unigram": unigram}
+        for draw in range(draws):
+            for start in range(0, len(ids), 4096):
+                masked = self._frozen(store, ids[start : start + 4096], draw)
+                floors.append(context_free_floor(self.training_counts, masked, self.corpus.vocabulary))
+                targets.append((masked.labels != IGNORED).sum())
+        return Floor(*np.average(floors, axis=0, weights=targets).tolist())
 
-    def _validation(self, ids: NDArray[np.int64]) -> Masked:
+    def _frozen(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Masked:
+        """The same masks for every run: neither its seed nor its rate has a say."""
         number = count(VALIDATION_RATE, self.settings.sequence_length)
-        return self._masked(self.corpus.valid, ids, seed=VALIDATION_SEED, epoch=0, count=number)
+        return self._masked(store, ids, seed=VALIDATION_SEED, epoch=draw, count=number)
 
     def _masked(self, store: TokenStore, ids: NDArray[np.int64], **how: Any) -> Masked:
         tokens_BL = store.batch(ids, self.settings.sequence_length)

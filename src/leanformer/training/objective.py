@@ -4,10 +4,12 @@ Everything is a pure function of the step: a run that is resumed at step s asks 
 nothing before it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
@@ -37,6 +39,34 @@ class Objective(Protocol):
         """The share of `rank` in a validation set that never changes; none at all: nothing is validated."""
 
 
+class HeldOut(Protocol):
+    """A held-out part of the data, as an objective asks a model about it. B sequences (or pairs), N targets of each."""
+
+    @property
+    def size(self) -> int:
+        """Sequences (or pairs) in all."""
+
+    @property
+    def targets_per_sequence(self) -> float:
+        """The mean number, or nearly."""
+
+    @property
+    def random(self) -> bool:
+        """Whether the targets depend on a draw of masks."""
+
+    def batch(self, ids: NDArray[np.int64], draw: int) -> Batch:
+        """The sequences with these ids, under the masks of this draw."""
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (B, N, V) and labels (B, N) of a batch; -100 is no target."""
+
+    def documents(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) the document in which each sequence begins."""
+
+    def floor(self, ids: NDArray[np.int64], draws: int) -> dict[str, float]:
+        """`context_free` and `unigram` on these targets, nats (`data/floor.py`)."""
+
+
 class PretrainingObjective(Objective, Protocol):
     """What a run records of its objective besides."""
 
@@ -47,6 +77,9 @@ class PretrainingObjective(Objective, Protocol):
     @property
     def data(self) -> dict[str, Any]:
         """Sizes of the data, and what was cut off."""
+
+    def held_out(self) -> Mapping[str, HeldOut]:
+        """The parts that a finished run is scored on, by name: valid and, if the data have them, test and others."""
 
     def reside(self, device: torch.device) -> None:
         """Keep what training reads on this device, if that is worth it; without this it stays on the CPU."""

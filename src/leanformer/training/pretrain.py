@@ -35,6 +35,7 @@ from leanformer.training.provenance import continued, difference, moved, new_rec
 from leanformer.training.recipes import RECIPES, model_config
 from leanformer.training.record import RunDirectory
 from leanformer.training.saved_model import SavedModel, locate, weights_hash
+from leanformer.training.scores import score
 from leanformer.training.teaching import Teaching
 from leanformer.training.token_types import alike, follow_the_first
 from leanformer.training.trackers import make_accelerator
@@ -137,8 +138,10 @@ def pretrain(
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
+        dtype = autocast_dtype(exact.precision, accelerator.device)
         trained = 0.0 if moved(record) else results["seconds"]
-        peak = peak_of(accelerator, autocast_dtype(exact.precision, accelerator.device), trained)
+        peak = peak_of(accelerator, dtype, trained)
+        results["scores"] = score(model, objective, training.score_targets, run.scores, accelerator, dtype)
         if main:
             with run.outcome():
                 if one_type:

@@ -3,6 +3,7 @@
     run.json      settings, seed, versions, hardware, ledger, data, floor, status and results; written before step 1
     curve.jsonl   see `curve`
     checkpoint/   see `checkpoint`
+    scores/       see `scores`
     model/        save_pretrained and the tokenizer, when the run is finished
 
 `status` is running (or killed: the directory's lock tells which), stopped (by a signal), failed or finished.
@@ -44,6 +45,10 @@ class RunDirectory:
     def model(self) -> Path:
         return self.path / "model"
 
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
     def read(self, schema: type[reading.Record] = Run) -> dict[str, Any]:
         """run.json, checked. FileNotFoundError if there is none, ValueError if it is damaged."""
         if not self.record.is_file():
@@ -66,7 +71,7 @@ class RunDirectory:
             raise FileExistsError(f"{self.path} already holds a run (status {status}): {remedy}choose another --out")
         if (self.path / "config.json").is_file():
             raise FileExistsError(f"{self.path} holds a saved model, which a run would hide: choose another --out")
-        for path in (self.curve, self.checkpoints, self.model):
+        for path in (self.curve, self.checkpoints, self.scores, self.model):
             if path.exists():
                 raise FileExistsError(f"{path} already exists, but belongs to no run: choose another --out")
 
@@ -76,7 +81,12 @@ class RunDirectory:
         with locks.claimed(self.path):
             if new:
                 self.require_unused()
-            for folder, name in ((self.path, "run.json"), (self.path, "model"), (self.checkpoints, "step-*")):
+            for folder, name in (
+                (self.path, "run.json"),
+                (self.path, "model"),
+                (self.path, "scores"),
+                (self.checkpoints, "step-*"),
+            ):
                 files.remove_leftovers(folder, name)
             yield
 

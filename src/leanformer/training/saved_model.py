@@ -96,6 +96,8 @@ def locate(run: Path) -> Path:
             require_intact(folder)
             return folder
     if (run / "run.json").is_file():
+        if RunDirectory(run).read().get("model_discarded"):
+            raise FileNotFoundError(f"the model of {run} was discarded (--discard-models): train it again elsewhere")
         raise FileNotFoundError(
             f"{run / 'model'} is missing, its run is not finished: run leanformer pretrain --resume"
         )

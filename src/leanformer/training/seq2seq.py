@@ -7,7 +7,8 @@ Pairs of like lengths meet in a batch, which is padded to its longest (`data/buc
 mean is this. Validation asks for every frozen held-out pair's target, without label smoothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -71,12 +72,25 @@ class Seq2Seq:
         pairs = store.batch(rows, self.settings.sequence_length, self.corpus.pad_id)
         return tensors({"input_ids": pairs.sources, "attention_mask": pairs.mask, "labels": pairs.targets})
 
+    def held_out(self) -> dict[str, "Pairs"]:
+        names = dict.fromkeys(("valid", self.corpus.test))
+        return {"test" if name != "valid" else name: Pairs(self, self.corpus.splits[name]) for name in names}
+
     def floor(self) -> dict[str, float]:
-        """The unigram floor on the validation targets, nats: it sees neither the source nor what is written so far."""
+        """The unigram baseline on the validation targets, nats: it sees neither the source nor what is written yet."""
+        return self.floor_of(batch["labels"] for batch in self.validation_batches(0, 1))
+
+    def floor_of(self, labels: Iterable[Tensor]) -> dict[str, float]:
+        """The same on these labels, -100 aside."""
+        asked = [array[array != IGNORED] for array in (tensor.numpy() for tensor in labels)]
+        return next_token_floor(self.training_counts, np.concatenate(asked))._asdict()
+
+    @cached_property
+    def training_counts(self) -> NDArray[np.int64]:
+        """(V,) of the tokens of the training targets."""
         counts = self.corpus.train.target.counts(self.corpus.vocab_size)
         counts[self.corpus.cls_id] = 0  # begins every target, and is never asked for
-        labels = [batch["labels"].numpy() for batch in self.validation_batches(0, 1)]
-        return next_token_floor(counts, np.concatenate([array[array != IGNORED] for array in labels]))._asdict()
+        return counts
 
     @property
     def data(self) -> dict[str, Any]:
@@ -90,3 +104,32 @@ class Seq2Seq:
         ids = spread(len(self.corpus.valid), self.settings.validation_sequences)
         lengths = sum(self.corpus.valid.lengths(self.settings.sequence_length))
         return [ids[rows] for rows in evaluation_batches(np.asarray(lengths)[ids], VALIDATION_BATCH)]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A held-out split of pairs (`objective.HeldOut`); each pair is a document of its own."""
+
+    objective: Seq2Seq
+    store: PairStore
+    random = False
+
+    @property
+    def size(self) -> int:
+        return len(self.store)
+
+    @property
+    def targets_per_sequence(self) -> float:
+        return float(self.store.lengths(self.objective.settings.sequence_length)[1].mean())
+
+    def batch(self, ids: NDArray[np.int64], draw: int) -> Batch:
+        return self.objective.batch(self.store, ids)
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        return model(**batch, return_logits=True).logits, batch["labels"]
+
+    def documents(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(ids, np.int64)
+
+    def floor(self, ids: NDArray[np.int64], draws: int) -> dict[str, float]:
+        return self.objective.floor_of([self.batch(ids, 0)["labels"]])

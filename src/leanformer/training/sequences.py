@@ -8,6 +8,7 @@ seed: its loss compares across runs.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leanformer.data.corpus import Corpus
+from leanformer.data.corpus import Corpus, TokenStore
+from leanformer.data.floor import Floor
 from leanformer.data.masking import IGNORED
 from leanformer.data.order import permutation
 from leanformer.settings import TrainingSettings
@@ -48,8 +50,37 @@ class SequenceObjective(ABC):
         """The training sequences with these ids, as they are read in this epoch."""
 
     @abstractmethod
-    def validation(self, ids: NDArray[np.int64]) -> Batch:
-        """The held-out sequences with these ids."""
+    def evaluation(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Batch:
+        """The held-out sequences with these ids; masks, if there are any, depend on the draw."""
+
+    @abstractmethod
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (B, N, V) and labels (B, N) of a batch of `evaluation`."""
+
+    @abstractmethod
+    def floor_on(self, store: TokenStore, ids: NDArray[np.int64], draws: int) -> Floor:
+        """What no knowledge of the context reaches on these targets."""
+
+    @property
+    @abstractmethod
+    def targets_per_sequence(self) -> float:
+        """Of `evaluation`; some may be special tokens, which are no targets."""
+
+    random = False
+    """Whether `evaluation` depends on the draw."""
+
+    def held_out(self) -> dict[str, "Part"]:
+        parts = {"valid": self.corpus.valid, "test": self.corpus.test, **self.corpus.others}
+        return {name: Part(self, store) for name, store in parts.items() if store is not None}
+
+    def floor(self) -> dict[str, float]:
+        """The no-context baselines on the targets of validation, nats; reads the training tokens once."""
+        return self.floor_on(self.corpus.valid, self.validation_ids, 1)._asdict()
+
+    @cached_property
+    def training_counts(self) -> NDArray[np.int64]:
+        """(V,) of the training tokens."""
+        return self.corpus.train.counts(self.corpus.vocab_size)
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
         share = self.batches.size(step) // world
@@ -73,7 +104,7 @@ class SequenceObjective(ABC):
 
     def validation_batches(self, rank: int, world: int) -> Iterator[Batch]:
         for start in range(rank * VALIDATION_BATCH, len(self.validation_ids), world * VALIDATION_BATCH):
-            yield self.validation(self.validation_ids[start : start + VALIDATION_BATCH])
+            yield self.evaluation(self.corpus.valid, self.validation_ids[start : start + VALIDATION_BATCH], 0)
 
     @cached_property
     def validation_ids(self) -> NDArray[np.int64]:
@@ -89,6 +120,39 @@ class SequenceObjective(ABC):
             for epoch in np.unique(epochs).tolist()
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A held-out part of packed text (`objective.HeldOut`)."""
+
+    objective: SequenceObjective
+    store: TokenStore
+
+    @property
+    def size(self) -> int:
+        return self.store.sequences(self.objective.settings.sequence_length)
+
+    @property
+    def targets_per_sequence(self) -> float:
+        return self.objective.targets_per_sequence
+
+    @property
+    def random(self) -> bool:
+        return self.objective.random
+
+    def batch(self, ids: NDArray[np.int64], draw: int) -> Batch:
+        return self.objective.evaluation(self.store, ids, draw)
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.objective.predictions(model, batch)
+
+    def documents(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        starts = np.asarray(ids) * self.objective.settings.sequence_length
+        return np.searchsorted(self.store.documents, starts, side="right").astype(np.int64)
+
+    def floor(self, ids: NDArray[np.int64], draws: int) -> dict[str, float]:
+        return self.objective.floor_on(self.store, ids, draws)._asdict()
 
 
 def require_divisible(key: str, batch_size: int, world: int) -> None:

@@ -32,7 +32,8 @@ class Phased(nn.Module):
     """The formula above, phases and gains of shape (H K / 2,) each: H K weights, 2 E L M FLOPs as the dot product.
 
     Gains start at 1, phases at N(0, `phase_std`^2): at zero if that is 0, where nothing is directed yet. Vectors, they
-    do not decay. ValueError if the head size is odd.
+    do not decay. Without `phases` all of them stay 0, without `gains` these stay 1: half the weights, for ablations.
+    ValueError if the head size is odd.
     """
 
     rotary = True
@@ -40,15 +41,21 @@ class Phased(nn.Module):
     phases: Tensor
     gains: Tensor
 
-    def __init__(self, shape: Shape, phase_std: float = 1.0) -> None:
+    def __init__(self, shape: Shape, phase_std: float = 1.0, phases: bool = True, gains: bool = True) -> None:
         super().__init__()
         if shape.head_size % 2:
             raise ValueError(f"phases turn pairs of numbers: head size {shape.head_size} must be even")
         if phase_std < 0:
             raise ValueError(f"phase_std = {phase_std} must not be negative")
-        self.shape, self.phase_std = shape, phase_std
+        if not (phases or gains):
+            raise ValueError("phased with neither phases nor gains is symmetric: use that")
+        self.shape, self.phase_std = shape, phase_std if phases else 0.0
+        learned = {"phases": phases, "gains": gains}
         for name, value in self.initial_values().items():
-            self.register_parameter(name, nn.Parameter(value))
+            if learned[name]:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
 
     def initial_values(self) -> dict[str, Tensor]:
         size = self.shape.inner_size // 2
@@ -70,8 +77,8 @@ class Phased(nn.Module):
         return (factor * query * key.conj()).real.sum() / len(q) ** 0.5
 
     @staticmethod
-    def num_params(shape: Shape, **_: Any) -> int:
-        return 2 * (shape.inner_size // 2)
+    def num_params(shape: Shape, phases: bool = True, gains: bool = True, **_: Any) -> int:
+        return (phases + gains) * (shape.inner_size // 2)
 
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:

@@ -111,7 +111,7 @@ def _plot(axes: Axes, study: Study, curves: Curves) -> None:
 
 def _limit(axes: Axes, study: Study, losses: Curves) -> None:
     low, high = _range(losses, 0.05)
-    marks = [mark for mark in (study.floor, study.unigram) if mark is not None]
+    marks = [mark for mark in (study.curve_floor, study.curve_unigram) if mark is not None]
     if marks:
         late = [values[:, values.shape[1] // 2 :].max() for _, values in losses.values()]
         low, high = min(low, *marks), max(*marks, *late)
@@ -132,8 +132,8 @@ def _range(curves: Curves, skip: float) -> tuple[float, float]:
 def _lines(axes: Axes, study: Study) -> None:
     """Floor and unigram entropy, named below and above their lines, so that the names never meet."""
     for mark, name, dashes, side in (
-        (study.floor, "context-free floor", (0, (4, 3)), "top"),
-        (study.unigram, "unigram entropy", (0, (1, 2)), "bottom"),
+        (study.curve_floor, "context-free floor", (0, (4, 3)), "top"),
+        (study.curve_unigram, "unigram entropy", (0, (1, 2)), "bottom"),
     ):
         if mark is None:
             continue

@@ -8,6 +8,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from leanformer.report.comparison import LOSS, Comparison, Findings
 from leanformer.report.figures.frame import Frame, digits, label_width, numbered, paint, short_names
+from leanformer.report.margins import margin_of
 from leanformer.report.quantities import p_value, signed
 from leanformer.report.study import Study
 from leanformer.report.style import MUTED, PAPER, Picture, series
@@ -20,7 +21,8 @@ def picture(findings: Findings) -> Picture | None:
         return None
     caption = (
         f"Final validation loss minus that of {study.baseline} with the same seed. Small: single seeds; large: their "
-        "mean with its 95 % interval (not corrected for the number of mechanisms; the verdicts are)."
+        "mean with its 95 % interval (not corrected for the number of mechanisms; the verdicts are). Shaded: within "
+        f"the margin of {margin_of(study.plan):g} nats. p is that of the verdict: of equivalence where it says so."
     )
     return paint("differences", "Paired differences in final loss", caption, lambda frame: _draw(study, family, frame))
 
@@ -47,7 +49,8 @@ def _draw(study: Study, family: list[Comparison], frame: Frame) -> Figure:
         if d.mean is not None:
             large = {"color": look["color"], "markersize": 7.5, "markeredgecolor": PAPER}
             axes.plot(d.mean, y + shift, look["marker"], **large)
-        said = c.shown_verdict if d.p_value_holm is None else f"{c.shown_verdict}, Holm p {p_value(d.p_value_holm)}"
+        p = d.p_equivalence_holm if c.verdict == "equivalent" else d.p_value_holm
+        said = c.verdict if p is None else f"{c.verdict}, Holm p {p_value(p)}"
         name: dict[str, Any] = {"color": look["color"], "fontweight": "bold", "transform": aside, "va": "center"}
         if frame.narrow:
             cover = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
@@ -57,6 +60,8 @@ def _draw(study: Study, family: list[Comparison], frame: Frame) -> Figure:
             axes.text(-0.015, y, names[c.attention], ha="right", **name)
             axes.text(1.02, y, said, transform=aside, va="center")
     axes.axvline(0, color=series(0)["color"], linewidth=1)
+    margin = margin_of(study.plan)
+    axes.axvspan(-margin, margin, color=MUTED, alpha=0.12, linewidth=0, zorder=0)
     axes.margins(x=0.06)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)

@@ -14,11 +14,12 @@ NUDGE = 1.03
 
 def picture(findings: Findings) -> Picture | None:
     study = findings.study
-    if not study.swept or not any(rate.final_loss.n for of in study.sweep.values() for rate in of):
+    if not study.swept or not any(rate.loss.n for of in study.sweep.values() for rate in of):
         return None
     caption = (
         "Final validation loss at every learning rate tried (logarithmic scale; mechanisms drawn a little apart). "
-        "Mark: mean, bar: least to greatest of the seeds; filled: the rate at which the mechanism is compared."
+        f"Mark: mean, bar: least to greatest of the {'tuning seeds' if study.tuned else 'seeds'}; filled: the rate at "
+        "which the mechanism is compared."
     )
     return paint("sweep", "Learning-rate sweep", caption, lambda frame: _draw(study, frame))
 
@@ -26,28 +27,21 @@ def picture(findings: Findings) -> Picture | None:
 def _draw(study: Study, frame: Frame) -> Figure:
     height = max(3.6, 1.2 + 0.17 * len(study.attention))
     figure = frame.figure(height)
-    names = [name for name in study.attention if any(rate.final_loss.n for rate in study.sweep[name])]
+    names = [name for name in study.attention if any(rate.loss.n for rate in study.sweep[name])]
     left, right = 0.62 / frame.width, 1 - label_width(names, frame) / frame.width
-    values = [
-        v
-        for name in names
-        for r in study.sweep[name]
-        for v in (r.final_loss.least, r.final_loss.greatest)
-        if v is not None
-    ]
+    values = [v for name in names for r in study.sweep[name] for v in (r.loss.least, r.loss.greatest) if v is not None]
     axes, lowest = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), values, study.floor)
     axes.set_xscale("log")
     ends, tried = {}, set()
     for place, name in enumerate(names):
-        look, rates = series(numbered(study)[name]), [r for r in study.sweep[name] if r.final_loss.mean is not None]
+        look, rates = series(numbered(study)[name]), [r for r in study.sweep[name] if r.loss.mean is not None]
         nudge = NUDGE ** (place - (len(names) - 1) / 2)
         xs = [(rate.learning_rate or 1.0) * nudge for rate in rates]
-        means = [rate.final_loss.mean or 0.0 for rate in rates]
+        means = [rate.loss.mean or 0.0 for rate in rates]
         tried |= {rate.learning_rate or 1.0 for rate in rates}
         axes.plot(xs, means, color=look["color"], linewidth=1.1)
         for x, rate, mean in zip(xs, rates, means, strict=True):
-            losses = [run.final_loss for run in rate.finished if run.final_loss is not None]
-            axes.plot([x, x], [min(losses), max(losses)], color=look["color"], linewidth=1.1)
+            axes.plot([x, x], [min(rate.losses), max(rate.losses)], color=look["color"], linewidth=1.1)
             face = look["color"] if rate.chosen else PAPER
             axes.plot(x, mean, look["marker"], markersize=6.5, color=look["color"], markerfacecolor=face)
         ends[name] = (xs[-1], means[-1])
