@@ -37,7 +37,7 @@ def answered(fabricate, edit):
 
 
 def half_and_half(right):
-    """(labels, predictions): labels that alternate, so that chance is one half, and answers of which these are right."""
+    """(labels, predictions): labels alternate, so that chance is one half; `right` says which answers are right."""
     labels = np.arange(len(right)) % 2
     return labels, np.where(right, labels, 1 - labels)
 
@@ -134,7 +134,7 @@ def test_texts_bring_the_scores_of_their_examples(answered, edit):
     for file in directory.rglob("predictions.jsonl"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         for line in lines:
-            right = float(line.pop("prediction"))
+            right = float(line.pop("prediction") == line["label"])
             line |= {"label": {"text": ["yes"]}, "prediction": "a text", "metrics": {"exact_match": right}}
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert only_test(directory).p_value == pytest.approx(134 / 2048)
