@@ -151,7 +151,11 @@ def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> N
     shutil.copyfile(out / "results.json", tmp_path / "results.json")
     assert main(["--out", str(tmp_path), "--report"]) == 0
     assert (tmp_path / "report.md").read_text() == text
-    assert "| pairwise, healed |" in text and "## Ways to heal" in text and "4 pieces failed or are missing" in text
+    assert (
+        "| pairwise, recovered |" in text
+        and "## Methods of recovery" in text
+        and "4 pieces failed or are missing" in text
+    )
     assert "## Exports" not in text and " reached" not in text, "five steps of fine-tuning tell nothing apart"
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="is no record of this protocol"):
@@ -183,7 +187,7 @@ def test_the_committed_page_shows_what_the_second_token_type_decides() -> None:
             for task in ("mrpc", "stsb")
             for scores in (before, after)
         ]
-        name = kind if attention is None else f"{attention}, {kind}"
+        name = kind if attention is None else f"{attention}, recovered"
         assert f"| {name} | {' | '.join(cells)} |" in page
 
 
@@ -211,7 +215,8 @@ def test_targets_alone_take_a_teacher_healing_and_tasks(out: Path, arguments: li
             for kinds in (("teacher", "random"),) for each in (found, whole)]  # fmt: skip
     assert told[0] == told[1], "the same teacher"
     report = (tmp_path / "out" / "report.md").read_text()
-    assert "| pairwise, healed |" in report and "## Ways" not in report and "## The rate" not in report
+    assert "| pairwise, recovered |" in report
+    assert "## Methods of recovery" not in report and "## Learning rate" not in report
 
 
 def test_other_settings_and_lists_that_do_not_fit_are_refused(arguments: list[str], out: Path) -> None:
