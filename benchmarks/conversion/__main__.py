@@ -1,4 +1,4 @@
-"""What converting a trained model's attention costs, and how far distillation recovers it: the whole protocol, which takes hours.
+"""What converting a trained model's attention costs, and how far distillation recovers it: a protocol of hours.
 
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT --closely pairwise,shared --targets-only
@@ -141,9 +141,7 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
         jobs = [job(p, piece) for piece in ready]
         missing += run_stage(name, jobs, 1 if name == "teacher" else p.jobs, runner)
         if name == "trial" and p.rate() is None:
-            raise ValueError(
-                f"the trial of learning rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}"
-            )
+            raise ValueError(f"the trial of rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
         if jobs or name == STAGES[-1]:  # what is there by now can be read
             write_results(p, missing)
             write_report(p.out)

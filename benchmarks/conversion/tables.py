@@ -29,22 +29,23 @@ LEFT_OUT = (
     "Mechanisms that are not distilled with every seed have one recovered model, fine-tuned with every seed.",
     "MiniLM v1, other weights, temperatures, layers and lengths of the gradual path; methods are compared on few "
     "mechanisms, one budget and one seed.",
-    "Tasks for models from scratch, of shared heads and of exports; a learning rate of distillation for each mechanism: "
-    "all have the same.",
+    "Tasks for models from scratch, of shared heads and of exports; a learning rate of distillation for each "
+    "mechanism: all have the same.",
 )
 CAPTIONS = {
     "conversions": "Residuals and divergence (nats): means over heads and layers, on text of the training data. "
     "Loss: held-out.",
     "healing": "Held-out loss, nats; mean ± sd where there are several seeds. Tokens are a share of the teacher's. "
-    "Recovered by distillation from its logits and from masked words alike, abruptly, each budget a run with its own decay of the rate.",
+    "Recovered by distillation from its logits and from masked words alike, abruptly, each budget a run with its own "
+    "decay of the rate.",
     "methods": "Held-out loss, nats, the largest budget, one seed.",
     "trial": "Held-out loss, nats, the middle budget, one seed. All are distilled at the rate whose runs "
     "had the least mean of their own validation.",
     "tasks": "Score x 100 at the end of fine-tuning, mean ± sd over seeds. Regained: of the distance between random "
     "values and the teacher on the mean of the tasks, with Fieller's interval; collapsed: runs with one answer to "
     "nearly all.",
-    "heads": "Held-out loss, nats. Recovered, and drawn together, by the largest budget: the last row compares with the "
-    "recovered one of its size.",
+    "heads": "Held-out loss, nats. Recovered, and drawn together, by the largest budget: the last row compares with "
+    "the recovered one of its size.",
     "exports": "Speed: the teacher's float32 (hub) over this, processor time of one thread, 8 sequences with the "
     "scores of every position, median of rounds (lowest to highest). bf16 and int8 are made when the hub's file is "
     "loaded.",

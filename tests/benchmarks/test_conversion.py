@@ -162,6 +162,22 @@ def test_the_report_is_made_of_the_results_alone(out: Path, tmp_path: Path) -> N
         main(["--out", str(tmp_path), "--report"])
 
 
+@pytest.mark.parametrize(("scores", "verdict"), [((0.79, 0.80, 0.81), "reached"), ((0.70, 0.80, 0.90), "not shown")])
+def test_a_target_is_reached_where_its_lower_bound_is(scores: tuple[float, ...], verdict: str) -> None:
+    """Random values 0.5 and a teacher of 0.8 with every seed: both regain 100 % in the mean. With a constant distance
+    Fieller's bound is Student's: 1 - 2.92 * sd / sqrt(3) / 0.3, which is 0.944 for an sd of 0.01 and 0.438 for 0.1."""
+    levels = {"random": (0.5, 0.5, 0.5), "teacher": (0.8, 0.8, 0.8), "healed": scores}
+    rows = [
+        {"kind": kind, "task": "t", "seed": seed, "score": score, "attention": "shared" if kind == "healed" else None}
+        for kind, of in levels.items()
+        for seed, score in enumerate(of, start=1)
+    ]
+    told = tables.Told({"rows": rows, "mechanisms": {"every": ["shared"]}, "tasks": ["t"]})
+    sd = float(np.std(scores, ddof=1))
+    assert told.lower_bound("healed", "shared") == pytest.approx(1 - stats.t.isf(0.05, 2) * sd / 3**0.5 / 0.3)
+    assert f"85% are aimed at: {verdict} (one-sided 95 % lower bound" in told.headline()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_records_name_the_precision_that_was_trained_in(precision: str) -> None:
     assert hardware(TrainingSettings.of({"precision": precision}), 2)["precision"] == precision

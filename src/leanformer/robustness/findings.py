@@ -66,7 +66,7 @@ class Effect:
     """False where the mechanism or the baseline scores as if it always gave one answer."""
 
     @property
-    def verdict(self) -> Verdict | Literal["not testable"]:
+    def verdict(self) -> Verdict:
         """Not testable where the mechanism or the baseline has nothing to lose."""
         if not self.informative and self.difference.n:
             return "not testable"
