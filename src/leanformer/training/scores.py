@@ -57,10 +57,7 @@ def score(
     model.eval()
     arrays: dict[str, dict[str, NDArray]] = {}
     records: dict[str, dict[str, Any]] = {}
-    for name, part in objective.held_out().items():
-        ids, draws = plan(part, targets // 4 if name == "valid" else targets)
-        if not len(ids):
-            continue
+    for name, part, ids, draws in plans(objective, targets):
         sums = _losses(model, part, ids, draws, accelerator, dtype)
         losses, counts = sums.cpu().numpy()
         arrays[name] = {
@@ -80,6 +77,14 @@ def score(
     if records and accelerator.is_main_process:
         write(folder, arrays, records)
     return records
+
+
+def plans(objective: PretrainingObjective, targets: int) -> Iterator[tuple[str, HeldOut, NDArray[np.int64], int]]:
+    """(name, part, sequences, draws) of every part that is scored."""
+    for name, part in objective.held_out().items():
+        ids, draws = plan(part, targets // 4 if name == "valid" else targets)
+        if len(ids):
+            yield name, part, ids, draws
 
 
 def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
