@@ -82,7 +82,7 @@ class TrainingSettings(Table):
     validation_sequences: int | None = 512
     """At most so many held-out sequences (None: all of them)."""
     score_targets: int = 65_536
-    """Predictions that a finished run is scored on, in each held-out part (`training/scores.py`); 0: no scores."""
+    """Predictions that a finished run is scored on, a quarter of it for validation (`training/scores.py`); 0: none."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; 0: none but the one a signal asks for."""
     keep_checkpoints: int = 2

@@ -28,6 +28,7 @@ from leanformer.training.hardware import autocast_dtype
 from leanformer.training.objective import PretrainingObjective
 from leanformer.training.optimizers import make_optimizer
 from leanformer.training.recipes import RECIPES, model_config
+from leanformer.training.scores import plans
 
 PROCESS_SECONDS = 8.0
 """Starting Python with torch and transformers, and writing the results."""
@@ -71,11 +72,18 @@ class Estimator:
     def pretraining_seconds(self, run: PlannedRun) -> float:
         seconds = run.settings(self.plan.settings).training.max_seconds
         if seconds is not None:
-            return seconds + PROCESS_SECONDS
+            return seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
         objective = objective_of(run, self.plan, self.corpus)
         assert objective.total_steps is not None
         read = objective.tokens(objective.total_steps) * self._flops_per_token(run.variant) / self.flops_per_second
-        return read + objective.total_steps * self.update_seconds + PROCESS_SECONDS
+        return read + objective.total_steps * self.update_seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
+
+    def scoring_seconds(self, variant: Variant) -> float:
+        """Of the forward passes over held-out text when a run is done."""
+        training = self.plan.settings.training
+        asked = plans(self.objective, training.score_targets)
+        tokens = training.sequence_length * sum(len(ids) * draws for _, _, ids, draws in asked)
+        return tokens * self._ledger(variant)["flops_per_token"]["forward"] / self.flops_per_second
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]

@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric != LOSS
+        return not self.metric.startswith(LOSS)
 
     @property
     def verdict(self) -> Verdict:
@@ -97,6 +97,8 @@ class Findings:
     examples: tuple[ExampleTest, ...] = ()
     crossed: dict[str, Crossed] = field(default_factory=dict)
     """The analyses of seeds and text behind the differences in final loss, by mechanism, where the records allow it."""
+    other_texts: tuple[Comparison, ...] = ()
+    """Losses on further held-out texts, a family of their own; the metric is `on_text` of the part's name."""
 
     def of(self, metric: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.metric == metric]
@@ -157,6 +159,7 @@ def find(study: Study) -> Findings:
         without_collapsed=tuple(_family(sound)),
         examples=example_tests(study, paired),
         crossed=with_text,
+        other_texts=tuple(_family(_on_other_texts(study, paired, scores))),
     )
 
 
@@ -181,13 +184,14 @@ def _measured(
     study: Study, paired: dict[str, Pairs], metric: str, measure: Callable[[Run, Run], Values]
 ) -> list[Comparison]:
     """Every mechanism in one metric, not yet corrected."""
-    margin = margin_of(study.plan) if metric == LOSS else task_margin_of(study.plan)
+    loss = metric.startswith(LOSS)
+    margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
     out = []
     for name, of in paired.items():
         blind = "" if metric == LOSS else at_chance(study, metric, name)
         measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
-        stuck = metric == LOSS and any(is_stuck(run) for pair in of.pairs for run in pair)
+        stuck = loss and any(is_stuck(run) for pair in of.pairs for run in pair)
         out.append(
             Comparison(
                 name,
@@ -209,6 +213,22 @@ def _with_text(c: Comparison, found: Crossed | None) -> Comparison:
         return c
     both = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
     return replace(c, difference=both)
+
+
+def on_text(part: str) -> str:
+    """The metric of the loss on a further held-out text."""
+    return f"{LOSS} on {part}"
+
+
+def _on_other_texts(study: Study, paired: dict[str, Pairs], scores: Scores) -> list[Comparison]:
+    def losses(run: Run, other: Run, part: str) -> Values:
+        return _both(run.loss_on(part), other.loss_on(part))
+
+    return [
+        _with_text(c, scores.crossed(paired[c.attention].pairs, part))
+        for part in study.other_parts
+        for c in _measured(study, paired, on_text(part), partial(losses, part=part))
+    ]
 
 
 def _family(of: list[Comparison]) -> list[Comparison]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leanformer.report import held_out, plan_text, tables, target_tables, task_tables, task_text, text
+from leanformer.report import held_out, loss_tables, plan_text, tables, target_tables, task_tables, task_text, text
 from leanformer.report.caveats import caveats
 from leanformer.report.comparison import LOSS, Findings
 from leanformer.report.document import Block, Code, Document, Link, Paragraph, Points, Section
@@ -27,7 +27,10 @@ def contents(findings: Findings) -> Document:
         Section("The answer", _answer(findings)),
         Section(
             "What each attention costs and reaches",
-            [tables.costs(study), plan_text.footnoted(tables.losses(findings), study.written_plan)],
+            [
+                tables.costs(study),
+                *(plan_text.footnoted(table, study.written_plan) for table in loss_tables.all_losses(findings)),
+            ],
         ),
         Section("Loss over training", _pictures(drawn, "curves")),
         Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from leanformer.report.pairing import Pairs, paired_finetunings
-from leanformer.report.runs import FineTuning, read_lines
+from leanformer.report.record_files import read_lines
+from leanformer.report.runs import FineTuning
 from leanformer.report.scores import MEANS, METRICS
 from leanformer.report.statistics import Interval, holm
 from leanformer.report.study import Study

@@ -6,7 +6,8 @@ from functools import cache
 from leanformer.records.scores import Losses, read_losses
 from leanformer.report.crossed import Crossed, crossed
 from leanformer.report.quantities import fixed, listed, several
-from leanformer.report.runs import REMEDY, Run
+from leanformer.report.record_files import REMEDY
+from leanformer.report.runs import Run
 from leanformer.report.study import Study
 
 ENOUGH = 0.003
@@ -20,17 +21,20 @@ class Scores:
         self.study = study
         self._read = cache(self._of)
 
-    def crossed(self, pairs: Iterable[tuple[Run, Run]]) -> Crossed | None:
-        """Of pairs that were scored on the same text; None where a record of that is not there."""
-        both = [[self._read(run.path, run.part) for run in pair] for pair in pairs]
+    def crossed(self, pairs: Iterable[tuple[Run, Run]], part: str | None = None) -> Crossed | None:
+        """Of pairs that were scored on the same text, that of their final losses or `part`; None where a record of that
+        is not there."""
+        both = [[self._read(run.path, part or run.part) for run in pair] for pair in pairs]
         ours = [pair[0] for pair in both if pair[0] is not None]
         theirs = [pair[1] for pair in both if pair[1] is not None]
         return crossed(ours, theirs) if len(ours) == len(theirs) == len(both) else None
 
     def _of(self, path: str, part: str | None) -> Losses | None:
+        if part is None:
+            return None
         run = next(run for run in self.study.runs if run.path == path)
         file = self.study.directory / path / "scores" / f"{part}.npz"
-        return read_losses(file, run.scores[part]["sha256"], REMEDY) if part and file.is_file() else None
+        return read_losses(file, run.scores[part]["sha256"], REMEDY) if file.is_file() else None
 
 
 def scored_sentence(study: Study) -> str:

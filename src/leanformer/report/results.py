@@ -29,6 +29,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],
+            "other_texts": [_comparison(c) for c in findings.other_texts],
             "held_out": {name: asdict(one) for name, one in findings.crossed.items()},
             "families": families(findings),
             "margin": margin_of(plan),

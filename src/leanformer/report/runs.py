@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from leanformer.records import reading
 from leanformer.records import run as records
+from leanformer.report.collapse import collapsed
+from leanformer.report.record_files import read_lines, read_record
 from leanformer.report.target import Descent
 
 SCHEMA = reading.SCHEMA
-ROUNDING = 1e-6
-REMEDY = "restore it, or delete its run and start it again"
 Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
 
@@ -127,7 +127,10 @@ class Run:
     @property
     def final_loss(self) -> float | None:
         """On the test part or, without one, on the validation part; of an older record its last validation."""
-        return self.curve_loss if self.part is None else self._number("results", "scores", self.part, "loss")
+        return self.curve_loss if self.part is None else self.loss_on(self.part)
+
+    def loss_on(self, part: str) -> float | None:
+        return self._number("results", "scores", part, "loss")
 
     @property
     def curve_loss(self) -> float | None:
@@ -137,7 +140,7 @@ class Run:
     @property
     def selection_loss(self) -> float | None:
         """The validation loss, by which learning rates are chosen."""
-        validation = self._number("results", "scores", "valid", "loss")
+        validation = self.loss_on("valid")
         return self.curve_loss if validation is None else validation
 
     @property
@@ -175,10 +178,6 @@ def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tables.items():
         out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return out
-
-
-def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[str, Any]:
-    return reading.read(path, schema, REMEDY)
 
 
 def read_run(
@@ -233,34 +232,9 @@ def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
             path=path,
             **_status(record, score),
             score=score if score is not None and math.isfinite(score) else None,
-            collapsed=_collapsed(results, place / "predictions.jsonl"),
+            collapsed=collapsed(results, place / "predictions.jsonl"),
             record=record,
         )
-
-
-def _collapsed(results: dict[str, Any], predictions: Path) -> bool:
-    """By the record's word or its metrics; where it has no word on it, by the answers themselves, split by split."""
-    metrics = results.get("metrics") or {}
-    if results.get("collapsed") or any(v == 0 for k, v in metrics.items() if k.startswith(("matthews", "mcc"))):
-        return True
-    if "collapsed" in results or not predictions.is_file():
-        return False
-    given: dict[Any, list[Any]] = {}
-    for line in read_lines(predictions):
-        given.setdefault(line.get("split"), []).append(line.get("prediction"))
-    return any(len(answers) > 1 and _constant(answers) for answers in given.values())
-
-
-def _constant(answers: list[Any]) -> bool:
-    """One and the same; numbers up to the rounding of float32, for a regression has variance 0 only nearly."""
-    if all(isinstance(answer, float) for answer in answers):
-        return max(answers) - min(answers) <= ROUNDING * max(map(abs, answers))
-    return all(answer == answers[0] for answer in answers)
-
-
-def read_lines(path: Path, schema: type[reading.Record] = records.Line) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
-    return reading.read_lines(path, schema, REMEDY)
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:

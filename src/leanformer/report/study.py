@@ -101,6 +101,12 @@ class Study:
     def curve_unigram(self) -> float | None:
         return self._first("curve_unigram")
 
+    @property
+    def other_parts(self) -> list[str]:
+        """Further held-out texts that the runs were scored on."""
+        parts = [part for name in self.attention for run in self.at(name) for part in run.scores]
+        return [part for part in dict.fromkeys(parts) if part not in ("valid", "test")]
+
     def target(self, fraction: float = FRACTION) -> Target | None:
         """On the scale of the curves."""
         return (

@@ -1,13 +1,11 @@
 """The tables of a report. A mean carries its sample standard deviation over seeds, or says that it has none."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from leanformer.report.comparison import AVERAGE, LOSS, Comparison, Findings
 from leanformer.report.document import Table
-from leanformer.report.margins import margin_of
 from leanformer.report.quantities import (
     NONE,
     decimals,
@@ -62,48 +60,7 @@ def costs(study: Study) -> Table:
         )
     if energy:
         caption += _energy(study)
-    return _without_baseline(study, Table(header, rows, "lrrrrrr" + "r" * (peak + energy), caption), (2, 4))
-
-
-def losses(findings: Findings) -> Table:
-    study, by_name = findings.study, {c.attention: c for c in findings.of(LOSS)}
-    rows = []
-    for name in study.attention:
-        below, chosen = study.below_floor(name), study.chosen(name)
-        row = [
-            name,
-            f"{len(chosen.finished)} of {len(chosen.runs)}",
-            mean_sd(study.spread(name, "final_loss"), fixed),
-            mean_sd(study.spread(name, "best_loss"), fixed),
-            _perplexity(study.spread(name, "final_loss")),
-            (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
-        ]
-        rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", "", ""]))
-    header = [
-        "Attention",
-        "Runs",
-        "Final loss",
-        "Best loss",
-        "Perplexity",
-        "Below floor",
-        "Difference [95 % CI]",
-        "Holm p",
-        "of equivalence",
-        "Verdict",
-    ]
-    caption = (
-        f"Validation loss {study.wording.validation} in nats, mean ± sd over seeds; {_said(study)}below floor: 1 - "
-        "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
-        "interval; negative is better. Holm p: of the t-test of no difference, and of the two one-sided tests of a "
-        f"difference of {margin_of(study.plan):g} nats or more; the verdict rests on them at 0.05."
-    )
-    if any(study.stuck(name) for name in study.attention):
-        caption += (
-            f"{DAGGER} Runs of it did not get below the floor: they learned nothing from context, so their losses say "
-            "nothing about attention."
-        )
-    table = _without_baseline(study, Table(header, rows, "lrrrrrrrrl", caption), (6, 7, 8, 9))
-    return table if study.wording.perplexity else _without(table, (4,))
+    return without_baseline(study, Table(header, rows, "lrrrrrr" + "r" * (peak + energy), caption), (2, 4))
 
 
 def evidence(findings: Findings) -> Table:
@@ -260,23 +217,15 @@ def _relative(study: Study, name: str, quantity: str) -> str:
     return NONE if ours is None or not theirs else f"{signed(100 * (ours / theirs - 1), 1)} %"
 
 
-def _perplexity(of: Spread) -> str:
-    return NONE if of.mean is None else fixed(math.exp(of.mean), 2)
-
-
-def _said(study: Study) -> str:
-    return "perplexity: exp of the mean final loss; " if study.wording.perplexity else ""
-
-
-def _without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
+def without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
     """Without a baseline, the columns that compare with it go."""
     if study.baseline:
         return table
-    plain = _without(table, columns)
+    plain = without(table, columns)
     return replace(plain, caption=plain.caption.split(" Difference:")[0])
 
 
-def _without(table: Table, columns: tuple[int, ...]) -> Table:
+def without(table: Table, columns: tuple[int, ...]) -> Table:
     keep = [i for i in range(len(table.header)) if i not in columns]
     rows = [[row[i] for i in keep] for row in table.rows]
     return replace(

@@ -11,8 +11,8 @@ from leanformer.report.contents import contents
 from leanformer.report.document import Document
 from leanformer.report.html import html
 from leanformer.report.markdown import markdown
+from leanformer.report.record_files import read_record
 from leanformer.report.results import results
-from leanformer.report.runs import read_record
 from leanformer.report.study import read_study
 from leanformer.report.style import Picture
 from leanformer.report.table_files import check_formats, csv_files, latex_files

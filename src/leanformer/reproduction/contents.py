@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from leanformer.report import loss_tables, target_tables
 from leanformer.report import tables as study_tables
-from leanformer.report import target_tables
 from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.report.figures.frame import numbered
 from leanformer.report.quantities import listed, several
@@ -81,7 +81,7 @@ def _studies(evidence: Evidence) -> Iterator[Section]:
         blocks: list[Block] = [Paragraph(f"The whole study: studies/{name}/report.html.")]
         if controls:
             blocks.append(Points([f"{arm}: {what}" for arm, what in controls.items()]))
-        blocks += [study_tables.costs(study), study_tables.losses(findings)]
+        blocks += [study_tables.costs(study), *loss_tables.all_losses(findings)]
         if findings.ratios:
             blocks += [*map(Paragraph, schedule_notes(study)), target_tables.ratios(findings)]
         yield Section(f"Study {name}: every arm", blocks)

@@ -17,7 +17,8 @@ import numpy as np
 
 from leanformer.records.run import Scored
 from leanformer.report.pairing import Pairs, pairs
-from leanformer.report.runs import Run, read_record
+from leanformer.report.record_files import read_record
+from leanformer.report.runs import Run
 from leanformer.report.statistics import PairedDifference, Spread, Verdict, paired_difference, spread, with_holm
 from leanformer.report.study import Study
 from leanformer.robustness.plan import Plan, Point, directory

@@ -9,7 +9,8 @@ A part is read until it has given `training.score_targets` targets, from sequenc
 draw each; all of it, with up to DRAWS draws, where it has fewer. Distinct text comes first, because a second draw
 lowers only the part of the error that the masks make. 65,536 targets bring the standard error of the difference of two
 models to about 0.6 / sqrt(65,536) = 0.0023 nats: 0.6 nats is the standard deviation of one target's difference in our
-records. The report computes the error of each pair from S_j (`report.crossed`).
+records. The report computes the error of each pair from S_j (`report.crossed`). The validation part, by which learning
+rates are chosen, gets a quarter of the targets.
 
     RUN/scores/PART.npz    losses (m,) S_j, float32; targets (m,) T_j; sequences (m,) their places in the part;
                            documents (m,) the document in which each begins
@@ -56,10 +57,7 @@ def score(
     model.eval()
     arrays: dict[str, dict[str, NDArray]] = {}
     records: dict[str, dict[str, Any]] = {}
-    for name, part in objective.held_out().items():
-        ids, draws = plan(part, targets)
-        if not len(ids):
-            continue
+    for name, part, ids, draws in plans(objective, targets):
         sums = _losses(model, part, ids, draws, accelerator, dtype)
         losses, counts = sums.cpu().numpy()
         arrays[name] = {
@@ -79,6 +77,14 @@ def score(
     if records and accelerator.is_main_process:
         write(folder, arrays, records)
     return records
+
+
+def plans(objective: PretrainingObjective, targets: int) -> Iterator[tuple[str, HeldOut, NDArray[np.int64], int]]:
+    """(name, part, sequences, draws) of every part that is scored."""
+    for name, part in objective.held_out().items():
+        ids, draws = plan(part, targets // 4 if name == "valid" else targets)
+        if len(ids):
+            yield name, part, ids, draws
 
 
 def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
