@@ -93,4 +93,4 @@ def test_a_report_has_the_suite(tasks_of):
     assert one["interquartile_mean"]["value"] == pytest.approx(0.5)
     assert one["baseline_interquartile_mean"]["value"] == pytest.approx(0.6)
     assert one["probability_of_improvement"] == {"value": 0.0, "ci95": [0.0, 0.0]}
-    assert "All 2 tasks together" in text
+    assert "2 tasks together (sst2 and rte)" in text

@@ -114,7 +114,8 @@ def suite_table(findings: Findings, found: list[Suite]) -> Table:
     ]
     header = ["Attention", "Seeds", "Interquartile mean [95 % CI]", f"{baseline}'s [95 % CI]"]
     caption = (
-        f"All {several(len(found[0].tasks), 'task')} together; scores are scaled so that chance is 0 and perfect is 1. "
+        f"{several(len(found[0].tasks), 'task')} together ({listed(list(found[0].tasks))}); scores are scaled so that "
+        "chance is 0 and perfect is 1. "
         "Probability of improvement: that a run of the mechanism scores higher on a task than a run of the baseline. "
         "Bootstrap over pre-training seeds, each with all its tasks; with few seeds these intervals are too narrow."
     )
@@ -131,8 +132,8 @@ def suite_sentence(findings: Findings, found: list[Suite]) -> str:
             f"Statistics over the whole suite are left out: they need {FEWEST_TASKS} tasks whose chance is known and "
             f"{FEWEST_SEEDS} pairs of seeds with a score on each."
         )
-    told = [f"of {s.attention} with probability {_shown(s.probability_of_improvement)}" for s in found]
-    return f"On a task of this suite a run scores higher than one of {study.baseline}: {listed(told)}."
+    told = [f"{_shown(s.probability_of_improvement)} for {s.attention}" for s in found]
+    return f"The probability that a run scores higher on a task than a run of {study.baseline} is {listed(told)}."
 
 
 def _shown(estimate: Estimate) -> str:

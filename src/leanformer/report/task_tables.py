@@ -38,7 +38,8 @@ def task_differences(findings: Findings) -> Table:
     caption = (
         "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
         f"the mean of its {findings.study.wording.tasks}. Holm p: of no difference, and of one of "
-        f"{100 * task_margin_of(findings.study.plan):g} points or more, over all mechanisms and tasks of this table."
+        f"{100 * task_margin_of(findings.study.plan):g} points or more, over all mechanisms and tasks of this table "
+        "that can be tested."
     )
     if not tested:
         return Table(header, rows, "llrrrll", caption)
