@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leanformer.training.scores import write as write_scores
+
 FLOOR, UNIGRAM, START = 2.921, 3.046, 4.1
 TOKENS = 8_019_968
 PARAMETERS = {"dot_product": 1_053_184, "symmetric": 987_136, "pairwise": 1_003_520, "shared": 856_320}
@@ -32,6 +34,10 @@ class Fabrication:
     """Overrides of `training`."""
     points: int = 0
     """Of a curve.jsonl, with a validation at each; none: the validations stand in run.json alone."""
+    scored: Mapping[str, float] = field(default_factory=dict)
+    """Held-out part -> sd of what one sequence adds to the difference of two mechanisms, nats per target."""
+    sequences: int = 200
+    """In each of these parts; four begin in one document."""
 
     def write(self, directory: Path) -> Path:
         runs = []
@@ -67,11 +73,34 @@ class Fabrication:
         made = record(name, seed, final, curve(final, own), rate, self.settings)
         if self.points:
             made["results"]["validations"] = logged(folder / "curve.jsonl", made["results"]["validations"], self.points)
+        if self.scored:
+            made["results"]["scores"] = self.score(folder / "scores", name, final, own)
         write(folder / "run.json", made)
         for task, score in self.tasks.items():
             for k in range(1, self.task_seeds + 1):
                 value = float(np.clip(score - 0.3 * self.effects[name] + own.normal(0, 0.012), 0, 1))
                 write(folder / f"tasks/{task}/seed-{k}/run.json", finetuning(task, k, value))
+
+    def score(self, folder: Path, name: str, final: float, own: np.random.Generator) -> dict[str, Any]:
+        """Ten targets of each sequence; what a sequence is to a mechanism is the same for all of its seeds."""
+        arrays, records = {}, {}
+        for number, (part, sd) in enumerate(self.scored.items()):
+            of_sequence = np.random.default_rng([number, *name.encode()]).normal(0, sd, self.sequences)
+            losses = 10 * (final + number + of_sequence - of_sequence.mean() + own.normal(0, 0.01, self.sequences))
+            places = np.arange(self.sequences)
+            columns = {"losses": losses, "targets": np.full(self.sequences, 10), "sequences": places}
+            arrays[part] = columns | {"documents": 1 + places // 4}
+            records[part] = {
+                "loss": float(losses.mean() / 10),
+                "targets": 10 * self.sequences,
+                "sequences": self.sequences,
+                "draws": 1,
+                "whole": True,
+                "context_free": FLOOR + number,
+                "unigram": UNIGRAM + number,
+            }
+        write_scores(folder, arrays, records)
+        return records
 
 
 def curve(final: float, noise: np.random.Generator) -> list[tuple[int, float]]:
