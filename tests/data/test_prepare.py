@@ -165,6 +165,16 @@ def test_too_little_validation_text_is_refused(source, tmp_path):
         prepare(source, tmp_path / "data", valid=[tmp_path / "small.txt"], vocab_size=503, quiet=True)
 
 
+def test_a_text_too_small_for_three_parts_may_do_for_two(tmp_path):
+    (tmp_path / "small.txt").write_text("tiny text here. " * 16)
+    how = {"texts": tmp_path / "small.txt", "out": tmp_path / "data", "algorithm": "characters", "quiet": True}
+    with pytest.raises(ValueError, match=r"0 tokens to test on where one .* 128; give more .* \(--test-fraction 0\)"):
+        prepare(**how)
+    prepare(**how, test_fraction=0)
+    corpus = Corpus.open(tmp_path / "data")
+    assert corpus.test is None and corpus.train.sequences(128) == corpus.valid.sequences(128) == 1
+
+
 def test_small_texts_do_for_short_sequences(tmp_path):
     (tmp_path / "small.txt").write_text("a few words, and a few words more " * 3)
     prepare(tmp_path / "small.txt", tmp_path / "data", sequence_length=16, algorithm="characters", quiet=True)

@@ -183,7 +183,8 @@ def _lacking(train: int, held: int, share: float, least: int) -> int:
 def _require(tokens: int, least: int, split: str, sources: Sequence[Source]) -> None:
     if tokens < least:
         use = {"train": "train", "valid": "validate"}.get(split, "test")
+        remedy = ", or hold out none to test on (--test-fraction 0)" if split == "test" else ""
         raise ValueError(
             f"{', '.join(map(str, sources))}: too little text, {tokens} tokens to {use} on where one sequence takes "
-            f"{least}; give more text"
+            f"{least}; give more text{remedy}"
         )
