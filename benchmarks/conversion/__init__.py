@@ -1,1 +1,1 @@
-"""What conversion costs and what heals it: `python -m benchmarks.conversion`."""
+"""What conversion costs and how far distillation recovers it: `python -m benchmarks.conversion`."""

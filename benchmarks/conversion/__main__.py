@@ -1,4 +1,4 @@
-"""What converting a trained model's attention costs, and what heals it: the whole protocol, which takes hours.
+"""What converting a trained model's attention costs, and how far distillation recovers it: a protocol of hours.
 
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
     python -m benchmarks.conversion --data DATA --task-data GLUE --out OUT --closely pairwise,shared --targets-only
@@ -141,7 +141,7 @@ def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
         jobs = [job(p, piece) for piece in ready]
         missing += run_stage(name, jobs, 1 if name == "teacher" else p.jobs, runner)
         if name == "trial" and p.rate() is None:
-            raise ValueError(f"the trial of healing rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
+            raise ValueError(f"the trial of rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
         if jobs or name == STAGES[-1]:  # what is there by now can be read
             write_results(p, missing)
             write_report(p.out)
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
     parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")
     for name, default in (("every", EVERY), ("closely", CLOSELY), ("few", FEW)):
         parser.add_argument(f"--{name}", default=default, metavar="NAMES", help=f"mechanisms: {default}")
-    parser.add_argument("--targets-only", action="store_true", help="heal and fine-tune --closely, nothing else")
+    parser.add_argument("--targets-only", action="store_true", help="distill and fine-tune --closely, nothing else")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="pieces at a time")
     parser.add_argument("--dry-run", action="store_true")

@@ -73,7 +73,7 @@ def write_report(out: Path) -> None:
 def document(results: dict[str, Any]) -> Document:
     told = tables.Told(results)
     sections = [Section(title, blocks) for title, blocks in told.sections()]
-    return Document("Conversion and healing", told.headline(), told.facts(), sections, {})
+    return Document("Conversion and recovery by distillation", told.headline(), told.facts(), sections, {})
 
 
 def _found(p: Protocol, piece: Piece) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from benchmarks.cells import NONE
 from leanformer.report.document import Block
-from leanformer.report.statistics import PairedDifference, paired_difference, with_holm
+from leanformer.report.statistics import DECIDED, PairedDifference, paired_difference, with_holm
 
 LITTLE = 0.05
 POINT, NATS = 0.01, 0.05
@@ -54,7 +54,7 @@ def differences(pairs: Sequence[tuple[dict[int, float], dict[int, float]]]) -> l
 
 def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:
     verdict = of.verdict(higher_is_better=higher_is_better)
-    if verdict != "undecided":
+    if verdict in DECIDED:
         return verdict
     if of.ci95 is None:
         return "undecided"

@@ -38,7 +38,7 @@ def distill(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a student by a teacher: heal a converted model, or make a smaller one (docs/distillation.md)."""
+    """Train a student by a teacher: let a converted model recover, or make a smaller one (docs/distillation.md)."""
     from leanformer.distillation.distill import distill
 
     resume = resume or (autoresume and (out / "run.json").exists())

@@ -233,20 +233,20 @@ def _cell(page: str, section: str, row: str, column: str) -> Value:
 
 def _regained(asked: str) -> Value:
     """With Fieller's interval; `bound`: the lower bound alone, which 95 % lie above."""
-    from benchmarks.conversion.tables import Told, fieller
+    from benchmarks.conversion.tables import Told
 
     record = dict(_read("conversion/longer-teacher.json"))
     name, *options = asked.split()
     if "without" in options:
         record["tasks"] = [task for task in record["tasks"] if task not in options]
     told = Told(record)
-    model, teacher, random = told.scores("healed", attention=name), told.scores("teacher"), told.scores("random")
-    gained, distance = ([each[seed] - random[seed] for seed in model] for each in (model, teacher))
-    interval = fieller(gained, distance, 0.1 if "bound" in options else 0.05)
-    assert interval is not None
     if "bound" in options:
-        return Value(100 * interval[0])
-    return Value(*(100 * number for number in (statistics.mean(gained) / statistics.mean(distance), *interval)))
+        bound = told.lower_bound("healed", name)
+        assert bound is not None
+        return Value(100 * bound)
+    share = told.share("healed", name)
+    assert share is not None and share[1] is not None
+    return Value(*(100 * number for number in (share[0], *share[1])))
 
 
 def _catalogue(name: str) -> Value:

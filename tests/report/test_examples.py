@@ -22,7 +22,7 @@ def answered(fabricate, edit):
         directory = fabricate(effects=TWO, seeds=sorted(seeds), tasks={"task": 0.5}, task_seeds=len(task_seeds))
         for name, of in answers.items():
             for (seed, task_seed), given in of.items():
-                labels, predictions = given if isinstance(given, tuple) else (np.ones(len(given), int), given)
+                labels, predictions = given if isinstance(given, tuple) else half_and_half(given)
                 folder = directory / f"runs/{name}/seed-{seed}/tasks/task/seed-{task_seed}"
                 lines = [
                     {"split": "validation", "index": i, "label": y, "prediction": p, "scores": []}
@@ -34,6 +34,12 @@ def answered(fabricate, edit):
         return directory
 
     return make
+
+
+def half_and_half(right):
+    """(labels, predictions): labels alternate, so that chance is one half; `right` says which answers are right."""
+    labels = np.arange(len(right)) % 2
+    return labels, np.where(right, labels, 1 - labels)
 
 
 def only_test(directory):
@@ -128,7 +134,7 @@ def test_texts_bring_the_scores_of_their_examples(answered, edit):
     for file in directory.rglob("predictions.jsonl"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         for line in lines:
-            right = float(line.pop("prediction"))
+            right = float(line.pop("prediction") == line["label"])
             line |= {"label": {"text": ["yes"]}, "prediction": "a text", "metrics": {"exact_match": right}}
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert only_test(directory).p_value == pytest.approx(134 / 2048)

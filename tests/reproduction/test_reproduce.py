@@ -191,7 +191,7 @@ def test_a_paper_is_rebuilt(command, papers, novels, tasks, tmp_path):
     assert rows["Noise", "shared"]["note"].startswith("needs --task-data")
     assert rows["Parameters", "shared"]["verdict"] == "reproduced"
     loss = rows["Loss", "shared"]
-    assert loss["measured"]["seeds"] == [1, 2] and loss["verdict"] == "not testable at this scale"
+    assert loss["measured"]["seeds"] == [1, 2] and loss["verdict"] == "not testable here"
     runs = {
         (r["attention"], r["seed"]): r["final_loss"]
         for r in json.loads((out / "studies/pretraining/results.json").read_text())["runs"]

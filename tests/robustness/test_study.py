@@ -9,7 +9,7 @@ import pytest
 from leanformer.data.examples import Examples
 from leanformer.data.tasks import Task
 from leanformer.robustness.training_data import few_settings
-from leanformer.robustness.trials import constant_score, relabelled
+from leanformer.robustness.trials import relabelled
 from leanformer.settings import FinetuningSettings, read_settings
 from leanformer.training.pretrain import pretrain
 
@@ -185,13 +185,6 @@ def test_labels_of_another_task_are_matched_by_name():
     rte, wnli = (Task(name, ("text",), labels) for name, labels in (("a", ("yes", "no")), ("b", ("no", "yes"))))
     examples = Examples([("x",)] * 3, np.array([0, 1, 1]))
     assert relabelled(examples, rte, wnli).labels.tolist() == [1, 0, 0]
-
-
-def test_the_best_constant_answer():
-    two = Task("a", ("text",), ("yes", "no"))
-    assert constant_score(two, {"validation": Examples([("x",)] * 4, np.array([0, 1, 1, 1]))}) == 0.75
-    numbers = Task("b", ("text",), metrics=("pearson",))
-    assert constant_score(numbers, {"validation": Examples([("x",)], np.array([0.5]))}) is None
 
 
 def test_few_examples_are_read_more_often():

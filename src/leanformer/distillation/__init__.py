@@ -1,1 +1,1 @@
-"""A student learns what a teacher makes of a text: healing a converted model, or a smaller one of another mechanism."""
+"""A student learns what a teacher makes of a text: a converted model recovers, or a smaller one begins."""

@@ -28,6 +28,7 @@ from leanformer.data.examples import Examples
 from leanformer.data.sampling import few_notes
 from leanformer.data.tasks import Task
 from leanformer.evaluation import choices, encoding, metrics, pretrained, ways, windows
+from leanformer.evaluation.chance import chance
 from leanformer.evaluation.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer, write_answers
@@ -184,6 +185,7 @@ def _judge(model: torch.nn.Module, material: Material, device: torch.device, pat
     losses = np.concatenate([part.losses for part in answers.values()])
     return {
         **metrics.score(material.task, predicted),
+        "chance": chance(material.task, {split: part.examples for split, part in material.validation.items()}),
         "validation_loss": float(losses.mean(dtype=np.float64)),
         "examples": sum(len(part.predictions) for part in predicted.values()),
         "evaluation_seconds": seconds,

@@ -62,6 +62,7 @@ class Results(Record):
     share_of_peak: Number | None = None
     energy_joules: Number | None = None
     score: Number | None = None
+    chance: Number | None = None
     scores: dict[FileName, HeldOutScore] | None = None
     validations: list[Annotated[list[Number], Field(min_length=2, max_length=2)]] | None = None
     metrics: dict[str, Any] | None = None

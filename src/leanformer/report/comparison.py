@@ -16,6 +16,7 @@ from itertools import chain
 
 import numpy as np
 
+from leanformer.report.chance import at_chance
 from leanformer.report.crossed import Crossed
 from leanformer.report.examples import ExampleTest, example_tests
 from leanformer.report.held_out import Scores
@@ -52,7 +53,8 @@ class Comparison:
     planned: int = 0
     note: str = ""
     informative: bool = True
-    """False where a run that learned nothing takes part: the numbers say nothing about attention and are not tested."""
+    """False where the numbers say nothing about attention and are not tested: a run learned nothing from context, or
+    neither side is above chance on the task."""
     exploratory: bool = False
     """Not among the main contrasts that the plan names."""
 
@@ -186,6 +188,7 @@ def _measured(
     margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
     out = []
     for name, of in paired.items():
+        blind = "" if metric == LOSS else at_chance(study, metric, name)
         measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
         stuck = loss and any(is_stuck(run) for pair in of.pairs for run in pair)
@@ -197,8 +200,8 @@ def _measured(
                 seeds=tuple(seed for seed, _ in measured),
                 values=tuple(values for _, values in measured),
                 planned=len(study.seeds),
-                note="; ".join(filter(None, [difference.note, STUCK if stuck else ""])),
-                informative=not stuck,
+                note="; ".join(filter(None, [difference.note, STUCK if stuck else "", blind])),
+                informative=not (stuck or blind),
             )
         )
     return out

@@ -15,6 +15,7 @@ from leanformer.report.runs import flat
 from leanformer.report.schedules import schedule_notes
 from leanformer.report.study import ATTENTION_PAGE, Study
 from leanformer.report.style import Picture
+from leanformer.report.suite import suite_sentence, suite_table, suites
 
 
 def contents(findings: Findings) -> Document:
@@ -153,7 +154,11 @@ def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
     blocks += [differences] if differences.rows else []
     blocks += [Points(points)] if (points := task_text.two_tests(findings)) else []
     blocks += [Paragraph(said)] if (said := task_text.collapses(study)) else []
-    return [*blocks, *([task_tables.collapsed(findings)] if findings.without_collapsed else [])]
+    blocks += [Paragraph(said)] if (said := task_text.chances(findings)) else []
+    blocks += [task_tables.collapsed(findings)] if findings.without_collapsed else []
+    found = suites(findings)
+    blocks += [suite_table(findings, found)] if found else []
+    return [*blocks, *([Paragraph(said)] if (said := suite_sentence(findings, found)) else [])]
 
 
 def _attention(study: Study) -> list[Block]:

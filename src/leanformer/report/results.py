@@ -6,6 +6,7 @@ from typing import Any
 
 from leanformer.report import text
 from leanformer.report.caveats import caveats
+from leanformer.report.chance import chance
 from leanformer.report.comparison import Comparison, Findings
 from leanformer.report.examples import ExampleTest
 from leanformer.report.families import families
@@ -13,6 +14,7 @@ from leanformer.report.margins import margin_of, task_margin_of
 from leanformer.report.ratios import Ratio
 from leanformer.report.runs import SCHEMA, FineTuning, Run
 from leanformer.report.study import Study, is_stuck
+from leanformer.report.suite import suites
 from leanformer.report.sweep import Rate
 
 
@@ -39,6 +41,8 @@ def results(findings: Findings) -> dict[str, Any]:
             "example_tests": [_examples(t) for t in findings.examples],
             "without_collapsed": [_comparison(c) for c in findings.without_collapsed],
             "sweep": {name: [_rate(r) for r in of] for name, of in study.sweep.items()},
+            "chance": {task: chance(study, task) for task in study.tasks},
+            "suite": [asdict(of) for of in suites(findings)],
             "caveats": caveats(findings),
             "attention": list(study.attention),
             "seeds": study.seeds,

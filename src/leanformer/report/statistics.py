@@ -37,7 +37,8 @@ ROUNDING = 1e-9
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "not compared", "not tested", "not testable"]
 """Not compared: there is no pair of numbers. Not tested: there is, but no spread to judge it by. Undecided: the test
-finds neither a difference nor equivalence within the margin. Not testable: the runs learned nothing from context."""
+finds neither a difference nor equivalence within the margin. Not testable: the runs learned nothing from context, or no
+model of the pair is above chance on the task."""
 DECIDED = ("better", "worse")
 
 

@@ -1,5 +1,6 @@
 """The tables of tasks: scores, their differences over seeds and over examples, and what a collapse does to them."""
 
+from leanformer.report.chance import NO_BETTER, above_chance, chance
 from leanformer.report.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.document import Table
 from leanformer.report.margins import task_margin_of
@@ -7,16 +8,20 @@ from leanformer.report.quantities import NONE, fixed, p_value, signed
 from leanformer.report.runs import FineTuning
 from leanformer.report.statistics import spread
 from leanformer.report.study import Study
-from leanformer.report.tables import judged, signed_points
+from leanformer.report.tables import DAGGER, judged, signed_points
 
 
 def task_scores(study: Study) -> Table:
-    rows = [[task, *(_score(study, name, task) for name in study.attention)] for task in study.tasks]
+    rows = [
+        [task, _chance(study, task), *(_score(study, name, task) for name in study.attention)] for task in study.tasks
+    ]
     caption = (
         f"Score x 100 {study.wording.scored}, mean ± sd over all {study.wording.tasks} (in brackets: how many, "
-        f"pre-training seeds times {study.wording.task} seeds). Collapsed runs are counted and kept."
+        f"pre-training seeds times {study.wording.task} seeds). Collapsed runs are counted and kept. Chance: "
+        f"the best answer that does not look at the input. {DAGGER} {NO_BETTER.capitalize()}: the one-sided 95 % "
+        "lower bound of the score, over pre-training seeds (over examples for one), does not lie above it."
     )
-    return Table(["Task", *study.attention], rows, "l" + "r" * len(study.attention), caption)
+    return Table(["Task", "Chance", *study.attention], rows, "lr" + "r" * len(study.attention), caption)
 
 
 def task_differences(findings: Findings) -> Table:
@@ -33,7 +38,8 @@ def task_differences(findings: Findings) -> Table:
     caption = (
         "Points (score x 100), mechanism minus baseline; positive is better. Each pre-training seed counts once, with "
         f"the mean of its {findings.study.wording.tasks}. Holm p: of no difference, and of one of "
-        f"{100 * task_margin_of(findings.study.plan):g} points or more, over all mechanisms and tasks of this table."
+        f"{100 * task_margin_of(findings.study.plan):g} points or more, over all mechanisms and tasks of this table "
+        "that can be tested."
     )
     if not tested:
         return Table(header, rows, "llrrrll", caption)
@@ -148,4 +154,10 @@ def _score(study: Study, name: str, task: str) -> str:
     collapsed = sum(t.collapsed for t in done)
     marked = f", {collapsed} collapsed" if collapsed else ""
     deviation = "" if of.sd is None else f" ± {of.sd:.1f}"
-    return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked})"
+    blind = DAGGER if above_chance(study, task, name) is False else ""
+    return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked}){blind}"
+
+
+def _chance(study: Study, task: str) -> str:
+    level = chance(study, task)
+    return NONE if level is None else fixed(100 * level, 1)

@@ -1,5 +1,6 @@
 """What the tasks say, over seeds and over examples, and whether a fine-tuning collapsed, in sentences."""
 
+from leanformer.report.chance import NO_BETTER, above_chance
 from leanformer.report.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.examples import ExampleTest
 from leanformer.report.margins import points_of
@@ -93,6 +94,17 @@ def collapses(study: Study) -> str:
         f"{collapsed} of {several(len(tunings), noun)} {be} collapsed to one answer for every example, or to a "
         "Matthews correlation of 0. They count in every mean and verdict above; the table has both, with and without."
     )
+
+
+def chances(findings: Findings) -> str:
+    """Which mechanisms are no better than chance, and on which tasks nothing can be tested."""
+    study = findings.study
+    blind = {t: [n for n in study.attention if above_chance(study, t, n) is False] for t in study.tasks}
+    said = [f"{NO_BETTER.capitalize()} on {task}: {listed(names)}." for task, names in blind.items() if names]
+    idle = [f"{c.attention} on {c.metric}" for task in study.tasks for c in findings.of(task) if not c.informative]
+    if idle:
+        said.append(f"Not testable, since neither the mechanism nor {study.baseline} is above chance: {listed(idle)}.")
+    return " ".join(said)
 
 
 def _verdict(test: ExampleTest) -> Verdict:

@@ -65,8 +65,8 @@ def _scale(asked: dict[str, Any], evidence: Evidence) -> list[str]:
     notes = [
         f"At the scale {asked['scale']} models, texts and budgets are other than the paper's: a verdict is one about "
         "the claim at this scale. Reproduced means the published sign at a Holm-corrected p below 0.05 over seeds, and "
-        "for counts the published digits; not testable: not measured here, censored, or by models that learned "
-        "nothing from context."
+        "for counts the published digits; not testable here: not measured, censored, by models that learned "
+        "nothing from context or are no better than chance on the task, or within the paper's own noise."
     ]
     return [*notes, *(f"{name} was not made: {why}." for name, why in evidence.missing.items())]
 

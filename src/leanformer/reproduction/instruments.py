@@ -34,7 +34,7 @@ PERCENT = 100.0
 
 @dataclass(frozen=True)
 class Measured:
-    """`effect` in the table's kind; `verdict` is better, worse, not distinguishable, or None for what this scale
+    """`effect` in the table's kind; `verdict` is better, worse, equivalent, undecided, or None for what this scale
     cannot tell, and then `note` says why."""
 
     own: Spread = Spread(0)
@@ -79,7 +79,7 @@ def _parameters(table: Table, row: Row, mechanism: str, evidence: Evidence) -> M
         return ledger(config, 128, head=table.head)["parameters"][row.key.get("part", "total")]
 
     own, baseline = count(mechanism), count(row.baseline)
-    said = "better" if own < baseline else "worse" if own > baseline else "not distinguishable"
+    said = "better" if own < baseline else "worse" if own > baseline else "undecided"
     return Measured(Spread(1, own), Spread(1, baseline), effect(table.effect, own, baseline), verdict=said)
 
 
@@ -123,7 +123,7 @@ def _signs(costs: Sequence[tuple[Interval, Interval]]) -> str | None:
     if len(less) < 2:
         return None
     if binomtest(sum(less), len(less)).pvalue >= ALPHA:
-        return "not distinguishable"
+        return "undecided"
     return "better" if 2 * sum(less) > len(less) else "worse"
 
 
@@ -168,7 +168,7 @@ def _speed(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     own, baseline = (Spread(1, raced[name]["training"]["seconds"]["median"]) for name in (mechanism, row.baseline))
     speed = raced[mechanism]["training"]["speed"]
     median, low, high = (effect(table.effect, 1 / speed[key], 1.0) for key in ("median", "high", "low"))
-    said = "better" if speed["low"] > 1 else "worse" if speed["high"] < 1 else "not distinguishable"
+    said = "better" if speed["low"] > 1 else "worse" if speed["high"] < 1 else "undecided"
     where = "size {size}, length {length}; in brackets the least and the greatest round".format(**raced[mechanism])
     return Measured(own, baseline, median, (low, high), (), said, where)
 
@@ -210,7 +210,7 @@ def _compared(
         return Measured(own, baseline, seeds=c.seeds, note=c.note or "too few pairs of runs")
     ci = d.ci95 and (scale * d.ci95[0], scale * d.ci95[1])
     if not c.informative:
-        return Measured(own, baseline, scale * d.mean, ci, c.seeds, None, "runs on the context-free floor take part")
+        return Measured(own, baseline, scale * d.mean, ci, c.seeds, None, c.note)
     return Measured(own, baseline, scale * d.mean, ci, c.seeds, c.verdict, c.note)
 
 

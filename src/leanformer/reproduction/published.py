@@ -75,11 +75,12 @@ class Table:
         found = self.published(row, mechanism)
         assert found is not None
         none = 1.0 if self.effect == "ratio" else 0.0
-        if found == none or self._within_noise(row, mechanism):
+        if found == none or self.within_noise(row, mechanism):
             return "none"
         return "better" if (found < none) == (self.better == "lower") else "worse"
 
-    def _within_noise(self, row: Row, mechanism: str) -> bool:
+    def within_noise(self, row: Row, mechanism: str) -> bool:
+        """Whether Welch's test over the paper's own runs finds no difference."""
         both = [row.values.get(name) for name in (mechanism, row.baseline)]
         if self.runs is None or any(value is None or value.sd is None for value in both):
             return False

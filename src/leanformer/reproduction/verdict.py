@@ -1,13 +1,17 @@
 """A verdict on one published difference, from its direction and from what is measured here.
 
-    published \\ measured    better               not distinguishable      worse
-    better                  reproduced           not distinguishable      contradicted
-    none                    contradicted         not distinguishable      contradicted
-    worse                   contradicted         not distinguishable      reproduced
+    published \\ measured    better               equivalent               worse                undecided
+    better                  reproduced           contradicted or          contradicted         undecided
+                                                 undecided, by size
+    none                    contradicted         reproduced               contradicted         undecided
+    worse                   contradicted         contradicted or          reproduced           undecided
+                                                 undecided, by size
 
-What is measured nowhere, or by models that learned nothing from context, or in pairs whose order is not known, is not
-testable at this scale. A reproduced difference has the published sign; `size` says whether the published size lies in
-the interval. Counts are exact: reproduced if they agree with the published digits.
+What is measured nowhere, or by models that learned nothing from context, on a task where neither model is above chance,
+or in pairs whose order is not known, is not testable here; nor is a published difference within the paper's own noise,
+since that paper shows neither a difference nor its absence. A reproduced difference has the published sign; `size` says
+whether the published size lies in the interval. Equivalence contradicts a published difference whose size the interval
+excludes. Counts are exact: reproduced if they agree with the published digits.
 """
 
 import math
@@ -17,18 +21,28 @@ from leanformer.report.statistics import DECIDED
 from leanformer.reproduction.instruments import Measured
 from leanformer.reproduction.published import Row, Table
 
-Verdict = Literal["reproduced", "contradicted", "not distinguishable", "not testable at this scale"]
-VERDICTS: tuple[Verdict, ...] = ("reproduced", "contradicted", "not distinguishable", "not testable at this scale")
+Verdict = Literal["reproduced", "contradicted", "undecided", "not testable here"]
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "contradicted", "undecided", "not testable here")
 
 
 def verdict(table: Table, row: Row, mechanism: str, measured: Measured) -> Verdict:
-    if measured.verdict is None:
-        return "not testable at this scale"
     if table.measure == "parameters":
         return "reproduced" if _agrees(table, row, mechanism, measured) else "contradicted"
-    if measured.verdict not in DECIDED:
-        return "not distinguishable"
-    return "reproduced" if measured.verdict == table.direction(row, mechanism) else "contradicted"
+    if measured.verdict is None or table.within_noise(row, mechanism):
+        return "not testable here"
+    if measured.verdict in DECIDED:
+        return "reproduced" if measured.verdict == table.direction(row, mechanism) else "contradicted"
+    if measured.verdict == "equivalent":
+        return _equivalent(table, row, mechanism, measured)
+    return "undecided"
+
+
+def _equivalent(table: Table, row: Row, mechanism: str, measured: Measured) -> Verdict:
+    if table.direction(row, mechanism) == "none":
+        return "reproduced"
+    published, ci = table.published(row, mechanism), measured.ci95
+    inside = published is None or ci is None or ci[0] <= published <= ci[1]
+    return "undecided" if inside else "contradicted"
 
 
 def size(table: Table, row: Row, mechanism: str, measured: Measured) -> str:

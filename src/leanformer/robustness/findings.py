@@ -67,11 +67,10 @@ class Effect:
     """False where the mechanism or the baseline scores as if it always gave one answer."""
 
     @property
-    def shown_verdict(self) -> str:
-        return self.verdict if self.informative or self.difference.n == 0 else "says nothing"
-
-    @property
     def verdict(self) -> Verdict:
+        """Not testable where the mechanism or the baseline has nothing to lose."""
+        if not self.informative and self.difference.n:
+            return "not testable"
         return self.difference.verdict(higher_is_better=self.measure == "score")
 
 
@@ -85,7 +84,7 @@ class Findings:
     """By task: the share of words that really differ, mean over the seeds."""
     effects: tuple[Effect, ...]
     pairs: dict[str, Pairs]
-    constant: dict[str, float | None]
+    constant: dict[str, float]
     """By task: the score of the best constant answer."""
     failed: tuple[str, ...]
 
@@ -111,9 +110,7 @@ class Findings:
         return [e for e in self.effects if (e.task, e.axis, e.at, e.measure) == (task, axis, at, measure)]
 
 
-def find(
-    study: Study, out: Path, plan: Plan, constant: dict[str, float | None], failed: Sequence[str] = ()
-) -> Findings:
+def find(study: Study, out: Path, plan: Plan, constant: dict[str, float], failed: Sequence[str] = ()) -> Findings:
     scores: dict[tuple[str, str, int], Scores] = {}
     changed: dict[tuple[str, Point], list[float]] = {}
     for task in plan.tasks:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
+from leanformer.evaluation.chance import chance
 from leanformer.evaluation.tuning import ENCODERS, Material, gather, require_settings, tune
 from leanformer.files import write_json
 from leanformer.locks import claimed
@@ -32,7 +33,7 @@ from leanformer.robustness.plan import LABELS, RECORD, SIZES, Plan, Point, check
 from leanformer.robustness.results import results
 from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
-from leanformer.robustness.trials import Texts, constant_score, read_tests, run_tests
+from leanformer.robustness.trials import Texts, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
 from leanformer.training import saved_model
 from leanformer.training.record import RunDirectory
@@ -85,7 +86,7 @@ def read_findings(sources: list[Path], out: Path, plan: Plan) -> Findings:
     return find(study, out, plan, _check(plan, study)[1])
 
 
-def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | None], list[str]]:
+def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], list[str]]:
     """(training examples of each task, its constant score, notes): mistakes are found before the first run."""
     sizes, constant, notes = {}, {}, []
     for name in dict.fromkeys([*plan.tasks, *plan.transfer]):
@@ -93,7 +94,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float | 
         settings = plan.settings.finetuning_for(name)
         sizes[name] = len(train.subset(settings.max_train_examples).labels)
         scored = {split: examples.subset(settings.max_eval_examples) for split, examples in validation.items()}
-        constant[name] = constant_score(tasks.task(name), scored)
+        constant[name] = chance(tasks.task(name), scored)
     for name in plan.tasks:
         for size in plan.train_sizes:
             if size >= sizes[name]:

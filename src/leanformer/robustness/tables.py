@@ -8,6 +8,8 @@ from leanformer.robustness.findings import CLEAN, MEASURES, Effect, Findings
 from leanformer.robustness.plan import SIZES, Point
 
 BESIDE = ["Score vs baseline [95 % CI]", "Drop vs baseline [95 % CI]"]
+JUDGED = ["Holm p", "Verdict"]
+"""Of the difference before them."""
 
 
 def means(findings: Findings, task: str) -> Table:
@@ -20,10 +22,12 @@ def means(findings: Findings, task: str) -> Table:
             rows.append([axis, name, _points(score), _points(drop), *_judged(findings, task, axis, name)])
     caption = (
         "Points (score x 100), averaged over the axis, mean ± sd over pre-training seeds. A negative difference in "
-        "drop is better. Holm p and verdict are of the drop (of the score for clean text), corrected over the "
-        "mechanisms and axes of the task."
+        "drop is better. Each p and verdict belongs to the difference on its left, corrected over the mechanisms and "
+        "axes of the task."
     )
-    return Table(["Test", "Attention", "Score", "Drop", *BESIDE, "Holm p", "Verdict"], rows, "llrrrrrl", caption)
+    return Table(
+        ["Test", "Attention", "Score", "Drop", BESIDE[0], *JUDGED, BESIDE[1], *JUDGED], rows, "llrrrrlrrl", caption
+    )
 
 
 def levels(findings: Findings, task: str) -> Table:
@@ -42,29 +46,31 @@ def differences(findings: Findings, task: str) -> Table:
         for point in points:
             scores, drops = (findings.of(task, axis, point.at, measure) for measure in MEASURES)
             for score, drop in zip(scores, drops, strict=True):
-                judged = [_difference(score), _p(score), _difference(drop), _p(drop), drop.shown_verdict]
+                judged = [_difference(score), _p(score), score.verdict, _difference(drop), _p(drop), drop.verdict]
                 rows.append([axis, _at(point), score.attention, *judged])
-    header = ["Test", "At", "Attention", BESIDE[0], "Holm p", BESIDE[1], "Holm p", "Verdict"]
-    caption = "Points, mechanism minus baseline; Holm's correction is over the mechanisms and points of an axis."
-    return Table(header, rows, "lrlrrrrl", caption)
+    header = ["Test", "At", "Attention", BESIDE[0], *JUDGED, BESIDE[1], *JUDGED]
+    caption = (
+        "Points, mechanism minus baseline. Each p and verdict is of the difference to its left; Holm's correction is "
+        "over the mechanisms and points of an axis."
+    )
+    return Table(header, rows, "lrlrrlrrl", caption)
 
 
 def _judged(findings: Findings, task: str, axis: str, name: str) -> list[str]:
     if name == findings.study.baseline:
-        return ["baseline", "", "", ""]
+        return ["baseline", *[""] * 5]
     effects = [e for measure in MEASURES for e in findings.of(task, axis, None, measure) if e.attention == name]
     if not effects:
-        return [""] * 4
-    score, drop = effects
-    return [_difference(score), _difference(drop), _p(drop), drop.shown_verdict]
+        return [""] * 6
+    return [cell for effect in effects for cell in (_difference(effect), _p(effect), effect.verdict)]
 
 
 def _clean(findings: Findings, task: str, name: str) -> list[str]:
     effects = [e for e in findings.of(task, CLEAN, None, "score") if e.attention == name]
     if not effects:
-        return ["baseline" if name == findings.study.baseline else "", "", "", ""]
+        return ["baseline" if name == findings.study.baseline else "", *[""] * 5]
     (score,) = effects
-    return [_difference(score), NONE, _p(score), score.shown_verdict]
+    return [_difference(score), _p(score), score.verdict, NONE, "", ""]
 
 
 def _points(of: Spread) -> str:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from leanformer.data import tasks
@@ -65,19 +64,6 @@ def relabelled(examples: Examples, source: Task, target: Task) -> Examples:
     """The labels by name: position in the one task's labels -> position in the other's."""
     positions = [target.labels.index(name) for name in source.labels]
     return examples._replace(labels=examples.labels.dtype.type(positions)[examples.labels])
-
-
-def constant_score(task: Task, splits: Splits) -> float | None:
-    """What the best of those scores that always give one answer; None where answers are numbers."""
-    answers = range(len(task.labels))
-    found = [
-        metrics.score(
-            task,
-            {split: Predicted(of.labels, np.full_like(of.labels, answer), of.groups) for split, of in splits.items()},
-        )["score"]
-        for answer in answers
-    ]
-    return max(found, default=None)
 
 
 def run_tests(folder: Path, material: Material, texts: Texts, settings: FinetuningSettings, seed: int) -> None:

@@ -1,5 +1,7 @@
 """What a study of robustness says in sentences."""
 
+from collections import Counter
+
 from leanformer.report.pairing import unequal_makers
 from leanformer.report.quantities import fixed, listed, percent, several
 from leanformer.report.statistics import DECIDED
@@ -35,18 +37,20 @@ def headline(findings: Findings) -> str:
     drops = [effect for effect in findings.effects if effect.at is None and effect.measure == "drop"]
     tested = [effect for effect in drops if effect.difference.p_value is not None and effect.informative]
     if not tested and any(not effect.informative for effect in drops):
-        return "This study tells nothing: the models do no better on clean text than one and the same answer."
+        return "Not testable: the models do no better on clean text than one and the same answer."
     if not tested:
         return "Nothing is compared: that needs a baseline and two pre-training seeds of another mechanism."
     said = [_sentence(effect, findings) for effect in tested if effect.verdict in DECIDED]
     if not said:
-        return (
-            f"In none of {several(len(tested), 'comparison')} with {findings.study.baseline} is what is lost "
-            "distinguishable."
-        )
-    rest = len(tested) - len(said)
-    others = f"; in {several(rest, 'other comparison')} what is lost is not distinguishable" if rest else ""
-    return f"{listed(said)}{others}."
+        return f"No difference is shown: {_rest(tested)} with {findings.study.baseline}."
+    rest = _rest([effect for effect in tested if effect.verdict not in DECIDED])
+    return f"{listed(said)}{'; ' if rest else ''}{rest}."
+
+
+def _rest(effects: list[Effect]) -> str:
+    """How many comparisons of what is lost have each of the other verdicts."""
+    number = Counter(str(effect.verdict) for effect in effects)
+    return listed([f"{several(times, 'comparison')} of what is lost {verdict}" for verdict, times in number.items()])
 
 
 def _sentence(effect: Effect, findings: Findings) -> str:

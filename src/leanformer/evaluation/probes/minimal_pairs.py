@@ -5,6 +5,7 @@ Pairs for English"). Data are a folder with a file a paradigm (or one such file)
 `sentence_bad`, and, where the source has them, `linguistics_term`, the phenomenon, and `field`.
 
     accuracy = share of pairs with log p(good) > log p(bad)        a tie is no preference and counts as wrong
+    chance   = 1/2, the accuracy of a preference that does not read the pair
 
 Intervals are Wilson's, 95 %, of a share of so many pairs. Pairs come from templates and share words, so they are less
 independent than that assumes; and they say nothing of other seeds. Sentences are scored whole, not by the token.
@@ -26,6 +27,7 @@ from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
 from leanformer.training import saved_model
 
+CHANCE = 0.5
 SEED = 0
 """Of the pairs that `limit` chooses: the same for every model."""
 GOOD, BAD = "sentence_good", "sentence_bad"
@@ -72,6 +74,7 @@ def minimal_pairs(
         "scored": "pseudo-log-likelihood" if kind == "masked_lm" else "log-likelihood",
         "within_word": bool(within_word),
         "limit": limit,
+        "chance": CHANCE,
         **accuracy(scores),
         "mean_of_paradigms": float(np.mean([row["accuracy"] for row in rows])),
         "skipped": skipped,

@@ -1,0 +1,52 @@
+"""The score of the best answer that does not look at the input: a model is above chance when it scores more.
+
+    classification     max over labels c of score(y, (c, ..., c)), y the labels of the *evaluated* examples
+    span               score(y, (a, ..., a)), a the most frequent right answer
+    multiple_choice    1 / C, since the C choices of an example have no order of their own
+    regression         0, the correlation of a constant
+
+A score that is the mean of several metrics or splits is taken as a whole, and one label serves all of them. For
+accuracy this is the fraction of the majority class, for f1 the score of always "yes" and for the Matthews correlation
+0. The label is chosen on the evaluated examples, so this chance is never below that of the training split's majority
+class, and it follows from the saved labels alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanformer.data.examples import Examples
+from leanformer.data.tasks import Task
+from leanformer.evaluation import metrics
+from leanformer.evaluation.metrics import Predicted
+
+
+def chance(task: Task, splits: Mapping[str, Examples]) -> float:
+    """Returns the score, a fraction, of the best constant answer to the examples of each split."""
+    if task.kind == "regression":
+        return 0.0
+    if task.kind == "multiple_choice":
+        return 1 / len(task.labels)
+    return max(
+        metrics.score(
+            task,
+            {split: Predicted(of.labels, _always(answer, len(of.labels)), of.groups) for split, of in splits.items()},
+        )["score"]
+        for answer in _answers(task, splits)
+    )
+
+
+def _answers(task: Task, splits: Mapping[str, Examples]) -> Iterator[Any]:
+    if task.kind == "classification":
+        yield from range(len(task.labels))
+    else:
+        right = Counter(text for of in splits.values() for label in of.labels for text in set(label["text"]))
+        yield right.most_common(1)[0][0]
+
+
+def _always(answer: Any, times: int) -> NDArray:
+    """(times,) of one answer."""
+    return np.full(times, answer, dtype=object if isinstance(answer, str) else np.int64)
