@@ -45,7 +45,7 @@ def losses(findings: Findings) -> Table:
     ]
     caption = (
         f"Loss {study.wording.validation} in nats, mean ± sd over seeds; validation is what choices are made by. "
-        f"{_said(study)}below floor: 1 - "
+        f"{_said(study)}Below floor: 1 - "
         "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
         "interval; negative is better. Holm p: of the t-test of no difference, and of the two one-sided tests of a "
         f"difference of {margin_of(study.plan):g} nats or more; the verdict rests on them at 0.05."
@@ -82,4 +82,4 @@ def _perplexity(of: Spread) -> str:
 
 
 def _said(study: Study) -> str:
-    return "perplexity: exp of the mean final loss; " if study.wording.perplexity else ""
+    return "Perplexity: exp of the mean final loss. " if study.wording.perplexity else ""

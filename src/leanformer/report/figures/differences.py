@@ -20,7 +20,7 @@ def picture(findings: Findings) -> Picture | None:
     if not family:
         return None
     caption = (
-        f"Final validation loss minus that of {study.baseline} with the same seed. Small: single seeds; large: their "
+        f"Final loss minus that of {study.baseline} with the same seed. Small: single seeds; large: their "
         "mean with its 95 % interval (not corrected for the number of mechanisms; the verdicts are). Shaded: within "
         f"the margin of {margin_of(study.plan):g} nats. p is that of the verdict: of equivalence where it says so."
     )

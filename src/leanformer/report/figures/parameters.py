@@ -19,11 +19,11 @@ def picture(findings: Findings) -> Picture | None:
     if not 2 <= len(names) < MANY:
         return None
     caption = (
-        "Final validation loss against parameters (left and down is better). Large: mean over seeds, bar: ± 1 standard "
+        "Final loss against parameters (left and down is better). Large: mean over seeds, bar: ± 1 standard "
         "deviation; small: single seeds. Bars hold what the seeds have in common, so bars that overlap do not make a "
         "paired difference chance: the next picture shows those."
     )
-    title = "Parameters against final validation loss"
+    title = "Parameters against final loss"
     return paint("parameters", title, caption, lambda frame: _draw(study, names, frame))
 
 
@@ -44,7 +44,7 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
         large = {"color": look["color"], "marker": look["marker"], "markersize": 7, "markeredgecolor": PAPER}
         axes.errorbar(x, of.mean, of.sd, capsize=3, zorder=3, **large)
         ends[name] = (x, of.mean)
-    figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final validation loss (nats)", fontweight="bold", va="center")
+    figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final loss (nats)", fontweight="bold", va="center")
     lowest.set_xlabel("parameters")
     axes.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))
     axes.xaxis.set_major_formatter(in_one_unit(axes))

@@ -28,10 +28,10 @@ def picture(findings: Findings) -> Picture | None:
         return None
     fronts = [f"by {axis}, {listed(front(of))}" for axis, of in panels.items()]
     caption = (
-        "Mean final validation loss over seeds against what a run costs (left and down is better); bar: ± 1 standard "
+        "Mean final loss over seeds against what a run costs (left and down is better); bar: ± 1 standard "
         f"deviation. The line is the Pareto front, the arms that nothing as cheap beats: {'; '.join(fronts)}."
     )
-    title = "Parameters and training FLOPs against final validation loss"
+    title = "Parameters and training FLOPs against final loss"
     return paint("pareto", title, caption, lambda frame: _draw(study, panels, frame))
 
 
@@ -72,7 +72,7 @@ def _draw(study: Study, panels: dict[str, Points], frame: Frame) -> Figure:
         x, bottom = (left, (rows - 1 - number) * panel) if frame.narrow else (left + number * (width + 0.75), 0.0)
         place = (x / frame.width, (bottom + 0.55) / height, width / frame.width, (panel - 0.9) / height)
         _panel(figure, place, axis, of, study, frame, named=frame.narrow or number == len(panels) - 1)
-    figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final validation loss (nats)", fontweight="bold", va="center")
+    figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final loss (nats)", fontweight="bold", va="center")
     return figure
 
 
