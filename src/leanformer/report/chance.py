@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from leanformer.report.runs import FineTuning, read_lines
+from leanformer.report.record_files import read_lines
+from leanformer.report.runs import FineTuning
 from leanformer.report.scores import METRICS
 from leanformer.report.statistics import ALPHA
 from leanformer.report.study import Study
