@@ -8,13 +8,15 @@ RATES = (1e-5, 3e-3)
 TUNING = [f"runs/{arm}-lr{rate:g}/seed-1001" for arm in ("dot_product", "shared") for rate in RATES]
 
 
-def loss(out, path):
-    return json.loads((out / path / "run.json").read_text())["results"]["final_loss"]
+def loss(out, path, part="test"):
+    return json.loads((out / path / "run.json").read_text())["results"]["scores"][part]["loss"]
 
 
 def best(out, arm, seeds=(1001,)):
-    """The rate with the lowest mean final loss, from the records themselves."""
-    means = {r: sum(loss(out, f"runs/{arm}-lr{r:g}/seed-{seed}") for seed in seeds) / len(seeds) for r in RATES}
+    """The rate with the lowest mean validation loss, from the records themselves."""
+    means = {
+        r: sum(loss(out, f"runs/{arm}-lr{r:g}/seed-{seed}", "valid") for seed in seeds) / len(seeds) for r in RATES
+    }
     return min(means, key=means.get)
 
 
@@ -59,7 +61,7 @@ def test_tuning_runs_are_in_the_sweep_alone(whole):
         assert [row["learning_rate"] for row in rows] == list(RATES)
         assert [row["n"] for row in rows] == [1, 1]
         for row in rows:
-            assert row["mean_final_loss"] == loss(whole, f"runs/{arm}-lr{row['learning_rate']:g}/seed-1001")
+            assert row["mean_final_loss"] == loss(whole, f"runs/{arm}-lr{row['learning_rate']:g}/seed-1001", "valid")
             assert row["chosen"] == (row["learning_rate"] == best(whole, arm))
     (difference,) = [c for c in results["comparisons"] if c["metric"] == "final_loss"]
     pairs = [[loss(whole, f"runs/{arm}-lr{best(whole, arm):g}/seed-{seed}") for arm in ("shared", "dot_product")]

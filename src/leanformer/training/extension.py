@@ -29,7 +29,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
     if record["status"] != "finished":
         raise ValueError(f"{run.path} is not finished (status {record['status']}): continue it with --resume first")
     training = settings_from(record["settings"]).training
-    before = (record["results"] or {}).get("steps") or 0
+    before = (record.get("results") or {}).get("steps") or 0
     anew = f"start a new run from its weights with --init {run.path}"
     if training.max_seconds is not None:
         raise ValueError(f"{run.path} has a budget of seconds, which is spent; {anew}")
@@ -51,7 +51,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
     require_prefix(run.curve, state["curve_bytes"], state["curve_sha256"])
     after = replace(training, max_steps=steps, max_tokens=None, warmup=training.warmup * before / steps)
     plan = {key: getattr(training, key) for key in PLAN}
-    entry = plan | {"from_step": found[-1], "results": record["results"]}
+    entry = plan | {"from_step": found[-1], "results": record.get("results")}
     return record | {
         "status": "running",
         "settings": record["settings"] | {"training": asdict(after)},

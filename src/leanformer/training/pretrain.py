@@ -123,7 +123,7 @@ def pretrain(
         if main:
             if extend is not None:
                 extension.rewind(Checkpoints(run.checkpoints), record)
-            record["floor"] = record["floor"] or objective.floor()
+            record["floor"] = record.get("floor") or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
         objective.reside(accelerator.device)
