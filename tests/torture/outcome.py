@@ -77,7 +77,8 @@ def _parsed(path: Path) -> Any:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(each) for key, each in value.items() if not any(word in key for word in TIMES)}
+        kept = (key for key in value if key != "time" and not any(word in key for word in TIMES))
+        return {key: _timeless(value[key]) for key in kept}
     return [_timeless(each) for each in value] if isinstance(value, list) else value
 
 

@@ -26,7 +26,9 @@ def test_a_bit_is_a_difference_and_time_is_none(tmp_path):
 def test_a_checksum_covers_times_so_it_may_differ_but_not_be_wrong(tmp_path):
     for name, seconds in (("a", 2.0), ("b", 3.0)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "run.json").write_text(json.dumps(sealed({"loss": 1.0, "seconds": seconds})))
+        (tmp_path / name / "run.json").write_text(
+            json.dumps(sealed({"loss": 1.0, "seconds": seconds, "time": str(seconds)}))
+        )
     a, b = tmp_path / "a", tmp_path / "b"
     assert differences(a, b) == []
     record = json.loads((a / "run.json").read_text())
