@@ -12,6 +12,7 @@ PAGES = [
     "README.md",
     "docs/which-attention.md",
     "docs/results/README.md",
+    "docs/results/confirm/README.md",
     "docs/results/conversion.md",
     "docs/results/synthesizer/README.md",
 ]
