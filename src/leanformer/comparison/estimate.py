@@ -79,7 +79,7 @@ class Estimator:
         return read + objective.total_steps * self.update_seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
 
     def scoring_seconds(self, variant: Variant) -> float:
-        """Of the forward passes over held-out text when a run is done."""
+        """The forward passes over held-out text take these seconds when a run is done."""
         training = self.plan.settings.training
         asked = plans(self.objective, training.score_targets)
         tokens = training.sequence_length * sum(len(ids) * draws for _, _, ids, draws in asked)

@@ -54,7 +54,8 @@ class Crossed:
 
 
 def crossed(ours: Sequence[Losses], theirs: Sequence[Losses]) -> Crossed | None:
-    """Of runs paired in this order; None with fewer than two pairs or items, or if they were not scored on the same."""
+    """Returns the analysis of runs paired in this order; None with fewer than two pairs or items, or if they were not
+    scored on the same targets."""
     n = len(ours)
     if n < 2 or any(not _same(one, ours[0]) for one in (*ours, *theirs)):
         return None
@@ -69,7 +70,7 @@ def crossed(ours: Sequence[Losses], theirs: Sequence[Losses]) -> Crossed | None:
 
 
 def difference(sums: NDArray, targets: NDArray, item: Literal["document", "sequence"] = "sequence") -> Crossed:
-    """From S (n, m) and T (m,)."""
+    """Returns the analysis of S (n, m) and T (m,)."""
     n, m = sums.shape
     total = targets.sum()
     per_seed = sums.sum(1) / total
@@ -95,7 +96,7 @@ def difference(sums: NDArray, targets: NDArray, item: Literal["document", "seque
 
 
 def _items(scored: Losses) -> tuple[Literal["document", "sequence"], NDArray[np.int64]]:
-    """What an item is, and the number of its item for every sequence."""
+    """Returns what an item is, and the number of its item for every sequence."""
     documents, groups = np.unique(scored.documents, return_inverse=True)
     if len(documents) >= FEWEST_DOCUMENTS:
         return "document", groups

@@ -38,7 +38,7 @@ class Scores:
 
 
 def scored_sentence(study: Study) -> str:
-    """What the final losses are of; nothing where no run has finished."""
+    """The sentence says what the final losses are of; it is empty where no run has finished."""
     run = next((run for name in study.attention for run in study.at(name)), None)
     if run is None:
         return ""
@@ -58,7 +58,7 @@ def scored_sentence(study: Study) -> str:
 
 
 def error_sentence(found: dict[str, Crossed]) -> str:
-    """How the standard errors divide; nothing without crossed differences."""
+    """The sentences say how the standard errors divide; they are empty without crossed differences."""
     if not found:
         return ""
     each = [
@@ -74,7 +74,7 @@ def error_sentence(found: dict[str, Crossed]) -> str:
 
 
 def doubts(study: Study, found: dict[str, Crossed]) -> list[str]:
-    """What the held-out text does to the verdicts."""
+    """The sentences say what the held-out text does to the verdicts."""
     coarse = [f"{name} ({fixed(one.items_error, 4)})" for name, one in found.items() if one.items_error > ENOUGH]
     out = []
     if coarse:

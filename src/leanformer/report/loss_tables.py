@@ -12,7 +12,7 @@ from leanformer.report.tables import DAGGER, fixed_nats, judged, mean_sd, withou
 
 
 def all_losses(findings: Findings) -> list[Table]:
-    """Of the test part, and of further held-out texts, if there are any."""
+    """Returns the table of the test part, and that of further held-out texts, if there are any."""
     others = other_texts(findings)
     return [losses(findings), *([others] if others else [])]
 

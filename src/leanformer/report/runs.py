@@ -116,7 +116,7 @@ class Run:
 
     @property
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Of held-out parts by name; none of a run that was not scored after its training."""
+        """The scores of the held-out parts by name; a run that was not scored after its training has none."""
         return (self.record.get("results") or {}).get("scores") or {}
 
     @property
@@ -126,7 +126,7 @@ class Run:
 
     @property
     def final_loss(self) -> float | None:
-        """On the test part or, without one, on the validation part; of an older record its last validation."""
+        """The loss on the test part or, without one, on the validation part; an older one, its last validation."""
         return self.curve_loss if self.part is None else self.loss_on(self.part)
 
     def loss_on(self, part: str) -> float | None:

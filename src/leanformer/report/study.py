@@ -108,7 +108,7 @@ class Study:
         return [part for part in dict.fromkeys(parts) if part not in ("valid", "test")]
 
     def target(self, fraction: float = FRACTION) -> Target | None:
-        """On the scale of the curves."""
+        """The target is a loss on the scale of the curves."""
         return (
             target(self.curve_floor, self.spread(self.baseline, "curve_loss").mean, fraction) if self.baseline else None
         )

@@ -35,6 +35,7 @@ from leanformer import files
 from leanformer.data.masking import IGNORED
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.training.objective import HeldOut, PretrainingObjective
+from leanformer.training.sequences import spread
 
 DRAWS = 8
 """The most draws of masks of one sequence."""
@@ -52,13 +53,16 @@ def score(
 ) -> dict[str, Any]:
     """Score `model` on every held-out part and write the losses to `folder`; returns results.scores of run.json.
 
-    The processes of a run share the sequences. `dtype` is the one of autocast, None for float32.
+    The processes of a run share the sequences, and the first one writes; the others return nothing. `dtype` is the one
+    of autocast, None for float32.
     """
     model.eval()
     arrays: dict[str, dict[str, NDArray]] = {}
     records: dict[str, dict[str, Any]] = {}
     for name, part, ids, draws in plans(objective, targets):
         sums = _losses(model, part, ids, draws, accelerator, dtype)
+        if not accelerator.is_main_process:
+            continue
         losses, counts = sums.cpu().numpy()
         arrays[name] = {
             "losses": losses.astype(np.float32),
@@ -74,13 +78,13 @@ def score(
             "whole": len(ids) == part.size,
             **part.floor(ids, draws),
         }
-    if records and accelerator.is_main_process:
+    if records:
         write(folder, arrays, records)
     return records
 
 
 def plans(objective: PretrainingObjective, targets: int) -> Iterator[tuple[str, HeldOut, NDArray[np.int64], int]]:
-    """(name, part, sequences, draws) of every part that is scored."""
+    """Yields (name, part, sequences, draws) for every part that is scored."""
     for name, part in objective.held_out().items():
         ids, draws = plan(part, targets // 4 if name == "valid" else targets)
         if len(ids):
@@ -90,13 +94,13 @@ def plans(objective: PretrainingObjective, targets: int) -> Iterator[tuple[str, 
 def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
     """The sequences of a part that give so many targets, and how many draws of masks of each; none for 0 targets."""
     wanted = ceil(targets / part.targets_per_sequence)
-    ids = np.arange(min(part.size, wanted)) * part.size // max(1, min(part.size, wanted))
+    ids = spread(part.size, wanted)
     draws = min(DRAWS, ceil(wanted / len(ids))) if part.random and len(ids) else 1
     return ids, draws
 
 
 def write(folder: Path, arrays: Mapping[str, Mapping[str, NDArray]], records: dict[str, dict[str, Any]]) -> None:
-    """All parts or none; each record gets the sha256 of its file."""
+    """Write the files of all parts or of none; each record gets the sha256 of its file."""
     with files.new_directory(folder) as made:
         for name, columns in arrays.items():
             np.savez_compressed(made / f"{name}.npz", allow_pickle=False, **columns)
@@ -112,7 +116,7 @@ def _losses(
     accelerator: Accelerator,
     dtype: torch.dtype | None,
 ) -> Tensor:
-    """(2, m) float64: S_j and T_j."""
+    """Returns (2, m) float64: S_j and T_j."""
     device = accelerator.device
     sums = torch.zeros(2, len(ids), dtype=torch.float64, device=device)
     for places in _chunks(model, part, len(ids), accelerator):

@@ -87,7 +87,7 @@ class Seq2Seq:
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
-        """(V,) of the tokens of the training targets."""
+        """Returns (V,), how often each id occurs in the training targets."""
         counts = self.corpus.train.target.counts(self.corpus.vocab_size)
         counts[self.corpus.cls_id] = 0  # begins every target, and is never asked for
         return counts

@@ -64,7 +64,7 @@ class SequenceObjective(ABC):
     @property
     @abstractmethod
     def targets_per_sequence(self) -> float:
-        """Of `evaluation`; some may be special tokens, which are no targets."""
+        """The number that `evaluation` asks for, special tokens among them, which are no targets."""
 
     random = False
     """Whether `evaluation` depends on the draw."""
@@ -79,7 +79,7 @@ class SequenceObjective(ABC):
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
-        """(V,) of the training tokens."""
+        """Returns (V,), how often each id occurs in the training tokens."""
         return self.corpus.train.counts(self.corpus.vocab_size)
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
@@ -148,8 +148,7 @@ class Part:
         return self.objective.predictions(model, batch)
 
     def documents(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        starts = np.asarray(ids) * self.objective.settings.sequence_length
-        return np.searchsorted(self.store.documents, starts, side="right").astype(np.int64)
+        return self.store.document_numbers(ids, self.objective.settings.sequence_length)[:, 0]
 
     def floor(self, ids: NDArray[np.int64], draws: int) -> dict[str, float]:
         return self.objective.floor_on(self.store, ids, draws)._asdict()
@@ -162,7 +161,7 @@ def require_divisible(key: str, batch_size: int, world: int) -> None:
 
 def spread(total: int, wanted: int | None) -> NDArray[np.int64]:
     """At most `wanted` (None: all) of range(total), evenly."""
-    wanted = min(total, wanted or total)
+    wanted = total if wanted is None else min(total, wanted)
     return np.arange(wanted) * total // wanted
 
 
