@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from leanformer.report.statistics import spread
+from leanformer.report.numbers.statistics import spread
 
 NONE = "\N{EN DASH}"
 

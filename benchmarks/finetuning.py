@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leanformer.data.examples import Examples
-from leanformer.evaluation.tuning import Material, gather, tune
-from leanformer.evaluation.ways import CORRECTIONS
 from leanformer.files import write_json
+from leanformer.finetuning.method import CORRECTIONS
+from leanformer.finetuning.run import Material, gather, tune
 from leanformer.robustness.study import trained_on
 from leanformer.robustness.training_data import imbalanced, mislabelled
 from leanformer.settings import read_settings

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from leanformer.report.ratios import cost
-from leanformer.report.runs import Run
-from leanformer.report.statistics import paired_difference, spread, with_holm
-from leanformer.report.study import Study, read_study
+from leanformer.report.analysis.ratios import cost
+from leanformer.report.numbers.statistics import paired_difference, spread, with_holm
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study, read_study
 
 RESOURCES = ("flops", "seconds")
 

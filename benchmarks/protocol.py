@@ -16,9 +16,9 @@ from leanformer.files import write_json
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, TrainingSettings
-from leanformer.training.hardware import autocast_dtype, describe
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.recipes import model_config
+from leanformer.training.machine.hardware import autocast_dtype, describe
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.objectives.table import model_config
 
 Runner = Callable[[list[Job], int, Callable[..., None]], dict[Job, str]]
 """As `run_jobs`."""

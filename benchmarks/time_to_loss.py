@@ -29,8 +29,8 @@ from leanformer.bench.processes import Process
 from leanformer.bench.sizes import size
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings, read_settings
-from leanformer.training.hardware import prepare_cpu
-from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.machine.hardware import prepare_cpu
+from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.pretrain import pretrain
 
 BATCH, SEQUENCES = 32, 512

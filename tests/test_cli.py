@@ -10,7 +10,7 @@ import re
 import pytest
 
 from leanformer.attention import names
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 
 def refused(outcome, *words):

@@ -8,7 +8,7 @@ import torch
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, read_settings
-from leanformer.training.recipes import RECIPES
+from leanformer.training.objectives.table import RECIPES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LADDER = [

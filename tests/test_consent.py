@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from leanformer import files
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [file for folder in ("src", "benchmarks", "examples") for file in sorted((ROOT / folder).rglob("*.py"))]

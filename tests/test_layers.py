@@ -25,17 +25,17 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "distillation": {"torch", "accelerate"}
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
-    "finetuning": {"torch"} | {f"leanformer.{name}" for name in ("data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich"}
-    | {
-        f"leanformer.{name}" for name in ("attention", "models", "data", "training", "finetuning", "report", "settings")
-    },
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+    "finetuning": {"torch", "transformers", "accelerate", "safetensors", "numpy", "rich"}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
+    "settings": {"leanformer.records"},
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "finetuning")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report")}
-    | {"leanformer.settings", "leanformer.settings_table"},
+    | {"leanformer.settings", "leanformer.settings.table"},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {
@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "robustness": {"torch", "numpy", "rich", "matplotlib", "transformers"}
     | {
         f"leanformer.{name}"
-        for name in ("models", "data", "training", "evaluation", "comparison", "report", "settings")
+        for name in ("models", "data", "training", "evaluation", "finetuning", "comparison", "report", "settings")
     },
     "reproduction": {"numpy", "scipy", "rich", "matplotlib"}
     | {

@@ -19,7 +19,7 @@ from leanformer.inference.embedding import embed
 from leanformer.records import reading
 from leanformer.settings import settings_from
 from leanformer.training.pretrain import pretrain
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 from leanformer.verification import verify
 
 SETTINGS = {

@@ -19,9 +19,9 @@ from leanformer.records import reading, studies
 from leanformer.records.models import Config
 from leanformer.records.run import CurveLine, Line, Pretraining
 from leanformer.records.scores import read_losses
-from leanformer.training import checkpoint, saved_model
-from leanformer.training.curve import require_prefix
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import checkpoint, saved_model
+from leanformer.training.run.curve import require_prefix
+from leanformer.training.run.record import RunDirectory
 
 REMEDY = "restore it, or make it again"
 STUDIES = ("robustness.json", "reproduction.json")

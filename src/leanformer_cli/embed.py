@@ -25,7 +25,7 @@ def embed(
 ) -> None:
     """Turn every line of text into a vector."""
     from leanformer.inference import embed
-    from leanformer.training.hardware import prepare_cpu
+    from leanformer.training.machine.hardware import prepare_cpu
 
     load(plugin)
     prepare_cpu(threads)

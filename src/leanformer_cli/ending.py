@@ -1,7 +1,7 @@
 """What ends a command from outside: a signal, or the end of the process that started it.
 
 A signal is raised as an exception, so that half-written files are removed and locks are given back on the way out;
-training listens to it instead (`leanformer.training.interrupts`), to save its work first.
+training listens to it instead (`leanformer.training.run.interrupts`), to save its work first.
 """
 
 import os

@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Measure a pre-trained model: on held-out text, by what it writes, by what it knows, by how it attends."""
     from leanformer.evaluation.evaluate import evaluate
-    from leanformer.training.hardware import prepare_cpu
+    from leanformer.training.machine.hardware import prepare_cpu
 
     load(plugin)
     prepare_cpu(threads)

@@ -31,7 +31,7 @@ def predict(
     """Ask a fine-tuned model for labels with probabilities, or a masked language model for words: a JSON line a row."""
     from leanformer.files import new_file
     from leanformer.inference import predict
-    from leanformer.training.hardware import prepare_cpu
+    from leanformer.training.machine.hardware import prepare_cpu
 
     load(plugin)
     prepare_cpu(threads)

@@ -53,8 +53,8 @@ def pretrain(
 
     For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
     """
-    from leanformer.training.extension import extended_to
     from leanformer.training.pretrain import pretrain
+    from leanformer.training.run.extension import extended_to
 
     if autoresume and (out / "run.json").exists():
         resume = extend is None or extended_to(out, extend)
@@ -92,7 +92,7 @@ def finetune(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune on a task; the score is taken at the end of training."""
-    from leanformer.evaluation.finetune import finetune
+    from leanformer.finetuning.finetune import finetune
 
     load(plugin)
     given = {"method": method, "sparse.sparsity": sparsity}

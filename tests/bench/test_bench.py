@@ -18,9 +18,9 @@ from leanformer.bench.pictures import pictures
 from leanformer.data.corpus import Corpus
 from leanformer.install import how_to_install
 from leanformer.models.cost import ledger
-from leanformer.report.markdown import markdown
+from leanformer.report.render.markdown import markdown
 from leanformer.settings import TrainingSettings
-from leanformer.training.masked_lm import MaskedLM
+from leanformer.training.objectives.masked_lm import MaskedLM
 
 SMALL = ["hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=24"]
 SET = [word for setting in SMALL for word in ("--set", f"model.{setting}")]
@@ -32,8 +32,8 @@ RACE = ["bench", "peers", "--steps", "4", "--rounds", "2", "--batch", "3", "--le
 def short(monkeypatch):
     """A turn is one step, and the machine's peak is that of small products."""
     monkeypatch.setattr(rounds, "TURN", 0.0)
-    monkeypatch.setattr("leanformer.training.peak.TURN", 0.0)
-    monkeypatch.setattr("leanformer.training.peak.SQUARE", {"cpu": 32})
+    monkeypatch.setattr("leanformer.training.machine.peak.TURN", 0.0)
+    monkeypatch.setattr("leanformer.training.machine.peak.SQUARE", {"cpu": 32})
     monkeypatch.setattr(peak, "COPIED", {"cpu": 4096})
 
 

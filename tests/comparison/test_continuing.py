@@ -10,7 +10,7 @@ import pytest
 
 import leanformer_cli
 from leanformer.locks import claimed
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 from leanformer.verification import verify
 
 SMALL = ("comparison.json", "plan.json", "settings.json", "run.json", "curve.jsonl")

@@ -9,8 +9,8 @@ from leanformer.comparison.plan import Plan
 from leanformer.comparison.variants import parse_variants
 from leanformer.data.corpus import Corpus
 from leanformer.settings import TrainingSettings, read_settings
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.scores import DRAWS
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.run.scores import DRAWS
 
 
 def pretraining_seconds(data, monkeypatch, *sizes):

@@ -10,8 +10,8 @@ from leanformer.data.corpus import Corpus
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.settings import read_settings
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.recipes import model_config
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.objectives.table import model_config
 
 SIZES = [
     "model.hidden_size=48",

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import FinetuningSettings, Settings
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 WORDS = [f"w{i}" for i in range(24)]  # 29 tokens with the special ones
 

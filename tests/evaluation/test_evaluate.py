@@ -15,8 +15,8 @@ from leanformer.data.prepare import prepare
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.models import LeanformerForMaskedLM
-from leanformer.training import saved_model
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 
 TEXT = "\n\n".join(" ".join(f"w{(i * j) % 24}" for j in range(1, 41)) for i in range(1, 60))
 

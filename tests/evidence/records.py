@@ -233,7 +233,7 @@ def _cell(page: str, section: str, row: str, column: str) -> Value:
 
 def _regained(asked: str) -> Value:
     """With Fieller's interval; `bound`: the lower bound alone, which 95 % lie above."""
-    from benchmarks.conversion.tables import Told
+    from experiments.conversion.tables import Told
 
     record = dict(_read("conversion/longer-teacher.json"))
     name, *options = asked.split()

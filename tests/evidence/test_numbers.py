@@ -16,9 +16,9 @@ PAGES = [
     "docs/results/conversion.md",
     "docs/results/synthesizer/README.md",
 ]
-"""docs/results/neighbours.md is made of its records as a whole: tests/benchmarks/test_neighbours.py."""
+"""docs/results/related-methods.md is made of its records as a whole: tests/experiments/test_related_methods.py."""
 GENERATED = ["docs/results/conversion.md"]
-"""Pages whose tables are made of their records: tests/benchmarks/test_conversion.py."""
+"""Pages whose tables are made of their records: tests/experiments/test_conversion.py."""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -75,7 +75,7 @@ def _shown(text: str, number: float | None) -> bool:
 def test_the_pages_of_results_are_all_tied() -> None:
     """Those that a person writes: each report.md is made of the results.json beside it by `leanformer report`."""
     pages = {str(page.relative_to(ROOT)) for page in RESULTS.rglob("*.md") if page.name != "report.md"}
-    assert pages <= {*PAGES, "docs/results/neighbours.md"}
+    assert pages <= {*PAGES, "docs/results/related-methods.md"}
 
 
 @pytest.mark.parametrize(

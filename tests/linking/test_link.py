@@ -21,8 +21,9 @@ from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.settings import LinkingSettings, read_linking
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
-from leanformer.training import loop, saved_model
-from leanformer.training.interrupts import Stopped
+from leanformer.training import loop
+from leanformer.training.run import saved_model
+from leanformer.training.run.interrupts import Stopped
 
 CPU = torch.device("cpu")
 QUICK = ["linking.batch_size=48", "linking.width=32", "linking.threads=1", "linking.max_length=11"]

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from transformers import BertConfig
 
 from leanformer import models
-from leanformer.conversion.families import FAMILIES
+from leanformer.conversion.checkpoints.families import FAMILIES
 
 BERT = FAMILIES["bert"]
 LABELS = {

@@ -33,9 +33,9 @@ from leanformer.models import LeanformerConfig
 from leanformer.records import reading
 from leanformer.report import write_report
 from leanformer.settings import read_settings, settings_from
-from leanformer.training import saved_model
 from leanformer.training.pretrain import pretrain
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 from leanformer.verification import verify
 
 SPARE = 1 << 30

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leanformer.training.scores import write as write_scores
+from leanformer.training.run.scores import write as write_scores
 
 FLOOR, UNIGRAM, START = 2.921, 3.046, 4.1
 TOKENS = 8_019_968

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from leanformer.report.figures.frame import OWN
-from leanformer.report.style import DARK, SERIES, series
+from leanformer.report.render.style import DARK, SERIES, series
 
 PICTURE = Path(__file__).parent.parent.parent / "docs" / "images" / "report.png"
 MECHANISMS = {"dot_product": 0, **{name: OWN[name] for name in ("symmetric", "pairwise", "shared")}}

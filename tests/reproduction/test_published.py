@@ -12,7 +12,7 @@ from leanformer.reproduction.instruments import INSTRUMENTS
 from leanformer.reproduction.published import PAPERS, parse, read_paper
 from leanformer.reproduction.studies import SCALES, read_studies
 from leanformer.robustness.plan import Plan
-from leanformer.training.recipes import RECIPES
+from leanformer.training.objectives.table import RECIPES
 
 STUDIES = [(paper, scale, study) for paper in PAPERS for scale in SCALES for study in read_studies(paper, scale)]
 

@@ -15,7 +15,7 @@ import pytest
 
 from leanformer.data.store import describe, write_record
 from leanformer.data.vocabulary import Vocabulary
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 SPECIAL = {"pad_id": 0, "unk_id": 1, "cls_id": 2, "sep_id": 3, "mask_id": 4}
 MODEL = {

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from leanformer.data.corpus import Corpus
 from leanformer.settings import settings_from
 from leanformer.training.loop import fit
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.recipes import RECIPES, model_config
-from leanformer.training.record import RunDirectory
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.run.record import RunDirectory
 
 COMPILE = torch.compile
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from leanformer.settings import TrainingSettings
-from leanformer.training.display import Display
-from leanformer.training.interrupts import Interrupts
 from leanformer.training.loop import Loop, fit
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.display import Display
+from leanformer.training.run.interrupts import Interrupts
+from leanformer.training.run.record import RunDirectory
 
 Fit = Callable[..., dict[str, Any]]
 

@@ -11,10 +11,10 @@ import torch
 
 from leanformer.locks import claimed
 from leanformer.settings import settings_from
-from leanformer.training import peak
-from leanformer.training.checkpoint import Checkpoints
+from leanformer.training.machine import peak
 from leanformer.training.pretrain import pretrain
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.checkpoint import Checkpoints
+from leanformer.training.run.record import RunDirectory
 
 Tables = Callable[..., dict[str, Any]]
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from leanformer.data.corpus import Corpus
 from leanformer.data.masking import count, mask
 from leanformer.data.order import permutation
-from leanformer.training.timing import synchronise
+from leanformer.training.machine.timing import synchronise
 
 SEED, RATE, CLIP = 1, 1e-4, 1.0
 """Of the order and the masks; learning rate and clipping of all contestants, which no step's time depends on."""

@@ -23,7 +23,7 @@ from leanformer.bench.sizes import config, settings
 from leanformer.comparison.variants import Variant
 from leanformer.models import LeanformerModel
 from leanformer.models.inference import PRECISIONS, for_inference
-from leanformer.training.timing import seconds
+from leanformer.training.machine.timing import seconds
 
 KNOWN = ("fp32", "autocast", *PRECISIONS)
 

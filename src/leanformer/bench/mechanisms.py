@@ -17,7 +17,7 @@ from leanformer.bench.rounds import alternate, many_graphs, ratio, repeats, spre
 from leanformer.bench.sizes import config, settings
 from leanformer.bench.step import Model, costs, scored
 from leanformer.comparison.variants import Variant
-from leanformer.training.timing import seconds
+from leanformer.training.machine.timing import seconds
 
 KINDS: dict[str, Callable[[Model], Callable[[], None]]] = {
     "training": lambda model: model.train,

@@ -15,7 +15,7 @@ import torch
 from leanformer.attention import load_plugin
 from leanformer.bench.sizes import config
 from leanformer.bench.step import Model
-from leanformer.training.hardware import prepare_cpu
+from leanformer.training.machine.hardware import prepare_cpu
 
 STATUS, MARKS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

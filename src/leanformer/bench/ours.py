@@ -13,10 +13,10 @@ from leanformer.bench.entry import CLIP, RATE, SEED, Race
 from leanformer.bench.sizes import config, dropouts
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
-from leanformer.training.curve import read_curve
 from leanformer.training.loop import fit
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.record import RunDirectory
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.run.curve import read_curve
+from leanformer.training.run.record import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

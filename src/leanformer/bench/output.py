@@ -10,11 +10,11 @@ from rich.table import Table as Grid
 
 from leanformer.bench.pictures import pictures
 from leanformer.bench.tables import on_gpu, tables
-from leanformer.report.document import Block, Document, Points, Section
-from leanformer.report.markdown import markdown
-from leanformer.report.quantities import scaled
-from leanformer.training.hardware import describe
-from leanformer.training.record import versions
+from leanformer.report.numbers.quantities import scaled
+from leanformer.report.render.document import Block, Document, Points, Section
+from leanformer.report.render.markdown import markdown
+from leanformer.training.machine.hardware import describe
+from leanformer.training.run.record import versions
 
 SCHEMA = 1
 TITLES = {

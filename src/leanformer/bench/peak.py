@@ -18,7 +18,7 @@ import torch
 
 from leanformer.bench.rounds import Spread, spread
 from leanformer.models import LeanformerConfig
-from leanformer.training.peak import best, product, square
+from leanformer.training.machine.peak import best, product, square
 
 COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor that is copied."""

@@ -28,7 +28,7 @@ from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
-from leanformer.training.hardware import prepare_cpu
+from leanformer.training.machine.hardware import prepare_cpu
 
 Turn = Callable[[], float]
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from leanformer.bench.tables import best_peer, growth
 from leanformer.report.figures.frame import CHARACTER, Frame, label_width, paint, short_names
-from leanformer.report.style import MUTED, PAPER, Picture, series, spaced
+from leanformer.report.render.style import MUTED, PAPER, Picture, series, spaced
 
 Record = dict[str, Any]
 

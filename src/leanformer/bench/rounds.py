@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 import torch
 import torch._dynamo
 
-from leanformer.training.timing import seconds
+from leanformer.training.machine.timing import seconds
 
 Spread = dict[str, float]
 """median, low, high."""

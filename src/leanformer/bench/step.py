@@ -14,7 +14,7 @@ from leanformer.attention import MultiHeadAttention
 from leanformer.data.masking import count
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.cost import ledger
-from leanformer.training.masked_lm import VALIDATION_RATE
+from leanformer.training.objectives.masked_lm import VALIDATION_RATE
 
 
 def scored(length: int) -> int:

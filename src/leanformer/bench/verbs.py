@@ -24,7 +24,7 @@ from leanformer.data.prepare import prepare
 from leanformer.files import new_directory
 from leanformer.settings import Settings, read_settings
 from leanformer.spelling import suggest
-from leanformer.training.hardware import autocast_dtype, prepare_cpu
+from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 
 BASELINE = "dot_product"
 VOCABULARY = 8192

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from leanformer.comparison.continuing import earlier, is_finished
 from leanformer.comparison.plan import Plan, PlannedRun, default_tuning_seeds
-from leanformer.report import sweep
-from leanformer.report.runs import Run, read_run
+from leanformer.report.records import sweep
+from leanformer.report.records.runs import Run, read_run
 
 
 def with_choice(out: Path, plan: Plan) -> Plan:

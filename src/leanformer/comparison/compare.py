@@ -35,11 +35,11 @@ from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
 from leanformer.records.reading import sealed
 from leanformer.report import write_report
-from leanformer.report.margins import MARGIN, TASK_MARGIN
+from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
-from leanformer.training.objective import PretrainingObjective
-from leanformer.training.recipes import RECIPES, model_config
+from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.table import RECIPES, model_config
 
 PATIENCE = 60.0
 """Seconds that runs of an earlier start, whose command was killed, have for saving their work."""

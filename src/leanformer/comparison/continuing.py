@@ -14,9 +14,9 @@ from leanformer.files import holdings
 from leanformer.records import reading
 from leanformer.records.studies import ContinuedComparison
 from leanformer.settings import FinetuningSettings
-from leanformer.training.provenance import difference, experiment, identity
-from leanformer.training.recipes import model_config
-from leanformer.training.record import RunDirectory
+from leanformer.training.objectives.table import model_config
+from leanformer.training.run.provenance import difference, experiment, identity
+from leanformer.training.run.record import RunDirectory
 
 
 def earlier(directory: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from leanformer.comparison.continuing import has_task, is_finished
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.files import remove_directory
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 
 def discard_models(out: Path, plan: Plan) -> None:

@@ -23,12 +23,12 @@ from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import TrainingSettings
-from leanformer.training import timing
-from leanformer.training.hardware import autocast_dtype
-from leanformer.training.objective import PretrainingObjective
-from leanformer.training.optimizers import make_optimizer
-from leanformer.training.recipes import RECIPES, model_config
-from leanformer.training.scores import plans
+from leanformer.training.machine import timing
+from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.optimizers.parameter_groups import make_optimizer
+from leanformer.training.run.scores import plans
 
 PROCESS_SECONDS = 8.0
 """Starting Python with torch and transformers, and writing the results."""

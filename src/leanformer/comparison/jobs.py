@@ -5,7 +5,7 @@ from pathlib import Path
 from leanformer.comparison.continuing import task_directories
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.runner import Job
-from leanformer.training.record import RunDirectory
+from leanformer.training.run.record import RunDirectory
 
 
 def pretraining(run: PlannedRun, plan: Plan, out: Path, threads: int, steps: int) -> Job:

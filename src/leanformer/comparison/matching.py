@@ -24,7 +24,7 @@ from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings
-from leanformer.training.recipes import RECIPES, model_config
+from leanformer.training.objectives.table import RECIPES, model_config
 
 BUDGETS = ("max_steps", "max_tokens", "max_seconds")
 

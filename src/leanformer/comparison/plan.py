@@ -12,7 +12,7 @@ from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
-from leanformer.report.margins import MARGIN, TASK_MARGIN
+from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 
 SCHEMA = 1

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from leanformer.training.interrupts import Interrupts
+from leanformer.training.run.interrupts import Interrupts
 
 LIFELINE = "LEANFORMER_LIFELINE"
 """In the environment of a command: which pipe, as its standard input, ends when the process that started it does."""

@@ -20,8 +20,8 @@ from typing import Any
 from leanformer.comparison.plan import Plan
 from leanformer.files import write_json
 from leanformer.records.reading import SCHEMA, sealed
-from leanformer.report.planned import FILE, FIXED, GROWING, WrittenPlan, read_plan
-from leanformer.training.record import versions
+from leanformer.report.records.planned import FILE, FIXED, GROWING, WrittenPlan, read_plan
+from leanformer.training.run.record import versions
 
 FAMILY = "the arms of the main contrast against the baseline, in one metric (Holm)"
 

@@ -13,18 +13,18 @@ import torch
 
 import leanformer.models as models
 from leanformer.attention import mechanism
-from leanformer.conversion import checkpoint_files
-from leanformer.conversion.head_sharing import match_heads, share_heads, stored_blocks
-from leanformer.conversion.placing import read_as
-from leanformer.conversion.reading import Checkpoint, read
-from leanformer.conversion.reattend import Residual, reattend
-from leanformer.conversion.source import fetch
-from leanformer.conversion.text import Sample
-from leanformer.conversion.to_bert import to_bert
+from leanformer.conversion.attention.convert_attention import Residual, reattend
+from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
+from leanformer.conversion.attention.sample import Sample
+from leanformer.conversion.checkpoints import files
+from leanformer.conversion.checkpoints.placing import read_as
+from leanformer.conversion.checkpoints.reading import Checkpoint, read
+from leanformer.conversion.checkpoints.source import fetch
+from leanformer.conversion.checkpoints.to_bert import to_bert
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 
 def convert(
@@ -68,7 +68,7 @@ def convert(
         if found.family != LeanformerConfig.model_type:
             raise ValueError(f"{directory / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
         bert, renamed, notes = to_bert(found.config, found.tensors, directory)
-        checkpoint_files.write(bert, renamed, target, tokenizer=directory, tokenizer_class=found.tokenizer_class)
+        files.write(bert, renamed, target, tokenizer=directory, tokenizer_class=found.tokenizer_class)
         return {"source": str(source), "target": str(target), "notes": found.notes + notes}
     own = (found.config.attention, found.config.attention_options)
     wanted = own if attention is None else (attention, options or {})
@@ -94,7 +94,7 @@ def convert(
             result |= counts
         result |= _measured(model, converted, residuals, sample)
         config, tensors = converted.config, _tensors(converted, next(iter(found.tensors.values())).dtype)
-    checkpoint_files.write(
+    files.write(
         config,
         tensors,
         target,
@@ -155,7 +155,7 @@ def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
     """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
     with tempfile.TemporaryDirectory() as folder, saved_model.quiet():
-        if not checkpoint_files.copy_tokenizer(directory, Path(folder), found.tokenizer_class):
+        if not files.copy_tokenizer(directory, Path(folder), found.tokenizer_class):
             raise ValueError(f"{directory} holds no tokenizer to read {text} with: copy the model's own there")
         tokenizer = tokenizer_files.load(folder)
     run = directory.parent if directory.name == "model" else directory

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.attention import mechanism, mixer
-from leanformer.conversion.head_sharing import Pair, match_heads, tied_heads
+from leanformer.conversion.attention.head_sharing import Pair, match_heads, tied_heads
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.distillation.gradual import require_alike
 from leanformer.distillation.objective import Distillation
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.settings import DistillationSettings, Settings
+from leanformer.training.objectives.table import require_length
 from leanformer.training.pretrain import pretrain
-from leanformer.training.recipes import require_length
-from leanformer.training.saved_model import SavedModel
+from leanformer.training.run.saved_model import SavedModel
 
 WORDS = LeanformerForMaskedLM.__name__
 

@@ -27,7 +27,7 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from leanformer.attention import MultiHeadAttention
-from leanformer.conversion.head_sharing import Pair, post_share_penalty
+from leanformer.conversion.attention.head_sharing import Pair, post_share_penalty
 from leanformer.data.corpus import Corpus
 from leanformer.distillation.divergence import divergence
 from leanformer.distillation.gradual import blended, share
@@ -37,8 +37,8 @@ from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.encoder import boolean_mask
 from leanformer.models.loss import IGNORED
 from leanformer.settings import DistillationSettings, TrainingSettings
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.objective import Batch
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.objectives.protocol import Batch
 
 ANNEAL = "anneal"
 """The entry of a batch with the student's share of attention, while the teacher has one too."""

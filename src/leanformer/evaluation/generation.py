@@ -23,10 +23,10 @@ from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
 from leanformer.spelling import suggest
-from leanformer.training import saved_model
-from leanformer.training.hardware import describe
-from leanformer.training.record import RunDirectory, versions
-from leanformer.training.sequences import spread
+from leanformer.training.machine.hardware import describe
+from leanformer.training.objectives.sequences import spread
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory, versions
 
 BATCH_SIZE = 64
 HYPOTHESES = "hypotheses.jsonl"

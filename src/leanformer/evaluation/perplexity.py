@@ -25,10 +25,10 @@ from leanformer.evaluation import pretrained
 from leanformer.models.inference import PRECISIONS, for_inference
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
-from leanformer.training import saved_model
-from leanformer.training.hardware import autocast_dtype
-from leanformer.training.objective import Batch, PretrainingObjective
-from leanformer.training.recipes import RECIPES
+from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.training.objectives.protocol import Batch, PretrainingObjective
+from leanformer.training.objectives.table import RECIPES
+from leanformer.training.run import saved_model
 
 
 def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> dict[str, Any]:

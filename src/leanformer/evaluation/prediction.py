@@ -13,7 +13,7 @@ from torch import nn
 from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.evaluation import metrics
-from leanformer.evaluation.encoding import Encoded, Read
+from leanformer.evaluation.inputs.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
 
 BATCH_SIZE = 64

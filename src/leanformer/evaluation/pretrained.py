@@ -20,9 +20,9 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.initialisation import initialise
-from leanformer.training.recipes import RECIPES
-from leanformer.training.record import RunDirectory
-from leanformer.training.saved_model import class_of, config_of, load_weights, locate, quiet
+from leanformer.training.objectives.table import RECIPES
+from leanformer.training.run.record import RunDirectory
+from leanformer.training.run.saved_model import class_of, config_of, load_weights, locate, quiet
 
 HEADS = ("classifier.", "qa_outputs.")
 NEW = ("encoder.pooler.", *HEADS)

@@ -34,7 +34,7 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.hub import CLASSES
-from leanformer.training.saved_model import quiet
+from leanformer.training.run.saved_model import quiet
 
 ENTRANCE = flat("leanformer.models")
 TOLERANCE = 1e-6

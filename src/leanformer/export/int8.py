@@ -23,8 +23,8 @@ from leanformer.export.source import Source
 from leanformer.export.verification import Session, cases
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
-from leanformer.training.masked_lm import MaskedLM
-from leanformer.training.objective import Batch
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.objectives.protocol import Batch
 
 AT_ONCE = 4
 """Sequences."""

@@ -14,8 +14,8 @@ from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.records import reading
 from leanformer.records.models import Conversion
-from leanformer.training import saved_model
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 
 
 class Source(NamedTuple):

@@ -1,1 +1,1 @@
-"""Fine-tuning other than plain: weights of examples, labels that are mended, bounds, and sparse weights."""
+"""Fine-tuning a pre-trained model on labelled tasks; methods/ holds what goes beyond plain fine-tuning."""

@@ -24,11 +24,11 @@ from leanformer.data.examples import Examples
 from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
 from leanformer.evaluation import pretrained
-from leanformer.evaluation.encoding import Encoded, encode
+from leanformer.evaluation.inputs.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.models import LeanformerModel
 from leanformer.spelling import suggest
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from leanformer.data import tokenizer_files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
-from leanformer.evaluation.encoding import encode
+from leanformer.evaluation.inputs.encoding import encode
 from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.models import LeanformerPreTrainedModel
 

@@ -26,11 +26,11 @@ from leanformer.data.tables import as_text
 from leanformer.data.tasks import Task
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.prediction import answer
-from leanformer.evaluation.tuning import ENCODERS
+from leanformer.finetuning.run import ENCODERS
 from leanformer.inference.filling import TRUNCATED, fill
 from leanformer.models import LeanformerPreTrainedModel
-from leanformer.training import saved_model
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 
 CHUNK = 4096
 """Rows that are read, sorted by length and answered together: memory does not grow with the file."""

@@ -26,14 +26,14 @@ from leanformer.data import tokenizer, tokenizer_files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
-from leanformer.evaluation.encoding import Encoded
+from leanformer.evaluation.inputs.encoding import Encoded
 from leanformer.inference.embedding import POOL
 from leanformer.linking.residual_cnn import ResidualCNN
 from leanformer.linking.search import Vectors
 from leanformer.linking.settings import LinkingSettings
 from leanformer.models import LeanformerModel
 from leanformer.spelling import suggest
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 TFIDF, RESCNN = "tfidf", "rescnn"
 BATCH_SIZE = 256

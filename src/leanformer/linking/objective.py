@@ -19,7 +19,7 @@ from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Neural
 from leanformer.linking.loss import multi_similarity_loss
 from leanformer.linking.settings import LinkingSettings
-from leanformer.training.objective import Batch
+from leanformer.training.objectives.protocol import Batch
 
 
 class LinkingObjective:

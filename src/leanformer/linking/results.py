@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.quantities import fixed
-from leanformer.report.results import finite
-from leanformer.report.statistics import Spread, spread
+from leanformer.report.comparison.results import finite
+from leanformer.report.numbers.quantities import fixed
+from leanformer.report.numbers.statistics import Spread, spread
 
 SCHEMA = 1
 MEASURED = (

@@ -25,11 +25,11 @@ from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.scoring import score
 from leanformer.linking.settings import LinkingSettings
 from leanformer.settings import TrainingSettings
-from leanformer.training import saved_model
-from leanformer.training.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.loop import fit
-from leanformer.training.record import RunDirectory, versions
-from leanformer.training.trackers import make_accelerator
+from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory, versions
+from leanformer.training.run.trackers import make_accelerator
 
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leanformer.settings import overridden, read_tables
-from leanformer.settings_table import Table
+from leanformer.settings.table import Table
 from leanformer.spelling import suggest
 
 KINDS = ("rescnn", "transformer")

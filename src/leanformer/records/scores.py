@@ -1,4 +1,4 @@
-"""RUN/scores/PART.npz: the losses of a finished run on held-out text, sequence by sequence (`training/scores.py`)."""
+"""RUN/scores/PART.npz: losses of a finished run on held-out text, per sequence (written by `training/run/scores.py`)."""
 
 import hashlib
 import io

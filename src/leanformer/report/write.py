@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.files import write_text
-from leanformer.report.comparison import find
-from leanformer.report.contents import contents
-from leanformer.report.document import Document
-from leanformer.report.html import html
-from leanformer.report.markdown import markdown
-from leanformer.report.record_files import read_record
-from leanformer.report.results import results
-from leanformer.report.study import read_study
-from leanformer.report.style import Picture
-from leanformer.report.table_files import check_formats, csv_files, latex_files
+from leanformer.report.analysis.comparison import find
+from leanformer.report.comparison.contents import contents
+from leanformer.report.comparison.results import results
+from leanformer.report.records.record_files import read_record
+from leanformer.report.records.study import read_study
+from leanformer.report.render.document import Document
+from leanformer.report.render.html import html
+from leanformer.report.render.markdown import markdown
+from leanformer.report.render.style import Picture
+from leanformer.report.render.table_files import check_formats, csv_files, latex_files
 
 RESULTS = "results.json"
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from leanformer.report import loss_tables, target_tables
-from leanformer.report import tables as study_tables
-from leanformer.report.document import Block, Code, Document, Paragraph, Points, Section
+from leanformer.report.comparison import loss_tables, target_tables
+from leanformer.report.comparison import tables as study_tables
 from leanformer.report.figures.frame import numbered
-from leanformer.report.quantities import listed, several
-from leanformer.report.schedules import schedule_notes
+from leanformer.report.numbers.quantities import listed, several
+from leanformer.report.records.schedules import schedule_notes
+from leanformer.report.render.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.reproduction.figure import picture
 from leanformer.reproduction.instruments import Evidence
 from leanformer.reproduction.published import Paper

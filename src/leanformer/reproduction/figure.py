@@ -7,9 +7,9 @@ from matplotlib.ticker import PercentFormatter
 
 from leanformer.report.figures.curves import on_one_grid
 from leanformer.report.figures.frame import Frame, label_ends, label_width, numbered, paint
-from leanformer.report.quantities import scaled
-from leanformer.report.study import Study
-from leanformer.report.style import Picture, series
+from leanformer.report.numbers.quantities import scaled
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import Picture, series
 from leanformer.reproduction.published import Curves
 
 Lines = dict[str, tuple[np.ndarray, np.ndarray]]

@@ -21,11 +21,11 @@ from scipy.stats import binomtest
 
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.report.comparison import LOSS, Findings, find
-from leanformer.report.ratios import corrected, ratios
-from leanformer.report.statistics import ALPHA, Interval, Spread, spread
-from leanformer.report.study import Study
-from leanformer.report.target import FRACTION
+from leanformer.report.analysis.comparison import LOSS, Findings, find
+from leanformer.report.analysis.ratios import corrected, ratios
+from leanformer.report.numbers.statistics import ALPHA, Interval, Spread, spread
+from leanformer.report.numbers.target import FRACTION
+from leanformer.report.records.study import Study
 from leanformer.reproduction.published import Row, Table, effect
 from leanformer.robustness.findings import Findings as RobustnessFindings
 

@@ -25,7 +25,7 @@ from leanformer.files import holdings, write_json
 from leanformer.locks import claimed
 from leanformer.records import reading
 from leanformer.records.studies import Study
-from leanformer.report.study import read_study
+from leanformer.report.records.study import read_study
 from leanformer.report.write import write_document
 from leanformer.reproduction.contents import contents
 from leanformer.reproduction.instruments import Evidence

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.results import finite
+from leanformer.report.comparison.results import finite
 from leanformer.reproduction.instruments import Evidence
 from leanformer.reproduction.published import Paper
 from leanformer.reproduction.tables import Judged

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leanformer.report import document
-from leanformer.report.quantities import NONE, fixed, several, signed
-from leanformer.report.statistics import Interval, Spread
+from leanformer.report.numbers.quantities import NONE, fixed, several, signed
+from leanformer.report.numbers.statistics import Interval, Spread
+from leanformer.report.render import document
 from leanformer.reproduction.instruments import Evidence, Measured, measure
 from leanformer.reproduction.published import Effect, Paper, Row, Table
 from leanformer.reproduction.verdict import Verdict, size, verdict

@@ -11,13 +11,13 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation import pretrained
 from leanformer.models.cost import ledger
-from leanformer.report.runs import Run
-from leanformer.report.study import Study
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study
 from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings
-from leanformer.training import saved_model
-from leanformer.training.hardware import prepare_cpu
+from leanformer.training.machine.hardware import prepare_cpu
+from leanformer.training.run import saved_model
 
 MEASURED_LENGTH = 32
 PIECE_SECONDS = 1.0

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from leanformer.records.run import Scored
-from leanformer.report.pairing import Pairs, pairs
-from leanformer.report.record_files import read_record
-from leanformer.report.runs import Run
-from leanformer.report.statistics import PairedDifference, Spread, Verdict, paired_difference, spread, with_holm
-from leanformer.report.study import Study
+from leanformer.report.analysis.pairing import Pairs, pairs
+from leanformer.report.numbers.statistics import PairedDifference, Spread, Verdict, paired_difference, spread, with_holm
+from leanformer.report.records.record_files import read_record
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study
 from leanformer.robustness.plan import Plan, Point, directory
 from leanformer.robustness.trials import read_tests
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.results import finite, made_by
+from leanformer.report.comparison.results import finite, made_by
 from leanformer.robustness.findings import Effect, Findings
 from leanformer.robustness.plan import TRANSFER
 from leanformer.robustness.wording import caveats, headline

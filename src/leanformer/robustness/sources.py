@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from leanformer.report import sweep
-from leanformer.report.runs import Run, read_run
-from leanformer.report.study import DEFAULT_BASELINE, Study, read_study
-from leanformer.report.wording import MASKED_LM
+from leanformer.report.comparison.wording import MASKED_LM
+from leanformer.report.records import sweep
+from leanformer.report.records.runs import Run, read_run
+from leanformer.report.records.study import DEFAULT_BASELINE, Study, read_study
 
 
 def read_sources(paths: list[Path]) -> Study:

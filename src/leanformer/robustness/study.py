@@ -19,12 +19,12 @@ from rich.console import Console
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
-from leanformer.evaluation.tuning import ENCODERS, Material, gather, require_settings, tune
 from leanformer.files import write_json
+from leanformer.finetuning.run import ENCODERS, Material, gather, require_settings, tune
 from leanformer.locks import claimed
 from leanformer.records.reading import sealed
-from leanformer.report.runs import Run
-from leanformer.report.study import Study
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study
 from leanformer.report.write import write_document
 from leanformer.robustness.contents import contents
 from leanformer.robustness.estimate import estimate
@@ -35,8 +35,8 @@ from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
-from leanformer.training import saved_model
-from leanformer.training.record import RunDirectory
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 
 
 @dataclass(frozen=True)

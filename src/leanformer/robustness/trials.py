@@ -19,15 +19,15 @@ from leanformer.data.tasks import Task
 from leanformer.evaluation import metrics
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
-from leanformer.evaluation.tuning import ENCODERS, Material
 from leanformer.files import write_json
+from leanformer.finetuning.run import ENCODERS, Material
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.records import reading
 from leanformer.records.studies import Tests
 from leanformer.robustness.noise import disturbed
 from leanformer.robustness.plan import TRANSFER, Plan, Point
 from leanformer.settings import FinetuningSettings
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 TESTS = "tests.json"
 

@@ -25,19 +25,19 @@ from torch import Tensor, nn
 
 from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
-from leanformer.training.checkpoint import Checkpoints, Progress, weights
-from leanformer.training.companion import Companion
-from leanformer.training.curve import Curve, prefix_hash, read_curve
-from leanformer.training.display import Display
-from leanformer.training.energy import Meter, outcome
-from leanformer.training.hardware import autocast_dtype
-from leanformer.training.interrupts import Interrupts, Stopped
-from leanformer.training.objective import Batch, Objective
-from leanformer.training.optimizers import make_optimizer
-from leanformer.training.record import RunDirectory
-from leanformer.training.schedule import Budget, fork, learning_rate, validation_due
-from leanformer.training.team import News, Team
-from leanformer.training.trackers import start_trackers
+from leanformer.training.machine.energy import Meter, outcome
+from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.training.machine.processes import News, Team
+from leanformer.training.objectives.protocol import Batch, Objective
+from leanformer.training.optimizers.parameter_groups import make_optimizer
+from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
+from leanformer.training.run.callback import Companion
+from leanformer.training.run.checkpoint import Checkpoints, Progress, weights
+from leanformer.training.run.curve import Curve, prefix_hash, read_curve
+from leanformer.training.run.display import Display
+from leanformer.training.run.interrupts import Interrupts, Stopped
+from leanformer.training.run.record import RunDirectory
+from leanformer.training.run.trackers import start_trackers
 
 
 def fit(

@@ -24,21 +24,21 @@ from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
 from leanformer.models.initialisation import initialise
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
-from leanformer.training import extension
-from leanformer.training.checkpoint import Checkpoints
-from leanformer.training.hardware import autocast_dtype, prepare_cpu
-from leanformer.training.interrupts import Stopped
 from leanformer.training.loop import fit
-from leanformer.training.objective import PretrainingObjective
-from leanformer.training.peak import peak_of
-from leanformer.training.provenance import continued, difference, moved, new_record
-from leanformer.training.recipes import RECIPES, model_config
-from leanformer.training.record import RunDirectory
-from leanformer.training.saved_model import SavedModel, locate, weights_hash
-from leanformer.training.scores import score
-from leanformer.training.teaching import Teaching
-from leanformer.training.token_types import alike, follow_the_first
-from leanformer.training.trackers import make_accelerator
+from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
+from leanformer.training.machine.peak import peak_of
+from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.teacher import Teaching
+from leanformer.training.objectives.token_types import alike, follow_the_first
+from leanformer.training.run import extension
+from leanformer.training.run.checkpoint import Checkpoints
+from leanformer.training.run.interrupts import Stopped
+from leanformer.training.run.provenance import continued, difference, moved, new_record
+from leanformer.training.run.record import RunDirectory
+from leanformer.training.run.saved_model import SavedModel, locate, weights_hash
+from leanformer.training.run.scores import score
+from leanformer.training.run.trackers import make_accelerator
 
 
 def pretrain(

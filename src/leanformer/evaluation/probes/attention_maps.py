@@ -30,8 +30,8 @@ from leanformer.attention import MultiHeadAttention
 from leanformer.attention.logits import Logits
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
-from leanformer.training import saved_model
-from leanformer.training.sequences import spread
+from leanformer.training.objectives.sequences import spread
+from leanformer.training.run import saved_model
 
 SEQUENCES = 64
 BATCH = 8

@@ -12,10 +12,10 @@ from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import attention_maps, require_one_text, statistics
 from leanformer.evaluation.probes.likelihood import encode
 from leanformer.report import write_report
-from leanformer.report.attention_page import Panel, page
-from leanformer.report.study import ATTENTION_PAGE, read_study
-from leanformer.training import saved_model
-from leanformer.training.record import RunDirectory
+from leanformer.report.records.study import ATTENTION_PAGE, read_study
+from leanformer.report.render.attention_page import Panel, page
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import RunDirectory
 
 TOKENS = 24
 """Of a validation text, as many as a map shows well."""

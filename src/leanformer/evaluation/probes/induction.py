@@ -37,7 +37,7 @@ from leanformer.data.randomness import below, random_bits
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import require_one_text
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 BLOCK = 8
 SEQUENCES = 256

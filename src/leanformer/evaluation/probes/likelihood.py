@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 TOKENS = 4096
 """Of a batch."""

@@ -25,7 +25,7 @@ from leanformer.data.decoding import kind
 from leanformer.data.order import permutation
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
-from leanformer.training import saved_model
+from leanformer.training.run import saved_model
 
 CHANCE = 0.5
 SEED = 0

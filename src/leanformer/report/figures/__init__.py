@@ -3,9 +3,9 @@
 Every picture of final losses holds the context-free floor as a line.
 """
 
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures import curves, differences, finetuning, parameters, pareto, sweep, targets
-from leanformer.report.style import Picture
+from leanformer.report.render.style import Picture
 
 
 def figures(findings: Findings) -> dict[str, Picture]:

@@ -9,12 +9,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from leanformer.markup import visible
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures.frame import Frame, digits, in_one_unit, label_ends, label_width, numbered, paint
-from leanformer.report.quantities import fixed, signed
-from leanformer.report.runs import Run
-from leanformer.report.study import Study
-from leanformer.report.style import INK, MUTED, Picture, series
+from leanformer.report.numbers.quantities import fixed, signed
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import INK, MUTED, Picture, series
 
 Curves = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Mechanism -> tokens (T,), values (runs, T)."""

@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from leanformer.report.comparison import LOSS, Comparison, Findings
+from leanformer.report.analysis.comparison import LOSS, Comparison, Findings
 from leanformer.report.figures.frame import Frame, digits, label_width, numbered, paint, short_names
-from leanformer.report.margins import margin_of
-from leanformer.report.quantities import p_value, signed
-from leanformer.report.study import Study
-from leanformer.report.style import MUTED, PAPER, Picture, series
+from leanformer.report.numbers.margins import margin_of
+from leanformer.report.numbers.quantities import p_value, signed
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import MUTED, PAPER, Picture, series
 
 
 def picture(findings: Findings) -> Picture | None:

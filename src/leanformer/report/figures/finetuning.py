@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from leanformer.markup import visible
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures.frame import Frame, label_width, numbered, paint, short_names
-from leanformer.report.study import Study
-from leanformer.report.style import INK, LINE, Picture, series
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import INK, LINE, Picture, series
 
 
 def picture(findings: Findings) -> Picture | None:

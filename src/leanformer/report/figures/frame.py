@@ -13,10 +13,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from leanformer.markup import visible
-from leanformer.report.pairing import MATCHES
-from leanformer.report.quantities import fixed, unit
-from leanformer.report.study import Study
-from leanformer.report.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
+from leanformer.report.analysis.pairing import MATCHES
+from leanformer.report.numbers.quantities import fixed, unit
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
 
 CHARACTER = 0.075
 """Inches a character of a label needs, generously: the reader's sans-serif type may be wider than ours."""

@@ -2,11 +2,11 @@
 
 from matplotlib.figure import Figure
 
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, loss_axes, numbered, paint
 from leanformer.report.figures.pareto import MANY
-from leanformer.report.study import Study
-from leanformer.report.style import PAPER, Picture, series
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import PAPER, Picture, series
 
 
 def picture(findings: Findings) -> Picture | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures.frame import Frame, in_one_unit, label_ends, label_width, loss_axes, numbered, paint
-from leanformer.report.quantities import listed
-from leanformer.report.study import Study
-from leanformer.report.style import MUTED, PAPER, Picture, series
+from leanformer.report.numbers.quantities import listed
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import MUTED, PAPER, Picture, series
 
 MANY = 5
 """Fewer arms are drawn by `parameters.py`."""

@@ -3,10 +3,10 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
 from leanformer.report.figures.frame import Frame, label_ends, label_width, loss_axes, numbered, paint
-from leanformer.report.study import Study
-from leanformer.report.style import PAPER, Picture, series
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import PAPER, Picture, series
 
 NUDGE = 1.03
 """Mechanisms stand beside each other at a rate by this factor, so that their bars do not hide each other."""

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from leanformer.report.comparison import Findings
+from leanformer.report.analysis.comparison import Findings
+from leanformer.report.analysis.ratios import RESOURCES, Ratio
 from leanformer.report.figures.frame import Frame, digits, label_ends, label_width, numbered, paint
-from leanformer.report.quantities import fixed, percent
-from leanformer.report.ratios import RESOURCES, Ratio
-from leanformer.report.study import Study
-from leanformer.report.style import MUTED, PAPER, Picture, series
-from leanformer.report.target import FRACTION, FRACTIONS
+from leanformer.report.numbers.quantities import fixed, percent
+from leanformer.report.numbers.target import FRACTION, FRACTIONS
+from leanformer.report.records.study import Study
+from leanformer.report.render.style import MUTED, PAPER, Picture, series
 
 WORDS = {"tokens": "Tokens", "steps": "Steps", "flops": "Training FLOPs", "seconds": "Seconds of wall clock"}
 LEAST, FAINT = 1.3, 4

@@ -1,1 +1,0 @@
-"""What conversion costs and how far distillation recovers it: `python -m benchmarks.conversion`."""

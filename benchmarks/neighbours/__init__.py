@@ -1,1 +1,0 @@
-"""Six neighbouring systems beside what is usual: `python -m benchmarks.neighbours`."""

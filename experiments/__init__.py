@@ -1,0 +1,1 @@
+"""Studies of this project that are not commands: their plans, runs and pages."""

@@ -1,0 +1,1 @@
+"""What conversion costs and how far distillation recovers it: `python -m experiments.conversion`."""

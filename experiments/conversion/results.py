@@ -1,0 +1,144 @@
+"""From the folders of the protocol to OUT/results.json, and from that alone to OUT/report.md.
+
+A row a piece: what it is (`kind`, `attention`, `budget`, `seed`, ...) and what came of it. `loss` is that of masked
+words of all held-out sequences under the frozen masks of validation, in nats, of whatever model; losses that were
+measured once are kept in OUT/losses.json.
+"""
+
+import json
+import math
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from benchmarks.protocol import hardware
+from experiments.conversion import exports, tables
+from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
+from leanformer.evaluation import pretrained
+from leanformer.files import write_json, write_text
+from leanformer.report.render.document import Document, Section
+from leanformer.report.render.markdown import markdown
+from leanformer.settings import TrainingSettings
+from leanformer.training.objectives.masked_lm import MaskedLM
+from leanformer.training.run import saved_model
+from leanformer.training.run.record import versions
+
+SCHEMA = 1
+EXPORTS = "exports.json"
+
+
+def write_results(p: Protocol, missing: list[str]) -> None:
+    pieces = [piece for name in STAGES for piece in stage(p, name) if piece.finished(p.out)]
+    rows = [{**piece.row, **found} for piece in pieces for found in _found(p, piece)]
+    teacher = p.teacher / "run.json"
+    if p.given is not None and teacher.is_file():
+        rows.insert(0, {"kind": "teacher", **_trained(p, p.given)})
+    rows += [{"kind": "random", "seed": 1, "loss": _loss(p, "random/seed-1")}]
+    head = json.loads(teacher.read_text(encoding="utf-8")) if teacher.is_file() else {}
+    results = {
+        "schema": SCHEMA,
+        "kind": "conversion",
+        "seeds": p.seeds,
+        "budgets": list(BUDGETS),
+        "methods": {LOGITS: [], **{name: list(settings) for name, settings in METHODS.items()}},
+        "mechanisms": {name: [each.label for each in getattr(p, name)] for name in ("every", "closely", "few")},
+        "tasks": list(p.tasks),
+        "settings": p.settings.to_dict(),
+        "healing_rate": p.rate(),
+        "jobs": p.jobs,
+        "data": {"hash": p.corpus.hash, "vocab_size": p.corpus.vocab_size, **p.corpus.sizes},
+        "floor": head.get("floor"),
+        "teacher_tokens": p.tokens,
+        "versions": versions(),
+        "hardware": hardware(p.settings.training, p.jobs),
+        "missing": missing,
+        "rows": rows,
+        "exports": _exports(p),
+    }
+    write_json(p.out / "results.json", results)
+
+
+def write_report(out: Path) -> None:
+    file = out / "results.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: run the protocol first")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    if results.get("schema") != SCHEMA or results.get("kind") != "conversion":
+        raise ValueError(f"{file} is no record of this protocol, or of another version")
+    write_text(out / "report.md", markdown(document(results)))
+
+
+def document(results: dict[str, Any]) -> Document:
+    told = tables.Told(results)
+    sections = [Section(title, blocks) for title, blocks in told.sections()]
+    return Document("Conversion and recovery by distillation", told.headline(), told.facts(), sections, {})
+
+
+def _found(p: Protocol, piece: Piece) -> list[dict[str, Any]]:
+    """What came of a piece; of a fine-tuning a row a seed."""
+    folder = p.out / piece.path
+    if piece.verb == "convert":
+        return [_converted(p, piece.path)]
+    if piece.verb == "finetune":
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in piece.products(p.out)]
+        kept = ("score", "collapsed", "seconds")
+        return [{"seed": each["seed"], **{key: each["results"][key] for key in kept}} for each in records]
+    return [_trained(p, folder)] if piece.verb in ("pretrain", "distill") else [{}]
+
+
+def _converted(p: Protocol, path: str) -> dict[str, Any]:
+    record = json.loads((p.out / path / "conversion.json").read_text(encoding="utf-8"))
+    layers = record["layers"]
+    row = {
+        key: record.get(key)
+        for key in ("parameters_after", "loss_before", "loss_after", "stored_blocks", "head_blocks")
+    }
+    for key in ("logits_residual", "value_residual", "divergence"):
+        values = [layer[key] for layer in layers if layer[key] is not None]
+        row[key] = fmean(values) if values else None
+    return row | {"layers": layers, "loss": _loss(p, path)}
+
+
+def _trained(p: Protocol, run: Path) -> dict[str, Any]:
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    results, training = record["results"], record["settings"]["training"]
+    row = {key: results[key] for key in ("tokens", "seconds", "validations")}
+    row |= {"parameters": record["ledger"]["parameters"]["total"], "learning_rate": training["learning_rate"]}
+    return row | {"loss": _loss(p, str(run.relative_to(p.out)) if run.is_relative_to(p.out) else str(run))}
+
+
+def _loss(p: Protocol, path: str) -> float:
+    """Measured once."""
+    file = p.out / "losses.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if path not in known:
+        known[path] = held_out_loss(p, p.out / path)
+        write_json(file, known)
+    return float(known[path])
+
+
+@torch.inference_mode()
+def held_out_loss(p: Protocol, place: Path) -> float:
+    model = pretrained.load_masked_lm(saved_model.locate(place)).eval()
+    how = {"sequence_length": p.settings.training.sequence_length, "batch_size": 1, "validation_sequences": None}
+    objective = MaskedLM(p.corpus, TrainingSettings.of(how))
+    loss, targets = 0.0, 0
+    for batch in objective.validation_batches(0, 1):
+        loss, targets = loss + float(objective.loss_sum(model, batch)), targets + objective.num_targets(batch)
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"{place} answers with numbers that are not finite: its training has failed")
+    return loss / targets
+
+
+def _exports(p: Protocol) -> list[dict[str, Any]]:
+    """Measured once, when all exports are there."""
+    file = p.out / EXPORTS
+    if file.is_file():
+        return list(json.loads(file.read_text(encoding="utf-8")))
+    if not all(piece.finished(p.out) for piece in stage(p, "exports")):
+        return []
+    rows = exports.measure(p)
+    write_json(file, rows)
+    return rows

@@ -1,0 +1,102 @@
+"""The page of the protocol, of the records alone: a verdict and tables a system, published figures beside ours."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import NONE
+from experiments.related_methods.linking import linking
+from experiments.related_methods.pretrained import clusters, convbert
+from experiments.related_methods.statistics import System
+from experiments.related_methods.tuned import absgd, pst, regsl
+from leanformer.files import write_text
+from leanformer.report.render.document import Block, Document, Paragraph, Points, Section, Table
+from leanformer.report.render.markdown import markdown
+
+SCHEMA = 1
+SYSTEMS = {"convbert": convbert, "clusters": clusters, "pst": pst, "regsl": regsl, "absgd": absgd, "linking": linking}
+TEXTS = Path(__file__).with_name("published.toml")
+
+
+def write_page(records: Path, page: Path) -> None:
+    """FileNotFoundError if there are none, ValueError for what is no record."""
+    found = [_read(records / f"{name}.json") for name in SYSTEMS if (records / f"{name}.json").is_file()]
+    if not found:
+        raise FileNotFoundError(f"{records} holds no record: run the protocol first")
+    write_text(page, markdown(document(found)))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if record.get("schema") != SCHEMA or record.get("kind") not in ("related_methods", "neighbours"):
+        raise ValueError(f"{file} is no record of this protocol, or of another version")
+    return dict(record)
+
+
+def document(records: list[dict[str, Any]]) -> Document:
+    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    told = {record["study"]: SYSTEMS[record["study"]](record) for record in records}
+    first = records[0]
+    version = first["versions"]
+    facts = [
+        ("model", " / ".join(dict.fromkeys(map(_model, records)))),
+        ("seeds", " / ".join(dict.fromkeys(str(record["seeds"]) for record in records))),
+        ("machine", first["hardware"]["cpu"]),
+        ("leanformer", f"{version['leanformer']} ({(version['commit'] or 'no commit')[:12]})"),
+        ("torch", version["torch"]),
+    ]
+    summary = Table(["system", "verdict"], [[system.title, system.verdict] for system in told.values()], "lw")
+    sections = [Section("Verdicts", [summary, Points(texts["rule"])])]
+    sections += [
+        Section(told[record["study"]].title, _blocks(record, told[record["study"]], texts[record["study"]]))
+        for record in records
+    ]
+    done = f"{len(told)} of {len(SYSTEMS)} systems measured"
+    return Document("Related methods", done, facts, sections, {})
+
+
+def _model(record: dict[str, Any]) -> str:
+    model, vocabulary = record["settings"]["model"], record["data"]["vocab_size"]
+    return f"{model.get('num_hidden_layers')} layers of {model.get('hidden_size')}, vocabulary of {vocabulary:,}"
+
+
+def _blocks(record: dict[str, Any], system: System, texts: dict[str, Any]) -> list[Block]:
+    rows = [
+        [claim["what"], claim["figure"], claim["source"], system.here.get(claim["here"], NONE)]
+        for claim in texts["claims"]
+    ]
+    beside = Table(["", "published", "read in", "here"], rows, "wwww", texts["paper"])
+    tables = [block for block in system.blocks if not isinstance(block, Table) or block.rows]
+    return [Paragraph(f"Verdict: {system.verdict}."), beside, *tables, Points(_conditions(record, texts["notes"]))]
+
+
+def _conditions(record: dict[str, Any], notes: list[str]) -> list[str]:
+    sizes, minutes = record["sizes"], sum(piece["minutes"] for piece in record["pieces"])
+    lines = [
+        f"Model: {_model(record)}.",
+        *(note.format(**sizes) for note in notes),
+        f"Wall clock of its pieces: {minutes:.0f} minutes, {record['jobs']} at a time; of a resumed one, since its "
+        "last start.",
+    ]
+    if sizes["scale"] != 1:
+        lines.insert(0, f"A trial at {sizes['scale']:g} of the budget: its numbers say nothing.")
+    for name, trials in record["tried"].items():
+        for tried in trials:
+            candidates = tried["candidates"]
+            metric = next(iter(key for key in candidates[0] if key != "settings"))
+            reached = "; ".join(f"{', '.join(each['settings'])}: {_points(each[metric])}" for each in candidates)
+            lines.append(f"Tried for {name} on {tried['task']}, one seed, {metric}: {reached}.")
+    for encoder in record["encoders"]:
+        if encoder["final_loss"] is not None:
+            lines.append(
+                f"Encoder {encoder['attention']}: {encoder['parameters']:,} parameters, {encoder['tokens']:,} tokens, "
+                f"held-out loss {encoder['final_loss']:.3f}."
+            )
+    if record["missing"]:
+        lines.append(f"Failed or missing: {', '.join(record['missing'])}.")
+    return lines
+
+
+def _points(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,120 @@
+"""Paired differences of a study's rows, and the words of a verdict.
+
+A difference is a way minus its reference, paired by seed: where there are several tasks, of the mean over them. Holm's
+correction is over the ways that are told together (`leanformer.report.numbers.statistics`). Of a quality it says
+
+    better, worse    the corrected p is below 0.05
+    not worse        else, and the 95 % interval leaves at most `margin` to lose
+    undecided        else: these runs cannot tell
+
+and the words follow from that and from what else differs, `cost`, as a ratio to the reference:
+
+    better           worth using; if it costs more than 5 %: worth using when that can be spared
+    not worse        worth using to save at least 5 %; else no gain shown
+    undecided        no gain shown
+    worse            worth using only if saving at least 5 % matters more; else not worth using here
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from benchmarks.cells import NONE
+from leanformer.report.numbers.statistics import DECIDED, PairedDifference, paired_difference, with_holm
+from leanformer.report.render.document import Block
+
+LITTLE = 0.05
+POINT, NATS = 0.01, 0.05
+"""Margins: of scores, and of losses."""
+Quality = Literal["better", "not worse", "undecided", "worse"]
+ORDER: tuple[Quality, ...] = ("worse", "undecided", "not worse", "better")
+Row = dict[str, Any]
+
+
+def by_seed(rows: Iterable[Row], metric: str, cell: str | None = None) -> dict[int, float]:
+    """Of each seed that has a number in every cell (a task, say), their mean."""
+    found: dict[Any, dict[int, float]] = {}
+    for row in rows:
+        of = found.setdefault(row[cell] if cell else None, {})
+        if row.get(metric) is not None:
+            of[row["seed"]] = row[metric]
+    seeds = set.intersection(*map(set, found.values())) if found else set()
+    return {seed: fmean(of[seed] for of in found.values()) for seed in sorted(seeds)}
+
+
+def difference(way: dict[int, float], reference: dict[int, float]) -> PairedDifference:
+    return paired_difference([way[seed] - reference[seed] for seed in sorted(way.keys() & reference.keys())])
+
+
+def differences(pairs: Sequence[tuple[dict[int, float], dict[int, float]]]) -> list[PairedDifference]:
+    """Corrected together."""
+    return with_holm([difference(*pair) for pair in pairs])
+
+
+def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:
+    verdict = of.verdict(higher_is_better=higher_is_better)
+    if verdict in DECIDED:
+        return verdict
+    if of.ci95 is None:
+        return "undecided"
+    lost = -of.ci95[0] if higher_is_better else of.ci95[1]
+    return "not worse" if lost <= margin else "undecided"
+
+
+def together(found: Sequence[Quality]) -> Quality:
+    """Better if it is so somewhere and nowhere worse, and the other way round; not worse if it is so everywhere."""
+    if "better" in found and "worse" not in found:
+        return "better"
+    if "worse" in found and "better" not in found:
+        return "worse"
+    return "not worse" if set(found) == {"not worse"} else "undecided"
+
+
+def least(found: Collection[Quality]) -> Quality:
+    """Against several references."""
+    return next(each for each in ORDER if each in found)
+
+
+def words(found: Quality, cost: float = 1.0, of: str = "time") -> str:
+    saved = f"{1 - cost:.0%} of {of}" if cost <= 1 - LITTLE else ""
+    if found == "better":
+        return "worth using" if cost <= 1 + LITTLE else f"worth using when {cost - 1:.0%} more {of} can be spared"
+    if found == "undecided":
+        return "no gain shown" + (f", {saved} saved" if saved else "")
+    if found == "not worse":
+        return f"worth using to save {saved}" if saved else "no gain shown, nor a loss"
+    return f"worth using only if saving {saved} matters more" if saved else "not worth using here"
+
+
+def interval(of: PairedDifference, times: float = 1.0, digits: int = 1) -> list[str]:
+    """Cells: difference with its interval, p, verdict's n."""
+    if of.mean is None:
+        return [NONE, NONE, "0"]
+    said = f"{times * of.mean:+.{digits}f}"
+    if of.ci95 is not None:
+        said += f" [{times * of.ci95[0]:+.{digits}f}, {times * of.ci95[1]:+.{digits}f}]"
+    p = NONE if of.p_value_holm is None else "< 0.001" if of.p_value_holm < 0.001 else f"{of.p_value_holm:.3f}"
+    return [said, p, str(of.n)]
+
+
+def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def in_order(rows: Iterable[Row], key: str) -> list[Any]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def ratio(rows: Sequence[Row], other: Sequence[Row], of: Callable[[Row], float]) -> float:
+    """Of means."""
+    return fmean(map(of, rows)) / fmean(map(of, other))
+
+
+@dataclass(frozen=True)
+class System:
+    title: str
+    verdict: str
+    here: dict[str, str]
+    """What stands beside the published figures, by the names in `published.toml`."""
+    blocks: Sequence[Block]

@@ -1,0 +1,1 @@
+"""One attention mechanism expressed by another: closed-form starts, fits, and shared heads."""

@@ -1,0 +1,229 @@
+"""Closed-form starts: one head of separate maps, expressed by tied ones, where positions are not turned into them.
+
+Softmax does not see what is the same for every j. With m the mean hidden state a logit is, but for that,
+
+    (x_i - m)' N (x_j - m) + r' (x_j - m),      N = Q' K,   r = K' (Q m + a)
+
+so a head is a matrix N and a vector r, in the coordinates of a `Frame` under the covariance of x. All tied forms have
+one map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions with an orthonormal basis V:
+
+    pairwise             N ~ T' U T          given V the best U is V' N V, and r is met in the space by U' t = V' r:
+                                             V maximises |V' N V|^2 + |V' r|^2
+    symmetric            N ~ T' T            only the positive part of N + N' can be: its K largest eigenvalues
+    shared               N ~ T' diag T       only N + N' can be, of either sign; V maximises its share and the value's
+    shared_key_value     N ~ B' T            V maximises |N V|^2 + |V' r|^2 and the value's share
+    shared_query_value   N ~ T' B            likewise with N'
+
+Where a map is the value's too, the output map takes up what it makes of it: the best O for the same space, and what is
+constant goes into the output bias, since weights add up to one.
+V has no closed form where it stands on both sides: it is iterated, V <- leading eigenvectors of the gradient, from the
+spaces of all rows, of the queries and of the keys, and the best is kept. Where N has the form, it is found exactly.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
+from leanformer.conversion.attention.metric import Frame
+
+TRIALS, STEPS, SETTLED = 15, 300, 1e-12
+
+
+@dataclass
+class Start:
+    """One head's: `maps` by the projection's names, `extras` by the names of its and the compatibility's parameters,
+    the output map, what it adds to the output bias, and the relative errors that remain of N and r, and of the value.
+    """
+
+    maps: dict[str, Affine]
+    output: Tensor  # D K
+    shift: Tensor  # D
+    logits_residual: float
+    value_residual: float = 0.0
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Problem:
+    """The head above; the target divides its logits by 1 / `scale`, so N and r are here for logits that it does not."""
+
+    def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, scale: float, values: bool = True) -> None:
+        """`values`: whether a tied map is to be the value's, too."""
+        assert head.query is not None and head.key is not None
+        self.head, self.mean, self.metric = head, mean, metric
+        self.size = len(head.query.weight)
+        rows = [head.query.weight, head.key.weight] + [head.value.weight] * values
+        self.frame = Frame(torch.cat(rows), metric)
+        self.query, self.key, *value = self.frame.coordinates.split(self.size)
+        self.N = self.query.T @ self.key / scale
+        self.r = self.key.T @ (head.query.weight @ mean + head.query.bias) / scale
+        self.O = head.output @ value[0] if values else torch.zeros_like(self.query)
+        self.energy = (self.N.square().sum() + self.r.square().sum()).clamp(min=1e-300)
+        self.value_energy = self.O.square().sum().clamp(min=1e-300)
+
+    def affine(self, rows_KR: Tensor, constant_K: Tensor) -> Affine:
+        """rows (x - m) + constant; short of K rows, the rest are zero."""
+        missing = self.size - len(rows_KR)
+        rows_KR = torch.nn.functional.pad(rows_KR, (0, 0, 0, missing))
+        weight = self.frame.rows(rows_KR)
+        return Affine(weight, torch.nn.functional.pad(constant_K, (0, missing)) - weight @ self.mean)
+
+    def residual(self, N: Tensor, r: Tensor) -> float:
+        return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
+
+    def own_value(self, maps: dict[str, Affine], logits: float, **extras: Tensor) -> Start:
+        """With the value and output maps as they were."""
+        output = self.head.output
+        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, extras=extras)
+
+    def tied_value(self, maps: dict[str, Affine], tied: Affine, logits: float, **extras: Tensor) -> Start:
+        output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
+        return Start(maps, output, shift, logits, residual, extras)
+
+
+def value_of(head: HeadMaps, tied: Affine, mean: Tensor, metric: Tensor) -> tuple[Tensor, Tensor, float]:
+    """The output map for which the map `tied` is the best value: O' = O V C T' (T C T')^+, what is then to be added to
+    the output bias, and the relative error."""
+    wanted = head.output @ head.value.weight
+    crossed = wanted @ metric @ tied.weight.T
+    output = crossed @ torch.linalg.pinv(tied.weight @ metric @ tied.weight.T, hermitian=True)
+    left = wanted - output @ tied.weight
+    energy = ((wanted @ metric) * wanted).sum().clamp(min=1e-300)
+    residual = float((((left @ metric) * left).sum() / energy).clamp(min=0).sqrt())
+    constant = head.output @ (head.value.weight @ mean + head.value.bias)
+    return output, constant - output @ (tied.weight @ mean + tied.bias), residual
+
+
+def pairwise(problem: Problem) -> Start:
+    V, U, t = _directed(problem, torch.outer(problem.r, problem.r))
+    token = problem.affine(V.T, t)
+    return problem.own_value({"token": token}, _bilinear(problem, V, U, t), coefficients=_square(U, problem.size))
+
+
+def pairwise_shared(problem: Problem) -> Start:
+    """One map for all three, and coefficients."""
+    V, U, t = _directed(problem, torch.outer(problem.r, problem.r) + _value_share(problem))
+    token, one = problem.affine(V.T, t), torch.ones(problem.size, dtype=V.dtype)
+    extras = dict(coefficients=_square(U, problem.size), query_scale=one, key_scale=one, value_scale=one)
+    return problem.tied_value({"shared": token}, token, _bilinear(problem, V, U, t), **extras)
+
+
+def symmetric(problem: Problem) -> Start:
+    """Eigenvalues of [[S, r], [r', c]], S = (N + N') / 2: with the constant c, which softmax does not see, T can spend
+    a dimension on r. c is searched on a grid, and t then solves T' t = r."""
+    S, r = (problem.N + problem.N.T) / 2, problem.r
+    best: tuple[float, Tensor, Tensor] | None = None
+    natural = r.square().sum() / torch.linalg.matrix_norm(S, 2).clamp(min=1e-300)
+    for times in (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0):
+        bordered = torch.cat((torch.cat((S, r[:, None]), 1), torch.cat((r, (times * natural)[None]))[None]))
+        values, vectors = torch.linalg.eigh(bordered if times else S)
+        roots = values[-problem.size :].clamp(min=0).sqrt()
+        T = (vectors[: len(S), -problem.size :] * roots).T
+        t = _solved(T.T, r)
+        found = problem.residual(T.T @ T, T.T @ t)
+        if best is None or found < best[0]:
+            best = found, T, t
+    assert best is not None
+    return problem.own_value({"token": problem.affine(*best[1:])}, best[0])
+
+
+def shared(problem: Problem) -> Start:
+    S = (problem.N + problem.N.T) / 2
+    linear = torch.outer(problem.r, problem.r) + _value_share(problem)
+    V = _space(problem, S, linear)
+    values, turn = torch.linalg.eigh(V.T @ S @ V)
+    V = V @ turn
+    t = _solved(V * values, problem.r)
+    token = problem.affine(V.T, t)
+    roots = torch.nn.functional.pad(values.abs().sqrt(), (0, problem.size - len(values)))
+    signs = torch.nn.functional.pad(values.sign(), (0, problem.size - len(values)))
+    logits = problem.residual((V * values) @ V.T, (V * values) @ t)
+    extras = dict(query_scale=signs * roots, key_scale=roots, value_scale=torch.ones_like(roots))
+    return problem.tied_value({"shared": token}, token, logits, **extras)
+
+
+def shared_key_value(problem: Problem) -> Start:
+    N, r = problem.N, problem.r
+    V = _leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
+    tied = problem.affine(V.T, torch.zeros(V.shape[1], dtype=V.dtype))
+    query = problem.affine((N @ V).T, V.T @ r)
+    return problem.tied_value({"query": query, "key_value": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
+
+
+def shared_query_value(problem: Problem) -> Start:
+    N, r = problem.N, problem.r
+    V = _leading(N @ N.T + _value_share(problem), problem.size)
+    key = V.T @ N
+    t = _solved(key.T, r)
+    tied = problem.affine(V.T, t)
+    maps = {"query_value": tied, "key": problem.affine(key, torch.zeros(len(key), dtype=V.dtype))}
+    return problem.tied_value(maps, tied, problem.residual(V @ key, key.T @ t))
+
+
+def _directed(problem: Problem, linear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    V = _space(problem, problem.N, linear)
+    U = V.T @ problem.N @ V
+    return V, U, _solved(U.T, V.T @ problem.r)
+
+
+def _bilinear(problem: Problem, V: Tensor, U: Tensor, t: Tensor) -> float:
+    return problem.residual(V @ U @ V.T, V @ (U.T @ t))
+
+
+def _value_share(problem: Problem) -> Tensor:
+    """What the space is worth to the value, as much as to the logits."""
+    return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
+
+
+def _space(problem: Problem, N: Tensor, linear: Tensor) -> Tensor:
+    """V (R, K) that maximises |V' N V|^2 + tr(V' L V)."""
+
+    def worth(V: Tensor) -> float:
+        return float((V.T @ N @ V).square().sum() + ((linear @ V) * V).sum())
+
+    def climb(P: Tensor, steps: int) -> Tensor:
+        best, most = torch.empty(0), -1.0
+        for _ in range(steps):
+            V = _leading(N @ P @ N.T + N.T @ P @ N + linear, problem.size)
+            P, found = V @ V.T, worth(V)
+            if found <= most * (1 + SETTLED):
+                break
+            best, most = V, found
+        return best
+
+    starts = [torch.eye(len(N), dtype=N.dtype), *(_projector(rows) for rows in (problem.query, problem.key))]
+    best = max((climb(P, TRIALS) for P in starts), key=worth)
+    return max(best, climb(best @ best.T, STEPS), key=worth)
+
+
+def _leading(symmetric_RR: Tensor, size: int) -> Tensor:
+    """Eigenvectors of the `size` largest eigenvalues, fewer if there are no more."""
+    return torch.linalg.eigh(symmetric_RR)[1][:, -size:]
+
+
+def _projector(rows: Tensor) -> Tensor:
+    return torch.linalg.pinv(rows) @ rows
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    return torch.linalg.pinv(matrix, rtol=1e-8) @ right
+
+
+def _square(U: Tensor, size: int) -> Tensor:
+    missing = size - len(U)
+    return torch.nn.functional.pad(U, (0, missing, 0, missing))
+
+
+FITS: dict[tuple[str, str], Callable[[Problem], Start]] = {
+    ("shared_query_key", "DotProduct"): symmetric,
+    ("shared_query_key", "Pairwise"): pairwise,
+    ("shared_all", "DotProduct"): shared,
+    ("shared_all", "Pairwise"): pairwise_shared,
+    ("shared_key_value", "DotProduct"): shared_key_value,
+    ("shared_key_value", "Pairwise"): shared_key_value,
+    ("shared_query_value", "DotProduct"): shared_query_value,
+    ("shared_query_value", "Pairwise"): shared_query_value,
+}
+"""By projection and compatibility. Separate maps need no fit; coefficients that a start leaves are the identity."""

@@ -1,0 +1,171 @@
+"""The same starts where positions are turned into queries and keys: plane by plane.
+
+A pair of a head's channels is one complex number, q_c = alpha_c . x and k_c = beta_c . x, and a logit at distance p is
+
+    Re sum_c  (alpha_c . x_i) conj(beta_c . x_j) e^(i theta_c p)
+
+so channels of different planes cannot be mixed as in `fits`, and a fit of Q' K would hold at p = 0 only. Over all
+distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^H|_F^2, and each plane has its own best:
+
+    symmetric    gamma gamma^H               the leading eigenvector of the Hermitian part of alpha beta^H
+    phased       e^(i phi) gamma gamma^H     the same of e^(-i phi) alpha beta^H, phi = arg(beta^H alpha)
+    shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
+    pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
+
+Biases turn too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
+(or queries) are also the values, they stay as they are, and the value takes what it gets.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from leanformer.conversion.attention.fits import Start, value_of
+from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
+from leanformer.conversion.attention.metric import Frame
+
+
+class RotaryProblem:
+    """`mean` and `metric` are those of `fits`, for the value; `second` is E x x' of x with a 1 appended."""
+
+    def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, second: Tensor, scale: float) -> None:
+        assert head.query is not None and head.key is not None
+        self.head, self.mean, self.metric, self.scale = head, mean, metric, scale
+        rows = [torch.cat((each.weight, each.bias[:, None]), 1) for each in (head.query, head.key)]
+        self.frame = Frame(torch.cat((rows[0] / scale, rows[1])), second)
+        query, key = self.frame.coordinates.chunk(2)
+        self.alpha, self.beta = to_planes(query), to_planes(key)
+
+    def affine(self, rows_KR: Tensor) -> Affine:
+        rows = self.frame.rows(rows_KR)
+        return Affine(rows[:, :-1], rows[:, -1])
+
+    def residual(self, alpha: Tensor, beta: Tensor) -> float:
+        """sum_c |a b^H - a' b'^H|^2 = sum_c |a|^2 |b|^2 + |a'|^2 |b'|^2 - 2 Re (a^H a') (b'^H b)"""
+        own = (_square(self.alpha) * _square(self.beta)).sum()
+        other = (_square(alpha) * _square(beta)).sum()
+        crossed = (_dot(self.alpha, alpha) * _dot(beta, self.beta)).real.sum()
+        return float(((own + other - 2 * crossed).clamp(min=0) / own.clamp(min=1e-300)).sqrt())
+
+    def gamma(self, phases: Tensor) -> Tensor:
+        """(K / 2, R): of each plane, gamma gamma^H the nearest to e^(-i phi) alpha beta^H.
+
+        With unit vectors a and b and s = b^H a, the Hermitian part of a b^H has the eigenvector a + u b, where
+        u = -i Im s + sqrt(1 - (Im s)^2), of eigenvalue (Re s + sqrt(1 - (Im s)^2)) / 2, its only positive one.
+        """
+        turned = self.alpha * torch.exp(-1j * phases)[:, None]
+        lengths = _square(turned).sqrt().clamp(min=1e-150), _square(self.beta).sqrt().clamp(min=1e-150)
+        a, b = turned / lengths[0][:, None], self.beta / lengths[1][:, None]
+        s = _dot(b, a)
+        root = (1 - s.imag.square()).clamp(min=0).sqrt()
+        direction = a + torch.complex(root, -s.imag)[:, None] * b
+        value = lengths[0] * lengths[1] * (s.real + root).clamp(min=0) / 2
+        return direction * (value / _square(direction).clamp(min=1e-300)).sqrt()[:, None]
+
+    def phases(self) -> Tensor:
+        return _dot(self.beta, self.alpha).angle()
+
+    def own_value(self, maps: dict[str, Affine], logits: float, **extras: Tensor) -> Start:
+        output = self.head.output
+        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, extras=extras)
+
+    def tied_value(self, maps: dict[str, Affine], tied: Affine, logits: float, **extras: Tensor) -> Start:
+        output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
+        return Start(maps, output, shift, logits, residual, extras)
+
+
+def symmetric(problem: RotaryProblem) -> Start:
+    gamma = problem.gamma(torch.zeros(len(problem.alpha), dtype=torch.float64))
+    return problem.own_value({"token": problem.affine(to_rows(gamma))}, problem.residual(gamma, gamma))
+
+
+def phased(problem: RotaryProblem) -> Start:
+    token, logits, extras = _phased(problem)
+    return problem.own_value({"token": token}, logits, **extras)
+
+
+def phased_shared(problem: RotaryProblem) -> Start:
+    token, logits, extras = _phased(problem)
+    ones = torch.ones_like(token.bias)
+    scales = {f"{part}_scale": ones for part in ("query", "key", "value")}
+    return problem.tied_value({"shared": token}, token, logits, **extras | scales)
+
+
+def shared(problem: RotaryProblem) -> Start:
+    signs = torch.where(_dot(problem.beta, problem.alpha).real < 0, -1.0, 1.0).double()
+    gamma = problem.gamma(torch.where(signs < 0, torch.pi, 0.0).double())
+    token, ones = problem.affine(to_rows(gamma)), torch.ones(2 * len(gamma), dtype=torch.float64)
+    extras = {"query_scale": signs.repeat(2), "key_scale": ones, "value_scale": ones}
+    logits = problem.residual(gamma * signs[:, None], gamma)
+    return problem.tied_value({"shared": token}, token, logits, **extras)
+
+
+def pairwise(problem: RotaryProblem) -> Start:
+    token, logits, coefficients = _pairwise(problem)
+    return problem.own_value({"token": token}, logits, coefficients=coefficients)
+
+
+def pairwise_shared(problem: RotaryProblem) -> Start:
+    token, logits, coefficients = _pairwise(problem)
+    ones = torch.ones_like(token.bias)
+    extras = {"coefficients": coefficients, "query_scale": ones, "key_scale": ones, "value_scale": ones}
+    return problem.tied_value({"shared": token}, token, logits, **extras)
+
+
+def shared_key_value(problem: RotaryProblem) -> Start:
+    query = problem.affine(to_rows(problem.alpha))
+    key = problem.affine(to_rows(problem.beta))
+    return problem.tied_value({"query": query, "key_value": key}, key, 0.0)
+
+
+def shared_query_value(problem: RotaryProblem) -> Start:
+    query = problem.affine(to_rows(problem.alpha))
+    key = problem.affine(to_rows(problem.beta))
+    return problem.tied_value({"query_value": query, "key": key}, query, 0.0)
+
+
+def _phased(problem: RotaryProblem) -> tuple[Affine, float, dict[str, Tensor]]:
+    phases = problem.phases()
+    gamma = problem.gamma(phases)
+    logits = problem.residual(gamma * torch.exp(1j * phases)[:, None], gamma)
+    return problem.affine(to_rows(gamma)), logits, {"phases": phases, "gains": torch.ones_like(phases)}
+
+
+def _pairwise(problem: RotaryProblem) -> tuple[Affine, float, Tensor]:
+    best: tuple[Affine, float, Tensor] | None = None
+    for planes in (problem.gamma(problem.phases()), problem.beta):
+        wanted = problem.alpha * (_dot(problem.beta, planes) / _square(planes).clamp(min=1e-300))[:, None]
+        rows = to_rows(planes)
+        between = to_rows(wanted) @ torch.linalg.pinv(rows, rtol=1e-8)  # U', so that U' T is the query
+        found = problem.residual(to_planes(between @ rows), planes)
+        if best is None or found < best[1]:
+            best = problem.affine(rows), found, between.T
+    assert best is not None
+    return best
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """left_c^H right_c"""
+    return (left.conj() * right).sum(-1)
+
+
+def _square(planes: Tensor) -> Tensor:
+    return planes.abs().square().sum(-1)
+
+
+FITS: dict[tuple[str, str], Callable[[RotaryProblem], Start]] = {
+    ("shared_query_key", "DotProduct"): symmetric,
+    ("shared_query_key", "Pairwise"): pairwise,
+    ("shared_query_key", "Phased"): phased,
+    ("shared_all", "DotProduct"): shared,
+    ("shared_all", "Pairwise"): pairwise_shared,
+    ("shared_all", "Phased"): phased_shared,
+    ("shared_key_value", "DotProduct"): shared_key_value,
+    ("shared_key_value", "Pairwise"): shared_key_value,
+    ("shared_key_value", "Phased"): shared_key_value,
+    ("shared_query_value", "DotProduct"): shared_query_value,
+    ("shared_query_value", "Pairwise"): shared_query_value,
+    ("shared_query_value", "Phased"): shared_query_value,
+}
+"""By projection and compatibility; phases that a start does not set are zero, and gains one."""

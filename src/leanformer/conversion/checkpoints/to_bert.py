@@ -1,0 +1,51 @@
+"""Back to Hugging Face's BERT, where a leanformer model is one."""
+
+from pathlib import Path
+
+from torch import Tensor
+from transformers.models.bert.configuration_bert import BertConfig
+
+from leanformer.conversion.checkpoints.families import FAMILIES
+from leanformer.conversion.checkpoints.placing import Renamed, in_common, place, prefixed, template
+from leanformer.models.config import LeanformerConfig
+from leanformer.spelling import suggest
+
+BERT = FAMILIES["bert"]
+
+
+def to_bert(
+    config: LeanformerConfig, tensors: dict[str, Tensor], source: Path
+) -> tuple[BertConfig, dict[str, Tensor], list[str]]:
+    """BERT's config and tensors, and notes; ValueError for a model that BERT cannot express, by the setting's name."""
+    for key, value, only in (
+        ("attention", config.attention, "dot_product"),
+        ("attention_options.projection", config.attention_options.get("projection", "separate"), "separate"),
+        ("positions", config.positions, "learned"),
+        ("norm", config.norm, "post"),
+        ("biases", config.biases, True),
+        ("feed_forward", config.feed_forward, "plain"),
+        ("qk_norm", config.qk_norm, False),
+        ("mixer", config.mixer, "attention"),
+        ("pooler_act", config.pooler_act, "tanh"),
+        ("feed_forward_groups", config.feed_forward_groups, 1),
+        ("shared_heads", config.shared_heads, None),
+        ("embedding_size", config.embedding_width(), config.hidden_size),
+    ):
+        if value != only:
+            raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")
+    theirs = {ours: berts for berts, ours in BERT.classes.items()}
+    found = (config.architectures or [""])[0]
+    if found not in theirs:
+        raise ValueError(f"{source / 'config.json'}: no counterpart of {found}; {suggest(found, theirs)}")
+    tensors = prefixed(tensors, "encoder.")
+    bert = BertConfig(**in_common(config, BertConfig, {}))
+    types = "encoder.embeddings.token_type_embeddings.weight"
+    if not config.type_vocab_size:  # BERT cannot do without: a type of zeros is none
+        bert.type_vocab_size = 1
+        tensors[types] = tensors["encoder.embeddings.word_embeddings.weight"].new_zeros(1, config.hidden_size)
+    bert.architectures = [theirs[found]]
+    renamed: Renamed = [(key, BERT.from_leanformer(key), tensor) for key, tensor in tensors.items()]
+    if "head.decoder.bias" in tensors:  # BERT holds it twice
+        renamed.append(("head.decoder.bias", "cls.predictions.bias", tensors["head.decoder.bias"].clone()))
+    placed, notes = place(renamed, template(bert, {new for _, new, _ in renamed}), source, BERT.dropped)
+    return bert, placed, notes

@@ -1,0 +1,82 @@
+"""The way a model is fine-tuned, as its settings ask: what is learned, what goes along, and what is left to do.
+
+RUN/corrections.jsonl    a line a row of training data whose label was replaced: {"row", "given", "label"}, labels by
+                         their number, if `finetuning.regsl.correct_from` is set
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from leanformer import files
+from leanformer.data.tasks import Task
+from leanformer.evaluation.inputs.encoding import Encoded
+from leanformer.evaluation.pretrained import HEADS, NEW
+from leanformer.finetuning.methods.absgd import Absgd
+from leanformer.finetuning.methods.class_weights import class_weights
+from leanformer.finetuning.methods.distance import DistanceConstraint
+from leanformer.finetuning.methods.self_labelling import Labels, Reweighting
+from leanformer.finetuning.methods.sparse import Sparsity
+from leanformer.finetuning.objective import TaskObjective, WeighedObjective
+from leanformer.models.config import LeanformerConfig
+from leanformer.settings import FinetuningSettings
+from leanformer.training.run.callback import Companion
+
+CORRECTIONS = "corrections.jsonl"
+
+
+@dataclass(frozen=True)
+class Way:
+    objective: TaskObjective
+    companions: Sequence[Companion] = ()
+    labels: Labels | None = None
+    sparsity: Sparsity | None = None
+
+    def finish(self, folder: Path) -> dict[str, Any]:
+        """After training: a plain model, the file of corrections in `folder`, and what the results say besides."""
+        found: dict[str, Any] = {}
+        if self.sparsity is not None:
+            found["sparse"] = self.sparsity.finish()
+        if self.labels is not None:
+            replaced = self.labels.replaced()
+            files.write_json_lines(folder / CORRECTIONS, replaced)
+            found["corrected_labels"] = len(replaced)
+        return found
+
+
+def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) -> None:
+    """ValueError if the task or the model cannot be fine-tuned in the way of the settings."""
+    if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
+        raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
+    if settings.loss == "balanced" and task.kind != "classification":
+        raise ValueError(f"finetuning.loss = 'balanced': {task.name} has no classes to weigh; choose mean")
+    if settings.method != "dense" and config.shared_heads is not None:
+        raise ValueError(f"finetuning.method = {settings.method!r}: heads of this model share maps; choose dense")
+
+
+def way(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Way:
+    """That of the settings; `model` is made ready for it, on whatever device it is."""
+    of = (encoded, settings.batch_size, settings.epochs, settings.seed)
+    objective = TaskObjective(*of)
+    companions: list[Companion] = []
+    absgd = Absgd.of(settings) if settings.loss == "absgd" else None
+    regsl, labels, reweighting = settings.regsl, None, None
+    if regsl.reweight_from is not None:
+        reweighting = Reweighting(regsl.reweight_temperature, regsl.reweight_from)
+    if regsl.correct_from is not None:
+        labels = Labels(torch.from_numpy(encoded.labels), regsl.correct_above, regsl.correct_from)
+    balanced = class_weights(torch.from_numpy(encoded.labels)) if settings.loss == "balanced" else None
+    if absgd or reweighting or labels or balanced is not None:
+        objective = weighed = WeighedObjective(*of, absgd or reweighting, labels, balanced)
+        companions += [each for each in (weighed, absgd, labels) if each is not None]
+    if regsl.distance is not None or regsl.head_distance is not None:
+        companions.append(DistanceConstraint.of(model, HEADS, settings))
+    sparsity = None
+    if settings.method != "dense":
+        sparsity = Sparsity(model, NEW, settings, objective.total_steps)
+        companions.append(sparsity)
+    return Way(objective, companions, labels, sparsity)

@@ -1,0 +1,1 @@
+"""Fine-tuning other than plain: weights of examples, labels that are mended, bounds, and sparse weights."""

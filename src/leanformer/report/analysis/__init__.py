@@ -1,0 +1,1 @@
+"""What the records of one study say: pairs, differences, ratios, tasks and suites."""

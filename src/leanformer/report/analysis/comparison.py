@@ -1,0 +1,237 @@
+"""Every mechanism against the baseline, in every metric.
+
+    final_loss      nats per target at the end of the budget, on the test part (`Run.part`)  lower is better
+    a task's name   its score (a fraction), mean over the fine-tuning seeds both have        higher is better
+    task_average    plain mean over all tasks                                                higher is better
+
+A difference is mechanism minus baseline, paired by pre-training seed. `families` says which tests Holm corrects
+together; what it costs to reach a loss is in `ratios`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from leanformer.report.analysis.chance import at_chance
+from leanformer.report.analysis.examples import ExampleTest, example_tests
+from leanformer.report.analysis.held_out import Scores
+from leanformer.report.analysis.pairing import Pairs, paired_finetunings, pairs
+from leanformer.report.analysis.ratios import Ratio, corrected, curve_targets, ratios, table_targets
+from leanformer.report.numbers.crossed import Crossed
+from leanformer.report.numbers.margins import margin_of, task_margin_of
+from leanformer.report.numbers.statistics import (
+    ALPHA,
+    PairedDifference,
+    Verdict,
+    detectable_difference,
+    paired_difference,
+    with_holm,
+)
+from leanformer.report.records.runs import Run
+from leanformer.report.records.study import Study, is_stuck
+
+LOSS, AVERAGE = "final_loss", "task_average"
+
+STUCK = "a run that learned nothing from context takes part, so the losses say nothing about attention"
+
+Values = tuple[float, float] | None
+"""(mechanism, baseline) of one pair."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    attention: str
+    metric: str
+    difference: PairedDifference
+    seeds: tuple[int, ...] = ()
+    values: tuple[tuple[float, float], ...] = ()
+    """(mechanism, baseline), a pair for each seed."""
+    planned: int = 0
+    note: str = ""
+    informative: bool = True
+    """False where the numbers say nothing about attention and are not tested: a run learned nothing from context, or
+    neither side is above chance on the task."""
+    exploratory: bool = False
+    """Not among the main contrasts that the plan names."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        return not self.metric.startswith(LOSS)
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.informative and self.difference.n:
+            return "not testable"
+        return self.difference.verdict(higher_is_better=self.higher_is_better)
+
+    @property
+    def direction(self) -> str:
+        """Whether the mean is better or worse, however uncertain."""
+        return "better" if ((self.difference.mean or 0.0) > 0) == self.higher_is_better else "worse"
+
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict as people should read it: a difference within the margin or a contrast not planned is marked."""
+        measurable = self.verdict == "equivalent" and self.difference.differs
+        though = f" (though measurably {self.direction})" if measurable else ""
+        return f"{self.verdict}{though}" + (", exploratory" if self.exploratory else "")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study's comparisons, and what about them must not go unsaid."""
+
+    study: Study
+    comparisons: tuple[Comparison, ...]
+    pairs: dict[str, Pairs]
+    ratios: tuple[Ratio, ...] = ()
+    """At the targets of the table, all corrected together."""
+    ratio_curve: tuple[Ratio, ...] = ()
+    """At the targets of the picture that no run has reached at its first validation; a picture, so without tests."""
+    without_collapsed: tuple[Comparison, ...] = ()
+    """Every task of which a fine-tuning collapsed, once more without these."""
+    examples: tuple[ExampleTest, ...] = ()
+    crossed: dict[str, Crossed] = field(default_factory=dict)
+    """The analyses of seeds and text behind the differences in final loss, by mechanism, where the records allow it."""
+    other_texts: tuple[Comparison, ...] = ()
+    """Losses on further held-out texts, a family of their own; the metric is `on_text` of the part's name."""
+
+    def of(self, metric: str) -> list[Comparison]:
+        return [c for c in self.comparisons if c.metric == metric]
+
+    @property
+    def detectable(self) -> float | None:
+        """Nats of final loss that this design finds with probability 0.8, at the first and strictest step of Holm's."""
+        return self._detectable(len(self._tested))
+
+    @property
+    def detectable_alone(self) -> float | None:
+        """The same for a single mechanism, without Holm's correction."""
+        return self._detectable(1)
+
+    @property
+    def _tested(self) -> list[PairedDifference]:
+        """The main contrasts, if the plan names some, or all."""
+        return [c.difference for c in self.of(LOSS) if c.difference.p_value_holm is not None and not c.exploratory]
+
+    def _detectable(self, family: int) -> float | None:
+        """With the root mean square of the standard errors and the fewest degrees of freedom."""
+        if not self._tested:
+            return None
+        error = math.sqrt(float(np.mean([(d.standard_error or 0.0) ** 2 for d in self._tested])))
+        return detectable_difference(error, min(d.df or 0.0 for d in self._tested), ALPHA / family)
+
+
+def find(study: Study) -> Findings:
+    paired = {name: pairs(study, name) for name in study.challengers}
+    named = study.plan.get("main")
+    main = named if isinstance(named, list) else study.challengers
+    scores = Scores(study)
+    both = {name: scores.crossed(of.pairs) for name, of in paired.items()}
+    with_text = {name: one for name, one in both.items() if one is not None}
+    losses = [
+        replace(_with_text(c, with_text.get(c.attention)), exploratory=c.attention not in main)
+        for c in _measured(study, paired, LOSS, lambda a, b: _both(a.final_loss, b.final_loss))
+    ]
+    tasks: list[Comparison] = []
+    sound: list[Comparison] = []
+    for task in study.tasks:
+        tasks += _measured(study, paired, task, partial(task_scores, task=task))
+        if any(tuning.collapsed for tuning in study.finetunings(task)):
+            sound += _measured(study, paired, task, partial(task_scores, task=task, collapsed=False))
+    if len(study.tasks) > 1:
+        tasks += _measured(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
+    curve = (ratios(study, paired, [target]) for target in curve_targets(study))
+    late = [of for of in curve if not any(ratio.early for ratio in of)]
+    planned, explored = ([c for c in losses if c.exploratory == other] for other in (False, True))
+    in_order = {name: place for place, name in enumerate(study.challengers)}
+    judged = sorted([*_family(planned), *_family(explored)], key=lambda c: in_order[c.attention])
+    return Findings(
+        study,
+        (*judged, *_family(tasks)),
+        paired,
+        ratios=tuple(corrected(ratios(study, paired, table_targets(study)))),
+        ratio_curve=tuple(chain.from_iterable(late)),
+        without_collapsed=tuple(_family(sound)),
+        examples=example_tests(study, paired),
+        crossed=with_text,
+        other_texts=tuple(_family(_on_other_texts(study, paired, scores))),
+    )
+
+
+def task_scores(run: Run, other: Run, task: str, *, collapsed: bool = True) -> Values:
+    """Means over the fine-tuning seeds that both runs finished, collapsed ones included unless told otherwise."""
+    both = paired_finetunings(run, other, task, collapsed=collapsed)
+    scores = [[tuning.score or 0.0 for tuning in pair] for pair in both]
+    return tuple(np.mean(scores, axis=0).tolist()) if scores else None  # type: ignore[return-value]
+
+
+def average_scores(run: Run, other: Run, tasks: list[str]) -> Values:
+    scores = [task_scores(run, other, task) for task in tasks]
+    complete = [pair for pair in scores if pair is not None]
+    return tuple(np.mean(complete, axis=0).tolist()) if len(complete) == len(tasks) else None  # type: ignore[return-value]
+
+
+def _both(ours: float | None, theirs: float | None) -> Values:
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
+def _measured(
+    study: Study, paired: dict[str, Pairs], metric: str, measure: Callable[[Run, Run], Values]
+) -> list[Comparison]:
+    """Every mechanism in one metric, not yet corrected."""
+    loss = metric.startswith(LOSS)
+    margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
+    out = []
+    for name, of in paired.items():
+        blind = "" if metric == LOSS else at_chance(study, metric, name)
+        measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
+        difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
+        stuck = loss and any(is_stuck(run) for pair in of.pairs for run in pair)
+        out.append(
+            Comparison(
+                name,
+                metric,
+                difference,
+                seeds=tuple(seed for seed, _ in measured),
+                values=tuple(values for _, values in measured),
+                planned=len(study.seeds),
+                note="; ".join(filter(None, [difference.note, STUCK if stuck else "", blind])),
+                informative=not (stuck or blind),
+            )
+        )
+    return out
+
+
+def _with_text(c: Comparison, found: Crossed | None) -> Comparison:
+    """The same difference, its standard error and degrees of freedom of both sources; the bootstrap knows one only."""
+    if found is None or c.difference.standard_error is None or len(found.per_seed) != c.difference.n:
+        return c
+    both = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
+    return replace(c, difference=both)
+
+
+def on_text(part: str) -> str:
+    """The metric of the loss on a further held-out text."""
+    return f"{LOSS} on {part}"
+
+
+def _on_other_texts(study: Study, paired: dict[str, Pairs], scores: Scores) -> list[Comparison]:
+    def losses(run: Run, other: Run, part: str) -> Values:
+        return _both(run.loss_on(part), other.loss_on(part))
+
+    return [
+        _with_text(c, scores.crossed(paired[c.attention].pairs, part))
+        for part in study.other_parts
+        for c in _measured(study, paired, on_text(part), partial(losses, part=part))
+    ]
+
+
+def _family(of: list[Comparison]) -> list[Comparison]:
+    """The same, the p-values of those that can be tested corrected together."""
+    told = iter(with_holm([c.difference for c in of if c.informative]))
+    return [replace(c, difference=next(told)) if c.informative else c for c in of]

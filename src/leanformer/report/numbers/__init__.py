@@ -1,0 +1,1 @@
+"""Statistics and quantities as plain numbers; nothing here reads a record."""

@@ -1,0 +1,1 @@
+"""Reads the records of runs, comparisons and plans."""

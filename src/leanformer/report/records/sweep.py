@@ -1,0 +1,88 @@
+"""The choice of a learning rate: every mechanism has the same rates, all are reported, each is compared at its best.
+
+    chosen(mechanism) = argmin over rates of the mean over tuning seeds of the validation loss (nats)
+
+among the rates with the most finished seeds, so that a rate at which a seed diverged never wins over one at which none
+did. Records from before there were tuning runs choose by the same mean over the reported seeds themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from leanformer.report.numbers.quantities import listed
+from leanformer.report.numbers.statistics import Spread, spread
+from leanformer.report.records.runs import Run
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One mechanism at one learning rate."""
+
+    attention: str
+    learning_rate: float | None
+    runs: tuple[Run, ...]
+    """The reported runs, which are compared if this rate is chosen."""
+    chosen: bool = False
+    tuning: tuple[Run, ...] = ()
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        return _finished(self.runs)
+
+    @property
+    def tried(self) -> tuple[Run, ...]:
+        """The runs by which the rate is judged."""
+        return self.tuning or self.runs
+
+    @property
+    def losses(self) -> list[float]:
+        """Validation losses of those that finished."""
+        return [run.selection_loss for run in _finished(self.tried) if run.selection_loss is not None]
+
+    @property
+    def loss(self) -> Spread:
+        return spread(self.losses)
+
+
+def _finished(runs: Sequence[Run]) -> tuple[Run, ...]:
+    return tuple(run for run in runs if run.status == "finished")
+
+
+def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
+    """The mechanism's rates in rising order, one of them chosen."""
+    own = [run for run in runs if run.attention == attention]
+    plain = []
+    for value in sorted({run.learning_rate for run in own}, key=lambda rate: rate or 0.0):
+        at = [run for run in own if run.learning_rate == value]
+        reported = tuple(run for run in at if not run.tuning)
+        plain.append(Rate(attention, value, reported, tuning=tuple(run for run in at if run.tuning)))
+    if not plain:
+        return []
+    judged = [rate for rate in plain if rate.tuning] or plain
+    most = max(rate.loss.n for rate in judged)
+    able = [rate for rate in judged if rate.loss.n == most]
+    best = min(able, key=lambda rate: (rate.loss.mean or 0.0, rate.learning_rate or 0.0))
+    return [replace(rate, chosen=rate is best) for rate in plain]
+
+
+def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
+    """What makes a sweep unfair or inconclusive, in sentences."""
+    if all(len(of) < 2 for of in sweep.values()):
+        return []
+    out = []
+    grids = {name: [rate.learning_rate for rate in of if rate.losses] for name, of in sweep.items()}
+    first = next(iter(grids.values()))
+    uneven = [name for name, grid in grids.items() if grid != first]
+    if uneven:
+        shown = "; ".join(f"{name}: {', '.join(f'{r:g}' for r in grid if r) or 'none'}" for name, grid in grids.items())
+        out.append(f"The mechanisms were not tuned equally: finished learning rates are {shown}.")
+    edge = []
+    for name, of in sweep.items():
+        best = next(rate for rate in of if rate.chosen)
+        if len(of) > 1 and best.losses and best in (of[0], of[-1]):
+            edge.append(f"{name} ({best.learning_rate:g})")
+    if edge:
+        out.append(
+            f"The best learning rate lies at the edge of the sweep for {listed(edge)}: a wider one may do better."
+        )
+    return out

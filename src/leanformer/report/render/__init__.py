@@ -1,0 +1,1 @@
+"""The same document as HTML, Markdown, LaTeX and tidy tables."""

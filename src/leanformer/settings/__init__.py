@@ -1,0 +1,25 @@
+"""Settings: TOML files and `--set`, checked and frozen."""
+
+from leanformer.settings.finetuning import FinetuningSettings
+from leanformer.settings.training import (
+    DistillationSettings,
+    Settings,
+    TrainingSettings,
+    overridden,
+    parse_override,
+    read_settings,
+    read_tables,
+    settings_from,
+)
+
+__all__ = [
+    "DistillationSettings",
+    "FinetuningSettings",
+    "Settings",
+    "TrainingSettings",
+    "overridden",
+    "parse_override",
+    "read_settings",
+    "read_tables",
+    "settings_from",
+]

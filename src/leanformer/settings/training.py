@@ -1,0 +1,266 @@
+"""Settings: a TOML file, then `--set a.b=value`, checked and frozen.
+
+    [model]        the names of `LeanformerConfig` (attention, hidden_size, ...), checked by that class
+    [training]     `TrainingSettings`
+    [distillation] `DistillationSettings`, read by `leanformer distill`
+    [finetuning]   `FinetuningSettings`, with sub-tables of its own such as `[finetuning.absgd]`; any other one is named
+                   after a task, `[finetuning.rte]`, and overrides it for that task
+
+An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from leanformer.records.models import Config
+from leanformer.records.reading import problem
+from leanformer.settings.finetuning import FinetuningSettings
+from leanformer.settings.table import Table
+from leanformer.spelling import suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Table):
+    """Pre-training; bare, it is BERT's recipe. `batch_size` counts sequences (or pairs) over all processes."""
+
+    objective: Literal["masked_lm", "causal_lm", "seq2seq"] = "masked_lm"
+    """Predict masked tokens, the next token, or the second text of a pair from the first (encoder-decoder)."""
+    max_steps: int | None = None
+    """Budget: exactly one of max_steps, max_tokens and max_seconds (none given: 1,000,000 steps, as BERT)."""
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    """Wall-clock budget: neither paired nor repeatable bit for bit."""
+    batch_size: int = 256
+    first_batch_size: int | None = None
+    """If given, the batch grows from this to `batch_size`; None: every batch is as large."""
+    batch_ramp: float = 0.5
+    """Fraction of the budget in which it grows."""
+    micro_batch_size: int | None = None
+    """Sequences in one forward pass of one process; the rest of the batch is accumulated. None: all of it at once."""
+    sequence_length: int = 128
+    """Of seq2seq: the most tokens of each side of a pair."""
+    mask_rate: float = 0.15
+    final_mask_rate: float | None = None
+    """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
+    document_mask: bool = False
+    """Of masked_lm: a token attends to its own document only, in training and validation."""
+    optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-4
+    """The peak."""
+    muon_rate: float = 1.0
+    """Times the learning rate: that of Muon's matrices, whose updates are as long as AdamW's on noise."""
+    table_rate: float = 1.0
+    """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
+    tied_rate: float = 1.0
+    """Times the learning rate: that of projections which play several parts."""
+    phase_rate: float = 30.0
+    """Times the learning rate: that of the phases and gains of `phased`, which have whole turns to go."""
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    clip_norm: float | None = 1.0
+    schedule: Literal["linear", "warmup_stable_decay", "constant"] = "linear"
+    warmup: float = 0.01
+    """Fraction of the budget."""
+    decay: float = 0.2
+    """Fraction of the budget in which `warmup_stable_decay` falls to zero."""
+    seed: int = 1
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 autocast where the hardware multiplies bf16 natively and faster, else fp32."""
+    compile: bool = False
+    threads: int | None = None
+    """CPU threads of one process; None: all cores."""
+    log_every: int = 10
+    validate_every: int | None = None
+    """Steps between validations; None: twenty times in a run."""
+    validation_sequences: int | None = 512
+    """At most so many held-out sequences (None: all of them)."""
+    score_targets: int = 65_536
+    """Predictions that a finished run is scored on (`training/run/scores.py`), a quarter for validation; 0: none."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; 0: none but the one a signal asks for."""
+    keep_checkpoints: int = 2
+    log_with: str | None = None
+    """A tracker of accelerate (tensorboard, wandb, trackio) beside curve.jsonl."""
+
+    def __post_init__(self) -> None:
+        packed = self.objective == "masked_lm" or not self.document_mask
+        self._require("document_mask", packed, 'is for training.objective = "masked_lm"')
+        budgets = [k for k in ("max_steps", "max_tokens", "max_seconds") if getattr(self, k) is not None]
+        if len(budgets) > 1:
+            raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
+        for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("muon_rate", "table_rate", "tied_rate", "phase_rate", "batch_ramp"):
+            self._require(key, getattr(self, key) > 0, "must be positive")
+        for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key in ("validate_every", "validation_sequences"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key in ("mask_rate", "final_mask_rate"):
+            rate = getattr(self, key)
+            self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
+        self._require("score_targets", self.score_targets >= 0, "must not be negative")
+        for key in ("warmup", "decay", "batch_ramp"):
+            self._require(key, 0 <= getattr(self, key) <= 1, "is a fraction of the budget, from 0 to 1")
+        for key in ("beta1", "beta2"):
+            self._require(key, 0 <= getattr(self, key) < 1, "must lie in [0, 1)")
+        self._require("weight_decay", self.weight_decay >= 0, "must not be negative")
+        self._require("checkpoint_every", self.checkpoint_every >= 0, "must not be negative")
+        if self.first_batch_size is not None:
+            whole = 0 < self.first_batch_size <= self.batch_size
+            self._require("first_batch_size", whole, f"must be positive and at most batch_size = {self.batch_size}")
+            pairs, clock = self.objective == "seq2seq", self.max_seconds is not None
+            self._require("first_batch_size", not pairs, "pairs meet in batches of one size: leave it out for seq2seq")
+            self._require("first_batch_size", not clock, "needs a budget in steps or tokens, not training.max_seconds")
+
+    def steps(self, tokens_per_step: int) -> int | None:
+        """Steps of the budget, None if it is given in seconds."""
+        if self.max_seconds is not None:
+            return None
+        if self.max_tokens is not None:
+            return math.ceil(self.max_tokens / tokens_per_step)
+        return 1_000_000 if self.max_steps is None else self.max_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationSettings(Table):
+    """What a student learns from a teacher; how long and how fast is in `TrainingSettings`."""
+
+    method: Literal["logits", "minilm", "minilm2"] = "logits"
+    """The teacher's distribution of masked words, or relations of tokens in one attention layer (v1 and v2)."""
+    masked_lm_weight: float = 0.5
+    """Share w of the masked-LM loss in w masked_lm + (1 - w) distillation; 1: the teacher is not asked."""
+    temperature: float = 1.0
+    """Of logits: both distributions are softened by it."""
+    relation_heads: int | None = None
+    """Of minilm2; None: as many as the teacher has heads."""
+    teacher_layer: int | None = None
+    """Of minilm and minilm2, counted from 1; None: the last."""
+    student_layer: int | None = None
+    """The layer of the student that is to have them; likewise."""
+    anneal: float = 0.0
+    """Fraction of the budget in which attention goes over from the teacher's to the student's; 0: at once."""
+    share_heads: float = 0.0
+    """If not 0, this share of the student's heads is drawn to the heads that they are most like (PostShare)."""
+    share_weight: float = 1.0
+    """What their mean distance counts in the loss."""
+
+    def __post_init__(self) -> None:
+        self._require("masked_lm_weight", 0 <= self.masked_lm_weight <= 1, "is a share, from 0 to 1")
+        self._require("temperature", self.temperature > 0, "must be positive")
+        self._require("anneal", 0 <= self.anneal < 1, "is a fraction of the budget, from 0 to less than 1")
+        self._require("share_heads", 0 <= self.share_heads < 1, "is a share of all heads, from 0 to less than 1")
+        self._require("share_weight", self.share_weight > 0, "must be positive")
+        alone = self.share_weight != DistillationSettings.share_weight and not self.share_heads
+        self._require("share_weight", not alone, "has no effect without distillation.share_heads: leave it out")
+        for key in ("relation_heads", "teacher_layer", "student_layer"):
+            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
+        for key, methods in APPLIES.items():
+            idle = getattr(self, key) == getattr(DistillationSettings, key) or self.method in methods
+            self._require(key, idle, f"has no effect on distillation.method = {self.method!r}: leave it out")
+
+
+APPLIES = {
+    "temperature": ("logits",),
+    "relation_heads": ("minilm2",),
+    "teacher_layer": ("minilm", "minilm2"),
+    "student_layer": ("minilm", "minilm2"),
+}
+"""Settings of some methods only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a run depends on besides its data."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    finetuning: FinetuningSettings = field(default_factory=FinetuningSettings)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Overrides of `finetuning`, a task each."""
+
+    def finetuning_for(self, task: str) -> FinetuningSettings:
+        return self.finetuning.updated(self.tasks.get(task, {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": dict(self.model),
+            "training": asdict(self.training),
+            "finetuning": self.finetuning.to_dict() | {k: dict(v) for k, v in self.tasks.items()},
+        }
+
+
+def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """The file at `path`, if any, then the overrides `table.key=value` in order."""
+    return settings_from(overridden({} if path is None else read_tables(Path(path)), overrides))
+
+
+def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The tables, which are changed, with the overrides."""
+    for override in overrides:
+        key, value = parse_override(override)
+        table = tables
+        for name in key[:-1]:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"--set {override}: {name!r} is a value, not a table")
+        table[key[-1]] = value
+    return tables
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a file, unchecked: TOML, or JSON as a comparison writes it."""
+    json_file = path.suffix.lower() == ".json"
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = json.loads(text) if json_file else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a {'JSON' if json_file else 'TOML'} file: {reason}") from None
+    if not isinstance(tables, dict):
+        raise ValueError(f"{path} holds no tables of settings, such as [training]")
+    return tables
+
+
+def settings_from(tables: Mapping[str, Any]) -> Settings:
+    known = {"model", "training", "distillation", "finetuning"}
+    for name, table in tables.items():
+        if name not in known:
+            raise ValueError(f"unknown table of settings [{name}]: {suggest(name, known)}")
+        if not isinstance(table, Mapping):
+            raise ValueError(f"setting {name} must be a table, such as [{name}] in TOML or --set {name}.key=value")
+    finetuning = tables.get("finetuning", {})
+    own = {f.name for f in fields(FinetuningSettings)}
+    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in own}
+    if wrong := problem(dict(tables.get("model", {})), Config):
+        raise ValueError(f"model.{wrong}")
+    settings = Settings(
+        model=dict(tables.get("model", {})),
+        training=TrainingSettings.of(tables.get("training", {})),
+        distillation=DistillationSettings.of(tables.get("distillation", {})),
+        finetuning=FinetuningSettings.of({k: v for k, v in finetuning.items() if k not in tasks}),
+        tasks=tasks,
+    )
+    for task in tasks:
+        settings.finetuning_for(task)
+    return settings
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """`training.batch_size=64` -> (["training", "batch_size"], 64); the value is TOML, a bare word is a string."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or len(names) < 2 or not all(names):
+        raise ValueError(f"--set {text}: write it as table.key=value, for example training.batch_size=64")
+    try:
+        return names, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return names, None if value.strip().lower() == "none" else value.strip()

@@ -1,0 +1,69 @@
+"""What a person sees of a run: a live bar on a terminal, a plain line now and then elsewhere, nothing if quiet."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from leanformer.training.optimizers.schedule import Budget
+from leanformer.training.run.checkpoint import Progress
+
+PLAIN_EVERY = 10.0
+"""Seconds between plain lines."""
+
+
+class Display:
+    def __init__(self, title: str, budget: Budget, tokens: Callable[[int], int], at: Progress, quiet: bool) -> None:
+        self._budget, self._tokens, self._begin = budget, tokens, replace(at)
+        self._console = Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+        self._live = not quiet and self._console.is_terminal
+        self._loss = self._validation = ""
+        self._printed = time.monotonic()
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.fields[text]}"))
+        self._bar = Bar(*columns, console=self._console, refresh_per_second=4, disable=not self._live)
+        self._task = self._bar.add_task(title, total=1.0, text="")
+
+    def say(self, text: str) -> None:
+        with suppress(OSError):  # the terminal was closed a moment ago: SIGHUP is on its way, and saves the work
+            self._console.print(text)
+
+    def step(self, step: int, seconds: float) -> None:
+        """After every step; cheap."""
+        if self._live:
+            text = f"{self._loss}{self._validation}  {self._pace(step, seconds)}"
+            self._bar.update(self._task, completed=self._budget.fraction(step, seconds), text=text)
+
+    def log(self, line: dict[str, Any]) -> None:
+        """After every line of the curve."""
+        validated = "validation_loss" in line
+        self._loss = f"step {line['step']:,}  loss {line['loss']:.4f}"
+        if validated:
+            self._validation = f"  validation {line['validation_loss']:.4f}"
+        if not self._live and (validated or time.monotonic() - self._printed > PLAIN_EVERY):
+            self._printed = time.monotonic()
+            self.say(
+                f"{self._loss}{self._validation if validated else ''}  {self._pace(line['step'], line['seconds'])}"
+            )
+
+    def _pace(self, step: int, seconds: float) -> str:
+        """Tokens a second and time to go, since this process began."""
+        fraction, begin = self._budget.fraction(step, seconds), self._begin
+        elapsed, done = seconds - begin.seconds, fraction - self._budget.fraction(begin.step, begin.seconds)
+        if elapsed <= 0 or done <= 0:
+            return ""
+        pace = (self._tokens(step) - self._tokens(begin.step)) / elapsed
+        return f"{pace:,.0f} tokens/s  {timedelta(seconds=round(elapsed / done * (1 - fraction)))} left"
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._bar.stop()

@@ -1,0 +1,110 @@
+"""What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
+
+from collections.abc import Container, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from leanformer import files
+from leanformer.data.corpus import Prepared
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.cost import ledger
+from leanformer.settings import TrainingSettings
+from leanformer.training.machine.hardware import autocast_dtype, describe
+from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.run.record import versions
+from leanformer.training.run.saved_model import SavedModel
+
+PLAN = ("max_steps", "max_tokens", "warmup")
+"""Settings that change when a run is extended."""
+FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
+"""Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
+
+
+def new_record(
+    training: TrainingSettings,
+    config: LeanformerConfig,
+    corpus: Prepared,
+    objective: PretrainingObjective,
+    accelerator: Accelerator,
+    plugin: str | Path | None,
+    start: SavedModel | None = None,
+) -> dict[str, Any]:
+    """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
+    device, made = accelerator.device, experiment(training, config, corpus, plugin)
+    return {
+        "kind": "pretrain",
+        "status": "running",
+        "attention": config.attention,
+        "attention_options": config.attention_options,
+        "seed": training.seed,
+        "settings": made["settings"],
+        "start": start and start.record,
+        "plugin": made["plugin"],
+        "versions": versions(),
+        "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
+        "ledger": ledger(config, training.sequence_length, objective.scored, training.objective),
+        "data": made["data"] | {"vocab_size": corpus.vocab_size, **objective.data},
+        "floor": None,
+        "results": None,
+    }
+
+
+def experiment(
+    training: TrainingSettings, config: LeanformerConfig, corpus: Prepared, plugin: str | Path | None
+) -> dict[str, Any]:
+    """What of a run's record is known before anything is loaded: settings, plug-in and data."""
+    model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
+    return {
+        "settings": {"model": model, "training": asdict(training)},
+        "plugin": plugin and {"path": str(Path(plugin).resolve()), "sha256": files.sha256(Path(plugin))},
+        "data": {"path": str(corpus.path.resolve()), "hash": corpus.hash, "tokenizer_hash": corpus.tokenizer_hash},
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
+    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
+    old, new = identity(before), identity(now)
+    for key in sorted(old.keys() | new.keys()):
+        if key not in free and old.get(key) != new.get(key):
+            return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
+    return None
+
+
+def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The settings by which a checkpoint of this step was written, where they are no longer the run's own: those from
+    before the run was extended (`extension`)."""
+    first = next((entry for entry in record.get("extended", []) if step <= entry["from_step"]), None)
+    return {} if first is None else {f"training.{key}": first[key] for key in PLAN}
+
+
+def identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the curve of a run depends on, by name."""
+    named = {
+        f"{table}.{key}": value
+        for table, keys in (record.get("settings") or {}).items()
+        if isinstance(keys, Mapping)
+        for key, value in keys.items()
+        if key not in FREE
+    }
+    named |= {f"data.{key}": (record.get("data") or {}).get(key) for key in ("hash", "tokenizer_hash")}
+    for what in ("plugin", "start", "teacher"):
+        named[f"{what}.sha256"] = (record.get(what) or {}).get("sha256")
+    return named
+
+
+def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The run's own record, running again; another machine or other packages are noted, the precision stays."""
+    now["hardware"]["precision"] = before["hardware"]["precision"]
+    where = {"versions": now["versions"], "hardware": now["hardware"]}
+    legs = before.get("resumed", [])
+    last = legs[-1] if legs else {key: before[key] for key in where}
+    before = {key: value for key, value in before.items() if key != "error"}
+    return before | {"status": "running", "resumed": legs if last == where else [*legs, where]}
+
+
+def moved(record: Mapping[str, Any]) -> bool:
+    """Whether parts of the run were on different hardware."""
+    return any(leg["hardware"] != record["hardware"] for leg in record.get("resumed", []))

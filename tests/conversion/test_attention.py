@@ -1,0 +1,260 @@
+"""One attention to another: exact where the target can express the source, else as near as is said."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from leanformer import LeanformerForCausalLM, LeanformerForMaskedLM, LeanformerModel, models
+from leanformer.conversion.attention.convert_attention import reattend
+from leanformer.conversion.attention.fits import FITS, Problem
+from leanformer.conversion.attention.layer_maps import head_maps
+from leanformer.conversion.attention.sample import Statistics
+
+ROTARY = {"positions": "rotary"}
+EXACT = {
+    "symmetric to separate": ({"attention": "symmetric"}, "dot_product", {}),
+    "pairwise to separate": ({"attention": "pairwise"}, "dot_product", {}),
+    "shared to separate": ({"attention": "shared"}, "dot_product", {}),
+    "grid to separate": ({"attention_options": {"projection": "shared_key_value"}}, "dot_product", {}),
+    "unscaled to scaled": ({"attention_options": {"scaled": False}}, "dot_product", {}),
+    "scaled to unscaled": ({}, "dot_product", {"scaled": False}),
+    "separate with coefficients": ({}, "pairwise", {"projection": "separate"}),
+    "symmetric to pairwise": ({"attention": "symmetric"}, "pairwise", {}),
+    "symmetric to shared keys": ({"attention": "shared"}, "dot_product", {"projection": "shared_key_value"}),
+    "shared to shared queries": ({"attention": "shared"}, "dot_product", {"projection": "shared_query_value"}),
+    "shared with coefficients": ({"attention": "shared"}, "pairwise", {"projection": "shared_all"}),
+    "a table beside": ({}, "random+dot_product", {}),
+    "factors beside": ({}, "factorized_random+dot_product", {}),
+    "dense beside": ({}, "dense+dot_product", {}),
+    "dense factors beside": ({}, "factorized_dense+dot_product", {}),
+    "a table beside symmetric": ({"attention": "symmetric"}, "random+symmetric", {}),
+    "rotary: symmetric to separate": (ROTARY | {"attention": "symmetric"}, "dot_product", {}),
+    "rotary: pairwise to separate": (ROTARY | {"attention": "pairwise"}, "dot_product", {}),
+    "rotary: phased to separate": (ROTARY | {"attention": "phased"}, "dot_product", {}),
+    "rotary: symmetric to phased": (ROTARY | {"attention": "symmetric"}, "phased", {}),
+    "rotary: symmetric to shared all but values": (ROTARY | {"attention": "symmetric"}, "pairwise", {}),
+    "rotary: pairwise to phased coefficients": (ROTARY | {"attention": "phased"}, "pairwise", {}),
+    "rotary: separate phases": (ROTARY, "phased", {"projection": "separate"}),
+    "without biases": ({"attention": "symmetric", "biases": False}, "pairwise", {}),
+    "pre-norm, gated": ({"attention": "shared", "norm": "pre", "feed_forward": "gated"}, "dot_product", {}),
+}
+
+
+def outputs(model, batch):
+    attended = batch["attention_mask"].bool()
+    return model(**batch)[0][attended]
+
+
+@pytest.mark.parametrize("case", EXACT)
+def test_what_the_target_can_express_is_exact(case, tiny, sharp, batch):
+    settings, attention, options = EXACT[case]
+    source = sharp(LeanformerForMaskedLM(tiny(**settings)))
+    target, residuals = reattend(source, attention, options)
+    assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
+    assert len(residuals) == 6
+    for residual in residuals:
+        assert residual.logits_residual < 1e-5
+        assert residual.value_residual < 1e-5
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("tied", ["symmetric", "shared", "pairwise", "phased"])
+def test_a_tied_model_written_out_is_found_again(tied, rotary, tiny, sharp, batch):
+    """Tied, as separate maps, and tied again: signs, planes and bases may differ, outputs may not."""
+    if tied == "phased" and not rotary:
+        pytest.skip("phases need rotary positions")
+    source = sharp(LeanformerForMaskedLM(tiny(attention=tied, positions="rotary" if rotary else "learned")))
+    if tied == "shared" and rotary:  # planes of which both channels have one scale
+        for layer in source.encoder.layers:
+            for part in ("query", "key", "value"):
+                getattr(layer.attention.projection, f"{part}_scale").data.fill_(1.0 if part != "query" else -1.0)
+    written, _ = reattend(source, "dot_product", {})
+    if tied == "pairwise" and rotary:  # keys are kept, and queries are made of them
+        again, residuals = reattend(written, "pairwise", {})
+    else:
+        again, residuals = reattend(written, tied, {})
+    assert_close(outputs(again, batch), outputs(source, batch), rtol=0, atol=1e-4)
+    assert max(residual.logits_residual for residual in residuals) < 1e-5
+
+
+@pytest.fixture
+def trained(tiny, sharp):
+    """Heads of which nothing is tied, with one layer's statistics of a real input, far from its mean."""
+    model = sharp(LeanformerForMaskedLM(tiny()))
+    x = torch.randn(997, 30, dtype=torch.float64) @ torch.randn(30, 30, dtype=torch.float64) + 2
+    statistics = Statistics(x.mean(0), x.T @ x / len(x), torch.full((3, 29, 29), 1 / 29, dtype=torch.float64))
+    return model, statistics, x
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("attention", ["symmetric", "pairwise", "shared"])
+def test_residuals_are_what_the_logits_of_the_target_miss(attention, weighted, trained):
+    """Measured on the target's own maps: logits of pairs of tokens, each row without its mean, as softmax sees them."""
+    model, statistics, x = trained
+    target, residuals = reattend(model, attention, {}, [statistics] * 2 if weighted else None)
+    if not weighted:  # tokens of mean zero and variance one, exactly
+        x = torch.linalg.qr(torch.cat((torch.ones(997, 1), torch.randn(997, 30)), 1).double())[0][:, 1:] * 997**0.5
+    for layer in (0, 1):
+        heads = [head_maps(each.encoder.layers[layer].attention) for each in (model, target)]
+        for number, (old, new) in enumerate(zip(*heads, strict=True)):
+            seen = []
+            for head in (old, new):
+                query, key = (x @ part.weight.T + part.bias for part in (head.query, head.key))
+                logits = query @ key.T
+                seen.append(logits - logits.mean(1, keepdim=True))
+            expected = ((seen[0] - seen[1]).square().sum() / seen[0].square().sum()).sqrt()
+            found = residuals[3 * layer + number].logits_residual
+            assert found == pytest.approx(float(expected), rel=2e-3)  # the ridge, and float32 weights
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("attention", ["symmetric", "phased", "pairwise", "shared"])
+def test_rotary_residuals_are_what_the_planes_of_the_target_miss(attention, weighted, tiny, sharp, trained):
+    """Over all distances alike: |q_i conj(k_j)| of every plane, on pairs of tokens."""
+    _, statistics, x = trained
+    model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
+    target, residuals = reattend(model, attention, {}, [statistics] * 2 if weighted else None)
+    if not weighted:
+        x = torch.linalg.qr(torch.cat((torch.ones(997, 1), torch.randn(997, 30)), 1).double())[0][:, 1:] * 997**0.5
+    both = [head_maps(each.encoder.layers[1].attention) for each in (model, target)]
+    for number, heads in enumerate(zip(*both, strict=True)):
+        planes = []
+        for head in heads:
+            query, key = ((x @ part.weight.T + part.bias)[:200] for part in (head.query, head.key))
+            query, key = (torch.complex(*part.chunk(2, dim=1)) for part in (query, key))
+            planes.append(query[:, None] * key.conj()[None])
+        expected = ((planes[0] - planes[1]).abs().square().sum() / planes[0].abs().square().sum()).sqrt()
+        assert residuals[3 + number].logits_residual == pytest.approx(float(expected), rel=0.1)  # 200 of 997 tokens
+
+
+@pytest.mark.parametrize("attention", ["pairwise", "shared"])
+def test_no_space_nearby_is_better(attention, trained):
+    """The target as a function of its parameters: a step down its own gradient gains next to nothing."""
+    model, _, _ = trained
+    head = head_maps(model.encoder.layers[0].attention)[0]
+    problem = Problem(head, torch.zeros(30, dtype=torch.float64), torch.eye(30, dtype=torch.float64), 10**-0.5)
+    kind = ("shared_query_key", "Pairwise") if attention == "pairwise" else ("shared_all", "DotProduct")
+    start = FITS[kind](problem)
+    token = next(iter(start.maps.values()))
+    T = token.weight.clone().requires_grad_()
+
+    def loss(T):
+        V = torch.linalg.qr(T.T)[0]
+        N = head.query.weight.T @ head.key.weight / 10**-0.5
+        r = head.key.weight.T @ head.query.bias / 10**-0.5
+        if attention == "pairwise":
+            return N.square().sum() - (V.T @ N @ V).square().sum() - (V.T @ r).square().sum()
+        S, value = (N + N.T) / 2, head.output @ head.value.weight
+        share = (N.square().sum() + r.square().sum()) / value.square().sum()
+        kept = (V.T @ S @ V).square().sum() + (V.T @ r).square().sum() + share * (value @ V).square().sum()
+        return -kept
+
+    value = loss(T)
+    value.backward()
+    scale = float(value.detach().abs() / T.detach().norm())
+    assert float(T.grad.norm()) < 2e-3 * scale
+    for _ in range(20):
+        other = T.detach() + 0.05 * torch.randn_like(T) * T.detach().std()
+        assert loss(other) > value
+
+
+def test_symmetric_fits_are_the_positive_part(tiny, sharp):
+    """Without biases T' T is the projection of (N + N') / 2 to what is positive: Eckart and Young, Higham."""
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False)))
+    target, residuals = reattend(model, "symmetric", {})
+    both = [head_maps(each.encoder.layers[0].attention) for each in (model, target)]
+    for old, new, residual in zip(*both, residuals[:3], strict=True):
+        N = old.query.weight.T @ old.key.weight
+        values, vectors = torch.linalg.eigh((N + N.T) / 2)
+        positive = (vectors * values.clamp(min=0)) @ vectors.T
+        assert_close(new.query.weight.T @ new.key.weight, positive, rtol=0, atol=1e-5)
+        assert residual.logits_residual == pytest.approx(float((N - positive).norm() / N.norm()), rel=1e-5)
+
+
+def descended(wanted, phased, seed):
+    """The relative error of the best e^(i phi) gamma gamma^H that gradient descent finds."""
+    torch.manual_seed(seed)
+    gamma = torch.randn(2, *wanted.shape[:2], dtype=torch.float64).mul(0.5).requires_grad_()
+    phase = torch.zeros(len(wanted), dtype=torch.float64, requires_grad=phased)
+    learned = [gamma, phase] if phased else [gamma]
+    optimizer = torch.optim.LBFGS(learned, max_iter=500, line_search_fn="strong_wolfe")
+
+    def error():
+        planes = torch.complex(*gamma)
+        fit = planes[:, :, None] * planes.conj()[:, None] * torch.exp(1j * phase)[:, None, None]
+        return (wanted - fit).abs().square().sum()
+
+    def closure():
+        optimizer.zero_grad()
+        loss = error()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return float((error().detach() / wanted.abs().square().sum()).sqrt())
+
+
+@pytest.mark.parametrize("attention", ["symmetric", "phased"])
+def test_rotary_fits_are_best_in_every_plane(attention, tiny, sharp):
+    """Against gradient descent on what a plane is, from where the start is and from elsewhere."""
+    model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
+    _, residuals = reattend(model, attention, {})
+    head = head_maps(model.encoder.layers[0].attention)[0]
+    rows = [torch.cat((part.weight, part.bias[:, None]), 1) for part in (head.query, head.key)]
+    alpha, beta = (torch.complex(*part.chunk(2)) for part in rows)
+    wanted = alpha[:, :, None] * beta.conj()[:, None]
+    best = min(descended(wanted, attention == "phased", seed) for seed in range(3))
+    assert residuals[0].logits_residual <= best + 1e-6
+    assert residuals[0].logits_residual == pytest.approx(best, rel=1e-3)
+
+
+def test_a_table_is_the_mean_of_what_heads_look_at(tiny, sharp):
+    model = sharp(LeanformerForMaskedLM(tiny()))
+    weights = torch.rand(3, 29, 29, dtype=torch.float64).softmax(-1)
+    statistics = [Statistics(torch.zeros(30).double(), torch.eye(30).double(), weights)] * 2
+    for attention in ("random", "fixed_random"):
+        target, residuals = reattend(model, attention, {}, statistics)
+        table = target.encoder.layers[1].attention.compatibility.table
+        assert_close(table.softmax(-1), weights.float())
+        assert residuals[0].logits_residual is None
+    target, _ = reattend(model, "factorized_random", {"rank": 29}, statistics)
+    part = target.encoder.layers[0].attention.compatibility
+    assert_close((part.left @ part.right.transpose(-1, -2)).softmax(-1), weights.float(), rtol=0, atol=1e-6)
+    short = [Statistics(one.mean, one.second, weights[:, :7, :7].softmax(-1)) for one in statistics]
+    target, _ = reattend(model, "random", {}, short)
+    table = target.encoder.layers[0].attention.compatibility.table
+    assert_close(table[:, :7, :7].softmax(-1), short[0].weights.float())
+    assert_close(table[:, 28, 20], table[:, 9, 1])  # beyond the sample a distance is what counts
+
+
+REFUSED = {
+    "dense": ({}, "dense", {}, "dense: its scores are a network of one token"),
+    "no text": ({}, "random", {}, "random starts from where the model looks: give a sample of text with --text"),
+    "norms": ({"qk_norm": True}, "pairwise", {}, "qk_norm divides by what it compares"),
+    "shares": ({}, "random+dot_product", {"weights": "softmax"}, "weights = 'softmax' starts with shares of every"),
+    "phases": ({}, "phased", {}, "phased turns queries by their positions, and the model has learned ones"),
+    "nothing compared": ({"attention": "random"}, "dot_product", {}, "scores of random are no product of a query"),
+    "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "random.dot_product are no product"),
+    "two": ({}, "pairwise+dot_product", {"projection": "separate"}, "has two parts that compare"),
+    "misspelt": ({}, "pairwize", {}, "unknown attention mechanism 'pairwize'; did you mean 'pairwise'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_expressed_is_refused_by_name(case, tiny):
+    settings, attention, options, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        reattend(LeanformerForMaskedLM(tiny(**settings)), attention, options)
+
+
+def test_decoders_keep_their_attention(tiny):
+    with pytest.raises(ValueError, match="LeanformerForCausalLM has a decoder: only encoders"):
+        reattend(LeanformerForCausalLM(tiny()), "symmetric", {})
+
+
+def test_an_encoder_alone_converts_too(tiny, sharp, batch):
+    for pooled in (True, False):
+        source = sharp(LeanformerModel(tiny(attention="symmetric"), add_pooling_layer=pooled))
+        target, _ = reattend(source, "pairwise", {})
+        assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
+        assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
