@@ -10,8 +10,8 @@ What is finished is skipped when the same command is given again, what was begun
 costs what needs it and nothing else. The dry run tells the core-minutes of every piece, and does nothing. --scale 0.02
 tries the whole in minutes.
 
-OUT/records/STUDY.json holds every number, OUT/related-methods.md the tables, both anew after every stage; --report makes the
-tables from the records alone.
+OUT/records/STUDY.json holds every number, OUT/related-methods.md the tables, both anew after every stage; --report
+makes the tables from the records alone.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""RUN/scores/PART.npz: losses of a finished run on held-out text, per sequence (written by `training/run/scores.py`)."""
+"""RUN/scores/PART.npz: losses of a finished run on held-out text, per sequence (from `training/run/scores.py`)."""
 
 import hashlib
 import io
