@@ -40,6 +40,7 @@ from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.run.score_points import check_reached
 
 PATIENCE = 60.0
 """Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
@@ -236,6 +237,8 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
         plan.settings.finetuning_for(name)
     trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks if not plan.generates]
     objective = RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+    for run in plan.foreseen_runs:
+        check_reached(run.settings(plan.settings).training, objective_of(run, plan, corpus))
     return objective, [examples.note for examples in trained if examples.note]
 
 
