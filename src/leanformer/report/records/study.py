@@ -128,7 +128,12 @@ class Study:
 
 
 def is_stuck(run: Run) -> bool:
-    return run.final_loss is not None and run.floor is not None and run.final_loss > (1 - LEARNED) * run.floor
+    return learned_nothing(run.final_loss, run.floor)
+
+
+def learned_nothing(loss: float | None, floor: float | None) -> bool:
+    """Whether the loss is no better than the no-context baseline, both in nats."""
+    return loss is not None and floor is not None and loss > (1 - LEARNED) * floor
 
 
 def read_study(directory: Path) -> Study:
