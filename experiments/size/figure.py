@@ -18,8 +18,8 @@ def picture(findings: Findings) -> Picture:
     caption = (
         f"Loss minus that of {findings.sizes.baseline} in nats, over the parameters of the layers (logarithmic scale). "
         "Mark: mean over seeds; line and band: mean of the seeds' lines with its 95 % t interval. Right of the dotted "
-        f"line there is no measurement: the lines are continued to {scaled(BERT_BASE)}, the layers of BERT-base. A very "
-        "wide band leaves the picture."
+        f"line there is no measurement: the lines are continued to {scaled(BERT_BASE)}, the layers of BERT-base. A "
+        "very wide band leaves the picture."
     )
     return paint("gap", "The gap over size", caption, lambda frame: _draw(findings, frame))
 
@@ -50,8 +50,8 @@ def _draw(findings: Findings, frame: Frame) -> Figure:
             along = [line.at(size) for size in grid]
             means = [of.mean or 0.0 for of in along]
             axes.plot(grid, means, color=look["color"], linestyle=look["linestyle"], linewidth=1.4)
-            if bands := [of.ci95 for of in along if of.ci95]:
-                axes.fill_between(grid, *zip(*bands, strict=True), color=look["color"], alpha=0.12, linewidth=0)
+            if bands := [(size, *of.ci95) for size, of in zip(grid, along, strict=True) if of.ci95]:
+                axes.fill_between(*zip(*bands, strict=True), color=look["color"], alpha=0.12, linewidth=0)
             ends[arm] = (BERT_BASE, means[-1])
             heights.append(means[-1])
         of = spread(heights)

@@ -25,6 +25,9 @@ LOWER, UPPER = np.array([0.0, -5.0, -5.0, 0.02, 0.02]), np.array([20.0, 40.0, 40
 STARTS = [(e, a, b) for e in (0.5, 2.0) for a in (0.1, 0.4) for b in (0.1, 0.4)]
 MOST_ERROR = 0.5
 """Standard error of E (nats) or of log a, log b beyond which the points do not determine them."""
+ROUNDING = 1e-10
+"""Ratio of the least to the greatest singular value of the derivatives below which some change of the numbers is no
+change of the losses."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,9 @@ def _fit(sizes: NDArray, tokens: NDArray, losses: NDArray) -> tuple[NDArray, NDA
     ]
     best = min(found, key=lambda each: each.cost)
     free = len(losses) - len(NAMES)
-    if free <= 0:
+    if free <= 0 or np.linalg.cond(best.jac) > 1 / ROUNDING:
         return best.x, np.full(len(NAMES), np.inf)
-    inverse = np.linalg.pinv(best.jac, rcond=1e-12)
-    errors = np.sqrt((inverse**2).sum(1) * 2 * best.cost / free)
+    errors = np.sqrt((np.linalg.pinv(best.jac, rcond=0) ** 2).sum(1) * 2 * best.cost / free)
     return best.x, errors / np.array([1, 1, 1, best.x[3], best.x[4]])
 
 

@@ -26,8 +26,8 @@ def document(findings: Findings) -> Document:
 
 PREDICTION = (
     "Size counts the parameters of the layers, without embeddings and head. The column of "
-    f"{scaled(BERT_BASE)}, the layers of BERT-base, is a prediction by a straight line in the logarithm of the size: no "
-    "model of that size was trained, and the interval is of the seeds alone, not of the line."
+    f"{scaled(BERT_BASE)}, the layers of BERT-base, is a prediction by a straight line in the logarithm of the size: "
+    "no model of that size was trained, and the interval is of the seeds alone, not of the line."
 )
 
 
@@ -78,8 +78,8 @@ def _laws(findings: Findings) -> list[Block]:
         rows.append([arm, *shown, fixed(law.residual, 4), law.problem or "identified"])
     caption = (
         "L(N, D) = E + A N^-a + B D^-b, least squares on means over seeds; N: parameters of the arm's layers, D: "
-        "tokens. In brackets: the central 95 % of all resamples of the seeds. Residual: root mean square in nats. Where "
-        "the last column names a problem, the points do not determine the numbers, and they must not be used."
+        "tokens. In brackets: the central 95 % of all resamples of the seeds. Residual: root mean square in nats. "
+        "Where the last column names a problem, the points do not determine the numbers, and they must not be used."
     )
     header = ["Attention", "E (nats)", "a", "b", "Residual", "The fit"]
     return [Table(header, rows, "lrrrrw", caption)] if rows else []

@@ -32,11 +32,11 @@ from leanformer.report.numbers.statistics import (
     with_holm,
 )
 from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study, is_stuck
+from leanformer.report.records.study import Study, learned_nothing
 
 LOSS, AVERAGE = "final_loss", "task_average"
 
-STUCK = "a run that learned nothing from context takes part, so the losses say nothing about attention"
+LEARNED_NOTHING = "a run that learned nothing from context takes part, so the losses say nothing about attention"
 
 Values = tuple[float, float] | None
 """(mechanism, baseline) of one pair."""
@@ -179,9 +179,9 @@ def measured(
     paired: dict[str, Pairs],
     metric: str,
     measure: Callable[[Run, Run], Values],
-    stuck_at: Callable[[Run], bool] = is_stuck,
+    nothing_at: Callable[[Run], bool] = learned_nothing,
 ) -> list[Comparison]:
-    """Every mechanism in one metric, not yet corrected. A loss of a pair with a run of which `stuck_at` is true says
+    """Every mechanism in one metric, not yet corrected. A loss of a pair with a run of which `nothing_at` is true says
     nothing about attention."""
     loss = metric.startswith(LOSS)
     margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
@@ -190,7 +190,7 @@ def measured(
         blind = "" if metric == LOSS else at_chance(study, metric, name)
         values_of = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in values_of], margin=margin)
-        stuck = loss and any(stuck_at(run) for pair in of.pairs for run in pair)
+        nothing = loss and any(nothing_at(run) for pair in of.pairs for run in pair)
         out.append(
             Comparison(
                 name,
@@ -199,8 +199,8 @@ def measured(
                 seeds=tuple(seed for seed, _ in values_of),
                 values=tuple(values for _, values in values_of),
                 planned=len(study.seeds),
-                note="; ".join(filter(None, [difference.note, STUCK if stuck else "", blind])),
-                informative=not (stuck or blind),
+                note="; ".join(filter(None, [difference.note, LEARNED_NOTHING if nothing else "", blind])),
+                informative=not (nothing or blind),
             )
         )
     return out

@@ -21,7 +21,7 @@ from leanformer.report.analysis.comparison import (
 from leanformer.report.analysis.held_out import Scores
 from leanformer.report.numbers.statistics import Spread, spread
 from leanformer.report.records.runs import Run
-from leanformer.report.records.study import learned_nothing
+from leanformer.report.records.study import no_better
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def score_points(findings: Findings) -> list[ScorePoint]:
             metric = f"{LOSS} on {part} at {number} tokens"
             found = [
                 with_text(c, scores.crossed(findings.pairs[c.attention].pairs, part, number))
-                for c in measured(study, findings.pairs, metric, partial(_losses, **where), partial(_stuck, **where))
+                for c in measured(study, findings.pairs, metric, partial(_losses, **where), partial(_nothing, **where))
             ]
             spreads = {name: spread([loss for loss in of if loss is not None]) for name, of in losses.items()}
             out.append(ScorePoint(number, part, spreads, tuple(contrasts(study, found))))
@@ -65,7 +65,7 @@ def _loss(run: Run, part: str, number: int) -> float | None:
     return run.points.get(number, {}).get("scores", {}).get(part, {}).get("loss")
 
 
-def _stuck(run: Run, part: str, number: int) -> bool:
+def _nothing(run: Run, part: str, number: int) -> bool:
     """Whether the run had learned nothing from context by then."""
     score = run.points.get(number, {}).get("scores", {}).get(part, {})
-    return learned_nothing(score.get("loss"), score.get("context_free"))
+    return no_better(score.get("loss"), score.get("context_free"))
