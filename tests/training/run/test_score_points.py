@@ -95,14 +95,14 @@ def test_killed_within_a_score_it_is_made_again(
 
 
 def test_killed_between_two_scores_the_rest_is_scored(
-    scored: Path, nursery: Any, settings: Tables, tmp_path: Path
+    scored: Path, fork_server: Any, settings: Tables, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    pid = nursery.start(run, settings(**PLAN))
-    nursery.until((run / "scores/step-00000004").is_dir, pid)
+    pid = fork_server.start(run, settings(**PLAN))
+    fork_server.until((run / "scores/step-00000004").is_dir, pid)
     os.kill(pid, signal.SIGKILL)
-    nursery.wait(pid)
-    assert nursery.run(run, settings(**PLAN), resume=True) == 0
+    fork_server.wait(pid)
+    assert fork_server.run(run, settings(**PLAN), resume=True) == 0
     assert points(run) == points(scored)
 
 
