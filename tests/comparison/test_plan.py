@@ -68,6 +68,11 @@ def test_seeds_are_a_count_or_a_list(text, first, numbers):
     assert seeds_of(text, "--seeds", first) == numbers
 
 
+def test_the_number_of_a_seed_is_not_taken_for_a_number_of_seeds():
+    with pytest.raises(ValueError, match="--seeds 1001: that is 1001 seeds; write 1001-1001 for the seed 1001 alone"):
+        seeds_of("1001", "--seeds")
+
+
 def test_a_shorter_tuning_run_is_the_beginning_of_a_reported_one():
     """A tenth of 6,000 tokens warm up, so half of the tuning runs' 1,200."""
     budget = ("training.max_tokens=6000", "training.warmup=0.1", "training.score_at=[1200,6000]")
