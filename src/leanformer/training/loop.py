@@ -4,12 +4,12 @@ With S the micro-batches of a step over all processes,
 
     gradient = d/dw  sum_{b in S} loss_sum(b) / sum_{b in S} num_targets(b)
 
-however the global batch is cut into processes and micro-batches. Data and masks are functions of the step, dropout of
-(seed, step, rank), the learning rate of the progress: hence a run that is killed and resumed from a checkpoint draws
-the curve of one that was left alone, on a CPU bit by bit.
+however the global batch is divided among processes and micro-batches. Data and masks are functions of the step,
+dropout is a function of (seed, step, rank), and the learning rate is a function of the progress. Hence a run that is
+killed and resumed from a checkpoint has the same curve as an uninterrupted run, bit for bit on a CPU.
 
-Only a logged step, a validation and a checkpoint wait for a GPU: until then losses and norms stay there, and the host
-prepares the next batch meanwhile. Numbers that every step needs, such as its targets, never were on the device.
+Only a logged step, a validation and a checkpoint wait for the GPU. Until then losses and norms stay on it, while the
+host prepares the next batch. Numbers that every step needs, such as its number of targets, are never on the device.
 """
 
 import math
@@ -53,12 +53,12 @@ def fit(
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train `model` in place until the budget is spent, with its `callbacks`; returns the `results` of run.json. It is
-    scored at `points` on the way.
+    """Train `model` in place until the budget is spent, with `callbacks`; returns the `results` of run.json.
 
-    Raises ArithmeticError if the loss or a weight is no longer finite, OSError if the disk is full (the checkpoints
-    before stay in both cases), `Stopped` after the checkpoint a signal asked for, ValueError for a damaged checkpoint.
-    How a run ended goes to run.json, unless it reached its end: that is the caller's to say. Sets torch's seed.
+    The model is scored at `points` during training. Raises ArithmeticError if the loss or a weight is no longer finite,
+    OSError if the disk is full (earlier checkpoints stay in both cases), `Stopped` after the checkpoint that a signal
+    requested, ValueError for a damaged checkpoint. A run that stops or fails is recorded in run.json; the caller
+    records one that finishes. Sets torch's seed.
     """
     main = accelerator.is_main_process
     try:
@@ -68,7 +68,7 @@ def fit(
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
     except Stopped:
-        accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has left
+        accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one of them exits
         raise
     accelerator.wait_for_everyone()
     accelerator.free_memory()
@@ -156,14 +156,14 @@ class Loop:
         at.seconds = time.perf_counter() - self.started
 
     def look_ahead(self, signal: int) -> tuple[list[Batch], StepInfo]:
-        """This process's batches of the coming step, and what all processes must know before it."""
+        """Returns this process's batches of the next step, and the numbers that all processes share before it."""
         over = self.at.step == self.objective.total_steps
         batches = [] if over else self.objective.micro_batches(self.at.step, self.rank, self.world)
         targets = sum(self.objective.num_targets(batch) for batch in batches)
         return batches, self.group.step_info(targets, time.perf_counter() - self.started, signal)
 
     def update(self, batches: list[Batch], targets: int, rate: float) -> Tensor | None:
-        """One step; the gradient's norm before clipping."""
+        """Take one step; returns the gradient's norm before clipping."""
         torch.manual_seed(int(random_bits(self.settings.seed, self.at.step, self.rank)))
         self.optimizer.zero_grad()
         for callback in self.callbacks:
@@ -191,7 +191,7 @@ class Loop:
             return self.objective.loss_sum(model, batch)
 
     def log(self, rate: float, norm: Tensor | None, validate: bool, display: Display) -> None:
-        """A line in the curve: the mean loss since the line before."""
+        """Append a line to the curve, with the mean loss since the previous line."""
         at = self.at
         self.fetch_losses()
         (loss,) = self.group.total(at.loss)
@@ -213,7 +213,7 @@ class Loop:
         self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=at.step)
 
     def fetch_losses(self) -> None:
-        """Wait for the device. Sums of float32 numbers in float64 are exact here, so their grouping is no matter."""
+        """Wait for the device. Sums of float32 numbers in float64 are exact here, however they are grouped."""
         if self.pending:
             self.at.loss += sum(torch.stack(self.pending).tolist())
             self.pending.clear()
@@ -258,7 +258,7 @@ class Loop:
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
 
     def energy(self) -> tuple[float | None, str]:
-        """Joules of all processes so far, None if any of them is silent; what counted them, or why nothing does."""
+        """Returns the joules of all processes so far (None if any of them is unknown), and their source or why not."""
         mine = self.meter.read()
         (joules,) = self.group.total(math.nan if mine is None else mine)
         if not math.isnan(joules):
@@ -275,7 +275,7 @@ class Loop:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Time that is not spent on training; what the device still has to do of it comes first."""
+        """Count the time of this block as not spent on training; the device finishes its training work first."""
         self.fetch_losses()
         begin = time.perf_counter()
         try:

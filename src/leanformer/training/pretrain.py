@@ -1,6 +1,6 @@
 """Pre-training from a data directory to a run directory: the function behind `leanformer pretrain`.
 
-From fresh weights, or from those of a saved model (`init`); alone, or with a teacher (`leanformer distill`).
+It starts from fresh weights, or from those of a saved model (`init`), and may use a teacher (`leanformer distill`).
 """
 
 import shlex
@@ -54,12 +54,12 @@ def pretrain(
     quiet: bool = False,
     plugin: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Train a model on `data` by `training.objective` into the run directory `out`; returns its run.json.
+    """Train a model on `data` with the objective `training.objective` in the directory `out`; returns its run.json.
 
-    `init` is a run or a saved model to go on from, of which [model] of the settings may change the dropout only.
-    On `resume`, what is None of `settings`, `data`, `init` and `plugin` is the run's own, and what is not must agree
-    with it. `extend` resumes a finished run with so many steps in all (`extension`).
-    Everything is checked before `out` is touched. Beside what `fit` raises: FileNotFoundError if there is no run to
+    `init` is a run or a saved model to start from; [model] of the settings may change nothing of it but the dropout.
+    On `resume`, those of `settings`, `data`, `init` and `plugin` that are None are taken from the run, and the others
+    must agree with it. `extend` resumes a finished run and sets its total number of steps (`extension`).
+    Everything is checked before `out` is touched. Raises what `fit` raises, FileNotFoundError if there is no run to
     resume, FileExistsError if `out` holds another run, ValueError for settings that do not fit the model or the data.
     """
     run, before = RunDirectory(Path(out)), None
@@ -170,7 +170,7 @@ def pretrain(
 
 
 def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, run: RunDirectory) -> None:
-    """ValueError unless the file is the one that the run began with: compared before any of its code runs."""
+    """Raises ValueError unless the file is the one that the run began with; compares them before its code runs."""
     if not Path(plugin).is_file():
         raise FileNotFoundError(f"plug-in {plugin} does not exist: give its new place with --plugin")
     if recorded is None:
@@ -185,14 +185,14 @@ def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, 
 def _build_objective(
     settings: Settings, data: Prepared, config: LeanformerConfig, world: int, teacher: TeacherProtocol | None
 ) -> tuple[PretrainingObjective, dict[str, Any] | None]:
-    """Returns what is learned, and what run.json records of the teacher (None without one)."""
+    """Returns the objective, and what run.json records about the teacher (None without a teacher)."""
     if teacher is not None:
         return teacher.build_objective(data, settings, config, world)
     return OBJECTIVES[settings.training.objective].objective(data, settings.training, world), None
 
 
 def held_out_notes(corpus: Prepared, length: int) -> list[str]:
-    """What must be known of a validation loss: that it is of few sequences, or pairs."""
+    """Returns a note if the validation loss is measured on few sequences or pairs."""
     if isinstance(corpus, Corpus):
         return few_notes(corpus.valid.sequences(length), f"held-out sequences of {length} tokens", "prepare more text")
     if isinstance(corpus, PairCorpus):
@@ -209,6 +209,7 @@ def _remedy(before: Mapping[str, Any], changed: str, run: RunDirectory) -> str:
 
 
 def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: RunDirectory) -> str:
+    """Returns the line that is printed before the first step: mechanism, parameters, budget, hardware and directory."""
     hardware, steps = record["hardware"], objective.total_steps
     if steps is None:
         budget = f"{record['settings']['training']['max_seconds']:,.0f} s of {objective.tokens(1):,} tokens a step"
@@ -224,7 +225,7 @@ def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: Ru
 
 
 def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -> None:
-    """save_pretrained and the tokenizer, all or nothing."""
+    """Write the model (`save_pretrained`) and the tokenizer to the folder `path`, or nothing if that fails."""
     logging.disable_progress_bar()
     try:
         with files.new_directory(path) as folder:

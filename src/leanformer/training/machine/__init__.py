@@ -1,1 +1,1 @@
-"""The machine that a run trains on: hardware, energy, peak speed, timing, and the processes that share the run."""
+"""The machine on which a run trains: hardware, energy, peak speed, timing and the process group."""

@@ -1,13 +1,13 @@
-"""Joules that the machine uses while a run trains, where the platform tells.
+"""The energy that the machine uses while a run trains, in joules, where the platform measures it.
 
     joules = sum over counters, over readings t, of unit (count(t) - count(t - 1)) mod full
 
-    RAPL   Linux: a counter of microjoules a processor package, its cores, caches and memory controllers
+    RAPL   Linux: one counter of microjoules per processor package, its cores, caches and memory controllers
            (https://docs.kernel.org/power/powercap/powercap.html); many systems let only root read it
-    NVML   NVIDIA: a counter of millijoules a GPU, board and memory, since Volta; needs the package nvidia-ml-py
+    NVML   NVIDIA: one counter of millijoules per GPU, board and memory, since Volta; needs the package nvidia-ml-py
 
-Both count whatever the package or the board does, other processes included: of two runs at a time each counts both.
-Neither counts main memory, disks, fans and losses of the power supply.
+Both count everything that the package or the board does, for other processes too: if two runs train at the same time,
+each counts the energy of both. Neither counts main memory, disks, fans and losses of the power supply.
 """
 
 import time
@@ -22,25 +22,26 @@ from leanformer.install import how_to_install
 
 POWERCAP = Path("/sys/class/powercap")
 EVERY = 10.0
-"""Seconds between two readings: a RAPL counter is full after 65 kJ or more, minutes, and may be so once in between."""
+"""Seconds between two readings. A RAPL counter wraps after 65 kJ or more (minutes), at most once between readings."""
 
 
 @dataclass(frozen=True)
 class Counter:
     name: str
     read: Callable[[], int]
-    """OSError where it cannot be read."""
+    """Returns the count; raises OSError where it cannot be read."""
     unit: float
-    """Joules of a count."""
+    """Joules per count."""
     full: int
-    """The count that is zero again."""
+    """The count at which the counter wraps to zero."""
 
 
 class Meter:
-    """Of one process; `before` and `source` are those of the run's earlier part, 0.0 and "" if there is none.
+    """The energy that one process of a run measures.
 
-    Where anything is silent, or was before, or other counters counted before, the joules of a run are unknown: no part
-    stands for the whole. `source` names the counters, or says why there are none.
+    `before` and `source` are the values of the run's earlier part, 0.0 and "" if there is none. If a counter cannot be
+    read, now or in the earlier part, or if the earlier part used other counters, the joules of the run are unknown: a
+    part is never reported as the whole. `source` names the counters, or says why there are none.
     """
 
     def __init__(self, device: torch.device, *, packages: bool, before: float | None = 0.0, source: str = "") -> None:
@@ -60,12 +61,12 @@ class Meter:
             self.source = now
 
     def tick(self) -> None:
-        """After every step; reads the counters when it is time to, before they are full."""
+        """Read the counters if a reading is due, so that none wraps twice; the loop calls it after every step."""
         if time.monotonic() >= self._due:
             self.read()
 
     def read(self) -> float | None:
-        """Joules so far, None if unknown."""
+        """Returns the joules so far, None if they are unknown."""
         self._due = time.monotonic() + EVERY
         if self._joules is None:
             return None
@@ -81,9 +82,10 @@ class Meter:
 
 
 def counters(device: torch.device, *, packages: bool) -> list[Counter]:
-    """What a run on `device` uses: its GPU and, if `packages`, the processors, which one process of a machine counts.
+    """Returns the counters of a run on `device`: its GPU and, if `packages`, the processors.
 
-    OSError says why the device itself is silent; beside a GPU silent processors are left out.
+    One process per machine counts the processors. Raises OSError with the reason if the device has no counter; beside a
+    GPU, processors without a counter are left out.
     """
     if device.type != "cuda":
         return processors() if packages else []
@@ -95,8 +97,8 @@ def counters(device: torch.device, *, packages: bool) -> list[Counter]:
 
 
 def processors() -> list[Counter]:
-    """Every package; OSError unless all of them can be read."""
-    found = []
+    """Returns the counters of all processor packages; raises OSError unless all of them can be read."""
+    packages = []
     for folder in sorted(POWERCAP.glob("intel-rapl:*")):  # AMD's too; psys and the parts of a package lie here as well
         try:
             name = (folder / "name").read_text().strip()
@@ -107,11 +109,11 @@ def processors() -> list[Counter]:
             raise OSError(f"RAPL: {folder} cannot be read ({_said(error)})") from None
         if full <= 0:
             raise OSError(f"RAPL: {folder}/max_energy_range_uj is {full}")
-        found.append(Counter(f"RAPL {name}", _reader(folder / "energy_uj"), 1e-6, full))
-        found[-1].read()
-    if not found:
+        packages.append(Counter(f"RAPL {name}", _reader(folder / "energy_uj"), 1e-6, full))
+        packages[-1].read()
+    if not packages:
         raise OSError("no counter of a processor package (Linux RAPL) on this platform")
-    return found
+    return packages
 
 
 def _reader(file: Path) -> Callable[[], int]:
@@ -125,7 +127,7 @@ def _reader(file: Path) -> Callable[[], int]:
 
 
 def nvidia(device: torch.device) -> Counter:
-    """OSError without its package, or if the driver does not count for this GPU."""
+    """Returns the counter of the GPU; raises OSError if pynvml is missing or the driver has no counter for this GPU."""
     try:
         import pynvml
     except ImportError:
@@ -133,7 +135,7 @@ def nvidia(device: torch.device) -> Counter:
     properties = torch.cuda.get_device_properties(device)
     try:
         pynvml.nvmlInit()
-        # By name, since NVML's indices do not heed CUDA_VISIBLE_DEVICES.
+        # By UUID, since NVML's indices ignore CUDA_VISIBLE_DEVICES.
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
     except pynvml.NVMLError as error:
         raise OSError(f"NVML: {properties.name} is not found ({error})") from None
@@ -148,7 +150,7 @@ def nvidia(device: torch.device) -> Counter:
 
 
 def outcome(joules: float | None, source: str) -> dict[str, Any]:
-    """For a run's results. A counter that has not moved, as in some virtual machines, counts nothing."""
+    """Returns the entries of a run's results. A counter that never moves, as in some virtual machines, is not used."""
     if joules is None:
         return {"energy_joules": None, "energy_source": source}
     if joules == 0:

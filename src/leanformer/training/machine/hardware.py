@@ -1,4 +1,4 @@
-"""The machine: set up for training, asked whether it multiplies bf16 natively, and described for the record."""
+"""The hardware: its settings for training, whether it multiplies bf16 natively, and its description in the record."""
 
 import ctypes
 import os
@@ -16,8 +16,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def prepare_cpu(threads: int | None) -> None:
     """Treat denormal numbers as zero (a CPU computes with them many times slower), keep freed memory, set the threads.
 
-    Before the first parallel computation: torch's worker threads inherit the mode when they are born. ValueError for
-    less than one thread.
+    Call it before the first parallel computation: torch's worker threads inherit the mode when they start. Raises
+    ValueError for less than one thread.
     """
     torch.set_flush_denormal(True)
     keep_freed_memory()
@@ -28,10 +28,10 @@ def prepare_cpu(threads: int | None) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse the memory of a step for the next one; elsewhere nothing happens.
+    """Make glibc reuse the memory of a step for the next step; does nothing without glibc.
 
-    By default it hands large blocks back to the kernel, which clears them page by page when they are asked for again:
-    a tenth of a small model's time.
+    By default glibc returns large blocks to the kernel, which clears them page by page when they are allocated again.
+    This takes a tenth of a small model's time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -40,10 +40,10 @@ def keep_freed_memory() -> None:
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type of matrix products: bfloat16, or None for the weights' own float32.
+    """Returns the type of matrix products: bfloat16, or None for the weights' float32.
 
-    `auto` takes bf16 where the hardware multiplies it natively: CUDA from compute capability 8.0, x86 with AMX or
-    AVX512-BF16. Weights, optimizer, norms, softmax and the loss stay float32 in either case.
+    `auto` chooses bf16 where the hardware multiplies it natively: CUDA from compute capability 8.0, x86 with AMX or
+    AVX512-BF16. Weights, optimizer, norms, softmax and the loss are float32 in either case.
     """
     if precision == "fp32":
         return None

@@ -1,4 +1,4 @@
-"""The processes of a run, and what each must know of the others before a step; one process communicates nothing."""
+"""The processes of a run, and the numbers that they exchange before a step; a single process exchanges nothing."""
 
 from typing import NamedTuple
 
@@ -8,33 +8,33 @@ from accelerate import Accelerator
 
 
 class StepInfo(NamedTuple):
-    """What every process knows of the coming step; equal on all of them."""
+    """Numbers about the next step, equal on all processes."""
 
     targets: int
-    """Predictions in the global batch of the coming step."""
+    """The number of targets in the global batch of the next step."""
     seconds: float
-    """The first process's clock: a budget in seconds must end on every process at the same step."""
+    """The first process's clock, so that a budget in seconds ends at the same step on every process."""
     signal: int
-    """Not 0 if any process was asked to stop."""
+    """The number of a signal to stop if any process received one, else 0."""
 
 
 class ProcessGroup:
     def __init__(self, accelerator: Accelerator) -> None:
         self.size = accelerator.num_processes
-        # Host numbers travel over gloo, also beside NCCL: nobody waits for a GPU to learn them.
+        # Host numbers are sent over gloo, also beside NCCL, so that no process waits for a GPU.
         self._group = dist.new_group(backend="gloo") if self.size > 1 else None
 
     def step_info(self, targets: int, seconds: float, signal: int) -> StepInfo:
-        """Combines the processes' numbers: targets are summed, the clock is the first one's, the signal the largest."""
+        """Combines the numbers of all processes: the sum of targets, the first process's clock, the largest signal."""
         rows = self._all_gather(targets, seconds, signal)
         return StepInfo(int(sum(r[0] for r in rows)), rows[0][1], int(max(r[2] for r in rows)))
 
     def total(self, *values: float) -> list[float]:
-        """Sums over the processes, in float64 and in the order of the ranks."""
+        """Returns the sums over the processes, in float64 and in the order of the ranks."""
         return [sum(column) for column in zip(*self._all_gather(*values), strict=True)]
 
     def _all_gather(self, *values: float) -> list[list[float]]:
-        """One row a process."""
+        """Returns one row per process."""
         if self._group is None:
             return [list(values)]
         mine = torch.tensor(values, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""How long a step takes: the mean of several in a row, with nothing of it left to do on the device."""
+"""The time of a step: the mean of several consecutive steps, including all their work on the device."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ import torch
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU still has to do."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(step: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Of one step, the mean over `repeats` in a row."""
+    """Returns the mean time of one of `repeats` consecutive steps, in seconds."""
     synchronise(device)
     start = time.perf_counter()
     for _ in range(repeats):

@@ -1,1 +1,1 @@
-"""What is learned: masked, causal and paired text, each as one objective that the training loop calls."""
+"""Pre-training objectives that the training loop calls: masked LM, causal LM and sequence to sequence."""

@@ -1,9 +1,9 @@
-"""Causal-LM pre-training as an objective: every token of a sequence but the first is predicted from those before it.
+"""The causal-LM objective: every token of a sequence but the first is predicted from the tokens before it.
 
     loss = mean over sequences and l = 1 .. L - 1 of -log p(token_l | token_0 .. token_{l-1})
 
-The labels are the sequences themselves, the model shifts them, as Hugging Face's do. [CLS] and [SEP], which begin and
-end a document, are predicted like any other token.
+The labels are the sequences themselves; the model shifts them, as Hugging Face's models do. [CLS] and [SEP], which
+begin and end a document, are predicted like any other token.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from leanformer.training.objectives.sequences import SequenceObjective, tensors
 class CausalLM(SequenceObjective):
     @property
     def scored(self) -> None:
-        """Every position is; the last one's prediction is computed and not asked for."""
+        """None, since the head predicts at every position; the last prediction has no target."""
 
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
         return _labelled(self.corpus.train.batch(ids, self.settings.sequence_length))
@@ -38,7 +38,7 @@ class CausalLM(SequenceObjective):
         return model(input_ids=batch["input_ids"]).logits[:, :-1], labels[:, 1:]
 
     def cache_on_device(self, device: torch.device) -> None:
-        """Nothing: a batch is small beside a step."""
+        """Do nothing: copying a batch costs little compared with a step."""
 
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"][:, 1:] != IGNORED).sum())

@@ -1,11 +1,11 @@
-"""`data/masking.py` in torch: the same masks, bit for bit, made where the training tokens are.
+"""`data/masking.py` in torch: the same masks, bit for bit, computed on the device that holds the training tokens.
 
-On a GPU a batch then travels as the numbers of its sequences, a few kilobytes, and the host prepares nothing. torch's
-unsigned integers know no arithmetic there, so 64 bits are held in an int64: sums, products and xors are the same bits,
-a logical shift clears the copies of the sign, and the unsigned order is the signed one of words whose top bit is
-flipped. Tokens are held in the signed type of their width.
+A batch is then sent to the GPU as the numbers of its sequences, a few kilobytes, and the host prepares nothing. torch
+has no arithmetic for unsigned integers on a GPU, so 64 bits are held in an int64: sums, products and xors have the same
+bits, a logical shift clears the copies of the sign, and the unsigned order is the signed order of words whose top bit
+is flipped. Tokens are held in the signed type of their width.
 
-Shape letters as there: B batch, L sequence length, N masked positions a sequence, at most.
+Shape letters as in `data/masking.py`: B batch, L sequence length, N most masked positions per sequence.
 """
 
 from math import ceil
@@ -20,24 +20,24 @@ from leanformer.data.randomness import GOLDEN, random_bits
 from leanformer.data.vocabulary import Vocabulary
 
 SHARE = 0.25
-"""Of a device's memory that tokens may take."""
+"""The largest fraction of a device's memory that the tokens may take."""
 SIGNED = {np.dtype(np.uint16): np.int16, np.dtype(np.uint32): np.int32}
 LOWEST = -(2**63)
 
 
 def fits(store: TokenStore, device: torch.device) -> bool:
-    """Whether this is a GPU with room for the tokens."""
+    """Whether the device is a GPU with room for the tokens."""
     if device.type != "cuda":
         return False
     return store.tokens.nbytes <= SHARE * torch.cuda.get_device_properties(device).total_memory
 
 
 class DeviceMasks:
-    """The sequences of a store, on a device, and their masks."""
+    """The sequences of a store on a device, and their masks."""
 
     def __init__(self, store: TokenStore, length: int, vocabulary: Vocabulary, seed: int, device: torch.device) -> None:
         self.length, self.mask_id = length, vocabulary.mask_id
-        self.start = _signed(int(random_bits(seed)))  # on the host: a scalar that travels would be waited for
+        self.start = _signed(int(random_bits(seed)))  # on the host: copying a scalar to the device would wait for it
         total = store.sequences(length)
         width = store.tokens.dtype.itemsize
         signed = np.array(store.tokens[: total * length]).view(SIGNED[store.tokens.dtype])
@@ -49,13 +49,13 @@ class DeviceMasks:
         self.ordinary = _ordinary(store, length, vocabulary)
 
     def num_targets(self, ids_B: Tensor, count_B: Tensor) -> int:
-        """Of these sequences (on the host), `count` positions of each masked: special tokens are none."""
+        """The number of targets if `count` positions of each sequence (on the host) are masked; not special tokens."""
         return int(np.minimum(self.ordinary[ids_B.numpy()], count_B.numpy()).sum())
 
     def batch(self, ids_B: Tensor, epoch_B: Tensor, count_B: Tensor, most: int) -> dict[str, Tensor]:
-        """What the model reads: the corrupted sequences, the N = `most` positions it is asked at, and the labels there.
+        """Returns the model's inputs: the corrupted sequences, the N = `most` predicted positions, and their labels.
 
-        Sequence b is masked at `count`_b positions; the rest of the N have no label, so that sizes never change.
+        Sequence b is masked at `count`_b positions; the rest of the N have no label, so that shapes never change.
         """
         tokens_BL = self.tokens.index_select(0, ids_B).long() & self.low
         places_L = torch.arange(self.length, device=ids_B.device)
@@ -74,7 +74,7 @@ class DeviceMasks:
         original_BN = tokens_BL.gather(1, positions_BN)
         left_BN = self.is_special[original_BN] | unused
         replacement_BN = self._corrupt(original_BN, bits_BL.gather(1, positions_BN))
-        # What stays as it is goes to a column of its own, which is cut off: no place is written twice.
+        # Tokens that are not replaced are written to an extra column, which is cut off: no place is written twice.
         places_BN = positions_BN.masked_fill(left_BN, self.length)
         padded = torch.nn.functional.pad(tokens_BL, (0, 1))
         corrupted_BL = padded.scatter(1, places_BN, replacement_BN)[:, : self.length].contiguous()
@@ -82,7 +82,7 @@ class DeviceMasks:
         return {"input_ids": corrupted_BL, "masked_positions": positions_BN, "labels": labels_BN}
 
     def document_numbers(self, ids_B: Tensor) -> Tensor:
-        """(B, L) as `TokenStore.document_numbers`."""
+        """Returns (B, L), as `TokenStore.document_numbers`."""
         places_BL = ids_B[:, None] * self.length + torch.arange(self.length, device=ids_B.device)
         return torch.searchsorted(self.documents, places_BL, right=True)
 
@@ -96,7 +96,7 @@ class DeviceMasks:
 
 
 def hashed(state: int, *words: Tensor) -> Tensor:
-    """`random_bits` of `data/randomness.py`, in int64; `state` is that of the words before these, one or more."""
+    """`random_bits` of `data/randomness.py` in int64; `state` is the hash of the one or more words before these."""
     bits: Tensor | int = state
     for word in words:
         bits = _mix((word ^ bits) + _signed(int(GOLDEN)))
@@ -111,17 +111,17 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
-    """bits >> by, filled with zeros."""
+    """Returns bits >> by, filled with zeros."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
 def _signed(word: int) -> int:
-    """The signed number of the same 64 bits."""
+    """Returns the signed number with the same 64 bits."""
     return word - (word >> 63 << 64)
 
 
 def _ordinary(store: TokenStore, length: int, vocabulary: Vocabulary) -> np.ndarray:
-    """How many tokens of every sequence can be targets; reads the file once, a piece at a time."""
+    """The number of possible targets in each sequence; reads the file once, a part at a time."""
     total = store.sequences(length)
     pieces = [np.arange(start, min(start + 4096, total)) for start in range(0, total, 4096)]
     counts = [(~vocabulary.is_special[store.batch(ids, length)]).sum(axis=1) for ids in pieces]

@@ -1,11 +1,11 @@
-"""Packed documents kept apart: a token attends to its own document only, and positions begin anew with each.
+"""Packed documents kept apart: a token attends to its own document only, and each document's positions start at 0.
 
 With d_i the number of the document of token i, and i_0 the first token of the sequence with that number,
 
     token i may attend to token j if d_i = d_j,    position of token i = i - i_0
 
-so a sequence of several documents computes what each of them alone would. A document that the end of a sequence cuts
-goes on in the next one, from position 0: the model never sees both parts at once, masked or not.
+so a sequence of several documents gives the same results as each document alone. A document that the end of a sequence
+cuts continues in the next sequence, from position 0: the model never sees both parts at once, masked or not.
 """
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 
 def within_documents(documents_BL: Tensor) -> dict[str, Tensor]:
-    """`attention_mask` (B, L, L), boolean, and `position_ids` (B, L) from the numbers of the tokens' documents."""
+    """Returns `attention_mask` (B, L, L), boolean, and `position_ids` (B, L), from each token's document number."""
     begins_BL = pad(documents_BL[:, 1:] != documents_BL[:, :-1], (1, 0))
     places_L = torch.arange(documents_BL.shape[1], device=documents_BL.device)
     first_BL = torch.where(begins_BL, places_L, 0).cummax(dim=1).values

@@ -1,10 +1,10 @@
-"""Masked-LM pre-training as an objective: which masks, at which step.
+"""The masked-LM objective: which masks the model trains on at each step.
 
-Masks are functions of (seed, epoch, sequence), as the order is (`sequences.py`). Validation masks 15 % under seed 0,
-whatever the run's seed and rate: its loss compares across runs.
+Masks are functions of (seed, epoch, sequence), as the order is (`sequences.py`). Validation masks 15 % of the tokens
+with seed 0, whatever the run's seed and rate, so validation losses of different runs can be compared.
 
-On a GPU with room for them the training tokens lie there, and are masked there (`device_masks.py`). Where sizes must
-not change, because the model is compiled for them, a batch is as wide as the widest: surplus positions have no label.
+On a GPU with room for them the training tokens are kept and masked there (`device_masks.py`). Where shapes must not
+change, because the model is compiled for them, every batch is as wide as the widest: surplus positions have no label.
 
 B sequences, L sequence length, N masked positions a sequence.
 """
@@ -40,11 +40,11 @@ class MaskedLM(SequenceObjective):
 
     @property
     def scored(self) -> int:
-        """Predictions a sequence, when training begins."""
+        """The number of predictions per sequence when training begins."""
         return self.count(0)
 
     def count(self, step: int) -> int:
-        """N at this step."""
+        """Returns N at this step."""
         rate, final = self.settings.mask_rate, self.settings.final_mask_rate
         if final is not None and self.total_steps is not None:
             rate += (final - rate) * self.batches.full(step) / self.batches.full(self.total_steps)
@@ -52,7 +52,7 @@ class MaskedLM(SequenceObjective):
 
     @cached_property
     def widest(self) -> int:
-        """The largest N of the run."""
+        """Returns the largest N of the run."""
         return max(self.count(0), self.count((self.total_steps or 1) - 1))
 
     def cache_on_device(self, device: torch.device) -> None:
@@ -98,7 +98,7 @@ class MaskedLM(SequenceObjective):
         return model(**self.read(batch), num_items_in_batch=1, return_logits=False).loss
 
     def read(self, batch: Batch) -> Batch:
-        """What the model is given, on the device where the batch is."""
+        """Returns the model's inputs, on the device of the batch."""
         if self.device_masks is not None and "sequences" in batch:
             ids = batch["sequences"]
             numbers = {"documents": self.device_masks.document_numbers(ids)} if self.settings.document_mask else {}
@@ -118,7 +118,7 @@ class MaskedLM(SequenceObjective):
         return Floor(*np.average(floors, axis=0, weights=targets).tolist())
 
     def _frozen(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Masked:
-        """The same masks for every run: neither its seed nor its rate has a say."""
+        """Returns masks that are the same for every run, whatever its seed and rate."""
         number = count(VALIDATION_RATE, self.settings.sequence_length)
         return self._masked(store, ids, seed=VALIDATION_SEED, epoch=draw, count=number)
 

@@ -1,10 +1,10 @@
-"""Training on pairs as an objective: the target text, token by token, from the source text and what is written so far.
+"""The sequence-to-sequence objective: each target token is predicted from the source text and the tokens before it.
 
     loss = mean over target tokens, [SEP] included, of -log p(t_l | source, t_0 .. t_{l-1})
 
-Pairs of like lengths meet in a batch, which is padded to its longest (`data/buckets.py`); which pairs is a function of
-(seed, step). A step counts batch_size x mean length of a target, rounded: steps differ a little in length, and their
-mean is this. Validation asks for every frozen held-out pair's target, without label smoothing.
+A batch holds pairs of similar lengths, padded to the longest (`data/buckets.py`); which pairs is a function of (seed,
+step). A step counts as batch_size x mean target length tokens, rounded: steps differ a little in length, and this is
+their mean. Validation uses the same held-out pairs in every run, without label smoothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,10 @@ from leanformer.training.objectives.sequences import VALIDATION_BATCH, require_d
 
 
 class Seq2Seq:
-    """ValueError if the batch does not divide over the processes, or has more pairs than there are."""
+    """Training on the pairs of a corpus.
+
+    Raises ValueError if the processes do not divide the batch, or if it has more pairs than the data.
+    """
 
     scored = None
 
@@ -59,7 +62,7 @@ class Seq2Seq:
         return int((batch["labels"] != IGNORED).sum())
 
     def cache_on_device(self, device: torch.device) -> None:
-        """Nothing: a batch is small beside a step."""
+        """Do nothing: copying a batch costs little compared with a step."""
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(**batch, num_items_in_batch=1, return_logits=False).loss
@@ -77,24 +80,24 @@ class Seq2Seq:
         return {"test" if name != "valid" else name: Pairs(self, self.corpus.splits[name]) for name in names}
 
     def floor(self) -> dict[str, float]:
-        """The unigram baseline on the validation targets, nats: it sees neither the source nor what is written yet."""
+        """The unigram baseline on the validation targets, nats; it sees neither the source nor earlier tokens."""
         return self.floor_of(batch["labels"] for batch in self.validation_batches(0, 1))
 
     def floor_of(self, labels: Iterable[Tensor]) -> dict[str, float]:
-        """The same on these labels, -100 aside."""
+        """The unigram baseline on these labels, nats; -100 is no label."""
         asked = [array[array != IGNORED] for array in (tensor.numpy() for tensor in labels)]
         return next_token_baseline(self.training_counts, np.concatenate(asked))._asdict()
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
-        """Returns (V,), how often each id occurs in the training targets."""
+        """Returns (V,), the number of times each id occurs in the training targets."""
         counts = self.corpus.train.target.counts(self.corpus.vocab_size)
-        counts[self.corpus.cls_id] = 0  # begins every target, and is never asked for
+        counts[self.corpus.cls_id] = 0  # it begins every target and is never predicted
         return counts
 
     @property
     def data(self) -> dict[str, Any]:
-        """With the texts of each side that are longer than `training.sequence_length`, and cut."""
+        """The sizes of the data, with the number of texts on each side that `training.sequence_length` cuts."""
         splits = {"train": self.corpus.train, "valid": self.corpus.valid}
         truncated = {split: store.truncated(self.settings.sequence_length) for split, store in splits.items()}
         return self.corpus.sizes | {"task": self.corpus.task, "truncated": truncated}
@@ -108,7 +111,7 @@ class Seq2Seq:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A held-out split of pairs (`objective.HeldOut`); each pair is a document of its own."""
+    """A held-out split of pairs (`protocol.HeldOut`); each pair is a document of its own."""
 
     objective: Seq2Seq
     store: PairStore

@@ -1,9 +1,9 @@
-"""What objectives on packed text share: which sequences meet at which step, and which validate.
+"""The base of objectives on packed text: which sequences each step reads, and which are used for validation.
 
-Global example g, the j-th of its step, is number batch_size * step + j (with a ramp: `batch_ramp.py`) and stands at
-place g mod n of epoch g div n, n the number of training sequences. The order is a function of (seed, epoch, place), so
-any step can be asked for, by any process, at once. Validation takes the same held-out sequences whatever the run's
-seed: its loss compares across runs.
+The j-th example of a step has the global number g = batch_size * step + j (with a ramp: `batch_ramp.py`) and stands at
+place g mod n of epoch g div n, with n training sequences. The order is a function of (seed, epoch, place), so any
+process can compute the batch of any step directly. Validation takes the same held-out sequences whatever the run's
+seed, so validation losses of different runs can be compared.
 """
 
 from abc import ABC, abstractmethod
@@ -29,7 +29,10 @@ VALIDATION_BATCH = 64
 
 
 class SequenceObjective(ABC):
-    """ValueError if the corpus is too small for the settings, or the batch does not divide over the processes."""
+    """Training on the sequences of a corpus.
+
+    Raises ValueError if the corpus is too small for the settings, or if the processes do not divide the batch.
+    """
 
     def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
         self.corpus, self.settings = corpus, settings
@@ -47,24 +50,24 @@ class SequenceObjective(ABC):
 
     @abstractmethod
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
-        """The training sequences with these ids, as they are read in this epoch."""
+        """Returns the training sequences with these ids, as they are read in this epoch."""
 
     @abstractmethod
     def evaluation(self, store: TokenStore, ids: NDArray[np.int64], draw: int) -> Batch:
-        """The held-out sequences with these ids; masks, if there are any, depend on the draw."""
+        """Returns the held-out sequences with these ids; masks, if there are any, depend on the draw."""
 
     @abstractmethod
     def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (B, N, V) and labels (B, N) of a batch of `evaluation`."""
+        """Returns logits (B, N, V) and labels (B, N) of a batch of `evaluation`."""
 
     @abstractmethod
     def floor_on(self, store: TokenStore, ids: NDArray[np.int64], draws: int) -> Floor:
-        """What no knowledge of the context reaches on these targets."""
+        """Returns the no-context baselines on these targets."""
 
     @property
     @abstractmethod
     def targets_per_sequence(self) -> float:
-        """The number that `evaluation` asks for, special tokens among them, which are no targets."""
+        """The number of positions that `evaluation` predicts; it includes special tokens, which are no targets."""
 
     random = False
     """Whether `evaluation` depends on the draw."""
@@ -79,7 +82,7 @@ class SequenceObjective(ABC):
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
-        """Returns (V,), how often each id occurs in the training tokens."""
+        """Returns (V,), the number of times each id occurs in the training tokens."""
         return self.corpus.train.counts(self.corpus.vocab_size)
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
@@ -112,7 +115,7 @@ class SequenceObjective(ABC):
         return spread(total, self.settings.validation_sequences)
 
     def _batch(self, examples: NDArray[np.int64], step: int) -> Batch:
-        """A batch at the end of an epoch goes on with the next one."""
+        """Returns the batch of these examples; at the end of an epoch it continues with the next epoch."""
         n, seed = self.corpus.train.sequences(self.settings.sequence_length), self.settings.seed
         epochs, places = np.divmod(examples, n)
         parts = [
@@ -160,7 +163,7 @@ def require_divisible(key: str, batch_size: int, world: int) -> None:
 
 
 def spread(total: int, wanted: int | None) -> NDArray[np.int64]:
-    """At most `wanted` (None: all) of range(total), evenly."""
+    """Returns at most `wanted` (None: all) evenly spaced numbers of range(total)."""
     wanted = total if wanted is None else min(total, wanted)
     return np.arange(wanted) * total // wanted
 

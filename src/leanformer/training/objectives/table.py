@@ -1,4 +1,4 @@
-"""What goes with each `training.objective`: the data it reads, the model it trains, and what that model must know."""
+"""The table of objectives: the data that each reads, the model that it trains, and that model's configuration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ from leanformer.training.run.saved_model import SavedModel
 class ObjectiveKind:
     noun: str
     open: Callable[[str | Path], Any]
-    """A data directory of the kind that the objective reads; ValueError if it is of another."""
+    """Opens a data directory of the kind that the objective reads; raises ValueError for any other."""
     objective: Callable[[Any, TrainingSettings, int], PretrainingObjective]
     model: type[LeanformerPreTrainedModel]
     config: Callable[[Prepared], dict[str, Any]]
-    """[model], unless the settings say otherwise."""
+    """Returns the values of [model] that apply unless the settings give others."""
 
 
 def _writer(data: Prepared) -> dict[str, Any]:
-    """A text begins with [CLS] and ends with [SEP]; there are no second texts to tell apart."""
+    """The configuration of a causal model: a text begins with [CLS] and ends with [SEP]; there is no second text."""
     return {"bos_token_id": data.cls_id, "eos_token_id": data.sep_id, "type_vocab_size": 0}
 
 
@@ -53,9 +53,10 @@ OBJECTIVES = {
 
 
 def model_config(settings: Settings, data: Prepared, start: SavedModel | None = None) -> LeanformerConfig:
-    """[model] of the settings; the vocabulary is the data's, the length BERT's 512 or the sequences'.
+    """Returns the model's configuration: [model] of the settings, the data's vocabulary, and BERT's length of 512.
 
-    With a model to start from it is that one's, of which [model] may change what `SavedModel.changed` says.
+    The length is that of the training sequences if they are longer. With a model to start from, the configuration is
+    that model's, in which [model] may change what `SavedModel.changed` allows.
     """
     length = settings.training.sequence_length
     if start is not None:

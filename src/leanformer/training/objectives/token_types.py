@@ -1,13 +1,13 @@
 """Token types that pre-training never reads.
 
-It reads one text a sequence, so of the table of token types its loss reaches the first row alone; a task of two texts
-gives the second text another row. Left where it was drawn, that row is missing what every token was trained with, and
-a model learns to compare two texts by luck, if at all. So rows that were not read are saved as the one that was:
+Pre-training reads one text per sequence, so it trains only the first row of the table of token types; a task of two
+texts gives the second text another row. At its initial value that row lacks what the first row has learned, and
+fine-tuning learns to compare two texts only by luck. So rows that were not trained are saved as copies of the first:
 
     types[i] <- types[0]    for i > 0
 
-Fine-tuning draws them apart where that helps. Types that differ in a model that training started from were read by
-someone (BERT's, by next-sentence prediction), and stay.
+Fine-tuning can move them apart. If the types differ in the model that training started from, they were trained before
+(BERT's by next-sentence prediction), and stay as they are.
 """
 
 import torch
@@ -17,16 +17,17 @@ from leanformer.models.blocks import Embeddings
 
 
 def alike(model: nn.Module) -> bool:
-    """Whether all its token types are the same, bit by bit."""
+    """Whether all token types of the model are the same, bit for bit."""
     return all(torch.equal(table, table[:1].expand_as(table)) for table in _tables(model))
 
 
 @torch.no_grad()
 def follow_the_first(model: nn.Module) -> None:
+    """Set all token types of the model to the first one."""
     for table in _tables(model):
         table[1:] = table[0]
 
 
 def _tables(model: nn.Module) -> list[torch.Tensor]:
-    found = [module.token_type_embeddings for module in model.modules() if isinstance(module, Embeddings)]
-    return [table.weight for table in found if table is not None]
+    tables = [module.token_type_embeddings for module in model.modules() if isinstance(module, Embeddings)]
+    return [table.weight for table in tables if table is not None]

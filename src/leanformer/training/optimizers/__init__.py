@@ -1,1 +1,1 @@
-"""How weights move: parameter groups, the update rules, the schedules of learning rate and batch size."""
+"""Optimizers, their parameter groups, and the schedules of learning rate and batch size."""

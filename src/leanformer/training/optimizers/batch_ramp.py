@@ -1,14 +1,14 @@
-"""How many examples each step takes, and which: always as many, or more and more of them.
+"""The batch size of each step, constant or growing, and the examples that each step reads.
 
 With `first_batch_size` the batch grows as the budget is spent. In multiples of u = gcd(first_batch_size, batch_size),
 
     size = first_batch_size + u floor(n e / (batch_ramp E)),   at most batch_size,   n = (batch_size - first) / u
 
-after e of the budget's E examples: n stages of about equally many examples each, then batches of full size. A
-multiple of u divides over the processes if both ends do. A small batch early costs nothing, since the gradient's
-direction is plain then (McCandlish et al., 2018, "An Empirical Model of Large-Batch Training"), and buys updates.
+after e of the budget's E examples: n stages of about equally many examples each, then batches of full size. The number
+of processes divides every multiple of u if it divides both ends. Early in training the gradient has little noise, so a
+small batch loses little (McCandlish et al., 2018, "An Empirical Model of Large-Batch Training") and gives more updates.
 
-A budget of steps is that of the fewest examples which take so many steps.
+A budget of steps is converted to the smallest number of examples that takes so many steps.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,7 +20,7 @@ from leanformer.settings import TrainingSettings
 
 
 class Stage(NamedTuple):
-    """From `step` on, `example` examples after the start, every step takes `size`."""
+    """From `step` on, which starts at global example `example`, every step reads `size` examples."""
 
     step: int
     example: int
@@ -30,20 +30,20 @@ class Stage(NamedTuple):
 @dataclass(frozen=True)
 class Batches:
     stages: tuple[Stage, ...]
-    """The last one's batches are of full size."""
+    """The stages in order; the batches of the last stage are of full size."""
     steps: int | None
-    """In the budget, None if that is given in seconds."""
+    """The number of steps in the budget, None if the budget is given in seconds."""
 
     def size(self, step: int) -> int:
         return self._stage(step).size
 
     def examples(self, steps: int) -> int:
-        """In the first so many steps."""
+        """Returns the number of examples in the first `steps` steps."""
         stage = self._stage(steps)
         return stage.example + (steps - stage.step) * stage.size
 
     def full(self, steps: int) -> float:
-        """The same in batches of full size."""
+        """Returns the same number in batches of full size."""
         return self.examples(steps) / self.stages[-1].size
 
     def _stage(self, step: int) -> Stage:
@@ -63,7 +63,7 @@ def batches(settings: TrainingSettings) -> Batches:
 
 
 def _ramp(settings: TrainingSettings, examples: int) -> Batches:
-    """To the budget of so many examples."""
+    """Returns the ramp for a budget of `examples` examples."""
     assert settings.first_batch_size is not None
     first, last = settings.first_batch_size, settings.batch_size
     unit = gcd(first, last)

@@ -22,13 +22,13 @@ from torch import Tensor
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of an odd polynomial that takes every singular value of (0.01, 1] to about 0.7 to 1.2 in `ITERATIONS`."""
+"""The coefficients of an odd polynomial that maps singular values in (0.01, 1] to about 0.7 to 1.2 in `ITERATIONS`."""
 ITERATIONS = 5
 RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Parameters of two or more dimensions; the last two are the matrix."""
+    """Optimizes parameters of two or more dimensions; the last two dimensions are the matrix."""
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0, momentum: float = MOMENTUM) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Of parameters of one shape."""
+        """Update parameters of one shape."""
         directions = orthogonal(torch.stack([self._direction(p, group["momentum"]) for p in parameters]))
         scale = RMS * max(parameters[0].shape[-2:]) ** 0.5
         for parameter, direction in zip(parameters, directions, strict=True):
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
             parameter.add_(direction, alpha=-group["lr"] * scale)
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Nesterov's, bfloat16."""
+        """Returns Nesterov's direction in bfloat16."""
         state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
         if not state:
@@ -66,7 +66,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Each matrix (..., A, B) with its singular values brought near to one, by Newton and Schulz's iteration.
+    """Returns each matrix (..., A, B) with its singular values moved near to one, by the Newton-Schulz iteration.
 
     X <- a X + (b X X' + c (X X')^2) X, from X divided by its Frobenius norm; zero stays zero.
     """

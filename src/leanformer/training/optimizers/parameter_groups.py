@@ -1,4 +1,4 @@
-"""Which optimizer has which parameters, at which multiple of the learning rate.
+"""The parameter groups: the optimizer, the weight decay and the multiple of the learning rate of each parameter.
 
     adamw          BERT's: decoupled weight decay on matrices and tables, none on vectors (biases, norms, scales)
     stable_adamw   the same with `stable_adamw.py`'s
@@ -56,7 +56,7 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
 
 def hidden_matrices(model: nn.Module) -> Iterator[Tensor]:
-    """Weights of linear layers from hidden states to hidden states."""
+    """Yields the weights of linear layers from hidden states to hidden states."""
     decoder = getattr(model, "get_output_embeddings", lambda: None)()
     words = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
@@ -80,7 +80,7 @@ def rate_factors(model: nn.Module, settings: TrainingSettings) -> dict[Tensor, f
 
 
 class Joint(torch.optim.Optimizer):
-    """Optimizers of different parameters as one: their groups and their state, each in one piece."""
+    """Optimizers of different parameters as one optimizer, with joint groups and joint state."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         self.parts = parts

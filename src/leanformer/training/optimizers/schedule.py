@@ -1,12 +1,12 @@
-"""How much of the budget is spent, and the learning rate at that point.
+"""The fraction of the budget that is spent, and the learning rate at that point.
 
     rate(p) = peak * min(1, p / warmup, tail(p))        p in [0, 1]: fraction of the budget
     tail:   linear               (1 - p) / (1 - warmup)
             warmup_stable_decay  (1 - p) / decay
             constant             1
 
-p is the fraction of the tokens, also where steps differ in size (`batch_ramp.py`). An update takes the rate of its
-middle: neither the first nor the last one is wasted on a rate of zero. In a budget of seconds p is the time elapsed.
+p is the fraction of the tokens, also where steps differ in size (`batch_ramp.py`). An update uses the rate at its
+middle, so neither the first nor the last update has a rate of zero. For a budget in seconds, p is the time elapsed.
 """
 
 import math
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 from leanformer.settings import TrainingSettings
 
 VALIDATIONS = 20
-"""In a run, unless the settings say every how many steps."""
+"""The number of validations in a run, unless the settings give the steps between them."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps or seconds: exactly one of the two is None."""
+    """A budget in steps or in seconds; exactly one of the two is None."""
 
     steps: int | None
     seconds: float | None = None
     tokens: Callable[[int], int] = int
-    """Of the first so many steps."""
+    """The number of tokens in the first so many steps."""
 
     def fraction(self, step: float, seconds: float) -> float:
-        """`step` and a half is the middle of the next one."""
+        """Returns the spent fraction of the budget; `step` + 0.5 is the middle of the next step."""
         if self.steps is not None:
             done = (self.tokens(math.floor(step)) + self.tokens(math.ceil(step))) / 2
             return min(1.0, done / self.tokens(self.steps))
@@ -47,13 +47,15 @@ def learning_rate(settings: TrainingSettings, fraction: float) -> float:
 
 
 def fork(settings: TrainingSettings, steps: int | None) -> int | None:
-    """How many of the steps a run with a larger budget would make alike, if it warmed up in as many: what is saved then
-    can be extended. At least one step is left. None if there are none, since something follows the budget all along.
+    """The number of first steps that are the same in a run with a larger budget and equally many warm-up steps.
+
+    A checkpoint of that step can be extended. At least one step remains after it. None if the learning rate, the batch
+    size or the masking rate depends on the budget from the first step on.
     """
-    follows = (
+    depends = (
         settings.schedule == "linear" or settings.first_batch_size is not None or settings.final_mask_rate is not None
     )
-    if steps is None or follows:
+    if steps is None or depends:
         return None
     budget = Budget(steps)
     stable = bisect_left(range(steps), True, key=lambda step: _tail(settings, budget.fraction(step + 0.5, 0.0)) < 1)

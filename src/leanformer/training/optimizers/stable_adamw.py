@@ -1,16 +1,16 @@
-"""StableAdamW: AdamW that takes a shorter step where its second moment lags behind the gradient.
+"""StableAdamW: AdamW with a shorter step where its second moment lags behind the gradient.
 
 For one tensor w with gradient g at its step t = 1, 2, ...,
 
-    m <- m + (1 - beta1) / (1 - beta1^t) (g - m)          the means of Adam, free of bias at once
+    m <- m + (1 - beta1) / (1 - beta1^t) (g - m)          Adam's means with bias correction
     u <- u + (1 - beta2) / (1 - beta2^t) (g^2 - u)
-    R  = sqrt(mean(g^2 / max(u, epsilon^2)))              1 while gradients are as large as they were
+    R  = sqrt(mean(g^2 / max(u, epsilon^2)))              1 while gradients keep their size
     r' = r / max(1, R)
     w <- (1 - r' decay) w - r' m / (sqrt(u) + epsilon)
 
 With R <= 1 it is AdamW. Source: Wortsman et al., 2023, "Stable and low-precision training for large-scale
-vision-language models", algorithm 2; the clipping is AdaFactor's (Shazeer and Stern, 2018). It stands in for clipping
-the gradient; here `clip_norm` still holds, unless it is `none`.
+vision-language models", algorithm 2; the clipping is AdaFactor's (Shazeer and Stern, 2018). It replaces gradient
+clipping; here `clip_norm` still applies, unless it is `none`.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ class StableAdamW(torch.optim.Optimizer):
         if not state:
             zeros = torch.zeros_like(parameter)
             state |= {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
-        state["step"] += 1  # on the CPU: to read it waits for no device
+        state["step"] += 1  # on the CPU, so that reading it waits for no device
         t = int(state["step"])
         square = gradient.square()
         mean = state["exp_avg"].lerp_(gradient, (1 - beta1) / (1 - beta1**t))

@@ -1,1 +1,1 @@
-"""A run directory: its record, checkpoints, curve and scores, and what its user sees of it."""
+"""A run directory: its record, checkpoints, curve and scores, and the progress display."""

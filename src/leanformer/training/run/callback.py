@@ -1,4 +1,4 @@
-"""A callback of the training loop: called before and after every step, saved and resumed with the run."""
+"""A callback of the training loop, which is called before and after every step and saved and resumed with the run."""
 
 from collections.abc import Iterable
 
@@ -6,23 +6,23 @@ from torch import Tensor
 
 
 class Callback:
-    """Does nothing; the ones of `leanformer.finetuning` override what they need."""
+    """A callback that does nothing; those of `leanformer.finetuning` override the methods that they need."""
 
     name = "callback"
-    """Prefix of its tensors in checkpoints; every callback of a run has another one."""
+    """The prefix of its tensors in checkpoints, different for every callback of a run."""
 
     def before_step(self, step: int) -> None:
-        """Before the forward pass of `step`, counted from 0."""
+        """Called before the forward pass of `step`, counted from 0."""
 
     def after_step(self, step: int) -> None:
-        """After the optimizer has moved the weights in `step`."""
+        """Called after the optimizer has updated the weights in `step`."""
 
     def state(self) -> dict[str, Tensor]:
-        """Returns everything that the steps so far have changed in it, equal on every process."""
+        """Returns everything in the callback that earlier steps have changed, equal on every process."""
         return {}
 
     def resume(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned; KeyError if something is missing."""
+        """Restore what `state` returned; raises KeyError if something is missing."""
 
 
 def states(callbacks: Iterable[Callback]) -> dict[str, Tensor]:
@@ -30,7 +30,8 @@ def states(callbacks: Iterable[Callback]) -> dict[str, Tensor]:
     return {f"{each.name}.{key}": tensor for each in callbacks for key, tensor in each.state().items()}
 
 
-def resume(callbacks: Iterable[Callback], found: dict[str, Tensor]) -> None:
+def resume(callbacks: Iterable[Callback], tensors: dict[str, Tensor]) -> None:
+    """Restore the callbacks from what `states` returned."""
     for each in callbacks:
         prefix = f"{each.name}."
-        each.resume({key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)})
+        each.resume({key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)})

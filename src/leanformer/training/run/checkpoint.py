@@ -1,13 +1,13 @@
-"""Checkpoints: everything an exact resume needs, and nothing that can run code.
+"""Checkpoints, which hold everything that an exact resume needs and nothing that can run code.
 
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
                   state.json              `Progress`, and the settings of the run
-                  callbacks.safetensors  what goes along with the training, if that has a state
-                  SHA256SUMS              of them all; `sha256sum -c SHA256SUMS` checks it too
+                  callbacks.safetensors   the state of the callbacks, if they have any
+                  SHA256SUMS              the sha256 of all files; `sha256sum -c SHA256SUMS` checks them, too
 
-There is no generator to save: order, masks and dropout are functions of the step. A checkpoint appears under its name
-only when it is complete and on disk; it is verified whenever it is read.
+No random generator is saved, since order, masks and dropout are functions of the step. A checkpoint appears under its
+name only when it is complete and on disk; it is verified whenever it is read.
 """
 
 import json
@@ -39,47 +39,46 @@ OLD_CALLBACKS = "companions.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """The progress of a run."""
 
     step: int = 0
-    """Updates done."""
+    """The number of updates done."""
     seconds: float = 0.0
-    """Wall-clock in the loop, over all resumes."""
+    """Wall-clock seconds in the loop, over all resumes."""
     idle_seconds: float = 0.0
-    """Those of them that went into validation and checkpoints."""
+    """The part of `seconds` that was spent on validation and checkpoints."""
     loss: float = 0.0
-    """Summed since the last logged step, whose line in the curve holds the mean; of this process alone while it runs,
-    of all of them in a checkpoint."""
+    """The sum of the losses since the last logged step: of this process while it runs, of all in a checkpoint."""
     targets: int = 0
-    """Of all processes, since the last logged step."""
+    """The number of targets of all processes since the last logged step."""
     curve_bytes: int = 0
-    """The curve's length: what was written later is cut off when the run resumes here."""
+    """The curve's length; lines that were written later are cut off when the run resumes here."""
     curve_sha256: str | None = None
-    """The sha256 of these bytes; None in a checkpoint from before they were hashed."""
+    """The sha256 of these bytes; None in an older checkpoint that does not record it."""
     joules: float | None = 0.0
-    """Of all processes, over all resumes; None if unknown. While it runs, those before the last resume."""
+    """The energy of all processes over all resumes, None if unknown; during the run, that before the last resume."""
     energy_source: str = ""
-    """What counted them, or why nothing did; nothing yet at step 0."""
+    """The counters of the joules, or the reason why there are none; empty at step 0."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The folder `checkpoint/` of a run, in which the `keep` newest stay."""
+    """The folder `checkpoint/` of a run, which keeps the `keep` newest checkpoints."""
 
     folder: Path
     keep: int = 2
     hold: int | None = None
-    """The step of a checkpoint that is kept beside the newest."""
+    """The step of a checkpoint that is kept in addition to the newest."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """run.json: a checkpoint goes on with no other run's settings."""
+    """The content of run.json, with whose settings the checkpoints must agree."""
 
     def path(self, step: int) -> Path:
         return self.folder / folder_name(step)
 
     def all(self) -> list[Path]:
-        """Complete ones, oldest first."""
-        found = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
-        return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+        """Returns the complete checkpoints, oldest first."""
+        paths = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
+        return sorted(paths, key=lambda p: int(p.name.removeprefix("step-")))
 
     def steps(self) -> list[int]:
         return [_step(path) for path in self.all()]
@@ -91,7 +90,7 @@ class Checkpoints:
         progress: Progress,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """An OSError leaves the others as they are."""
+        """Write the checkpoint of `progress`; an OSError leaves the other checkpoints as they are."""
         target = self.path(progress.step)
         if target.exists():
             return
@@ -106,8 +105,10 @@ class Checkpoints:
         self.prune()
 
     def _require_same_run(self, checkpoint: Path, written: Mapping[str, Any] | None) -> None:
-        """ValueError that names the first setting in which run.json is not what it was at the checkpoint; one from
-        before checkpoints knew their settings is taken as it is."""
+        """Raises ValueError that names the first setting in which run.json differs from what the checkpoint recorded.
+
+        An older checkpoint, which records no settings, is accepted.
+        """
         now = identity(self.record) | plan_at(self.record, _step(checkpoint)) if self.record else {}
         for key in sorted((written or {}).keys() & now.keys()):
             if written and written[key] != now[key]:
@@ -117,7 +118,7 @@ class Checkpoints:
                 )
 
     def prune(self) -> None:
-        """All but the newest, also those which a killed process had no time to remove."""
+        """Remove all but the newest checkpoints, also those that a killed process left behind."""
         for step in self.steps()[: -self.keep]:
             if step != self.hold:
                 files.remove_directory(self.path(step))
@@ -125,7 +126,10 @@ class Checkpoints:
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, callbacks: Sequence[Callback] = ()
     ) -> Progress:
-        """Load the newest one; without any, the run starts over. ValueError names a damaged file and the one before."""
+        """Load the newest checkpoint, or start over if there is none.
+
+        Raises ValueError that names a damaged file and the previous checkpoint.
+        """
         found = self.all()
         if not found:
             return Progress()
@@ -144,7 +148,10 @@ class Checkpoints:
 
 
 def read_state(checkpoint: Path, remedy: str) -> dict[str, Any]:
-    """state.json, checked. ValueError that ends in `remedy` if it is damaged or of another step than its folder."""
+    """Returns the checked content of state.json.
+
+    Raises ValueError that ends in `remedy` if the file is damaged or its step is not that of its folder.
+    """
     uncounted = {"joules": None, "energy_source": "a checkpoint from before energy was counted", "curve_sha256": None}
     record = uncounted | reading.read(checkpoint / STATE, State, remedy)
     if checkpoint.name != folder_name(record["step"]):
@@ -161,7 +168,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def verify(checkpoint: Path, remedy: str) -> None:
-    """ValueError unless every file is what it was when it was written."""
+    """Raises ValueError unless every file is unchanged since it was written."""
     sums = files.read_sums(checkpoint, remedy) if (checkpoint / SUMS).is_file() else {}
     for name in FILES:
         if name not in sums:
@@ -170,17 +177,17 @@ def verify(checkpoint: Path, remedy: str) -> None:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter under its first name (tied ones once) and the persistent buffers."""
+    """Returns every parameter under its first name (tied parameters once), and the persistent buffers."""
     persistent = model.state_dict()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
     return {name: tensor.detach() for name, tensor in [*model.named_parameters(), *buffers.items()]}
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    own = weights(model)
-    if different := sorted(own.keys() ^ tensors.keys()):
+    targets = weights(model)
+    if different := sorted(targets.keys() ^ tensors.keys()):
         raise ValueError(f"it and the model disagree about {different[0]}")
-    for name, tensor in own.items():
+    for name, tensor in targets.items():
         if tensor.shape != tensors[name].shape:
             raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, the model's {tuple(tensor.shape)}")
         tensor.copy_(tensors[name])
@@ -201,7 +208,7 @@ def _set_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: di
 
 
 def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Names of the parameters in the optimizer's order."""
+    """Returns the names of the parameters in the optimizer's order."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 

@@ -1,9 +1,9 @@
-"""curve.jsonl: one line for every logged step.
+"""curve.jsonl, which has one line per logged step.
 
     step, tokens, seconds, loss, learning_rate, gradient_norm (if clipped), validation_loss (where it was measured)
 
-`loss` is the mean over all targets since the line before; `learning_rate` and `gradient_norm` are those of the step
-itself. A line is complete on its own, so a reader may follow the file while the run writes it.
+`loss` is the mean over all targets since the previous line; `learning_rate` and `gradient_norm` are those of the step
+itself. Every line is written as a whole, so a reader may follow the file while the run writes it.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from leanformer.records.run import CurveLine
 
 
 class Curve:
-    """Appends to the curve, after cutting off what lies beyond its first `keep` bytes (a checkpoint's)."""
+    """The curve of a run, cut to its first `keep` bytes (those of a checkpoint) and then appended to."""
 
     def __init__(self, path: Path, keep: int = 0, sha256: str | None = None) -> None:
-        """ValueError as of `require_prefix`."""
+        """Raises ValueError as `require_prefix` does."""
         self.path = path
         require_prefix(path, keep, sha256)
         with path.open("ab") as file:
@@ -34,14 +34,14 @@ class Curve:
             raise OSError(f"cannot write {self.path} ({error.strerror}): free disk space") from error
 
     def force_to_disk(self) -> int:
-        """The bytes that are there for good."""
+        """Write the curve to disk; returns its length in bytes."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size
 
 
 def prefix_hash(path: Path, length: int) -> str:
-    """sha256 of the first `length` bytes."""
+    """Returns the sha256 of the first `length` bytes."""
     if not length:
         return hashlib.sha256().hexdigest()
     with path.open("rb") as file:
@@ -49,7 +49,7 @@ def prefix_hash(path: Path, length: int) -> str:
 
 
 def require_prefix(path: Path, length: int, sha256: str | None) -> None:
-    """ValueError unless the curve's first `length` bytes are there, and are those whose sha256 is given."""
+    """Raises ValueError unless the curve has its first `length` bytes, and they have this sha256."""
     size = path.stat().st_size if path.exists() else 0
     if size < length:
         raise ValueError(f"{path} has {size} bytes, not the checkpoint's {length}: restore it, or start over")
@@ -58,5 +58,5 @@ def require_prefix(path: Path, length: int, sha256: str | None) -> None:
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
-    """The complete lines; the last one may be half-written if the run was killed."""
+    """Returns the complete lines; the last line may be incomplete if the run was killed."""
     return list(read_lines(path, CurveLine, "restore it, or start its run again"))

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, a plain line now and then elsewhere, nothing if quiet."""
+"""The progress display of a run: a live bar on a terminal, a plain line at intervals elsewhere, nothing if quiet."""
 
 import time
 from collections.abc import Callable
@@ -34,13 +34,13 @@ class Display:
             self._console.print(text)
 
     def step(self, step: int, seconds: float) -> None:
-        """After every step; cheap."""
+        """Update the display after a step; this is cheap."""
         if self._live:
             text = f"{self._loss}{self._validation}  {self._pace(step, seconds)}"
             self._bar.update(self._task, completed=self._budget.fraction(step, seconds), text=text)
 
     def log(self, line: dict[str, Any]) -> None:
-        """After every line of the curve."""
+        """Update the display after a line of the curve."""
         validated = "validation_loss" in line
         self._loss = f"step {line['step']:,}  loss {line['loss']:.4f}"
         if validated:
@@ -52,7 +52,7 @@ class Display:
             )
 
     def _pace(self, step: int, seconds: float) -> str:
-        """Tokens a second and time to go, since this process began."""
+        """Returns the tokens per second since this process began, and the remaining time."""
         fraction, begin = self._budget.fraction(step, seconds), self._begin
         elapsed, done = seconds - begin.seconds, fraction - self._budget.fraction(begin.step, begin.seconds)
         if elapsed <= 0 or done <= 0:

@@ -1,8 +1,9 @@
-"""A finished run goes on: the same run, with a longer plan (`leanformer pretrain --extend STEPS`).
+"""The extension of a finished run to a larger budget (`leanformer pretrain --extend STEPS`).
 
-It returns to its checkpoint at step f (`schedule.fork`), or to the last one before, and does what a run of so many
-steps does from there. Up to f both have the same weights, if both warm up for as many steps: so as a fraction of the
-longer budget the warm-up becomes shorter. Then `warmup_stable_decay` falls in its fraction of the new budget.
+The run returns to its checkpoint at step f (`schedule.fork`), or to the last one before f, and continues as a run of
+the larger budget does. Up to f both runs have the same weights if both warm up for the same number of steps, so the
+warm-up becomes a smaller fraction of the larger budget. Then `warmup_stable_decay` falls in its fraction of the new
+budget.
 
     run.json: settings.training    max_steps (in place of max_tokens) and warmup are the new plan's
     run.json: extended             a list, the plan before each time: max_steps, max_tokens, warmup, the results then,
@@ -24,7 +25,10 @@ from leanformer.training.run.record import RunDirectory
 
 
 def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
-    """The record of the finished run with a plan of `steps` steps; nothing is written. ValueError says why not."""
+    """Returns the record of the finished run with a budget of `steps` steps, and writes nothing.
+
+    Raises ValueError with the reason if the run cannot be extended.
+    """
     record = run.read(Pretraining)
     if record["status"] != "finished":
         raise ValueError(f"{run.path} is not finished (status {record['status']}): continue it with --resume first")
@@ -45,7 +49,7 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
         raise ValueError(
             f"--extend: {run.checkpoints} holds no checkpoint up to step {last}, before the end has a say; {anew}"
         )
-    newest = Checkpoints(run.checkpoints).path(found[-1])  # all that the longer run stands on, before anything changes
+    newest = Checkpoints(run.checkpoints).path(found[-1])  # the longer run starts from it
     verify(newest, anew)
     state = read_state(newest, anew)
     require_prefix(run.curve, state["curve_bytes"], state["curve_sha256"])
@@ -63,13 +67,13 @@ def planned(run: RunDirectory, steps: int) -> dict[str, Any]:
 
 
 def extended_to(place: str | Path, steps: int) -> bool:
-    """Whether the run there has been extended to so many steps already, and goes on as any other."""
+    """Whether the run has already been extended to so many steps, so that it is resumed as any other run."""
     record = RunDirectory(Path(place)).read(Pretraining)
     return bool(record.get("extended")) and record["settings"]["training"].get("max_steps") == steps
 
 
 def rewind(checkpoints: Checkpoints, record: dict[str, Any]) -> None:
-    """Take the checkpoints away from which the longer run does not go on."""
+    """Remove the checkpoints that are later than the one from which the longer run continues."""
     for step in checkpoints.steps():
         if step > record["extended"][-1]["from_step"]:
             files.remove_directory(checkpoints.path(step))

@@ -1,11 +1,11 @@
-"""The signals that ask a run to end, as a number the loop looks at between steps.
+"""The signals that ask a run to end, as a number that the loop reads between steps.
 
-    SIGINT, SIGTERM     a person or a batch system
-    SIGHUP              the terminal was closed, an ssh connection ended
+    SIGINT, SIGTERM     sent by a person or a batch system
+    SIGHUP              sent when the terminal is closed or an ssh connection ends
     SIGUSR1, SIGUSR2    a batch system's warning that the time is nearly up
-    SIGXCPU             the limit of CPU time
+    SIGXCPU             sent at the limit of CPU time
 
-One of the last four that is ignored, as SIGHUP is under nohup, stays ignored. Windows has the first two alone.
+If one of the last four is ignored, as SIGHUP is under nohup, it stays ignored. Windows has only the first two.
 """
 
 import os
@@ -22,7 +22,7 @@ WARNED = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"
 
 
 class Stopped(SystemExit):
-    """A run left cleanly because a signal asked it to; `code`, the exit status, is 128 + signal."""
+    """Raised when a run has stopped cleanly after a signal; `code`, the exit status, is 128 + signal."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(128 + number)
@@ -31,7 +31,7 @@ class Stopped(SystemExit):
 
 
 def leave_closed_terminal() -> None:
-    """From now on, what would go to a terminal that is gone goes nowhere: an error would keep a run from saving."""
+    """Discard further output to a terminal that is gone, since an error would keep a run from saving."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
@@ -39,16 +39,16 @@ def leave_closed_terminal() -> None:
 
 
 class Interrupts:
-    """Within its context, `signal` is 0 or the number of the signal that came. Only the main thread can listen.
+    """A context in which `signal` is 0 or the number of the received signal. Only the main thread can receive signals.
 
-    A second SIGINT or SIGTERM acts at once, if it comes a second later: the first one may come twice, from the terminal
-    and from a launcher that passes it on. The others come again and again (SIGXCPU does, every second).
+    A second SIGINT or SIGTERM acts at once if it comes at least a second later: the first one may come twice, from the
+    terminal and from a launcher that forwards it. The others may come repeatedly (SIGXCPU comes every second).
     """
 
     def __init__(self) -> None:
         self.signal = 0
         self._asked: float | None = None
-        """When the first SIGINT or SIGTERM came."""
+        """The time of the first SIGINT or SIGTERM."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:

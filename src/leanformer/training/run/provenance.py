@@ -1,4 +1,4 @@
-"""What a pre-training run is made of: its record before the first step, and whether another one may continue it."""
+"""The provenance of a pre-training run: its record before the first step, and the check before it is continued."""
 
 from collections.abc import Container, Mapping
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from leanformer.training.run.saved_model import SavedModel
 PLAN = ("max_steps", "max_tokens", "warmup")
 """Settings that change when a run is extended."""
 FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
-"""Settings that may change when a run is resumed: its curve does not depend on them, but for rounding on threads."""
+"""Settings that may change when a run is resumed. Its curve does not depend on them, except for rounding (threads)."""
 
 
 def new_record(
@@ -32,7 +32,7 @@ def new_record(
     plugin: str | Path | None,
     start: SavedModel | None = None,
 ) -> dict[str, Any]:
-    """run.json of a run that has done nothing yet (its `floor` is filled in once, since that reads all tokens)."""
+    """Returns run.json of a run before its first step; `floor` is added later, since it reads all tokens."""
     device, made = accelerator.device, experiment(training, config, corpus, plugin)
     return {
         "kind": "pretrain",
@@ -55,7 +55,7 @@ def new_record(
 def experiment(
     training: TrainingSettings, config: LeanformerConfig, corpus: Prepared, plugin: str | Path | None
 ) -> dict[str, Any]:
-    """What of a run's record is known before anything is loaded: settings, plug-in and data."""
+    """Returns the part of a run's record that is available before anything is loaded: settings, plug-in and data."""
     model = {name: getattr(config, name) for name in LeanformerConfig.__annotations__}
     return {
         "settings": {"model": model, "training": asdict(training)},
@@ -65,7 +65,7 @@ def experiment(
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
-    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
+    """Describes the first setting or hash, except the `free` ones, in which a run and its continuation differ."""
     old, new = identity(before), identity(now)
     for key in sorted(old.keys() | new.keys()):
         if key not in free and old.get(key) != new.get(key):
@@ -74,14 +74,13 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Containe
 
 
 def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The settings by which a checkpoint of this step was written, where they are no longer the run's own: those from
-    before the run was extended (`extension`)."""
+    """Returns the settings of a checkpoint of this step that are no longer the run's, since it was extended later."""
     first = next((entry for entry in record.get("extended", []) if step <= entry["from_step"]), None)
     return {} if first is None else {f"training.{key}": first[key] for key in PLAN}
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the curve of a run depends on, by name."""
+    """Returns the values on which the curve of a run depends, by name."""
     named = {
         f"{table}.{key}": value
         for table, keys in (record.get("settings") or {}).items()
@@ -96,7 +95,7 @@ def identity(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The run's own record, running again; another machine or other packages are noted, the precision stays."""
+    """Returns the record of the resumed run: new hardware or packages are noted, and the precision stays."""
     now["hardware"]["precision"] = before["hardware"]["precision"]
     where = {"versions": now["versions"], "hardware": now["hardware"]}
     legs = before.get("resumed", [])
@@ -106,5 +105,5 @@ def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def moved(record: Mapping[str, Any]) -> bool:
-    """Whether parts of the run were on different hardware."""
+    """Whether parts of the run were trained on different hardware."""
     return any(leg["hardware"] != record["hardware"] for leg in record.get("resumed", []))

@@ -1,12 +1,13 @@
 """A run directory and its record.
 
-    run.json      settings, seed, versions, hardware, ledger, data, floor, status and results; written before step 1
+    run.json      settings, seed, versions, hardware, ledger, data, floor (the no-context baselines), status and
+                  results; written before step 1
     curve.jsonl   see `curve`
     checkpoint/   see `checkpoint`
     scores/       see `scores` and `score_points`
     model/        save_pretrained and the tokenizer, when the run is finished
 
-`status` is running (or killed: the directory's lock tells which), stopped (by a signal), failed or finished.
+`status` is running (or killed: the directory's lock shows which), stopped (by a signal), failed or finished.
 """
 
 import platform
@@ -50,7 +51,10 @@ class RunDirectory:
         return self.path / "scores"
 
     def read(self, schema: type[reading.Record] = Run) -> dict[str, Any]:
-        """run.json, checked. FileNotFoundError if there is none, ValueError if it is damaged."""
+        """Returns the checked content of run.json.
+
+        Raises FileNotFoundError if there is none, ValueError if it is damaged.
+        """
         if not self.record.is_file():
             raise FileNotFoundError(f"no run in {self.path} (it has no run.json): leave out --resume to start one")
         return reading.read(self.record, schema, "restore it, or choose another --out")
@@ -64,7 +68,7 @@ class RunDirectory:
         return record
 
     def require_unused(self) -> None:
-        """FileExistsError if a run lives here, finished or not, or a saved model. A log, say, does no harm."""
+        """Raises FileExistsError if the directory holds a run, finished or not, or a saved model. A log is allowed."""
         if self.record.is_file():
             status = self.read().get("status")
             remedy = "" if status == "finished" else "continue it with --resume, or "
@@ -77,7 +81,7 @@ class RunDirectory:
 
     @contextmanager
     def claimed(self, new: bool) -> Iterator[None]:
-        """This directory, made and tidied, for one process at a time (`locks`)."""
+        """Lock this directory for one process (`locks`), and create or tidy it."""
         with locks.claimed(self.path):
             if new:
                 self.require_unused()
@@ -93,7 +97,7 @@ class RunDirectory:
 
     @contextmanager
     def outcome(self) -> Iterator[None]:
-        """Put into the record how the block ended, if it did not reach its end."""
+        """Record a block that stops or fails; one that reaches its end is not recorded here."""
         try:
             yield
         except Stopped:
@@ -111,7 +115,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Of the checkout this package runs from, with -dirty if files differ; None for an installed package."""
+    """Returns the commit of this package's checkout, with -dirty if files differ; None for an installed package."""
     root = Path(__file__).parents[4]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Scores during training: `training.score_at` names numbers of tokens N_1 < N_2 < ... at which the run is judged.
+"""Scores during training: `training.score_at` lists numbers of tokens N_1 < N_2 < ... at which the run is scored.
 
     step of N_i = the first step t with tokens(t) >= N_i
 
@@ -9,9 +9,9 @@ changes no weight, so the curve is the same with and without it.
     run.json                             scores_at: a list with score_at (N_i), step, tokens, folder (of the files) and
                                          scores (like results.scores), one entry per number that was reached
 
-A number that the last step alone reaches is answered by the scores of the finished run, whose files are in RUN/scores.
-A resumed run keeps the entries up to its checkpoint, whose step is scored before the checkpoint is written, and makes
-the later ones again.
+A number that only the last step reaches gets the scores of the finished run, whose files are in RUN/scores. A resumed
+run keeps the entries up to its checkpoint, whose step is scored before the checkpoint is written, and computes the
+later ones again.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,11 @@ from leanformer.training.run.record import RunDirectory
 
 
 class ScorePoints:
-    """The points of one run. `score` takes the folder for the files, relative to the run directory, and returns the
-    scores of the model as it is; only the `main` process, which writes the record, needs what it returns."""
+    """The score points of one run.
+
+    `score` takes the folder for the files, relative to the run directory, and returns the scores of the current model;
+    only the `main` process, which writes the record, uses what it returns.
+    """
 
     def __init__(
         self,
@@ -45,12 +48,12 @@ class ScorePoints:
         )
 
     def due(self, step: int) -> list[int]:
-        """The numbers of tokens that `step`, the number of updates done, is the first to reach."""
+        """Returns the numbers of tokens that are first reached at `step`, the number of updates done."""
         before, now = self.objective.tokens(step - 1), self.objective.tokens(step)
         return [number for number in self.asked if before < number <= now]
 
     def rewind(self, step: int) -> None:
-        """Forget what was scored after `step`, from which a resumed run goes on."""
+        """Remove the scores after `step`, from which a resumed run continues."""
         if not self.main:
             return
         entries = self.run.read().get("scores_at") or []
@@ -62,13 +65,13 @@ class ScorePoints:
                 files.remove_directory(folder)
 
     def after(self, step: int) -> None:
-        """Score the model after `step` updates, if a number of tokens is due; leaves it in evaluation mode."""
+        """Score the model after `step` updates if a number of tokens is due, and leave it in evaluation mode."""
         if numbers := self.due(step):
             folder = f"{self.run.scores.name}/step-{step:08d}"
             self.record(numbers, step, folder, self.score(folder))
 
     def finish(self, step: int, scores: dict[str, Any]) -> None:
-        """Record the numbers that the last step alone has reached, with the scores of the finished run."""
+        """Record the numbers that only the last step has reached, with the scores of the finished run."""
         self.record(self.due(step), step, self.run.scores.name, scores)
 
     def record(self, numbers: list[int], step: int, folder: str, scores: dict[str, Any]) -> None:
@@ -79,7 +82,7 @@ class ScorePoints:
 
 
 def check_reached(settings: TrainingSettings, objective: Objective) -> None:
-    """ValueError if a number of `training.score_at` lies beyond the budget, where that is known in tokens."""
+    """Raises ValueError if a number of `training.score_at` lies beyond a budget in tokens or steps."""
     steps, asked = objective.total_steps, settings.score_at or []
     if steps is not None and asked and asked[-1] > (end := objective.tokens(steps)):
         raise ValueError(f"training.score_at = {asked}: the run ends after {end:,} tokens; leave out larger numbers")

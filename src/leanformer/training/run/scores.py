@@ -1,22 +1,22 @@
-"""What a finished run is judged by: its loss on held-out text, sequence by sequence.
+"""The scores of a finished run: its loss on held-out text, sequence by sequence.
 
 For the sequences j = 1..m of a part (valid, test) and the draws k = 1..K of their masks
 
     S_j = sum over draws and targets of -log p(target)        T_j = number of those targets
     loss = sum_j S_j / sum_j T_j                              nats per target
 
-A part is read until it has given `training.score_targets` targets, from sequences that lie evenly in it and with one
-draw each; all of it, with up to DRAWS draws, where it has fewer. Distinct text comes first, because a second draw
-lowers only the part of the error that the masks make. 65,536 targets bring the standard error of the difference of two
-models to about 0.6 / sqrt(65,536) = 0.0023 nats: 0.6 nats is the standard deviation of one target's difference in our
-records. The report computes the error of each pair from S_j (`report.crossed`). The validation part, by which learning
+A part is scored on `training.score_targets` targets, from evenly spaced sequences with one draw each. A part with fewer
+targets is scored as a whole, with up to DRAWS draws. Distinct text comes first, because a second draw lowers only the
+part of the error that the masks cause. With 65,536 targets, the standard error of the difference of two models is about
+0.6 / sqrt(65,536) = 0.0023 nats: 0.6 nats is the standard deviation of one target's difference in our records. The
+report computes the error of each pair from S_j (`report/numbers/crossed.py`). The validation part, by which learning
 rates are chosen, gets a quarter of the targets.
 
     RUN/scores/PART.npz    losses (m,) S_j, float32; targets (m,) T_j; sequences (m,) their places in the part;
                            documents (m,) the document in which each begins
     run.json               results.scores.PART: loss, targets, sequences, draws, whole, context_free, sha256 of the file
 
-Masks depend on (draw, sequence) alone, so every run on the same data is asked for the same targets.
+Masks depend on (draw, sequence) only, so every run on the same data is scored on the same targets.
 """
 
 import shutil
@@ -39,9 +39,9 @@ from leanformer.training.objectives.protocol import HeldOut, PretrainingObjectiv
 from leanformer.training.objectives.sequences import spread
 
 DRAWS = 8
-"""The most draws of masks of one sequence."""
+"""The largest number of draws of masks per sequence."""
 LOGITS = 2**25
-"""The most logits that are computed at a time: 128 MiB in float32."""
+"""The largest number of logits that are computed at a time: 128 MiB in float32."""
 
 
 def score(
@@ -93,7 +93,7 @@ def plans(objective: PretrainingObjective, targets: int) -> Iterator[tuple[str, 
 
 
 def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
-    """The sequences of a part that give so many targets, and how many draws of masks of each; none for 0 targets."""
+    """Returns the sequences of a part that give so many targets, and the draws of masks per sequence; none for 0."""
     wanted = ceil(targets / part.targets_per_sequence)
     ids = spread(part.size, wanted)
     draws = min(DRAWS, ceil(wanted / len(ids))) if part.random and len(ids) else 1
@@ -101,14 +101,16 @@ def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
 
 
 def write(folder: Path, arrays: Mapping[str, Mapping[str, NDArray]], records: dict[str, dict[str, Any]]) -> None:
-    """Write the files of all parts or of none; each record gets the sha256 of its file. What was scored during training
-    (`score_points`), in folders below, stays."""
-    with files.new_directory(folder) as made:
+    """Write the files of all parts or of none; each record gets the sha256 of its file.
+
+    The scores during training (`score_points`), which are in folders below, stay.
+    """
+    with files.new_directory(folder) as new:
         for earlier in folder.glob("step-*"):
-            shutil.copytree(earlier, made / earlier.name)
+            shutil.copytree(earlier, new / earlier.name)
         for name, columns in arrays.items():
-            np.savez_compressed(made / f"{name}.npz", allow_pickle=False, **columns)
-            records[name]["sha256"] = files.sha256(made / f"{name}.npz")
+            np.savez_compressed(new / f"{name}.npz", allow_pickle=False, **columns)
+            records[name]["sha256"] = files.sha256(new / f"{name}.npz")
 
 
 @torch.no_grad()
@@ -142,7 +144,7 @@ def _losses(
 def _chunks(
     model: LeanformerPreTrainedModel, part: HeldOut, number: int, accelerator: Accelerator
 ) -> Iterator[NDArray[np.int64]]:
-    """The places 0..m-1 that fall to this process, as many at a time as LOGITS allow."""
+    """Yields the places in 0..m-1 of this process, as many at a time as LOGITS allows."""
     per_sequence = ceil(part.targets_per_sequence) * model.config.vocab_size
     size = max(1, min(64, LOGITS // per_sequence))
     for start in range(accelerator.process_index * size, number, accelerator.num_processes * size):

@@ -1,4 +1,4 @@
-"""Trackers of accelerate beside curve.jsonl: RUN/tensorboard, Weights & Biases, trackio."""
+"""The trackers of accelerate, in addition to curve.jsonl: TensorBoard in RUN/tensorboard, Weights & Biases, trackio."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +12,10 @@ from leanformer.settings import TrainingSettings
 
 
 def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
-    """Devices and processes as torchrun or `accelerate launch` give them; autocast and accumulation are the loop's.
+    """Returns an accelerator with the devices and processes of torchrun or `accelerate launch`.
 
-    Unless it is told that there is no GPU, accelerate takes the processes of a launcher for as many runs of one.
+    The loop does autocast and accumulation itself. Without a GPU, `cpu` must be set: else accelerate treats the
+    processes of a launcher as separate runs.
     """
     try:
         accelerator = Accelerator(
@@ -34,8 +35,11 @@ def make_accelerator(settings: TrainingSettings, run: Path) -> Accelerator:
 
 
 def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: int) -> None:
-    """Lines beyond `step`, which a killed run may have logged, are purged from TensorBoard. Weights & Biases keep their
-    files in the run directory too, trackio in a database of its own; both call the run by its directory's name."""
+    """Start the trackers of the settings at `step`.
+
+    Lines after `step`, which a killed run may have logged, are purged from TensorBoard. Weights & Biases keeps its
+    files in the run directory, too, and trackio in its own database; both name the run after its directory.
+    """
     if not accelerator.log_with:
         return
     config = {name: value for name, value in asdict(settings).items() if value is not None}
@@ -46,7 +50,7 @@ def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: i
     options["wandb"] = {"name": run.name, "dir": str(run)}
     try:
         accelerator.init_trackers(project, config, options)
-    except Exception as error:  # each has errors of its own: no account, no server, no disk
+    except Exception as error:  # each tracker has its own errors: no account, no server, no disk
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = "run wandb login, or set WANDB_MODE=offline" if settings.log_with == "wandb" else "choose another"
         raise ValueError(f"training.log_with = {settings.log_with!r} does not start ({reason}): {remedy}") from error
