@@ -1,4 +1,4 @@
-"""Reports: reads the records of runs, and needs neither torch nor the runs' data."""
+"""Reports, which are made from the records of runs and need neither torch nor the runs' data."""
 
 from leanformer.report.write import write_report
 

@@ -1,4 +1,4 @@
-"""`leanformer report DIR`: the records in a directory become report.html, report.md, results.json and figures/."""
+"""`leanformer report DIR`: writes report.html, report.md, results.json and figures/ from the records in a directory."""
 
 import json
 from collections.abc import Sequence
@@ -21,11 +21,12 @@ RESULTS = "results.json"
 
 
 def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str, Any]:
-    """The content of results.json. The directory holds a comparison, finished or not, or a single pre-training run.
-    `formats`: the tables as files of their own besides, `latex` or `csv`. Of any other study, which has its report from
-    its own verb, the results are written as `csv`.
+    """Write the report of a comparison, finished or not, or of one pre-training run; returns results.json's content.
 
-    `ValueError` or `OSError` of one line for what cannot be read or makes no sense; then nothing is written.
+    `formats`: also write the tables as files of their own, `latex` or `csv`. Any other study has its report from its
+    own verb, and only its results are written, as `csv`.
+    Raises `ValueError` or `OSError` of one line for a record that cannot be read or makes no sense, and then writes
+    nothing.
     """
     directory = Path(directory)
     check_formats(formats)
@@ -39,7 +40,7 @@ def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str
 
 
 def _tables_alone(directory: Path, formats: Sequence[str]) -> dict[str, Any]:
-    """Of a study that another verb reports: its results as CSV."""
+    """Write the results of a study that another verb reports as CSV."""
     found = read_record(directory / RESULTS)
     if list(formats) != ["csv"]:
         kind = found.get("kind", "unknown")
@@ -49,7 +50,7 @@ def _tables_alone(directory: Path, formats: Sequence[str]) -> dict[str, Any]:
 
 
 def write_document(document: Document, found: dict[str, Any], directory: Path, formats: Sequence[str] = ()) -> None:
-    """report.html, report.md, results.json, figures/ and, in these formats, tables/ in the directory."""
+    """Write report.html, report.md, results.json, figures/ and, in these formats, tables/ to the directory."""
     files = {
         "report.html": html(document),
         "report.md": markdown(document),

@@ -1,1 +1,1 @@
-"""What the records of one study say: pairs, differences, ratios, tasks and suites."""
+"""The analysis of one study's records: pairs, differences, ratios, tasks and suites."""

@@ -1,17 +1,16 @@
-"""Whether a mechanism does better on a task than the best answer that does not look at the input.
+"""Whether a mechanism is better on a task than the best answer that ignores the input.
 
     chance c        `results.chance` of a fine-tuning; for an old record without it, the score of the best constant
                     answer to the labels in predictions.jsonl (unknown for texts and for metrics of groups)
     bound b         one-sided 95 % lower bound of the score m, a fraction:
                     n >= 2 pre-training seeds     m - t_{0.95, n-1} s / sqrt(n)
-                    one, and the accuracy of E    Clopper and Pearson's (1934) exact bound of m E right answers
+                    n = 1, accuracy of E answers  Clopper and Pearson's (1934) exact bound of m E right answers
     above chance    b > c
 
-Seeds come first because a comparison asks about mechanisms, which seeds sample; the fine-tunings of one pre-trained
-model share its luck, so each pre-trained model counts once, with the mean of its fine-tunings. One model alone has no
-spread over seeds, and its examples are all that can be counted: right answers of E, a binomial. Its fine-tunings
-answered the same E examples, so their mean accuracy counts as one. Otherwise the bound is not known, and nothing is
-said.
+Seeds come first because a comparison is about mechanisms, which seeds sample. The fine-tunings of one pre-trained model
+are not independent, so each pre-trained model counts once, with the mean of its fine-tunings. A single model has no
+spread over seeds, so its right answers among E examples are counted, a binomial. Its fine-tunings answered the same E
+examples, so their mean accuracy counts as one. Otherwise the bound is unknown, and nothing is reported.
 """
 
 import math
@@ -65,9 +64,9 @@ def lower_bound(study: Study, task: str, attention: str) -> float | None:
 
 
 def at_chance(study: Study, task: str, attention: str) -> str:
-    """Why the mechanism cannot be compared with the baseline: neither is above chance. '' where one may be.
+    """Returns why the mechanism cannot be compared with the baseline (neither is above chance), or '' if it can.
 
-    An average over tasks is not testable where none of its tasks is.
+    An average over tasks is not testable if none of its tasks is.
     """
     if task not in study.tasks:
         every = [at_chance(study, each, attention) for each in study.tasks]
@@ -83,7 +82,7 @@ def _metrics(tuning: FineTuning) -> list[str]:
 
 
 def _of_labels(study: Study, tuning: FineTuning) -> float | None:
-    """The mean over splits and metrics, best over the constant answers."""
+    """Returns the mean over splits and metrics of the best constant answer."""
     path = study.directory / tuning.path / "predictions.jsonl"
     names = list(dict.fromkeys(_known(name) for name in _metrics(tuning)))
     if not path.is_file() or None in names:
@@ -106,5 +105,5 @@ def _scores(labels: list[NDArray], names: list[str | None], answer: float) -> It
 
 
 def _known(name: str) -> str | None:
-    """accuracy_matched is accuracy; the longest name that fits."""
+    """Returns the longest metric's name that fits: accuracy for accuracy_matched."""
     return next((known for known in METRICS if name == known or name.startswith(f"{known}_")), None)

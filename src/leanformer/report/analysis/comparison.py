@@ -1,11 +1,11 @@
-"""Every mechanism against the baseline, in every metric.
+"""The comparison of every mechanism with the baseline, in every metric.
 
     final_loss      nats per target at the end of the budget, on the test part (`Run.part`)  lower is better
     a task's name   its score (a fraction), mean over the fine-tuning seeds both have        higher is better
     task_average    plain mean over all tasks                                                higher is better
 
-A difference is mechanism minus baseline, paired by pre-training seed. `families` says which tests Holm corrects
-together; what it costs to reach a loss is in `ratios`.
+A difference is mechanism minus baseline, paired by pre-training seed. `families` describes which tests Holm's method
+corrects together; the cost of reaching a loss is in `ratios`.
 """
 
 import math
@@ -49,14 +49,14 @@ class Comparison:
     difference: PairedDifference
     seeds: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
-    """(mechanism, baseline), a pair for each seed."""
+    """(mechanism, baseline) of each seed."""
     planned: int = 0
     note: str = ""
     informative: bool = True
-    """False where the numbers say nothing about attention and are not tested: a run learned nothing from context, or
+    """False where the numbers show nothing about attention and are not tested: a run learned nothing from context, or
     neither side is above chance on the task."""
     exploratory: bool = False
-    """Not among the main contrasts that the plan names."""
+    """Whether it is not among the main contrasts that the plan names."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def shown_verdict(self) -> str:
-        """The verdict as people should read it: a difference within the margin or a contrast not planned is marked."""
+        """The verdict for readers, which marks a difference within the margin and a contrast that was not planned."""
         measurable = self.verdict == "equivalent" and self.difference.differs
         though = f" (though measurably {self.direction})" if measurable else ""
         return f"{self.verdict}{though}" + (", exploratory" if self.exploratory else "")
@@ -83,43 +83,43 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Findings:
-    """A study's comparisons, and what about them must not go unsaid."""
+    """The comparisons of a study, with the doubts that a report must mention."""
 
     study: Study
     comparisons: tuple[Comparison, ...]
     pairs: dict[str, Pairs]
     ratios: tuple[Ratio, ...] = ()
-    """At the targets of the table, all corrected together."""
+    """The ratios at the targets of the table, corrected together."""
     ratio_curve: tuple[Ratio, ...] = ()
-    """At the targets of the picture that no run has reached at its first validation; a picture, so without tests."""
+    """The ratios at the targets of the picture that no run reached by its first validation; they are not tested."""
     without_collapsed: tuple[Comparison, ...] = ()
-    """Every task of which a fine-tuning collapsed, once more without these."""
+    """The comparisons without collapsed fine-tunings, for every task that has some."""
     examples: tuple[ExampleTest, ...] = ()
     crossed: dict[str, Crossed] = field(default_factory=dict)
-    """The analyses of seeds and text behind the differences in final loss, by mechanism, where the records allow it."""
+    """The analyses of seeds and text for the differences in final loss, by mechanism, where the records allow it."""
     other_texts: tuple[Comparison, ...] = ()
-    """Losses on further held-out texts, a family of their own; the metric is `on_text` of the part's name."""
+    """The losses on further held-out texts, a family of their own; the metric is `on_text` of the part's name."""
 
     def of(self, metric: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.metric == metric]
 
     @property
     def detectable(self) -> float | None:
-        """Nats of final loss that this design finds with probability 0.8, at the first and strictest step of Holm's."""
+        """The difference in final loss, nats, that is found with probability 0.8 at the strictest step of Holm's."""
         return self._detectable(len(self._tested))
 
     @property
     def detectable_alone(self) -> float | None:
-        """The same for a single mechanism, without Holm's correction."""
+        """The same difference for a single mechanism, without Holm's correction."""
         return self._detectable(1)
 
     @property
     def _tested(self) -> list[PairedDifference]:
-        """The main contrasts, if the plan names some, or all."""
+        """Returns the main contrasts if the plan names some, else all."""
         return [c.difference for c in self.of(LOSS) if c.difference.p_value_holm is not None and not c.exploratory]
 
     def _detectable(self, family: int) -> float | None:
-        """With the root mean square of the standard errors and the fewest degrees of freedom."""
+        """Returns the detectable difference, from the standard errors' root mean square and the smallest df."""
         if not self._tested:
             return None
         error = math.sqrt(float(np.mean([(d.standard_error or 0.0) ** 2 for d in self._tested])))
@@ -158,7 +158,7 @@ def find(study: Study) -> Findings:
 
 
 def task_scores(run: Run, other: Run, task: str, *, collapsed: bool = True) -> Values:
-    """Means over the fine-tuning seeds that both runs finished, collapsed ones included unless told otherwise."""
+    """Returns the means over the fine-tuning seeds that both runs finished; `collapsed` includes collapsed ones."""
     matched = paired_finetunings(run, other, task, collapsed=collapsed)
     scores = [[tuning.score or 0.0 for tuning in pair] for pair in matched]
     return tuple(np.mean(scores, axis=0).tolist()) if scores else None  # type: ignore[return-value]
@@ -181,8 +181,10 @@ def measured(
     measure: Callable[[Run, Run], Values],
     nothing_at: Callable[[Run], bool] = learned_nothing,
 ) -> list[Comparison]:
-    """Every mechanism in one metric, not yet corrected. A loss of a pair with a run of which `nothing_at` is true says
-    nothing about attention."""
+    """Returns the comparison of every mechanism in one metric, not yet corrected.
+
+    The loss of a pair with a run for which `nothing_at` is true shows nothing about attention.
+    """
     loss = metric.startswith(LOSS)
     margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
     out = []
@@ -207,7 +209,7 @@ def measured(
 
 
 def with_text(c: Comparison, found: Crossed | None) -> Comparison:
-    """The same difference, its standard error and degrees of freedom of both sources; the bootstrap knows one only."""
+    """Returns the same difference with the standard error of both sources; the bootstrap includes only the seeds."""
     if found is None or c.difference.standard_error is None or len(found.per_seed) != c.difference.n:
         return c
     difference = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
@@ -215,7 +217,7 @@ def with_text(c: Comparison, found: Crossed | None) -> Comparison:
 
 
 def on_text(part: str) -> str:
-    """The metric of the loss on a further held-out text."""
+    """Returns the name of the metric for the loss on a further held-out text."""
     return f"{LOSS} on {part}"
 
 
@@ -231,8 +233,10 @@ def _on_other_texts(study: Study, paired: dict[str, Pairs], scores: Scores) -> l
 
 
 def contrasts(study: Study, losses: list[Comparison]) -> list[Comparison]:
-    """The same in the order of the study, corrected: the main contrasts, which the plan may name, together, and the
-    exploratory ones among themselves."""
+    """Returns the same comparisons in the order of the study, with corrected p-values.
+
+    The main contrasts, which the plan may name, are one family, and the exploratory ones another.
+    """
     named = study.plan.get("main")
     main = named if isinstance(named, list) else study.challengers
     marked = [replace(c, exploratory=c.attention not in main) for c in losses]
@@ -240,7 +244,7 @@ def contrasts(study: Study, losses: list[Comparison]) -> list[Comparison]:
     return sorted(chain.from_iterable(map(family, families)), key=lambda c: study.challengers.index(c.attention))
 
 
-def family(of: list[Comparison]) -> list[Comparison]:
-    """The same, the p-values of those that can be tested corrected together."""
-    told = iter(with_holm([c.difference for c in of if c.informative]))
-    return [replace(c, difference=next(told)) if c.informative else c for c in of]
+def family(comparisons: list[Comparison]) -> list[Comparison]:
+    """Returns the same comparisons; the p-values of those that can be tested are corrected together."""
+    corrected = iter(with_holm([c.difference for c in comparisons if c.informative]))
+    return [replace(c, difference=next(corrected)) if c.informative else c for c in comparisons]

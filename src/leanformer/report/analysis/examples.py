@@ -1,13 +1,14 @@
-"""Paired tests over examples: would the difference between these trained models stand on other examples of the task?
+"""Paired tests over examples: would the difference between these trained models hold on other examples of the task?
 
-The seeds' test asks another question: would it stand with other seeds, on these examples? A mechanism is better if both
-say so; the verdicts of a report are the seeds'.
+The test over seeds answers another question: would it hold with other seeds, on these examples? A mechanism is better
+if both tests say so; the verdicts of a report are those of the seeds.
 
-Both models of a pair answer the same E examples. For one pair and a task scored by answers that are right or wrong,
-McNemar's test: of the examples that one model alone gets right, b and c of them, b ~ Binomial(b + c, 1/2) if neither is
-better. For more pairs, or another score, its generalisation, the randomisation test (Noreen, 1989): the answers of both
-models to an example are exchanged or not, those of all pairs together, and p is how often the mean difference of scores
-comes out as large. The interval is the paired bootstrap's: examples are drawn with replacement, the same for both.
+Both models of a pair answer the same E examples. For one pair and a task with right and wrong answers, the test is
+McNemar's: if b and c examples are answered right by one model only, b ~ Binomial(b + c, 1/2) if neither is better. For
+more pairs, or another score, it is the generalisation, the randomisation test (Noreen, 1989): the answers of both
+models to an example are exchanged or not, for all pairs together, and p is the fraction of exchanges with a mean
+difference of scores at least as large. The interval is the paired bootstrap's: examples are drawn with replacement, the
+same for both models.
 """
 
 import json
@@ -27,11 +28,11 @@ from leanformer.report.records.runs import FineTuning
 from leanformer.report.records.study import Study
 
 RESAMPLES, FEWEST, WORK = 9999, 999, 4_000_000
-"""Resamples, fewer of them where they would hold more answers than WORK."""
+"""The number of resamples, and their smallest number where they would hold more answers than WORK."""
 
 
 class McNemar(NamedTuple):
-    """One pair of fine-tunings: examples that the mechanism alone, and the baseline alone, gets right."""
+    """The numbers of examples that only the mechanism, and only the baseline, answers right, for one pair."""
 
     seed: int
     task_seed: int
@@ -45,14 +46,14 @@ class ExampleTest:
     attention: str
     task: str
     finetunings: int = 0
-    """Pairs of them."""
+    """The number of pairs of fine-tunings."""
     examples: int = 0
     difference: float | None = None
-    """Of the mean scores, mechanism minus baseline."""
+    """The difference of the mean scores, mechanism minus baseline."""
     ci95: Interval | None = None
     p_value: float | None = None
     p_value_holm: float | None = None
-    """Over all mechanisms and tasks."""
+    """The p-value with Holm's correction over all mechanisms and tasks."""
     method: str = ""
     each: tuple[McNemar, ...] = ()
     note: str = ""
@@ -60,7 +61,7 @@ class ExampleTest:
 
 class Answers(NamedTuple):
     keys: list[str]
-    """What must be equal for two models to have answered the same examples: split, place and label."""
+    """Split, place and label of every example, which are equal if two models have answered the same examples."""
     labels: NDArray
     predictions: NDArray
     values: NDArray | None
@@ -113,8 +114,11 @@ def _test(attention: str, task: str, of: Pairs, answers: Callable[[FineTuning], 
 
 
 def _resampled(test: ExampleTest, score: Callable[[NDArray], NDArray], size: int) -> ExampleTest:
-    """`score` of places (..., E), the mechanism's answers at 0 to E - 1, the baseline's at E to 2 E - 1; `size`: what
-    it looks at in one resample."""
+    """Returns the test with its p-value and interval from resamples.
+
+    `score` takes places (..., E): 0 to E - 1 are the mechanism's answers, E to 2 E - 1 the baseline's. `size` is the
+    number of answers in one resample.
+    """
     ids = np.arange(test.examples)
     times = int(np.clip(WORK / size, FEWEST, RESAMPLES))
     batch = max(1, 2_000_000 // size)
@@ -150,14 +154,14 @@ def _binary(values: Sequence[NDArray]) -> bool:
 
 
 def _metrics(tuning: FineTuning) -> list[str]:
-    """The task's metrics; those of several splits (`accuracy_matched`) under one name."""
+    """Returns the task's metrics; a metric of several splits (`accuracy_matched`) has one name."""
     names = (tuning.record.get("results") or {}).get("metrics") or {}
     known = (*METRICS, *MEANS)
     return list(dict.fromkeys(next((k for k in known if n == k or n.startswith(f"{k}_")), n) for n in names))
 
 
 def _read(study: Study, tuning: FineTuning) -> Answers | None:
-    """None where the answers were not saved, or do not suffice for the task's metrics."""
+    """Returns the answers, or None if they were not saved or do not suffice for the task's metrics."""
     path = study.directory / tuning.path / "predictions.jsonl"
     names = _metrics(tuning)
     if not path.is_file() or not names:

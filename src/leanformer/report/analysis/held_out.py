@@ -1,4 +1,4 @@
-"""Which held-out text the final losses of a study are of, and how much of an interval that text is answerable for."""
+"""The held-out text on which the final losses of a study are measured, and its contribution to their error."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -12,7 +12,7 @@ from leanformer.report.records.runs import Run
 from leanformer.report.records.study import Study
 
 ENOUGH = 0.003
-"""Nats: the error that the text may add to a difference before the report asks for more text."""
+"""The error, in nats, that the text may add to a difference before the report recommends more text."""
 
 
 class Scores:
@@ -25,8 +25,10 @@ class Scores:
     def crossed(
         self, pairs: Iterable[tuple[Run, Run]], part: str | None = None, at: int | None = None
     ) -> Crossed | None:
-        """Returns the analysis of pairs that were scored on the same text, of their final losses or those on `part`,
-        when training was done or at `at` tokens; None where the records do not hold it."""
+        """Returns the analysis of pairs that were scored on the same text, None where the records do not hold it.
+
+        It compares the final losses, or those on `part`, after training or at `at` tokens.
+        """
         both = [[self._read(run.path, part or run.part, at) for run in pair] for pair in pairs]
         ours = [pair[0] for pair in both if pair[0] is not None]
         theirs = [pair[1] for pair in both if pair[1] is not None]
@@ -42,7 +44,7 @@ class Scores:
 
 
 def scored_sentence(study: Study) -> str:
-    """The sentence says what the final losses are of; it is empty where no run has finished."""
+    """Returns the sentence about the text of the final losses; it is empty if no run has finished."""
     run = next((run for name in study.attention for run in study.at(name)), None)
     if run is None:
         return ""
@@ -62,7 +64,7 @@ def scored_sentence(study: Study) -> str:
 
 
 def error_sentence(found: dict[str, Crossed]) -> str:
-    """The sentences say how the standard errors divide; they are empty without crossed differences."""
+    """Returns the sentences about the parts of the standard errors; they are empty without crossed differences."""
     if not found:
         return ""
     each = [
@@ -78,7 +80,7 @@ def error_sentence(found: dict[str, Crossed]) -> str:
 
 
 def doubts(study: Study, found: dict[str, Crossed]) -> list[str]:
-    """The sentences say what the held-out text does to the verdicts."""
+    """Returns the sentences about the effect of the held-out text on the verdicts."""
     coarse = [f"{name} ({fixed(one.items_error, 4)})" for name, one in found.items() if one.items_error > ENOUGH]
     out = []
     if coarse:

@@ -1,8 +1,8 @@
-"""Pairs: the runs of a mechanism and of the baseline that share a seed, hence data order, masks and initial values.
+"""Pairs: the runs of a mechanism and of the baseline with the same seed, hence data order, masks and initial values.
 
-Two runs whose losses are not on one scale (other data, tokenizer or validation targets) are refused as a pair. Two that
-differ in anything but their attention and learning rate (another setting, precision, machine or version) stay a pair,
-and the report says in what they differ.
+Two runs whose losses are not comparable (other data, tokenizer or validation targets) are refused as a pair. Two runs
+that differ in anything but attention and learning rate (another setting, precision, machine or version) are a pair, and
+the report names the differences.
 """
 
 import math
@@ -16,14 +16,14 @@ from leanformer.report.records.runs import FineTuning, Run
 from leanformer.report.records.study import Study
 
 OWN = ("model.attention", "training.learning_rate")
-"""Beginnings of the settings in which the runs of a pair may differ."""
+"""Prefixes of the settings in which the runs of a pair may differ."""
 MATCHES = {
     "parameters": ("model.intermediate_size",),
     "width": ("model.hidden_size", "model.intermediate_size"),
     "flops": ("training.max_steps", "training.max_tokens"),
     "config": ("model.", "training."),
 }
-"""The settings that a comparison finds for an arm, or reads from its file."""
+"""The settings that a comparison computes for an arm, or reads from its file."""
 ONE_SCALE = (
     ("data.hash", "their data"),
     ("data.tokenizer_hash", "their tokenizer"),
@@ -35,7 +35,7 @@ MAKERS = {
     "hardware": ("precision", "device", "gpu", "cpu"),
     "versions": ("leanformer", "torch", "transformers"),
 }
-"""What of a run's machine and program may change its loss."""
+"""The properties of a run's machine and program that may change its loss."""
 MAKER_NAMES = {"gpu": "GPU", "cpu": "CPU"}
 AUTO = '; training.precision = "auto" gives float32 on one CPU and bfloat16 on another'
 PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
@@ -44,7 +44,7 @@ PACKAGES = ("leanformer", "commit", "torch", "transformers", "python")
 @dataclass(frozen=True)
 class Pairs:
     pairs: tuple[tuple[Run, Run], ...]
-    """(mechanism, baseline)."""
+    """(mechanism, baseline) of every pair."""
     refused: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ def pairs(study: Study, attention: str) -> Pairs:
 def paired_finetunings(
     run: Run, other: Run, task: str, *, collapsed: bool = True
 ) -> list[tuple[FineTuning, FineTuning]]:
-    """By fine-tuning seed, those that both runs finished; without the pairs in which one collapsed, if so wanted."""
+    """Returns the pairs with the same seed that both runs finished; unless `collapsed`, without collapsed ones."""
     ours, theirs = (
         {t.seed: t for t in r.finetunings if t.task == task and t.status == "finished" and t.score is not None}
         for r in (run, other)
@@ -104,7 +104,7 @@ def _scored(run: Run) -> tuple[Any, ...]:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Equal; numbers up to rounding, since machines sum in different orders."""
+    """Whether both are equal, numbers up to rounding, since machines sum in different orders."""
     numbers = isinstance(ours, float) and isinstance(theirs, float)
     return math.isclose(ours, theirs, rel_tol=1e-9) if numbers else ours == theirs
 
@@ -115,8 +115,11 @@ def _get(record: dict[str, Any], dotted: str) -> Any:
 
 
 def _differences(run: Run, other: Run) -> Iterable[str]:
-    """What a label says of its own, `dot_product[model.intermediate_size=640]`, is meant to differ; so is what it
-    leaves to be found, `dot_product[parameters=shared]`."""
+    """Yields the unintended differences.
+
+    The settings in a label, as in `dot_product[model.intermediate_size=640]`, are meant to differ, and so are those
+    that a comparison computes for it, as for `dot_product[parameters=shared]`.
+    """
     ours, theirs = run.settings, other.settings
     labels = f"{run.attention} {other.attention}"
     found = set(re.findall(r"[\[,](\w+)(?==)", labels)) & MATCHES.keys()
@@ -136,7 +139,7 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
 
 
 def _makers(run: Run, other: Run) -> Iterable[str]:
-    """Precision, machine and versions, where both runs record them."""
+    """Yields differences in precision, machine and versions, where both runs record them."""
     for table, keys in MAKERS.items():
         for key in keys:
             ours, theirs = _get(run.record, f"{table}.{key}"), _get(other.record, f"{table}.{key}")
@@ -147,7 +150,7 @@ def _makers(run: Run, other: Run) -> Iterable[str]:
 
 
 def unequal_makers(runs: Iterable[Run]) -> list[str]:
-    """Sentences on runs that were not made by the same program on the same kind of machine."""
+    """Returns sentences about runs that were not made by the same program on the same kind of machine."""
     runs = [run for run in runs if run.status == "finished"]
     out = []
     for package in PACKAGES:

@@ -1,20 +1,20 @@
-"""What it takes to reach a loss, against the baseline: tokens, steps, FLOPs and seconds, for one target after another.
+"""The cost of reaching a loss, relative to the baseline, in tokens, steps, FLOPs and seconds, for several targets.
 
 For the pair of runs with seed i, of the mechanism (a) and of the baseline (b), and the cost c of first reaching a loss
 
     r_i = c_a / c_b        ratio r = exp(mean of log r_i),  95 % interval: the t interval of that mean, through exp
 
-A cost that is not known lies between two numbers (`Descent.arrival`): more than all the run had if it never arrives. So
-r_i lies between two as well, and r between the geometric means of these: "more than x" where a run of the mechanism
-never arrives, "less than x" where one of the baseline does not. Then there is no interval and no p-value; that pair is
-counted, not dropped.
+An unknown cost lies between two bounds (`Descent.arrival`): it is more than the whole run's if the run never reaches
+the loss. So r_i lies between two bounds, too, and r between their geometric means: "more than x" if a run of the
+mechanism never reaches the loss, "less than x" if one of the baseline does not. Then there is no interval and no
+p-value, but the pair is counted.
 
     tokens     interpolated linearly between the two validations around the crossing
-    steps      those at that many tokens, by the run's own log; without one, at the run's mean tokens a step
-    flops      tokens x training FLOPs a token (the ledger's exact count)
-    seconds    those at that many tokens by the run's own log, validation included; without one, at its mean pace
+    steps      from the run's log at that many tokens; without a log, by the run's mean tokens per step
+    flops      tokens x training FLOPs per token (the ledger's exact count)
+    seconds    from the run's log at that many tokens, with validation; without a log, by its mean speed
 
-The p-value is that of the paired t-test of log r_i against 0, so of the same quantity as ratio and interval.
+The p-value is that of the paired t-test of log r_i against 0, the same quantity as that of ratio and interval.
 """
 
 import math
@@ -32,7 +32,7 @@ from leanformer.report.records.study import Study
 
 RESOURCES = ("tokens", "steps", "flops", "seconds")
 EASIEST, HARDEST, POINTS = 0.5, 1.1, 26
-"""The curve of the ratio: so many targets between these fractions of what the baseline learns."""
+"""The curve of the ratio has POINTS targets between these fractions of what the baseline learns."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Ratio:
     target: Target
     seeds: tuple[int, ...]
     costs: tuple[tuple[Interval, Interval], ...]
-    """(mechanism, baseline) of every seed, each between two numbers."""
+    """(mechanism, baseline) of every seed, each as a lower and an upper bound."""
     log: PairedDifference
-    """Of log r_i, in which the mechanism is compared with the baseline."""
+    """The paired difference of the logarithms, whose values are log r_i."""
 
     @property
     def bounds(self) -> Interval:
-        """The ratio lies between these; twice the same where every run arrives."""
+        """The bounds of the ratio, which are equal if every run reaches the loss."""
         least = [ours[0] / theirs[1] for ours, theirs in self.costs]
         most = [ours[1] / theirs[0] if theirs[0] else math.inf for ours, theirs in self.costs]
         return _geometric_mean(least), _geometric_mean(most)
 
     def same(self, other: "Ratio") -> bool:
-        """Up to rounding, as those of tokens and steps where all steps are of one size."""
+        """Whether both are equal up to rounding, as those of tokens and steps are if all steps have one size."""
         bounds = zip(self.bounds, other.bounds, strict=True)
         return all(ours == theirs or math.isclose(ours, theirs, rel_tol=1e-6) for ours, theirs in bounds)
 
@@ -72,22 +72,22 @@ class Ratio:
 
     @property
     def arrived(self) -> tuple[int, int]:
-        """Runs of the mechanism, of the baseline."""
+        """The numbers of runs of the mechanism and of the baseline that reach the loss."""
         return tuple(sum(math.isfinite(pair[side][1]) for pair in self.costs) for side in (0, 1))  # type: ignore[return-value]
 
     @property
     def verdict(self) -> Verdict | Literal["censored"]:
-        """No margin is set for a cost, so there is no equivalence. Censored: the ratio is known as a bound alone."""
+        """The verdict; a cost has no margin, so it is never equivalent. Censored: only a bound is known."""
         return self.log.verdict(higher_is_better=False) if self.known else "censored"
 
     @property
     def early(self) -> bool:
-        """Whether a run is there at its first validation, so that nobody knows when it arrived."""
+        """Whether a run had reached the loss by its first validation, so that its cost is unknown."""
         return any(cost[0] == 0 for pair in self.costs for cost in pair)
 
 
 def cost(run: Run, resource: str, tokens: float) -> float | None:
-    """What the run had spent at so many tokens; None if its records do not tell."""
+    """Returns what the run had spent at so many tokens, None if its records do not say."""
     if resource == "tokens" or math.isinf(tokens):
         return tokens
     if resource == "flops":
@@ -100,7 +100,7 @@ def cost(run: Run, resource: str, tokens: float) -> float | None:
 
 
 def ratios(study: Study, paired: dict[str, Pairs], targets: Iterable[Target]) -> list[Ratio]:
-    """Every target, resource and mechanism with records of it; not corrected."""
+    """Returns the ratios of every target, resource and mechanism that has records of it, not corrected."""
     found = (
         _ratio(name, of, resource, target)
         for target in targets
@@ -111,9 +111,9 @@ def ratios(study: Study, paired: dict[str, Pairs], targets: Iterable[Target]) ->
 
 
 def corrected(family: Sequence[Ratio]) -> list[Ratio]:
-    """The same ratios, with Holm's correction over all of them; those that are the `same` test count once."""
+    """Returns the same ratios with Holm's correction over all of them; those that are the `same` test count once."""
     first: list[int] = []
-    """Of every ratio, the place of the first one of its mechanism and target that is the same."""
+    """For every ratio, the place of the first one of its mechanism and target that is the same."""
     for place, ratio in enumerate(family):
         before = (
             i
@@ -135,7 +135,7 @@ def table_targets(study: Study) -> list[Target]:
 
 
 def curve_targets(study: Study) -> list[Target]:
-    """From easy to hard; past 1, the baseline's own end, only as far as a mechanism gets."""
+    """Returns the targets from easy to hard; beyond 1, the baseline's final loss, as far as a mechanism gets."""
     own = study.target(1.0)
     if own is None or study.curve_floor is None:
         return []

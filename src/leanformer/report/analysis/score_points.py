@@ -1,7 +1,7 @@
-"""Every mechanism against the baseline at the numbers of tokens at which the runs were scored during training.
+"""The comparison of every mechanism with the baseline at the score points during training.
 
-At each number and on each held-out text the differences are analysed as final losses are: paired by seed, their
-intervals over seeds and text (`numbers.crossed`), the main contrasts and the exploratory ones a family each.
+At each number of tokens and on each held-out text the differences are analysed as final losses are: paired by seed,
+with intervals over seeds and text (`numbers.crossed`), and one family each for main and exploratory contrasts.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class ScorePoint:
     score_at: int
     part: str
     losses: dict[str, Spread]
-    """Nats over the seeds, by mechanism."""
+    """The losses over the seeds in nats, by mechanism."""
     comparisons: tuple[Comparison, ...]
 
 
@@ -66,6 +66,6 @@ def _loss(run: Run, part: str, number: int) -> float | None:
 
 
 def _nothing(run: Run, part: str, number: int) -> bool:
-    """Whether the run had learned nothing from context by then."""
+    """Whether the run had learned nothing from context by `number` tokens."""
     score = run.points.get(number, {}).get("scores", {}).get(part, {})
     return no_better(score.get("loss"), score.get("context_free"))

@@ -1,4 +1,4 @@
-"""Statistics of a whole suite of tasks (Agarwal et al., 2021, "Deep RL at the Edge of the Statistical Precipice").
+"""Statistics over a suite of tasks (Agarwal et al., 2021, "Deep RL at the Edge of the Statistical Precipice").
 
     x_it                          score of pre-training seed i on task t (mean of its fine-tunings), 0 at chance, 1
                                   perfect: (score - chance) / (1 - chance);  n seeds, T tasks
@@ -6,13 +6,13 @@
     probability of improvement    mean over t of [ #(x_it > y_jt) + #(x_it = y_jt) / 2 ] / n^2   over all i, j:
                                   Mann and Whitney's U / n^2, y the baseline
 
-Intervals are 95 % percentile intervals of a stratified bootstrap: every task keeps n runs. A seed is drawn with all its
-tasks, because these start from one pre-trained model, and with both arms, because these share data and initial values;
-to draw each on its own would take related numbers for independent ones. With few seeds percentile intervals are too
-narrow: three have ten distinct resamples.
+Intervals are 95 % percentile intervals of a stratified bootstrap: every task keeps n runs. A seed is drawn with all
+its tasks, because they start from one pre-trained model, and with both arms, because they share data and initial
+values; to draw them separately would treat dependent numbers as independent. With few seeds percentile intervals are
+too narrow: three seeds have ten distinct resamples.
 
-`rliable` computes the same; it draws each task on its own, its last release is of August 2024, and it needs arch,
-seaborn and absl for what are two expressions of numpy and scipy's bootstrap.
+`rliable` computes the same, but draws each task separately. Its last release is of August 2024, and it needs arch,
+seaborn and absl for two expressions of numpy and scipy's bootstrap.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Suite:
-    """One mechanism against the baseline over all tasks of a study."""
+    """The statistics of one mechanism and the baseline over all tasks of a study."""
 
     attention: str
     tasks: tuple[str, ...]
@@ -82,18 +82,18 @@ def suites(findings: Findings) -> list[Suite]:
 
 
 def interquartile_mean(scores: NDArray) -> NDArray:
-    """(..., n, T) -> (...)."""
+    """Returns the interquartile mean, (..., n, T) -> (...)."""
     return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), TRIMMED, axis=-1))
 
 
 def probability_of_improvement(ours: NDArray, theirs: NDArray) -> NDArray:
-    """(..., n, T) of each arm -> (...)."""
+    """Returns the probability of improvement, (..., n, T) of each arm -> (...)."""
     x, y = ours[..., :, None, :], theirs[..., None, :, :]
     return np.mean((x > y) + (x == y) / 2, axis=(-3, -2, -1))
 
 
 def resampled(statistic: Callable[..., NDArray], *arms: NDArray) -> Interval:
-    """The interval of `statistic`, seeds (the first axis) drawn with replacement, the same for every task and arm."""
+    """Returns the interval of `statistic`; seeds (first axis) are drawn with replacement, equal for tasks and arms."""
 
     def of(ids: NDArray, axis: int) -> NDArray:
         return statistic(*(arm[ids] for arm in arms))
@@ -123,7 +123,7 @@ def suite_table(findings: Findings, found: list[Suite]) -> Table:
 
 
 def suite_sentence(findings: Findings, found: list[Suite]) -> str:
-    """What the table says; or that it is left out, and why."""
+    """Returns a sentence about the table, or the reason why it is left out."""
     study = findings.study
     if not found:
         if not study.tasks or not study.challengers:

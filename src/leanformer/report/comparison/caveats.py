@@ -1,4 +1,4 @@
-"""What a sceptical reader should hold against the numbers, in sentences: only what applies to this study."""
+"""Caveats of the numbers for a sceptical reader, in sentences: only those that apply to this study."""
 
 from leanformer.report.analysis import held_out
 from leanformer.report.analysis.comparison import Findings
@@ -22,7 +22,7 @@ def caveats(findings: Findings) -> list[str]:
 
 
 def _absent(study: Study) -> list[str]:
-    """Runs that are not in the means, and whom that flatters; those that were to choose a learning rate."""
+    """Returns sentences about runs that are not in the means, and which mechanisms that favours."""
     out = []
     for name in study.attention:
         runs = [run for run in study.runs if run.attention == name and not run.tuning]

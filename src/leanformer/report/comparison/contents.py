@@ -1,4 +1,4 @@
-"""The report's table of contents: which sentences, tables and pictures stand where."""
+"""The contents of the report: the order of its sentences, tables and pictures."""
 
 from typing import Any
 
@@ -83,7 +83,7 @@ def _asked(study: Study) -> list[Block]:
 
 
 def _planned(study: Study) -> list[Block]:
-    """Of a comparison; a single run has no plan."""
+    """Returns what the report says about the plan of a comparison; a single run has no plan."""
     if not study.plan:
         return []
     missing = []
@@ -100,7 +100,7 @@ def _planned(study: Study) -> list[Block]:
 
 
 def _model(settings: dict[str, Any], study: Study) -> str:
-    """The model and its training in one sentence, of what the records hold."""
+    """Returns one sentence about the model and its training, from the records."""
     data = _data(study)
     layers, width = settings.get("model.num_hidden_layers"), settings.get("model.hidden_size")
     said = [
@@ -164,7 +164,7 @@ def _finetuning(findings: Findings, drawn: dict[str, Picture]) -> list[Block]:
 
 
 def _attention(study: Study) -> list[Block]:
-    """The page that `leanformer attention DIR` makes."""
+    """Returns the section with the page that `leanformer attention DIR` makes."""
     drawn = (study.directory / ATTENTION_PAGE).is_file()
     return [Link("Every head of a run of each mechanism, on one sentence", ATTENTION_PAGE)] if drawn else []
 
@@ -209,13 +209,13 @@ def _particulars(study: Study) -> list[Block]:
 
 
 def _data(study: Study) -> dict[str, Any]:
-    """What is known of the data, from the plan and from the runs' own records."""
+    """Returns the description of the data, from the plan and from the runs' own records."""
     recorded = [run.record["data"] for run in study.runs if run.record.get("data")]
     return {**(recorded[0] if recorded else {}), **(study.plan.get("data") or {})}
 
 
 def _settings(study: Study) -> tuple[dict[str, Any], list[str]]:
-    """What all runs share (with the plan's settings of fine-tuning), and the names of what they do not."""
+    """Returns the settings that all runs share, with the plan's of fine-tuning, and the names of those that differ."""
     plan = flat(study.plan.get("settings") or {})
     each = [run.settings for run in study.runs if run.settings]
     keys = sorted({key for settings in each for key in settings})

@@ -1,7 +1,7 @@
-"""Which tests form a family, and within which margin mechanisms count as equivalent, in sentences.
+"""Sentences about which tests form a family, and within which margin mechanisms count as equivalent.
 
-One family for one question: Holm's correction is over every test that could answer it, so that the chance of any false
-answer to the question stays below 0.05. Tests of different questions are not corrected for one another.
+There is one family per question: Holm's correction is over every test that could answer it, so that the probability of
+any false answer stays below 0.05. Tests of different questions are not corrected for one another.
 """
 
 from leanformer.report.analysis.comparison import AVERAGE, LOSS, Comparison, Findings
@@ -10,7 +10,7 @@ from leanformer.report.numbers.quantities import listed, several
 
 
 def families(findings: Findings) -> dict[str, str]:
-    """Question -> its family; of questions that this study asks."""
+    """Returns question -> its family, for the questions of this study."""
     study, losses = findings.study, findings.of(LOSS)
     main = [c for c in losses if not c.exploratory]
     explored = [c for c in losses if c.exploratory]

@@ -61,7 +61,7 @@ def losses(findings: Findings) -> Table:
 
 
 def other_texts(findings: Findings) -> Table | None:
-    """The losses on further held-out texts; None where there are none."""
+    """Returns the losses on further held-out texts; None where there are none."""
     study, by_name = findings.study, {(c.attention, c.metric): c for c in findings.other_texts}
     rows = []
     for part in study.other_parts:
@@ -79,7 +79,7 @@ def other_texts(findings: Findings) -> Table | None:
 
 
 def at_tokens(findings: Findings) -> Table | None:
-    """The losses at the numbers of tokens at which the runs were scored during training; None where there are none."""
+    """Returns the losses at the score points during training; None where there are none."""
     study, rows = findings.study, []
     for point in score_points(findings):
         by_name = {c.attention: c for c in point.comparisons}

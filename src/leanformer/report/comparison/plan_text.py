@@ -1,4 +1,4 @@
-"""What a report says about the plan of its comparison, and its marks on what was added after the plan was written."""
+"""What a report says about the plan of its comparison, and its marks on later additions to the plan."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def blocks(plan: WrittenPlan | None, missing: Iterable[str]) -> list[Block]:
-    """What the report says about the plan; `missing` are planned mechanisms, seeds and tasks that it has no runs of."""
+    """Returns the text about the plan; `missing` are planned mechanisms, seeds and tasks without runs."""
     if plan is None:
         return [Paragraph(NO_PLAN)]
     record, main, absent = plan.record, plan.in_force("main"), list(missing)
@@ -51,7 +51,7 @@ def blocks(plan: WrittenPlan | None, missing: Iterable[str]) -> list[Block]:
 
 
 def footnoted(table: Table, plan: WrittenPlan | None) -> Table:
-    """The table with a note on its mechanisms, tasks and seeds that were added after the plan was written."""
+    """Returns the table with a note on the mechanisms, tasks and seeds that were added after the plan was written."""
     if plan is None:
         return table
     added = {*plan.added("attention"), *plan.added("tasks")}

@@ -1,4 +1,4 @@
-"""`results.json`: a report's numbers, for scripts. Losses in nats, scores as fractions, null where there is none."""
+"""`results.json`: a report's numbers for scripts. Losses are in nats, scores are fractions, and unknowns are null."""
 
 import math
 from dataclasses import asdict
@@ -61,7 +61,7 @@ def results(findings: Findings) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same with null for what JSON cannot hold: NaN and infinity."""
+    """Returns the same value with null for NaN and infinity, which JSON cannot hold."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -70,7 +70,7 @@ def finite(value: Any) -> Any:
 
 
 def made_by(study: Study, key: str) -> Any:
-    """What the runs record under `key`: the one value they share, else every distinct one."""
+    """Returns what the runs record under `key`: the value that all share, else every distinct value."""
     distinct: list[Any] = []
     for run in study.runs:
         if run.record.get(key) is not None and run.record[key] not in distinct:
@@ -198,7 +198,7 @@ def _test(r: Ratio) -> dict[str, Any]:
 
 
 def _cost(least: float, most: float) -> dict[str, float | None]:
-    """The cost, or what is known of it: more than all that the run had, less than that of its first validation."""
+    """Returns the cost or its bound: more than the whole run's, or less than that of its first validation."""
     exact = least if least == most else None
     return {"exact": exact, "more_than": least if exact is None and least else None, "at_most": most}
 

@@ -1,4 +1,4 @@
-"""The tables of a report. A mean carries its sample standard deviation over seeds, or says that it has none."""
+"""The tables of a report. A mean is given with its sample standard deviation over seeds, or a note that it has none."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ DAGGER = " \N{DAGGER}"
 
 
 def costs(study: Study) -> Table:
-    """MFU and energy have columns where any run has measured them."""
+    """Returns the table of costs; MFU and energy have columns if any run has measured them."""
     peak, energy = (
         any(study.spread(name, quantity).n for name in study.attention)
         for quantity in ("mfu", "joules_per_million_tokens")
@@ -64,7 +64,7 @@ def costs(study: Study) -> Table:
 
 
 def evidence(findings: Findings) -> Table:
-    """Every difference once more: what these seeds could have found, and its interval without assumptions."""
+    """Returns for every difference what these seeds could have detected, and its bootstrap interval."""
     tested = [c for c in findings.comparisons if c.difference.mean is not None and c.informative]
     bootstrapped = any(c.difference.bootstrap95 for c in tested)
     rows = []
@@ -152,7 +152,7 @@ def _percent(of: Spread) -> str:
 
 
 def _energy(study: Study) -> str:
-    """Whose energy the table shows."""
+    """Returns a sentence about the source of the energy in the table."""
     told = [run for name in study.attention for run in study.at(name) if run.energy_joules is not None]
     jobs = study.plan.get("jobs")
     sources = listed(sorted({run.energy_source for run in told}))
@@ -191,7 +191,7 @@ UNITS = {
     LOSS: ("final loss (nats)", fixed_nats, _nats),
     AVERAGE: ("all tasks, average (points)", signed_points, _points),
 }
-"""Of a metric, its name, how a difference is written and how a size; a task's is points."""
+"""The name of a metric, and the formats of a difference and of a size; tasks are in points."""
 
 
 def _with_interval(mean: float, ci: Interval | None, shown: Callable[[float], str]) -> str:
@@ -199,7 +199,7 @@ def _with_interval(mean: float, ci: Interval | None, shown: Callable[[float], st
 
 
 def judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> list[str]:
-    """Difference, Holm p of it, Holm p of equivalence, and verdict."""
+    """Returns the cells of a difference: its size, its Holm p, the Holm p of equivalence, and the verdict."""
     d = c.difference
     amount = NONE if d.mean is None else shown(d.mean, d.ci95)
     return [amount, bare_p(d.p_value_holm), bare_p(d.p_equivalence_holm), c.shown_verdict]
@@ -218,7 +218,7 @@ def _relative(study: Study, name: str, quantity: str) -> str:
 
 
 def without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
-    """Without a baseline, the columns that compare with it go."""
+    """Returns the table, without the columns that compare with the baseline if there is no baseline."""
     if study.baseline:
         return table
     plain = without(table, columns)

@@ -1,4 +1,4 @@
-"""What a target costs: the tokens of every mechanism and the baseline, and the ratios of all resources."""
+"""The tables of targets: the tokens of every mechanism and the baseline, and the ratios of all resources."""
 
 import math
 
@@ -64,7 +64,7 @@ def _arrived(ratio: Ratio) -> str:
 
 
 def ratio_cell(ratio: Ratio) -> str:
-    """ "0.87 [0.80, 0.95]", "> 1.25", "< 0.98" or "unknown"."""
+    """Returns "0.87 [0.80, 0.95]", "> 1.25", "< 0.98" or "unknown"."""
     least, most = ratio.bounds
     if ratio.ratio is not None:
         ci = ratio.ci95

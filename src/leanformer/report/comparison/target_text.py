@@ -1,4 +1,4 @@
-"""What it takes to reach a loss, in sentences."""
+"""Sentences about the cost of reaching a loss."""
 
 from leanformer.report.analysis.ratios import Ratio
 from leanformer.report.numbers.quantities import fixed, p_value, several

@@ -1,4 +1,4 @@
-"""The tables of tasks: scores, their differences over seeds and over examples, and what a collapse does to them."""
+"""The tables of tasks: scores, their differences over seeds and over examples, and the effect of collapsed runs."""
 
 from leanformer.report.analysis.chance import NO_BETTER, above_chance, chance
 from leanformer.report.analysis.comparison import AVERAGE, Comparison, Findings
@@ -61,7 +61,7 @@ def _over_examples(findings: Findings, c: Comparison) -> list[str]:
 
 
 def collapsed(findings: Findings) -> Table:
-    """Every mechanism that a collapsed run touches, its own or the baseline's, with and without such runs."""
+    """Returns the table, with and without collapsed runs, of every mechanism that they affect."""
     study, rows = findings.study, []
     for task in dict.fromkeys(c.metric for c in findings.without_collapsed):
         own = {name: sum(t.collapsed for t in study.finetunings(task, name)) for name in study.attention}
@@ -97,7 +97,7 @@ def collapsed(findings: Findings) -> Table:
 
 
 def example_tests(findings: Findings) -> Table:
-    """Every pair of fine-tuned models."""
+    """Returns the table of tests over examples, for every pair of fine-tuned models."""
     rows = []
     for test in findings.examples:
         for one in test.each:

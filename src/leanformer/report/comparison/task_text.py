@@ -1,4 +1,4 @@
-"""What the tasks say, over seeds and over examples, and whether a fine-tuning collapsed, in sentences."""
+"""Sentences about the tasks, over seeds and over examples, and about collapsed fine-tunings."""
 
 from leanformer.report.analysis.chance import NO_BETTER, above_chance
 from leanformer.report.analysis.comparison import AVERAGE, Comparison, Findings
@@ -19,7 +19,7 @@ TWO_TESTS = (
 
 
 def task_sentences(findings: Findings) -> list[str]:
-    """One for each mechanism: what differs, what is equivalent and what is undecided."""
+    """Returns one sentence per mechanism: what differs, what is equivalent and what is undecided."""
     study = findings.study
     metrics = [*study.tasks, *([AVERAGE] if len(study.tasks) > 1 else [])]
     said = []
@@ -57,7 +57,7 @@ def _points(c: Comparison) -> str:
 
 
 def two_tests(findings: Findings) -> list[str]:
-    """What the tests are about, then where they disagree; nothing without a test over examples."""
+    """Returns what the two tests ask, then where they disagree; nothing without a test over examples."""
     tested = [test for test in findings.examples if test.p_value_holm is not None]
     if not tested:
         return []
@@ -82,7 +82,7 @@ def two_tests(findings: Findings) -> list[str]:
 
 
 def collapses(study: Study) -> str:
-    """Always said, also where none did."""
+    """Returns a sentence about collapsed fine-tunings, also if there are none."""
     tunings = [t for task in study.tasks for t in study.finetunings(task) if t.score is not None]
     if not tunings:
         return ""
@@ -97,7 +97,7 @@ def collapses(study: Study) -> str:
 
 
 def chances(findings: Findings) -> str:
-    """Which mechanisms are no better than chance, and on which tasks nothing can be tested."""
+    """Returns a sentence about mechanisms that are no better than chance, and tasks on which nothing can be tested."""
     study = findings.study
     blind = {t: [n for n in study.attention if above_chance(study, t, n) is False] for t in study.tasks}
     said = [f"{NO_BETTER.capitalize()} on {task}: {listed(names)}." for task, names in blind.items() if names]

@@ -1,5 +1,4 @@
-"""What the numbers say, in plain sentences. A sentence carries its interval, its number of seeds and its p-value, or
-says that it has none."""
+"""The findings in plain sentences, each with its interval, its number of seeds and its p-value, or why it has none."""
 
 from collections.abc import Callable
 
@@ -35,7 +34,7 @@ def title(study: Study) -> str:
 
 
 def headline(findings: Findings) -> str:
-    """The answer in one or two sentences."""
+    """Returns the answer in one or two sentences."""
     study = findings.study
     if not study.challengers:
         return " ".join([_alone(study), "Nothing is compared."])
@@ -53,7 +52,7 @@ def headline(findings: Findings) -> str:
 
 
 def answers(findings: Findings) -> list[str]:
-    """A paragraph for each mechanism, then the tasks."""
+    """Returns one paragraph per mechanism, then the tasks."""
     out = []
     for name in findings.study.challengers:
         sentences = [loss_sentence(c, findings.study) for c in findings.of(LOSS) if c.attention == name]
@@ -120,7 +119,7 @@ def _alone(study: Study) -> str:
 
 
 def budget(study: Study) -> str:
-    """What every run had: "8.02 M tokens", or a range of them with the seconds of the budget."""
+    """Returns the budget of every run: "8.02 M tokens", or a range of tokens with the seconds of the budget."""
     runs = [run for name in study.attention for run in study.at(name)]
     counts = sorted(run.tokens for run in runs if run.tokens is not None)
     limit = next((s for run in runs if (s := run.settings.get("training.max_seconds"))), None)
@@ -176,7 +175,7 @@ def _count_without_context(study: Study, name: str) -> str:
 
 
 def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
-    """ "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
+    """Returns "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
     d = c.difference
     seeds = f"{d.n} of {several(c.planned, 'seed')}" if d.n < c.planned else several(d.n, "seed")
     if d.p_value_holm is None or d.ci95 is None:
@@ -188,7 +187,7 @@ def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
 
 
 def _interval(c: Comparison, shown: Shown) -> str:
-    """Its ends in the direction of the mean; with their own words where it includes zero."""
+    """Returns the interval's ends in the direction of the mean, each with its own word if it includes zero."""
     assert c.difference.ci95 is not None
     good = 1 if c.higher_is_better else -1
     ends = sorted((good * end for end in c.difference.ci95), reverse=True)

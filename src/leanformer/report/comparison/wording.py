@@ -1,4 +1,4 @@
-"""What a report says differently of masked, causal and encoder-decoder models."""
+"""The words of a report that differ between masked, causal and encoder-decoder models."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Wording:
     model: str
-    """What was trained, with its article."""
+    """The model, with its article."""
     shared: str
-    """By the runs of one seed, besides initial values."""
+    """What the runs of one seed share besides initial values."""
     validation: str
-    """Where the loss is measured."""
+    """The data on which the loss is measured."""
     floor: str
-    """What the best predictor sees that reaches the no-context baseline."""
+    """What the predictor of the no-context baseline sees."""
     perplexity: bool
-    """Whether exp(loss) is a figure of the field."""
+    """Whether the field uses exp(loss)."""
     task: str = "fine-tuning"
-    """One run of a task, and many of them."""
+    """The name of one run of a task and of several."""
     tasks: str = "fine-tunings"
     section: str = "Fine-tuning"
     tuned: str = "fine-tuned"
-    """What a model is when a task scores it."""
+    """The word for a model that a task scores."""
     scored: str = "on the validation data at the end of fine-tuning"
 
 

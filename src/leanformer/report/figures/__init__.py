@@ -1,6 +1,6 @@
-"""The pictures of a report, drawn from its findings; each twice, for a page and for a phone.
+"""The pictures of a report, drawn from its findings, each in two widths: for a page and for a phone.
 
-Every picture of final losses holds the no-context baseline as a line.
+Every picture of final losses shows the no-context baseline as a line.
 """
 
 from leanformer.report.analysis.comparison import Findings
@@ -9,7 +9,7 @@ from leanformer.report.render.style import Picture
 
 
 def figures(findings: Findings) -> dict[str, Picture]:
-    """By name, and only those that the study has data for."""
+    """Returns the pictures by name, only those for which the study has data."""
     modules = (curves, parameters, pareto, differences, targets, finetuning, sweep)
     drawn = [module.picture(findings) for module in modules]
     return {picture.name: picture for picture in drawn if picture is not None}

@@ -1,4 +1,4 @@
-"""Validation loss over tokens; below it the difference to the baseline, which shows whether a lead grows or melts."""
+"""Validation loss over tokens, and below it the difference to the baseline, which shows how it changes in training."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from leanformer.report.render.style import INK, MUTED, Picture, series
 Curves = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Mechanism -> tokens (T,), values (runs, T)."""
 POINTS = 400
-"""Of a line: one for two pixels of the picture."""
+"""The number of points of a line: one per two pixels of the picture."""
 
 
 def picture(findings: Findings) -> Picture | None:
@@ -41,8 +41,10 @@ def picture(findings: Findings) -> Picture | None:
 
 
 def on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[NDArray, NDArray] | None:
-    """(T,) tokens and (runs, T) losses, T <= POINTS; runs that were validated at other tokens, or more often than can
-    be seen, are interpolated onto the first's."""
+    """Returns (T,) tokens and (runs, T) losses, T <= POINTS.
+
+    Runs that were validated at other tokens, or more often than can be seen, are interpolated to those of the first.
+    """
     arrays = [np.array(curve, dtype=float) for curve in curves if len(curve) > 1]
     if not arrays:
         return None
@@ -121,7 +123,7 @@ def _limit(axes: Axes, study: Study, losses: Curves) -> None:
 
 
 def _range(curves: Curves, skip: float) -> tuple[float, float]:
-    """The values after the first `skip` of the tokens, zero and a little air included where there are signs."""
+    """Returns the range of the values after the fraction `skip` of the tokens; signed values include zero."""
     parts = [values[:, tokens >= skip * tokens[-1]] for tokens, values in curves.values()]
     low, high = min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
     low, high = (min(low, 0.0), max(high, 0.0)) if low < 0 or skip > 0.1 else (low, high)
@@ -130,7 +132,7 @@ def _range(curves: Curves, skip: float) -> tuple[float, float]:
 
 
 def _lines(axes: Axes, study: Study) -> None:
-    """Floor and unigram entropy, named below and above their lines, so that the names never meet."""
+    """Draw the no-context baseline and the unigram entropy, with names below and above that never overlap."""
     for mark, name, dashes, side in (
         (study.curve_floor, "no-context baseline", (0, (4, 3)), "top"),
         (study.curve_unigram, "unigram entropy", (0, (1, 2)), "bottom"),

@@ -1,4 +1,4 @@
-"""Paired differences in final loss: every seed, their mean and its 95 % interval."""
+"""The paired differences in final loss: every seed, the mean and its 95 % interval."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Task scores: every run of every task, collapsed ones crossed."""
+"""The scores of every run on every task; a cross marks collapsed runs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the pictures share: a width to draw for, names that fit, labels that keep apart, axes that hold the floor."""
+"""The base of the pictures: widths, short names, labels that do not overlap, axes with the no-context baseline."""
 
 import math
 import re
@@ -19,12 +19,12 @@ from leanformer.report.records.study import Study
 from leanformer.report.render.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
 
 CHARACTER = 0.075
-"""Inches a character of a label needs, generously: the reader's sans-serif type may be wider than ours."""
+"""Inches per character of a label, with room for a reader's sans-serif type that is wider than ours."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A page's width in inches or a phone's."""
+    """The width of a page or of a phone, in inches."""
 
     width: float
 
@@ -34,11 +34,11 @@ class Frame:
 
     @property
     def longest(self) -> int:
-        """Characters of a label."""
+        """The largest number of characters of a label."""
         return 18 if self.narrow else 31
 
     def ticks(self, inches: float) -> MaxNLocator:
-        """As many ticks as an axis of this length has room for."""
+        """Returns a locator with as many ticks as an axis of this length has room for."""
         return MaxNLocator(max(2, min(8, int(inches / 0.65))))
 
     def figure(self, height: float) -> Figure:
@@ -57,11 +57,11 @@ OWN = {
         ("symmetric", "pairwise", "shared", "phased", "random", "dense", "random+dot_product"), start=1
     )
 }
-"""Mechanisms with the same colour in every report; other arms take what these leave free."""
+"""Mechanisms with the same colour in every report; other arms get the remaining colours."""
 
 
 def numbered(study: Study) -> dict[str, int]:
-    """Mechanism -> number of its colour and marker; the baseline is 0."""
+    """Returns mechanism -> number of its colour and marker; the baseline's is 0."""
     others = [name for name in study.attention if name != study.baseline]
     own = {name: OWN[name] for name in others if name in OWN}
     free = (number for number in count(1) if number not in own.values())
@@ -70,8 +70,8 @@ def numbered(study: Study) -> dict[str, int]:
 
 
 def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
-    """Labels that fit: of options the values alone, pairwise[coefficients_init=identity] -> pairwise[identity]; but
-    what an arm has as much of as another keeps its name, shared[flops=dot_product].
+    """Returns labels that fit, with only the values of options: pairwise[coefficients_init=identity] becomes
+    pairwise[identity]. An option that equals an arm in a quantity keeps its name: shared[flops=dot_product].
     """
     short: dict[str, str] = {}
     for name in names:
@@ -86,12 +86,12 @@ def short_names(names: Sequence[str], frame: Frame) -> dict[str, str]:
 
 
 def label_width(names: Sequence[str], frame: Frame) -> float:
-    """Inches for the longest label and its distance from what it names."""
+    """Returns the inches for the longest label, with its distance from the line that it names."""
     return CHARACTER * max(len(label) for label in short_names(names, frame).values()) + 0.3
 
 
 def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], study: Study, frame: Frame) -> None:
-    """Each name in its colour to the right of the axes, at its end point's height or as near as the others let it."""
+    """Write each name in its colour to the right of the axes, as near to its end point's height as the others allow."""
     names, numbers = short_names(study.attention, frame), numbered(study)
     low, high = axes.get_ylim()
     gap = line_height(axes)
@@ -109,7 +109,7 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], study: Study
 
 
 def in_one_unit(axes: Axes) -> FuncFormatter:
-    """Ticks as 0.96 M, 1.00 M: the unit is that of the axis' end, whatever the tick."""
+    """Returns ticks such as 0.96 M, 1.00 M: every tick has the unit of the axis' end."""
     divisor, letter, _ = unit(axes.get_xlim()[1])
 
     def shown(value: float, _: int | None) -> str:
@@ -119,7 +119,7 @@ def in_one_unit(axes: Axes) -> FuncFormatter:
 
 
 def line_height(axes: Axes) -> float:
-    """The height of a line of type, in the axes' data units (linear axis)."""
+    """Returns the height of a line of type in the axes' data units (linear axis)."""
     low, high = axes.get_ylim()
     points = axes.figure.get_figheight() * 72 * axes.get_position().height  # type: ignore[union-attr]
     return 1.35 * SIZE * (high - low) / points
@@ -128,10 +128,10 @@ def line_height(axes: Axes) -> float:
 def loss_axes(
     figure: Figure, box: tuple[float, float, float, float], losses: Sequence[float], floor: float | None
 ) -> tuple[Axes, Axes]:
-    """Axes for `losses` in the box (left, bottom, width, height, as fractions) with the no-context baseline as a line.
+    """Returns axes for `losses` in the box (left, bottom, width, height, as fractions), with the no-context baseline.
 
-    Where the floor is so far off that it would flatten all else, it gets a strip of its own beyond a broken axis.
-    The second axes returned are the lowest, which carry the horizontal labels.
+    If the baseline `floor` is so far away that it would flatten everything else, it gets a strip of its own beyond a
+    broken axis. The second axes returned are the lowest, which carry the horizontal labels.
     """
     left, bottom, width, height = box
     low, high = min(losses), max(losses)
@@ -160,7 +160,7 @@ def loss_axes(
 
 
 def digits(span: float) -> int:
-    """Decimals of the ticks on an axis of this length: 0.3 -> 2."""
+    """The number of decimals of the ticks on an axis of this length: 0.3 -> 2."""
     return max(1, 1 - math.floor(math.log10(span)))
 
 

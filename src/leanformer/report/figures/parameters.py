@@ -1,4 +1,4 @@
-"""Parameters against final loss: what each saving costs. Of many arms `pareto.py` draws it."""
+"""Parameters against final loss, which shows the cost of each saving; `pareto.py` draws it for many arms."""
 
 from matplotlib.figure import Figure
 

@@ -1,7 +1,7 @@
-"""Parameters and training FLOPs against final loss, of many arms: which of them nothing cheaper beats.
+"""Parameters and training FLOPs against final loss for many arms, with the Pareto front.
 
-The Pareto front holds the arms whose loss is below that of every arm with as few parameters, or FLOPs, or fewer. It is
-one of means over seeds: the picture of differences shows which of them can be told apart.
+The Pareto front holds the arms whose loss is below that of every arm with at most as many parameters, or FLOPs. It
+compares means over seeds; the picture of differences shows which of them differ significantly.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from leanformer.report.records.study import Study
 from leanformer.report.render.style import MUTED, PAPER, Picture, series
 
 MANY = 5
-"""Fewer arms are drawn by `parameters.py`."""
+"""The smallest number of arms for this picture; fewer are drawn by `parameters.py`."""
 Points = dict[str, tuple[float, float]]
-"""Arm -> (cost, loss), means over seeds."""
+"""Arm -> (cost, loss), both means over seeds."""
 
 
 def picture(findings: Findings) -> Picture | None:
@@ -26,7 +26,7 @@ def picture(findings: Findings) -> Picture | None:
     panels = {"parameters": points(study, parameters), "training FLOPs": points(study, training_flops)}
     if min(map(len, panels.values())) < MANY:
         return None
-    fronts = [f"by {axis}, {listed(front(of))}" for axis, of in panels.items()]
+    fronts = [f"by {axis}, {listed(front(points))}" for axis, points in panels.items()]
     caption = (
         "Mean final loss over seeds against what a run costs (left and down is better); bar: ± 1 standard "
         f"deviation. The line is the Pareto front, the arms that nothing as cheap beats: {'; '.join(fronts)}."
@@ -40,7 +40,7 @@ def parameters(study: Study, name: str) -> float | None:
 
 
 def training_flops(study: Study, name: str) -> float | None:
-    """Of a whole run: an arm may be trained longer than another."""
+    """Returns the training FLOPs of a whole run, since an arm may be trained longer than another."""
     per_token, tokens = study.spread(name, "flops_per_token").mean, study.spread(name, "tokens").mean
     return None if per_token is None or tokens is None else per_token * tokens
 
@@ -50,17 +50,17 @@ def points(study: Study, cost: Callable[[Study, str], float | None]) -> Points:
     return {name: (x, y) for name, (x, y) in both.items() if x is not None and y is not None}
 
 
-def front(of: Points) -> list[str]:
-    """From the cheapest on; of arms that are equal in both, the first."""
+def front(points: Points) -> list[str]:
+    """Returns the Pareto front from the cheapest arm on; if two arms are equal in both, the first of them."""
     kept: list[str] = []
-    for name in sorted(of, key=lambda name: of[name]):
-        if not kept or of[name][1] < of[kept[-1]][1]:
+    for name in sorted(points, key=lambda name: points[name]):
+        if not kept or points[name][1] < points[kept[-1]][1]:
             kept.append(name)
     return kept
 
 
 def _draw(study: Study, panels: dict[str, Points], frame: Frame) -> Figure:
-    """Side by side on a page, where one column of names serves both; one above the other on a phone."""
+    """Draw the panels side by side on a page, with one column of names, or one above the other on a phone."""
     names = list(next(iter(panels.values())))
     panel = max(3.9, 1.2 + 0.17 * len(names))
     rows = len(panels) if frame.narrow else 1
@@ -68,10 +68,10 @@ def _draw(study: Study, panels: dict[str, Points], frame: Frame) -> Figure:
     figure = frame.figure(height)
     left, room = 0.62, frame.width - 0.62 - label_width(names, frame)
     width = room if frame.narrow else (room - 0.75) / 2
-    for number, (axis, of) in enumerate(panels.items()):
+    for number, (axis, points) in enumerate(panels.items()):
         x, bottom = (left, (rows - 1 - number) * panel) if frame.narrow else (left + number * (width + 0.75), 0.0)
         place = (x / frame.width, (bottom + 0.55) / height, width / frame.width, (panel - 0.9) / height)
-        _panel(figure, place, axis, of, study, frame, named=frame.narrow or number == len(panels) - 1)
+        _panel(figure, place, axis, points, study, frame, named=frame.narrow or number == len(panels) - 1)
     figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final loss (nats)", fontweight="bold", va="center")
     return figure
 
@@ -87,12 +87,12 @@ def _panel(
     named: bool,
 ) -> None:
     spreads = {name: study.spread(name, "final_loss").sd or 0.0 for name in of}
-    reach = [y + sign * spreads[name] for name, (_, y) in of.items() for sign in (-1, 1)]
+    reach = [y + sign * spreads[name] for name, (_, y) in points.items() for sign in (-1, 1)]
     axes, lowest = loss_axes(figure, place, reach, study.floor)
-    best = [of[name] for name in front(of)]
+    best = [points[name] for name in front(points)]
     line: dict[str, Any] = {"color": MUTED, "linewidth": 1.2, "zorder": 1.5}
     axes.plot([x for x, _ in best], [y for _, y in best], drawstyle="steps-post", **line)
-    for name, (x, y) in of.items():
+    for name, (x, y) in points.items():
         look = series(numbered(study)[name])
         mark = {"color": look["color"], "marker": look["marker"], "markersize": 7, "markeredgecolor": PAPER}
         axes.errorbar(x, y, spreads[name] or None, capsize=3, zorder=3, **mark)
@@ -100,4 +100,4 @@ def _panel(
     axes.xaxis.set_major_locator(frame.ticks(place[2] * frame.width))
     axes.xaxis.set_major_formatter(in_one_unit(axes))
     if named:
-        label_ends(axes, of, study, frame)
+        label_ends(axes, points, study, frame)

@@ -1,4 +1,4 @@
-"""Final loss over the learning rates of the sweep."""
+"""The final loss over the learning rates of the sweep."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -9,7 +9,7 @@ from leanformer.report.records.study import Study
 from leanformer.report.render.style import PAPER, Picture, series
 
 NUDGE = 1.03
-"""Mechanisms stand beside each other at a rate by this factor, so that their bars do not hide each other."""
+"""The factor by which mechanisms are shifted at a rate, so that their bars do not hide each other."""
 
 
 def picture(findings: Findings) -> Picture | None:

@@ -1,4 +1,4 @@
-"""What a target costs, against the baseline: the ratio over one target after another, a panel for each resource."""
+"""The cost of targets relative to the baseline: the ratio over the targets, one panel per resource."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from leanformer.report.render.style import MUTED, PAPER, Picture, series
 
 WORDS = {"tokens": "Tokens", "steps": "Steps", "flops": "Training FLOPs", "seconds": "Seconds of wall clock"}
 LEAST, FAINT = 1.3, 4
-"""A panel spans this factor at least; the bands of more mechanisms than FAINT are drawn fainter."""
+"""The smallest factor that a panel spans, and the number of mechanisms above which bands are drawn fainter."""
 BELOW = (0.03, 0.06, 0.12, 0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9)
 TICKS = (*BELOW, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 8.0, 16.0, 32.0)
 
@@ -42,7 +42,7 @@ def picture(findings: Findings) -> Picture | None:
 
 
 def _panels(curve: Sequence[Ratio]) -> dict[str, list[Ratio]]:
-    """Title -> ratios; tokens and steps share a panel where a step is as many tokens in every run."""
+    """Returns title -> ratios; tokens and steps share a panel if a step has the same tokens in every run."""
     of = {resource: [r for r in curve if r.resource == resource] for resource in RESOURCES}
     of = {resource: family for resource, family in of.items() if any(math.isfinite(_height(r) or 0) for r in family)}
     if "steps" in of and all(map(Ratio.same, of.get("tokens", []), of["steps"])):
@@ -52,7 +52,7 @@ def _panels(curve: Sequence[Ratio]) -> dict[str, list[Ratio]]:
 
 
 def _height(ratio: Ratio) -> float | None:
-    """log2 of the ratio, or of its one bound; None if there is neither."""
+    """Returns log2 of the ratio or of its only bound; None if there is neither."""
     least, most = ratio.bounds
     value = ratio.ratio or (least if least > 0 else most)
     return math.log2(value) if 0 < value < math.inf else None
@@ -87,7 +87,7 @@ def _draw(findings: Findings, panels: dict[str, list[Ratio]], frame: Frame) -> F
 
 
 def _plot(axes: Axes, study: Study, family: list[Ratio]) -> dict[str, tuple[float, float]]:
-    """Draws every mechanism; where each ends."""
+    """Draw every mechanism; returns the end point of each."""
     ends, alpha = {}, 0.16 if len(study.challengers) <= FAINT else 0.06
     for name, number in numbered(study).items():
         look, own = series(number), [r for r in family if r.attention == name]
@@ -109,7 +109,7 @@ def _plot(axes: Axes, study: Study, family: list[Ratio]) -> dict[str, tuple[floa
 
 
 def _limits(family: list[Ratio]) -> tuple[float, float]:
-    """Room for what is drawn and as much again for the bands; those of three seeds can be wider than that."""
+    """Returns limits with room for the lines and as much again for the bands; bands of three seeds may be wider."""
     heights = [0.0, *(y for r in family if (y := _height(r)) is not None)]
     bands = [0.0, *(math.log2(end) for r in family if r.ci95 for end in r.ci95)]
     low, high = min(heights), max(heights)
@@ -120,7 +120,7 @@ def _limits(family: list[Ratio]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Of TICKS, no more than six, with 1 among them."""
+    """Returns at most six of TICKS, with 1 among them."""
     within = [math.log2(t) for t in TICKS if low <= math.log2(t) <= high]
     step = math.ceil(len(within) / 6)
     one = within.index(0.0)
@@ -128,7 +128,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _marks(axes: Axes, findings: Findings, named: Sequence[float]) -> None:
-    """Where the table's targets lie, these with their names."""
+    """Mark the targets of the table, those in `named` with their names."""
     for fraction, loss in dict.fromkeys((r.target.fraction, r.target.loss) for r in findings.ratios):
         axes.axvline(loss, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
         if fraction in named:

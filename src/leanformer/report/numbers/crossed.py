@@ -1,4 +1,4 @@
-"""The difference of two mechanisms in held-out loss, with both sources of its error: the seeds, and the text.
+"""The difference of two mechanisms in held-out loss, with both sources of its error: the seeds and the text.
 
 n pairs of runs, one per seed, are scored on the same m items of text (`training/run/scores.py`). For pair i and item j
 let S_ij be the difference of the summed losses and T_j the number of targets, W = sum_j T_j:
@@ -16,8 +16,8 @@ Seeds and items are crossed and both are samples, so r_ij = a_i + b_j + e_ij, an
     df = V^2 / ( (A/n)^2 / (n-1) + (B/m)^2 / (m-1) + (E/nm)^2 / ((n-1)(m-1)) )
 
 V is the unbiased estimate of the variance of d in the crossed design (Cornfield & Tukey, 1956); df is Satterthwaite's
-(1946). That is the analysis that Clark (1973) asked for where both subjects and words are samples (quasi-F). d is a
-ratio of sums over items, whose sampling error r_ij linearises (Cochran, 1977, section 6.3).
+(1946). Clark (1973) proposed this analysis for samples of both subjects and words (quasi-F). d is a ratio of sums over
+items, whose sampling error r_ij linearises (Cochran, 1977, section 6.3).
 
 Sequences of one document are not independent. Where the scored sequences begin in FEWEST_DOCUMENTS documents or more,
 an item is all that was scored of one document; otherwise it is a sequence, and the report says so.
@@ -37,15 +37,15 @@ FEWEST_DOCUMENTS = 30
 
 @dataclass(frozen=True)
 class Crossed:
-    """A difference d of n pairs of runs on m items, with the standard error of both, and of each alone."""
+    """A difference d of n pairs of runs on m items, with the standard errors of seeds, of items and of both."""
 
     mean: float
     standard_error: float
     df: float
     seeds_error: float
-    """sqrt(A / n): were these the only texts."""
+    """sqrt(A / n), the standard error if these were the only texts."""
     items_error: float
-    """sqrt(B / m): were these the only seeds."""
+    """sqrt(B / m), the standard error if these were the only seeds."""
     items: int
     item: Literal["document", "sequence"]
     targets: int
@@ -54,8 +54,10 @@ class Crossed:
 
 
 def crossed(ours: Sequence[Losses], theirs: Sequence[Losses]) -> Crossed | None:
-    """Returns the analysis of runs paired in this order; None with fewer than two pairs or items, or if they were not
-    scored on the same targets."""
+    """Returns the analysis of runs that are paired in this order.
+
+    Returns None for fewer than two pairs or items, or if the runs were not scored on the same targets.
+    """
     n = len(ours)
     if n < 2 or any(not _same(one, ours[0]) for one in (*ours, *theirs)):
         return None

@@ -1,4 +1,4 @@
-"""Numbers as people read them: digits enough to see the difference and no more, always with their unit."""
+"""Numbers as text for people, with enough digits to show a difference and no more, and always with their unit."""
 
 import math
 
@@ -19,18 +19,18 @@ def signed(value: float, decimals: int) -> str:
 
 
 def decimals(uncertainty: float | None) -> int:
-    """Decimals of a loss in nats: 3, or 4 where the uncertainty would vanish otherwise."""
+    """The number of decimals of a loss in nats: 3, or 4 where the uncertainty would be rounded to zero otherwise."""
     return 4 if uncertainty and uncertainty < 0.002 else 3
 
 
 def scaled(value: float, digits: int = 3) -> str:
-    """8_020_000 -> "8.02 M", 512 -> "512": `digits` significant ones, with k, M, B (10^9) or T."""
+    """8_020_000 -> "8.02 M", 512 -> "512": `digits` significant digits, with k, M, B (10^9) or T."""
     divisor, letter, places = unit(value, digits)
     return f"{fixed(value / divisor, places)} {letter}".rstrip()
 
 
 def unit(value: float, digits: int = 3) -> tuple[float, str, int]:
-    """What to divide by, the letter for it, the decimals for `digits` significant ones: 8.02e6 -> 1e6, "M", 2."""
+    """Returns the divisor, its letter, and the decimals for `digits` significant digits: 8.02e6 -> 1e6, "M", 2."""
     size = float(f"{abs(value):.{digits - 1}e}")
     for power, letter in ((12, "T"), (9, "B"), (6, "M"), (3, "k")):
         if size >= 10**power:

@@ -1,11 +1,11 @@
-"""Task metrics from what is saved of every example, many resamples at once: labels and predictions (..., E) -> (...).
+"""Task metrics from saved labels and predictions, for many resamples at once: (..., E) -> (...).
 
 accuracy     fraction of equal answers             exact_match, token_f1  mean of the examples' own values
 f1           2 TP / (2 TP + FP + FN), class 1      macro_f1     mean of the classes' f1, of those that occur
 matthews     (A - sum_c t_c p_c) / sqrt((1 - sum t_c^2) (1 - sum p_c^2)), A the accuracy, t_c and p_c the fractions
              of labels and predictions that are c (Gorodkin, 2004)
 pearson      cov / sqrt(var var)                   spearman     pearson of the ranks
-0 where nothing varies or occurs, as `evaluation.metrics` has it; there they are scikit-learn's and scipy's.
+A metric is 0 where nothing varies or occurs, as in `evaluation.metrics`, which uses scikit-learn and scipy.
 """
 
 from collections.abc import Callable
@@ -63,4 +63,4 @@ METRICS: dict[str, Metric] = {
     "spearman": _spearman,
 }
 MEANS = ("exact_match", "token_f1")
-"""Of values that the record of each example holds."""
+"""Metrics that are means of values in each example's record."""

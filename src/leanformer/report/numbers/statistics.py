@@ -1,21 +1,22 @@
-"""Statistics of a few seeds. A difference is mechanism minus baseline, d_i = a_i - b_i, paired by seed i = 1..n.
+"""Statistics over a few seeds. A difference is mechanism minus baseline, d_i = a_i - b_i, paired by seed i = 1..n.
 
     mean  d            sd  s = sqrt(sum (d_i - d)^2 / (n - 1))        standard error  e = s / sqrt(n),  df = n - 1
     95 % interval  d -+ t_{0.975, df} e                               p = 2 P(T_df > |d| / e)
 
-Equivalence within a margin m is asked by two one-sided tests (TOST; Schuirmann, 1987), of d > -m and of d < m:
+Equivalence within a margin m is tested by two one-sided tests (TOST; Schuirmann, 1987), of d > -m and of d < m:
 
     p_equivalence = max( P(T_df > (d + m) / e),  P(T_df > (m - d) / e) )
 
-It is below 0.05 exactly where the 90 % interval lies inside (-m, m). Interval, p and p_equivalence follow from d, e and
-df alone, so an analysis with another standard error and other degrees of freedom gets them by giving these three.
+It is below 0.05 exactly where the 90 % interval lies inside (-m, m). Interval, p and p_equivalence depend only on d, e
+and df, so an analysis with another standard error and other degrees of freedom computes them from its own three values.
 
-Holm (1979): the k-th smallest of m p-values is multiplied by m - k + 1, made monotone and cut off at 1. It bounds by
-0.05 the chance that any of the m statements "it differs" is false, however they depend; the m statements "it is
-equivalent" are corrected among themselves in the same way. Intervals are not corrected.
+Holm's correction (1979) multiplies the k-th smallest of m p-values by m - k + 1, makes them monotone and cuts them off
+at 1. The probability that any of the m statements "it differs" is false is then at most 0.05, however they depend on
+each other. The m statements "it is equivalent" are corrected among themselves in the same way. Intervals are not
+corrected.
 
-The bootstrap (BCa; Efron, 1987) draws n of the n differences again and again and assumes no distribution. n seeds have
-C(2n - 1, n) distinct resamples, 10 for three: its interval is given from 8 seeds (6,435) on.
+The bootstrap (BCa; Efron, 1987) repeatedly draws n of the n differences and assumes no distribution. n seeds have
+C(2n - 1, n) distinct resamples, 10 for three; its interval is reported from 8 seeds (6,435 resamples) on.
 """
 
 import math
@@ -29,22 +30,22 @@ from scipy import optimize, stats
 ALPHA = 0.05
 POWER = 0.8
 BOOTSTRAP_FROM = 8
-"""Seeds."""
+"""The smallest number of seeds with a bootstrap interval."""
 RESAMPLES = 9999
 ROUNDING = 1e-9
-"""Relative spread below which numbers differ by rounding only."""
+"""The relative spread below which numbers differ only by rounding."""
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "not compared", "not tested", "not testable"]
-"""Not compared: there is no pair of numbers. Not tested: there is, but no spread to judge it by. Undecided: the test
-finds neither a difference nor equivalence within the margin. Not testable: the runs learned nothing from context, or no
-model of the pair is above chance on the task."""
+"""The result of a test. Not compared: there is no pair of numbers. Not tested: there is a pair, but no spread.
+Undecided: the test finds neither a difference nor equivalence within the margin. Not testable: the runs learned nothing
+from context, or no model of the pair is above chance on the task."""
 DECIDED = ("better", "worse")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What n numbers say together; one number has no spread, and no number has no mean."""
+    """The mean and spread of n numbers; one number has no spread, and zero numbers have no mean."""
 
     n: int
     mean: float | None = None
@@ -66,9 +67,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A mean difference with its standard error and degrees of freedom, from which interval and both tests follow.
+    """A mean difference with its standard error and degrees of freedom, from which its interval and tests follow.
 
-    Without a standard error there is nothing to judge the mean by, so no interval and no p-value; `note` says why.
+    Without a standard error there is no interval and no p-value; `note` says why.
     """
 
     n: int
@@ -76,16 +77,16 @@ class PairedDifference:
     standard_error: float | None = None
     df: float | None = None
     sd: float | None = None
-    """Of the n differences."""
+    """The standard deviation of the n differences."""
     margin: float | None = None
-    """Differences within -+ this count as none; without it, equivalence is not tested."""
+    """Differences between -margin and margin count as equivalent; without a margin equivalence is not tested."""
     p_value_holm: float | None = None
     p_equivalence_holm: float | None = None
     note: str = ""
     bootstrap95: Interval | None = None
-    """From `BOOTSTRAP_FROM` pairs on."""
+    """The bootstrap interval, from `BOOTSTRAP_FROM` pairs on."""
     family: int = 1
-    """How many differences Holm's correction is over."""
+    """The number of differences in the family of Holm's correction."""
 
     def interval(self, level: float) -> Interval | None:
         """The t interval that covers the true difference with probability `level`."""
@@ -100,17 +101,17 @@ class PairedDifference:
 
     @property
     def ci90(self) -> Interval | None:
-        """Inside the margins exactly where the uncorrected test of equivalence is below 0.05."""
+        """The 90 % interval, inside the margins exactly where the uncorrected p-value of equivalence is below 0.05."""
         return self.interval(0.90)
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided, of no difference."""
+        """The two-sided p-value of the hypothesis of no difference."""
         return None if self.mean is None or self.standard_error is None else 2 * self._beyond(abs(self.mean))
 
     @property
     def p_equivalence(self) -> float | None:
-        """Of a difference as large as the margin or larger."""
+        """The p-value of the hypothesis that the difference is at least as large as the margin."""
         if self.mean is None or self.standard_error is None or self.margin is None:
             return None
         return max(self._beyond(self.margin + self.mean), self._beyond(self.margin - self.mean))
@@ -120,12 +121,12 @@ class PairedDifference:
 
     @property
     def detectable(self) -> float | None:
-        """See `detectable_difference`: were this the only test."""
+        """The detectable difference (`detectable_difference`) if this were the only test."""
         return detectable_difference(self.standard_error, self.df)
 
     @property
     def detectable_holm(self) -> float | None:
-        """The same at the first and strictest step of Holm's correction."""
+        """The detectable difference at the first and strictest step of Holm's correction."""
         return detectable_difference(self.standard_error, self.df, ALPHA / self.family)
 
     @property
@@ -133,7 +134,7 @@ class PairedDifference:
         return self.p_value_holm is not None and self.p_value_holm < ALPHA
 
     def verdict(self, *, higher_is_better: bool) -> Verdict:
-        """By the Holm-corrected p-values alone. A difference that is real but within the margin is equivalent."""
+        """The verdict of the Holm-corrected p-values. A significant difference within the margin is equivalent."""
         if self.mean is None:
             return "not compared"
         if self.p_value_holm is None:
@@ -148,7 +149,7 @@ class PairedDifference:
 def paired_difference(
     differences: Sequence[float], *, margin: float | None = None, bootstrap: bool = True
 ) -> PairedDifference:
-    """The paired t-test. `bootstrap`: with the bootstrap's interval, which costs more than all else."""
+    """Returns the paired t-test. `bootstrap`: also the bootstrap interval, which costs more than everything else."""
     n = len(differences)
     if n == 0:
         return PairedDifference(0, margin=margin, note="no pair of finished runs")
@@ -168,7 +169,7 @@ def paired_difference(
 
 
 def with_holm(family: Sequence[PairedDifference]) -> list[PairedDifference]:
-    """The same differences, each with its p-values corrected for the whole family."""
+    """Returns the same differences with their p-values corrected for the whole family."""
     differ, equivalent = holm([d.p_value for d in family]), holm([d.p_equivalence for d in family])
     tested = sum(p is not None for p in differ)
     return [
@@ -178,7 +179,7 @@ def with_holm(family: Sequence[PairedDifference]) -> list[PairedDifference]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Corrected p-values in the order given; None (not tested) stays None and is no member of the family."""
+    """Returns the corrected p-values in the given order; None (not tested) stays None and does not count."""
     tested = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
@@ -191,13 +192,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def detectable_difference(
     standard_error: float | None, df: float | None, alpha: float = ALPHA, power: float = POWER
 ) -> float | None:
-    """The smallest true difference that the t-test finds with probability `power`, given its standard error.
+    """Returns the smallest true difference that the t-test finds with probability `power`, given its standard error.
 
     Shifted by delta standard errors, t is (Z + delta) / S with S^2 ~ chi2_df / df. With c = t_{1-alpha/2, df}
 
         power = E_S[ P(Z > c S - delta) + P(Z < -c S - delta) ]
 
-    an average over quantiles of S: scipy's non-central t loses its way at the one or two degrees of freedom met here.
+    an average over quantiles of S: scipy's non-central t is inaccurate at the one or two degrees of freedom used here.
     """
     if not standard_error or not df:
         return None
@@ -211,12 +212,12 @@ def detectable_difference(
 
 
 def sd_factor(df: float) -> float:
-    """The true sd may be this many times the one estimated with df degrees of freedom: sqrt(df / chi2_{0.025, df})."""
+    """Returns sqrt(df / chi2_{0.025, df}), the factor by which the true sd may exceed its estimate from df degrees."""
     return math.sqrt(df / float(stats.chi2.ppf(ALPHA / 2, df)))
 
 
 def _bootstrap(values: Sequence[float]) -> Interval | None:
-    """BCa for the mean. The resamples are those of one fixed seed: a report made twice is the same."""
+    """Returns the BCa interval of the mean. The resamples have a fixed seed, so that reports are reproducible."""
     if len(values) < BOOTSTRAP_FROM:
         return None
     found = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0))
@@ -224,7 +225,7 @@ def _bootstrap(values: Sequence[float]) -> Interval | None:
 
 
 def _interval(mean: float, sd: float, n: int) -> Interval | None:
-    """None where the spread is rounding error: an interval of width 0 would claim certainty."""
+    """Returns the t interval, or None where the spread is rounding error: width 0 would claim certainty."""
     if sd <= ROUNDING * abs(mean):
         return None
     half = float(stats.t.isf(ALPHA / 2, n - 1)) * sd / math.sqrt(n)

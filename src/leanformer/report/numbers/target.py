@@ -1,14 +1,14 @@
-"""Tokens to target: how much text a run reads before its validation loss first reaches a stated loss.
+"""Tokens to target: the number of tokens that a run reads before its validation loss first reaches a given loss.
 
     target(f) = floor - f (floor - b)        b the baseline's mean final loss, f = 0.95
 
-in words: the loss at which 95 % of what the baseline learns from context has been learned, that is b plus a margin of
-5 % of its distance from the no-context baseline. Without a margin, a mechanism a hair worse than the baseline never
-arrives; and because any single threshold can flatter, the report shows 90 % and 99 % beside it.
+In words, it is the loss at which 95 % of what the baseline learns from context has been learned: b plus 5 % of its
+distance from the no-context baseline. Without this margin, a mechanism that is slightly worse than the baseline would
+never reach the target. Because any single threshold can be misleading, the report also shows 90 % and 99 %.
 
-The crossing is interpolated linearly between the two validations around it. A run that never arrives is censored:
-its tokens are unknown, not large, so a comparison that holds one has no mean and no p-value. What is known of it is a
-bound (`Descent.arrival`): more than it had.
+The crossing is interpolated linearly between the two validations around it. A run that never reaches the target is
+censored: its tokens are unknown, so a comparison with such a run has no mean and no p-value. Only a bound is known
+(`Descent.arrival`): more tokens than the run had.
 """
 
 import math
@@ -31,14 +31,14 @@ class Target:
 
 
 def target(floor: float | None, baseline_loss: float | None, fraction: float = FRACTION) -> Target | None:
-    """None where there is no distance to take a fraction of: the baseline is not below the floor, or one is unknown."""
+    """Returns the target, or None if the baseline's loss is not below the no-context baseline or one is unknown."""
     if floor is None or baseline_loss is None or not baseline_loss < floor:
         return None
     return Target(floor - fraction * (floor - baseline_loss), fraction)
 
 
 class Descent:
-    """A curve of P points with the least loss so far at each, so that a target takes log P steps to find."""
+    """A curve of P points with the lowest loss so far at each, in which a target is found in log P steps."""
 
     def __init__(self, curve: Curve) -> None:
         self.curve = curve
@@ -46,9 +46,9 @@ class Descent:
         self._negated = -np.fmin.accumulate(np.where(np.isnan(losses), np.inf, losses))
 
     def first_crossing(self, loss: float) -> float | None:
-        """Tokens at which the curve is first at or below `loss`; None if it never is.
+        """Returns the tokens at which the curve is first at or below `loss`, None if it never is.
 
-        A curve that starts there crossed at its first measurement or before: that measurement is the answer.
+        A curve that starts at or below `loss` crossed it by its first measurement, whose tokens are returned.
         """
         place = int(np.searchsorted(self._negated, -loss))
         if place == len(self.curve):
@@ -60,10 +60,10 @@ class Descent:
         return start + (tokens - start) * (above - loss) / (above - value)
 
     def arrival(self, loss: float) -> tuple[float, float]:
-        """Tokens at the first crossing lie between these two.
+        """Returns a lower and an upper bound of the tokens at the first crossing.
 
-        Twice the same if it lies between two validations; (0, first) if the first validation is below `loss` already;
-        (last, infinity) if none is.
+        The bounds are equal if the crossing lies between two validations. They are (0, first) if the first validation
+        is already below `loss`, and (last, infinity) if none is.
         """
         crossing = self.first_crossing(loss)
         if crossing is None:

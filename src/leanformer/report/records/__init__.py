@@ -1,1 +1,1 @@
-"""Reads the records of runs, comparisons and plans."""
+"""Readers of the records of runs, comparisons and plans."""

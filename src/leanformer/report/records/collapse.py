@@ -1,4 +1,4 @@
-"""Whether a fine-tuning collapsed: it answers the same whatever it reads, or its Matthews correlation is 0."""
+"""Whether a fine-tuning collapsed: its answer is always the same, or its Matthews correlation is 0."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ ROUNDING = 1e-6
 
 
 def collapsed(results: dict[str, Any], predictions: Path) -> bool:
-    """By the record's word or its metrics; where it has no word on it, by the answers themselves, split by split."""
+    """Whether it collapsed, by the record's `collapsed` or its metrics, else by the answers of each split."""
     metrics = results.get("metrics") or {}
     if results.get("collapsed") or any(v == 0 for k, v in metrics.items() if k.startswith(("matthews", "mcc"))):
         return True
@@ -22,7 +22,7 @@ def collapsed(results: dict[str, Any], predictions: Path) -> bool:
 
 
 def _constant(answers: list[Any]) -> bool:
-    """One and the same; numbers up to the rounding of float32, for a regression has variance 0 only nearly."""
+    """Whether all answers are the same. Numbers may differ by float32 rounding, since a regression's do."""
     if all(isinstance(answer, float) for answer in answers):
         return max(answers) - min(answers) <= ROUNDING * max(map(abs, answers))
     return all(answer == answers[0] for answer in answers)

@@ -1,6 +1,6 @@
-"""The plan that was written before the first run of a comparison (plan.json), and what was added to it afterwards.
+"""The plan that was written before the first run of a comparison (plan.json), and the later additions to it.
 
-plan.json is never changed for what it says; what a later command adds is an entry of `amendments` with its time. So
+The plan in plan.json never changes; a later command adds an entry of `amendments` with its time:
 
     planned = plan.json without amendments        added later = what the amendments list        in force = both
 """
@@ -19,9 +19,9 @@ GROWING = {
     "learning_rates": "learning rate",
     "tasks": "task",
 }
-"""Lists that an amendment may add to, and what their items are called."""
+"""Lists that an amendment may add to, and the names of their items."""
 FIXED = ("baseline", "main", "margin", "task_margin", "task_seeds")
-"""Single values, which an amendment replaces."""
+"""Single values, which an amendment may replace."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WrittenPlan:
 
 
 def read_plan(directory: Path) -> WrittenPlan | None:
-    """The plan of the comparison in `directory`, None if none was written."""
+    """Returns the plan of the comparison in `directory`, None if none was written."""
     file = directory / FILE
     if not file.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Reads the files of a run, checked by their schemas; a damaged one is a `ValueError` of one line that names it."""
+"""Readers of the files of a run, checked by their schemas; a damaged file raises a one-line `ValueError`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,5 +15,5 @@ def read_record(path: Path, schema: type[reading.Record] = records.Run) -> dict[
 
 
 def read_lines(path: Path, schema: type[reading.Record] = records.Line) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; a last line that was cut off in writing (no line end) is not there yet."""
+    """Yields the objects of a JSONL file; an incomplete last line (without line end) is left out."""
     return reading.read_lines(path, schema, REMEDY)

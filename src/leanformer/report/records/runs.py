@@ -1,7 +1,7 @@
-"""Reads the records of runs: run.json, curve.jsonl and the fine-tunings below a pre-training run.
+"""Readers of the records of runs: run.json, curve.jsonl and the fine-tunings of a pre-training run.
 
-A run that is missing, unfinished, failed or diverged is a `Run` with that status: it is listed, never left out.
-A record that cannot be read is a `ValueError` of one line that names the file.
+A run that is missing, unfinished, failed or diverged is a `Run` with that status: it is listed and never left out.
+A record that cannot be read raises a one-line `ValueError` that names the file.
 """
 
 import math
@@ -26,7 +26,7 @@ Status = Literal["finished", "unfinished", "failed", "diverged", "missing"]
 
 @dataclass(frozen=True)
 class FineTuning:
-    """One task trained from one pre-trained model with one seed. `score` is a fraction; 1 is perfect."""
+    """A fine-tuning of one pre-trained model on one task with one seed. `score` is a fraction; 1 is perfect."""
 
     task: str
     seed: int
@@ -35,13 +35,13 @@ class FineTuning:
     problem: str = ""
     score: float | None = None
     collapsed: bool = False
-    """It answers the same whatever it reads, or its Matthews correlation is 0: a failed training, kept and marked."""
+    """Whether its answer is always the same or its Matthews correlation is 0: a failed training, kept and marked."""
     record: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One pre-training. Losses in nats; `flops_per_token` counts training (forward and backward)."""
+    """A pre-training run. Losses are in nats; `flops_per_token` counts training (forward and backward)."""
 
     attention: str
     seed: int
@@ -51,12 +51,12 @@ class Run:
     problem: str = ""
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
-    """(tokens, validation loss)."""
+    """(tokens, validation loss) of every validation."""
     clock: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
-    """(tokens, steps, seconds) of every logged step; seconds with validation; as `columns` from 0 on."""
+    """(tokens, steps, seconds) of every logged step, starting at 0; the seconds include validation."""
     finetunings: tuple[FineTuning, ...] = field(default=(), repr=False)
     tuning: bool = False
-    """Whether it serves the choice of a learning rate only, and is in no mean, interval or verdict."""
+    """Whether the run is used only to choose a learning rate, and enters no mean, interval or verdict."""
 
     @cached_property
     def descent(self) -> Descent:
@@ -108,7 +108,7 @@ class Run:
 
     @property
     def energy_source(self) -> str:
-        """What counted the joules, or why nothing did."""
+        """The counters of the joules, or the reason why there are none."""
         return str((self.record.get("results") or {}).get("energy_source") or "an unnamed counter")
 
     @property
@@ -123,17 +123,17 @@ class Run:
 
     @property
     def points(self) -> dict[int, dict[str, Any]]:
-        """What the run was scored at during training, by the number of tokens that was asked for."""
+        """The scores during training, by the requested number of tokens."""
         return {point["score_at"]: point for point in self.record.get("scores_at") or []}
 
     @property
     def part(self) -> str | None:
-        """The held-out part that the final loss is of."""
+        """The held-out part on which the final loss is measured."""
         return next((part for part in ("test", "valid") if part in self.scores), None)
 
     @property
     def final_loss(self) -> float | None:
-        """The loss on the test part or, without one, on the validation part; an older one, its last validation."""
+        """The loss on the test part, else on the validation part; for an older run, its last validation."""
         return self.curve_loss if self.part is None else self.loss_on(self.part)
 
     def loss_on(self, part: str) -> float | None:
@@ -141,7 +141,7 @@ class Run:
 
     @property
     def curve_loss(self) -> float | None:
-        """The last validation of training: what curves, targets and their costs are about."""
+        """The last validation loss of training, which curves, targets and their costs use."""
         return self._number("results", "final_loss")
 
     @property
@@ -167,7 +167,7 @@ class Run:
 
     @property
     def curve_floor(self) -> float | None:
-        """The same on the targets of the curve's validations."""
+        """The no-context baseline on the targets of the curve's validations, nats."""
         return self._number("floor", "context_free")
 
     @property
@@ -196,7 +196,7 @@ def read_run(
     *,
     tuning: bool = False,
 ) -> Run:
-    """The run at `directory`/`path`; what the plan says of it (label, seed, rate) wins over its own record."""
+    """Returns the run at `directory`/`path`; the plan's label, seed and rate override those of its record."""
     folder = directory / path
     file = folder / "run.json"
     if not file.is_file():
@@ -245,12 +245,12 @@ def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:
-    """The lines of a curve."""
+    """Returns the lines of a curve."""
     return list(read_lines(path, records.CurveLine)) if path.is_file() else []
 
 
 def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
-    """These values of the lines that hold all of them."""
+    """Yields these values of the lines that have all of them."""
     rows = zip(*([line.get(key) for line in lines] for key in keys), strict=True)
     return (row for row in rows if None not in row)
 
@@ -258,7 +258,7 @@ def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...
 def _status(
     record: dict[str, Any], result: float | None, curve: tuple[tuple[float, float], ...] = ()
 ) -> dict[str, Any]:
-    """{"status", "problem"}: what the record says of itself, checked against the number it should have produced."""
+    """Returns {"status", "problem"}: the record's status, checked against the loss that it should hold."""
     said = record.get("status")
     reason = str(record.get("error") or record.get("problem") or "").strip()
     first = reason.splitlines()[0] if reason else ""

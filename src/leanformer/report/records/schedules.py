@@ -1,7 +1,7 @@
-"""What the schedule of the learning rate allows to say of a point within a curve.
+"""How a point within a curve may be interpreted, which depends on the schedule of the learning rate.
 
-A rate that falls to zero at the end of the budget takes the loss down with it. A point within such a curve is not what
-a run that ended there would have reached, so it cannot show that half the steps suffice; a constant rate can.
+A rate that falls to zero at the end of the budget lowers the loss there. A run that ended at a point within such a
+curve would have had a lower loss, so the point cannot show that half the steps suffice; with a constant rate it can.
 """
 
 from leanformer.report.numbers.quantities import listed, percent
@@ -14,7 +14,7 @@ HALF = (
 
 
 def schedule_notes(study: Study) -> list[str]:
-    """Sentences, one for each schedule that a compared run had."""
+    """Returns one sentence per schedule of the compared runs."""
     found: dict[tuple[str, float], list[str]] = {}
     for name in study.attention:
         for settings in (run.settings for run in study.at(name)):

@@ -1,4 +1,4 @@
-"""Everything a report is about: the runs of a comparison directory, or the one run of a run directory."""
+"""The runs of a report: those of a comparison directory, or the one run of a run directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ from leanformer.report.records.runs import FineTuning, Run, flat, read_run
 from leanformer.report.records.sweep import Rate
 
 LEARNED = 0.01
-"""A run that ends less than this fraction below the no-context baseline counts as still on it."""
+"""A run that ends less than this fraction below the no-context baseline counts as no better than it."""
 ATTENTION_PAGE = "attention.html"
-"""In a comparison directory."""
+"""The name of the attention page in a comparison directory."""
 DEFAULT_BASELINE = "dot_product"
 
 
 @dataclass(frozen=True)
 class Study:
-    """`runs` are all that were planned, whatever became of them; `at` gives those to compare."""
+    """A study; `runs` holds all planned runs, whatever their status, and `at` returns those to compare."""
 
     directory: Path
     plan: dict[str, Any]
@@ -32,7 +32,7 @@ class Study:
     sweep: dict[str, list[Rate]]
     warnings: tuple[str, ...]
     written_plan: WrittenPlan | None = None
-    """What was decided before the first run (plan.json); `plan` is comparison.json."""
+    """The plan from before the first run (plan.json); `plan` is comparison.json."""
 
     @property
     def challengers(self) -> list[str]:
@@ -40,7 +40,7 @@ class Study:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the reported runs."""
+        """The seeds of the reported runs."""
         return sorted({run.seed for run in self.runs if not run.tuning})
 
     @property
@@ -59,7 +59,7 @@ class Study:
         return [*planned, *sorted(found - set(planned))]
 
     def finetunings(self, task: str, attention: str | None = None) -> list[FineTuning]:
-        """Of the compared runs, of one mechanism or of all."""
+        """Returns the fine-tunings of the compared runs of one mechanism or of all."""
         names = self.attention if attention is None else (attention,)
         return [t for name in names for run in self.at(name) for t in run.finetunings if t.task == task]
 
@@ -73,20 +73,20 @@ class Study:
         return run in self.chosen(run.attention).runs
 
     def spread(self, attention: str, quantity: str) -> Spread:
-        """Over the seeds, of one of `Run`'s numbers."""
+        """Returns the mean and spread over the seeds of one of `Run`'s numbers."""
         values = [getattr(run, quantity) for run in self.at(attention)]
         return spread([value for value in values if value is not None])
 
     @property
     def wording(self) -> Wording:
-        """By the objective that the runs, or the plan, name; records older than the choice are of masked models."""
+        """The wording of the runs' or the plan's objective; older records without an objective are of masked models."""
         planned = flat(self.plan.get("settings") or {})
         named = [settings.get("training.objective") for settings in (*(run.settings for run in self.runs), planned)]
         return WORDINGS.get(next(filter(None, named), ""), MASKED_LM)
 
     @property
     def floor(self) -> float | None:
-        """No-context baseline in nats, of the baseline's data (`pairing` refuses runs with another)."""
+        """The no-context baseline on the baseline's data, nats (`pairing` refuses runs with another)."""
         return self._first("floor")
 
     @property
@@ -103,23 +103,23 @@ class Study:
 
     @property
     def other_parts(self) -> list[str]:
-        """Further held-out texts that the runs were scored on."""
+        """The further held-out texts on which the runs were scored."""
         parts = [part for name in self.attention for run in self.at(name) for part in run.scores]
         return [part for part in dict.fromkeys(parts) if part not in ("valid", "test")]
 
     def target(self, fraction: float = FRACTION) -> Target | None:
-        """The target is a loss on the scale of the curves."""
+        """Returns the target, a loss on the scale of the curves."""
         return (
             target(self.curve_floor, self.spread(self.baseline, "curve_loss").mean, fraction) if self.baseline else None
         )
 
     def below_floor(self, attention: str) -> float | None:
-        """1 - final loss / floor, of the mean over seeds."""
+        """Returns 1 - final loss / no-context baseline, with the mean loss over seeds."""
         mean = self.spread(attention, "final_loss").mean
         return None if mean is None or not self.floor else 1 - mean / self.floor
 
     def without_context(self, attention: str) -> list[Run]:
-        """The finished runs that learned nothing from context."""
+        """Returns the finished runs that learned nothing from context."""
         return [run for run in self.at(attention) if learned_nothing(run)]
 
     def _first(self, quantity: str) -> float | None:
@@ -137,7 +137,7 @@ def no_better(loss: float | None, baseline: float | None) -> bool:
 
 
 def read_study(directory: Path) -> Study:
-    """`ValueError` or `FileNotFoundError`, one line, if there is nothing sensible to report."""
+    """Returns the study in `directory`; raises a one-line `ValueError` or `FileNotFoundError` if there is none."""
     directory = Path(directory)
     if (directory / "comparison.json").is_file():
         return _comparison(directory)

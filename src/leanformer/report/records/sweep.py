@@ -1,9 +1,9 @@
-"""The choice of a learning rate: every mechanism has the same rates, all are reported, each is compared at its best.
+"""The choice of a learning rate. All mechanisms are tried and reported at the same rates, and compared at their best.
 
     chosen(mechanism) = argmin over rates of the mean over tuning seeds of the validation loss (nats)
 
-among the rates with the most finished seeds, so that a rate at which a seed diverged never wins over one at which none
-did. Records from before there were tuning runs choose by the same mean over the reported seeds themselves.
+among the rates with the most finished seeds, so that a rate at which a seed diverged is never chosen over one at which
+none did. Older records without tuning runs choose by the same mean over the reported seeds.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from leanformer.report.records.runs import Run
 
 @dataclass(frozen=True)
 class Rate:
-    """One mechanism at one learning rate."""
+    """A mechanism at one learning rate."""
 
     attention: str
     learning_rate: float | None
@@ -31,12 +31,12 @@ class Rate:
 
     @property
     def tried(self) -> tuple[Run, ...]:
-        """The runs by which the rate is judged."""
+        """The runs whose loss decides about the rate."""
         return self.tuning or self.runs
 
     @property
     def losses(self) -> list[float]:
-        """Validation losses of those that finished."""
+        """The validation losses of the finished runs among `tried`."""
         return [run.selection_loss for run in _finished(self.tried) if run.selection_loss is not None]
 
     @property
@@ -49,7 +49,7 @@ def _finished(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
-    """The mechanism's rates in rising order, one of them chosen."""
+    """Returns the mechanism's rates in ascending order, one of them chosen."""
     own = [run for run in runs if run.attention == attention]
     plain = []
     for value in sorted({run.learning_rate for run in own}, key=lambda rate: rate or 0.0):
@@ -66,7 +66,7 @@ def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
 
 
 def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
-    """What makes a sweep unfair or inconclusive, in sentences."""
+    """Returns sentences about what makes a sweep unfair or inconclusive."""
     if all(len(of) < 2 for of in sweep.values()):
         return []
     out = []

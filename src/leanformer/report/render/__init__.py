@@ -1,1 +1,1 @@
-"""The same document as HTML, Markdown, LaTeX and tidy tables."""
+"""Renderers of a report's document as HTML, Markdown, LaTeX and tidy tables."""

@@ -1,8 +1,8 @@
-"""A page that shows attention weights: every head as a small map, one of them large, of one model or of several.
+"""A page of attention weights of one or several models, with a small map per head and one large map.
 
-One file, nothing fetched from elsewhere. Without scripts it shows the first head; with them a click takes another, and
-the pointer reads a weight. A row is the token that attends, a column the token attended. All maps have one scale, 0 to
-1, with colour by the square root, as most weights are small.
+The page is one file that loads nothing from elsewhere. Without scripts it shows the first head; with scripts a click
+chooses another, and the pointer shows a weight. A row is the token that attends, a column the token attended to. All
+maps have one scale, 0 to 1, with colour by the square root, as most weights are small.
 """
 
 import base64
@@ -20,7 +20,7 @@ from leanformer.markup import html as escape
 from leanformer.report.render import style
 
 CELL = 18
-"""Of the large map, SVG units."""
+"""The size of a cell of the large map, in SVG units."""
 FACTS = {
     "entropy": "entropy {:.2f} nats",
     "distance": "distance {:.1f} tokens",
@@ -32,7 +32,7 @@ FACTS = {
 
 
 class Panel(NamedTuple):
-    """One model's attention on the sentence; K layers, H heads, L tokens."""
+    """The attention of one model on the sentence; K layers, H heads, L tokens."""
 
     title: str
     source: str
@@ -40,11 +40,11 @@ class Panel(NamedTuple):
     weights: np.ndarray
     """(K, H, L, L), rows sum to one."""
     facts: list[dict[str, list[float]]]
-    """Of each layer, a list over heads for each of `FACTS`."""
+    """For each layer and each of `FACTS`, a list over heads."""
 
 
 def page(text: str, panels: Sequence[Panel]) -> str:
-    """HTML."""
+    """Returns the page as HTML."""
     here = files(__package__)
     css, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("attention.css", "attention.js"))
     scale = _image(np.linspace(0, 1, 256)[None] ** 2)
@@ -115,7 +115,7 @@ def _facts(panel: Panel, layer: int, head: int) -> str:
 
 
 def _large(panel: Panel) -> str:
-    """The map with its tokens: above those attended, to the left those that attend."""
+    """Returns the map with its tokens: those attended to above, those that attend to the left."""
     size = len(panel.tokens)
     margin = 10 + 7.2 * max(len(token) for token in panel.tokens)
     extent, whole = CELL * size, margin + CELL * size
@@ -138,7 +138,7 @@ def _large(panel: Panel) -> str:
 
 
 def _image(weights: np.ndarray) -> str:
-    """A PNG of a pixel a weight, as a data URL."""
+    """Returns a PNG with one pixel per weight, as a data URL."""
     buffer = io.BytesIO()
     imsave(buffer, mpl.colormaps["Blues"](np.sqrt(weights.clip(0, 1)))[..., :3], format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What a report is made of, free of any markup: `html` and `markdown` render the same blocks, hence the same facts."""
+"""The blocks of a report without markup; `html` and `markdown` render the same blocks, hence the same facts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text, the first column their names; `align` has a letter a column: l, r, or w for text that wraps."""
+    """Rows of text with names in the first column; `align` has one letter per column: l, r, or w for wrapped text."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -33,7 +33,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Link:
-    """To a file beside the report."""
+    """A link to a file beside the report."""
 
     text: str
     target: str
@@ -44,7 +44,7 @@ Block = Paragraph | Points | Code | Table | Picture | Link
 
 @dataclass(frozen=True)
 class Section:
-    """`folded`: of use to somebody who repeats the study, not to somebody who reads about it."""
+    """A section; `folded` marks one for people who repeat the study rather than read about it."""
 
     title: str
     blocks: Sequence[Block]
@@ -56,7 +56,7 @@ class Document:
     title: str
     headline: str
     facts: Sequence[tuple[str, str]]
-    """Numbers of the study at a glance: (what, how much)."""
+    """Key numbers of the study: (name, value)."""
     sections: Sequence[Section]
     series: dict[str, int]
-    """Mechanism -> its colour's number, as in the pictures."""
+    """Mechanism -> number of its colour, as in the pictures."""

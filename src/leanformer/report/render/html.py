@@ -1,4 +1,4 @@
-"""`report.html`: the document as one file without scripts and without anything fetched from elsewhere."""
+"""`report.html`: the document as one file without scripts, which loads nothing from elsewhere."""
 
 import re
 from importlib.resources import files
@@ -13,7 +13,7 @@ from leanformer.report.render.style import Picture
 VERDICTS = get_args(Verdict)
 NO_BREAK = "&nbsp;"
 MANY = 10
-"""Columns; the headings of more are broken within a word to fit on paper."""
+"""The number of columns above which headings are broken within a word, to fit on paper."""
 
 
 def html(document: Document) -> str:
@@ -67,7 +67,7 @@ def _block(block: Block, series: dict[str, int]) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    """Twice, for a wide screen and for a phone: type that is read on one cannot be read on the other."""
+    """Returns the picture twice, for a wide screen and for a phone, since they need different type sizes."""
     return (
         f'<figure id="{picture.name}">\n'
         f'<div class="wide" role="img" aria-label="{escape(picture.title)}">{style.inline(picture.wide)}</div>\n'
@@ -99,7 +99,7 @@ def _cells(row, align: str, series: dict[str, int]) -> str:
 
 
 def _kept(cell: str, letter: str) -> str:
-    """A column of numbers is broken before a bracket alone."""
+    """Returns the cell so that a column of numbers is broken only before a bracket."""
     return re.sub(r" (?![\[(])", NO_BREAK, escape(cell)) if letter == "r" else escape(cell)
 
 
@@ -112,7 +112,7 @@ def _swatch(number: int) -> str:
 
 
 def _item(text: str, series: dict[str, int]) -> str:
-    """A sentence; if it opens with a mechanism, that stands out, and its colour in the pictures is the bullet."""
+    """Returns a sentence; a mechanism at its start is emphasised, and its colour in the pictures is the bullet."""
     for name in sorted(series, key=len, reverse=True):
         if text.startswith((f"{name} ", f"{name},")):
             return (
@@ -122,7 +122,7 @@ def _item(text: str, series: dict[str, int]) -> str:
 
 
 def _text(text: str) -> str:
-    """Numbers stay with their units, p with its value."""
+    """Returns the text with numbers kept with their units, and p with its value."""
     return re.sub(
         r"(?<=\d) (?=[%kMB]|nats|seeds?\b|tokens)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)|(?<=%) (?=CI)",
         NO_BREAK,
@@ -131,5 +131,5 @@ def _text(text: str) -> str:
 
 
 def _breakable(name: str) -> str:
-    """A long label may break within its options."""
+    """Returns the name, which may break within its options if it is long."""
     return re.sub(r"(?<=[\[=,+])(?=\S)", "<wbr>", escape(name))

@@ -1,4 +1,4 @@
-"""A table of the report as LaTeX, in booktabs' style: `\\input` it where \\usepackage{booktabs} is loaded."""
+"""A table of the report as LaTeX, in booktabs' style; `\\input` it in a document with \\usepackage{booktabs}."""
 
 import re
 
@@ -28,12 +28,12 @@ SPECIAL = {
     "\N{NARROW NO-BREAK SPACE}": r"\,",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
-"""What pdfLaTeX would take for markup, or not take at all."""
+"""Characters that pdfLaTeX would read as markup, or reject."""
 COLUMNS = {"w": r"p{0.4\linewidth}"}
 
 
 def latex(table: Table, name: str) -> str:
-    """A floating table; `name` is its label, and its caption if it has none: what is without is not numbered."""
+    """Returns a floating table; `name` is its label, and its caption if it has none, since LaTeX numbers captions."""
     columns = "".join(COLUMNS.get(letter, letter) for letter in table.align)
     caption = table.caption or name.replace("-", " ").capitalize()
     lines = [
@@ -54,7 +54,7 @@ def latex(table: Table, name: str) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Plain text, whatever a label holds: nothing in it is markup. A leading [ would be taken for an option of \\."""
+    r"""Returns text in which nothing is markup. A leading [ is protected, since it would be an option of \\."""
     escaped = re.sub(".", lambda found: SPECIAL.get(found[0], found[0]), visible(text))
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
 

@@ -1,4 +1,4 @@
-"""`report.md`: the document as GitHub's Markdown; pictures are files beside it."""
+"""`report.md`: the document as GitHub Markdown, with pictures as files beside it."""
 
 from leanformer import markup
 from leanformer.report.render.document import Block, Code, Document, Link, Paragraph, Points, Section, Table

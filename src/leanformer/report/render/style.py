@@ -1,7 +1,8 @@
-"""The look of the pictures: colours, type, and SVG that follows the page's light or dark scheme.
+"""The style of the pictures: colours, type, and SVG that follows the page's light or dark scheme.
 
-Colours follow Okabe and Ito (2008), told apart by colour-blind readers; every mechanism has a marker of its own too.
-matplotlib draws with the light scheme's colours; `inline` turns each into a CSS variable, `css` defines these for both.
+Colours follow Okabe and Ito (2008), so that colour-blind readers can distinguish them; every mechanism also has its own
+marker. matplotlib draws with the light scheme's colours; `inline` replaces each by a CSS variable, and `css` defines
+these for both schemes.
 """
 
 import io
@@ -37,7 +38,7 @@ NAMES = {INK: "--ink", MUTED: "--muted", LINE: "--line", PAPER: "--paper"} | {
 }
 FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 WIDE, NARROW = 9.6, 4.1
-"""Inches (72 to an SVG unit): on a page 1,000 pixels wide and on a phone, 9-point type comes out at 12 pixels or so."""
+"""Widths in inches (72 SVG units each), at which 9-point type is about 12 pixels high on a page and on a phone."""
 SIZE = 9.0
 
 RC: dict[Any, Any] = {
@@ -73,7 +74,7 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture in two widths, as standalone SVG."""
+    """A picture in two widths, as standalone SVG."""
 
     name: str
     title: str
@@ -83,9 +84,9 @@ class Picture:
 
 
 def series(index: int) -> dict[str, Any]:
-    """Colour, marker and line of the mechanism with this number; 0 is the baseline, whose colour nobody else gets.
+    """Returns colour, marker and line of the mechanism with this number; 0 is the baseline, whose colour is unique.
 
-    Where there are more mechanisms than colours, marker and line tell apart those that share one.
+    If there are more mechanisms than colours, marker and line distinguish those that share one.
     """
     lap = max(index - 1, 0) // (len(SERIES) - 1)
     marker = MARKERS[_turn(index + lap) if index else 0]
@@ -102,7 +103,7 @@ def _turn(index: int) -> int:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """matplotlib in this style, whatever the user's own settings are. The reader's type has the letters ours lacks."""
+    """Draw in this style, whatever the user's own matplotlib settings are, and without warnings about letters."""
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         mpl.rcdefaults()
@@ -111,7 +112,7 @@ def drawing() -> Iterator[None]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Standalone SVG, the same for the same figure: no date, no random ids, the reader's own sans-serif type."""
+    """Returns standalone SVG, equal for equal figures: no date, no random ids, the reader's own sans-serif type."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -121,7 +122,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def inline(svg: str) -> str:
-    """For a page: colours as variables, no namespaces, no fixed size."""
+    """Returns SVG to embed in a page: colours as variables, no namespaces, no fixed size."""
     for colour, name in NAMES.items():
         svg = re.sub(re.escape(colour), f"var({name})", svg, flags=re.IGNORECASE)
     svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)
@@ -129,7 +130,7 @@ def inline(svg: str) -> str:
 
 
 def css() -> str:
-    """The variables, for the light and the dark scheme."""
+    """Returns the variables of the light and the dark scheme."""
     light = "; ".join(f"{name}: {colour}" for colour, name in NAMES.items())
     dark = "; ".join(f"{name}: {DARK[colour]}" for colour, name in NAMES.items())
     return (
@@ -138,9 +139,9 @@ def css() -> str:
 
 
 def spaced(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions in the same order as near to the wanted ones as `gap` between neighbours allows, within low..high.
+    """Returns positions in the same order, at least `gap` apart within low..high, as near as possible to `wanted`.
 
-    Neighbours that collide form a block that sits at its members' mean (least squares, by pooling adjacent violators).
+    Neighbours that are too close form a block at their mean (least squares, by pooling adjacent violators).
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     blocks: list[list[float]] = []  # [sum of (wanted - own offset), members]

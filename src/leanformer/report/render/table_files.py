@@ -1,4 +1,4 @@
-"""A report's tables as files of their own: the cells of the page as LaTeX, and plain numbers as CSV."""
+"""A report's tables as files of their own: LaTeX with the cells of the page, and CSV with plain numbers."""
 
 import csv
 import io
@@ -22,17 +22,17 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def latex_files(document: Document) -> dict[str, str]:
-    """Path -> content. A table is called after its section, and numbered where there are several."""
+    """Returns path -> content. A table is named after its section, with a number if there are several."""
     return {f"tables/{name}.tex": latex(table, name) for name, table in _named(document)}
 
 
 def csv_files(found: dict[str, Any]) -> dict[str, str]:
-    """Path -> content, of the content of results.json; see `tidy`."""
+    """Returns path -> content, from the content of results.json; see `tidy`."""
     return {f"tables/{name}.csv": comma_separated(rows) for name, rows in tidy(found).items()}
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """Quoted where needed (RFC 4180), but with line ends as everywhere here."""
+    """Returns CSV, quoted where needed (RFC 4180), but with \\n as line end."""
     header = list(dict.fromkeys(column for row in rows for column in row))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,9 +1,9 @@
-"""`results.json` of any study as tidy tables: a row per observation, a column per variable, plain numbers.
+"""`results.json` of any study as tidy tables, with one row per observation and one column per variable.
 
     final_loss_mean [nats], final_loss_sd [nats], n, ...        the unit in the header; counts and fractions have none
     ..._low, ..._high                                           the ends of a 95 % interval, or of a range over rounds
 
-Nothing is rounded, and what is not known is left empty.
+Nothing is rounded, and unknown values are left empty.
 """
 
 import re
@@ -45,7 +45,7 @@ ENDINGS = re.compile(r"_(mean|sd|least|greatest|low|high|median|exact|more_than|
 
 
 def tidy(found: dict[str, Any]) -> Tables:
-    """Name -> rows, of the content of a results.json; tables without rows are left out. ValueError for another file."""
+    """Returns name -> rows, from the content of results.json, without empty tables; ValueError for another file."""
     kind = found.get("kind", "comparison")
     if kind not in KINDS:
         raise ValueError(f"results.json is of the kind {kind!r}, of which no tables are known: {', '.join(KINDS)}")
@@ -120,7 +120,7 @@ def _robustness(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _reproduction(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
-    """A table per published one: each has its unit."""
+    """Yields one table per published table, each with its unit."""
     for number, title in enumerate(dict.fromkeys(row["table"] for row in found["rows"]), 1):
         own = [row for row in found["rows"] if row["table"] == title]
         unit = own[0]["unit"]
@@ -185,7 +185,7 @@ def _renamed(row: Row, **names: str) -> Row:
 
 
 def _rows(records: Iterable[Row], units: dict[str, str] | None = None) -> list[Row]:
-    """Nested tables become columns, `training_speed_low`; `units` are of whole columns, and win over `UNITS`."""
+    """Returns rows with nested tables as columns (`training_speed_low`); `units` of columns override `UNITS`."""
     out = []
     for record in records:
         row = dict(_columns("", record))
@@ -209,7 +209,7 @@ def _columns(prefix: str, record: Row) -> Iterator[tuple[str, Any]]:
 
 
 def _with_unit(column: str, units: dict[str, str]) -> str:
-    """The unit of the column, else that of the variable whose mean, sd or end it is."""
+    """Returns the column with its unit, or that of the variable whose mean, sd or interval end it is."""
     unit = units.get(column, "")
     bare = column
     while not unit and bare:
