@@ -1,1 +1,1 @@
-"""`leanformer bench`: mechanisms and peers side by side on this machine; ratios within a round are the result."""
+"""`leanformer bench`: measures mechanisms and peers on this machine; the results are ratios within a round."""

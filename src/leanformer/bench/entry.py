@@ -1,8 +1,8 @@
-"""What every candidate of a benchmark against peers is given, and how its turn is clocked.
+"""The inputs of every candidate of a benchmark against peers, and the clock of its turn.
 
-A turn is a training from new weights. Its first quarter is not counted: it compiles, fills caches and finds its memory.
-Example g of a turn stands at place g mod n of epoch g div n, in the order and with the masks that leanformer gives to
-seed 1: all candidates read the same tokens and predict the same positions.
+A turn is a training from new weights. Its first part, a quarter as many steps as are counted, is not counted, since it
+compiles, fills caches and allocates memory. Example g of a turn stands at place g mod n of epoch g div n, in the order
+and with the masks that leanformer uses for seed 1: all candidates read the same tokens and predict the same positions.
 """
 
 import time
@@ -21,12 +21,12 @@ from leanformer.data.order import permutation
 from leanformer.training.machine.timing import synchronise
 
 SEED, RATE, CLIP = 1, 1e-4, 1.0
-"""Of the order and the masks; learning rate and clipping of all candidates, which no step's time depends on."""
+"""The seed of order and masks; learning rate and clipping of all candidates, on which no step's time depends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """`steps` are counted, a quarter as many before them are not; `vocab_size` may be more than the data's."""
+    """A benchmark with `steps` counted steps after a quarter as many; `vocab_size` may be more than the data's."""
 
     corpus: Corpus
     sizes: dict[str, Any]
@@ -53,12 +53,12 @@ class Benchmark:
 
     @property
     def masked(self) -> int:
-        """Predictions of a sequence."""
+        """The number of predictions per sequence."""
         return count(self.mask_rate, self.length)
 
     @property
     def tokens(self) -> int:
-        """Counted ones of a turn."""
+        """The number of counted tokens of a turn."""
         return self.steps * self.batch * self.length
 
     @cached_property
@@ -67,7 +67,7 @@ class Benchmark:
 
 
 class Examples(Dataset):
-    """The turn's sequences: `input_ids` (L,) unmasked, and `example`, their (epoch, id)."""
+    """The sequences of a turn: `input_ids` (L,), unmasked, and `example`, their (epoch, id)."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark = benchmark
@@ -88,7 +88,7 @@ class Examples(Dataset):
 def masked(
     tokens: NDArray[np.int64], examples: list[tuple[int, int]], benchmark: Benchmark
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the model reads and the labels, both (B, L), -100 where nothing is asked, of these (epoch, id)."""
+    """Returns the inputs and the labels of these (epoch, id), both (B, L), with -100 where nothing is predicted."""
     epochs, ids = np.array(examples).T
     corrupted, labels = tokens.copy(), np.full_like(tokens, -100)
     for epoch in np.unique(epochs).tolist():
@@ -101,13 +101,13 @@ def masked(
 
 
 class Clock:
-    """Seconds between the end of the warm-up and the end of the last step, both on a device that has come to rest."""
+    """The seconds between the end of the warm-up and the end of the last step, both with an idle device."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.start, self.seconds = benchmark, 0.0, 0.0
 
     def step(self, done: int) -> None:
-        """After every step."""
+        """Called after every step."""
         if done == self.benchmark.warm_up:
             synchronise(self.benchmark.device)
             self.start = time.perf_counter()

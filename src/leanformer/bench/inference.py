@@ -1,13 +1,13 @@
-"""`leanformer bench inference`: the precisions of inference beside float32, mechanism by mechanism.
+"""`leanformer bench inference`: the precisions of inference relative to float32, for each mechanism.
 
-    fp32         the model as it is
-    autocast     its weights, cast to bf16 at every call
+    fp32         the model without changes
+    autocast     the weights are cast to bf16 at every call
     bf16, int8   the copies of `for_inference`
 
-Inference is the bare encoder over a batch of full sequences. The precisions of a mechanism take turns (`rounds.py`);
-speed is the time of fp32 over a precision's own, in the same round. On a CPU that is the time of the process on all
-cores, so what else the machine does tells little. `deviation` is |states - those of fp32| / |those of fp32| (Euclidean
-norms), of untrained weights.
+Inference is the encoder without head over a batch of full sequences. The precisions of a mechanism take turns
+(`rounds.py`); speed is the time of fp32 over that of a precision, in the same round. On a CPU it is the process's time
+on all cores, so other programs on the machine have little effect. `deviation` is |states - those of fp32| / |those of
+fp32| (Euclidean norms), with untrained weights.
 """
 
 import time
@@ -30,7 +30,7 @@ KNOWN = ("fp32", "autocast", *PRECISIONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`tokens` are a batch's, `model` holds settings of [model] on top of the sizes'; `precisions` begin with fp32."""
+    """What is measured: `tokens` per batch, further settings of [model] in `model`, `precisions` with fp32 first."""
 
     variants: Sequence[Variant]
     precisions: Sequence[str]
@@ -47,7 +47,7 @@ class Plan:
 
 
 def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
-    """`rows`, a size, a length, a mechanism and a precision each, and `notes`; `tick` is called after every turn."""
+    """Returns `rows` (one per size, length, mechanism and precision) and `notes`; calls `tick` after every turn."""
     places = [(size, length, variant) for size in plan.sizes for length in plan.lengths for variant in plan.variants]
     return {"rows": [row for place in places for row in _rows(plan, *place, tick)], "notes": []}
 

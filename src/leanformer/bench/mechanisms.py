@@ -1,8 +1,8 @@
-"""`leanformer bench mechanisms`: training, inference and memory of mechanisms beside `dot_product`.
+"""`leanformer bench mechanisms`: training, inference and memory of mechanisms relative to `dot_product`.
 
 At every size and length all mechanisms are built at once and take turns (`rounds.py`). Speed is the baseline's time
-over the mechanism's own, in the same round; beside it stands the ratio of their FLOPs, which is what the matrix
-products alone would give.
+over the mechanism's, in the same round. The ratio of their FLOPs is given, too: it would be the speed if only matrix
+products took time.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ KINDS: dict[str, Callable[[Model], Callable[[], None]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured; `tokens` are a batch's, `model` holds settings of [model] on top of the sizes'."""
+    """What is measured: `tokens` per batch, and further settings of [model] in `model`."""
 
     variants: Sequence[Variant]
     sizes: Sequence[str]
@@ -46,7 +46,7 @@ class Plan:
         for size in self.sizes:
             for length in self.lengths:
                 for variant in self.variants:
-                    config(self.settings(size, length, variant))  # a wrong setting is told before anything is measured
+                    config(self.settings(size, length, variant))  # reports a wrong setting before anything is measured
 
     def settings(self, size: str, length: int, variant: Variant) -> dict[str, Any]:
         own = {"attention": variant.mechanism, "attention_options": variant.options, **self.model, **variant.model}
@@ -61,7 +61,7 @@ class Plan:
 
 
 def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
-    """`machine`, `rows` (a size, a length and a mechanism each) and `notes`; `tick` is called after every turn."""
+    """Returns `machine`, `rows` (one per size, length and mechanism) and `notes`; calls `tick` after every turn."""
     machine = peak.machine(plan.device, plan.dtype)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -118,7 +118,7 @@ def _point(
                 "speed_by_flops": base / flops,
                 "path": models[label].path(),
             }
-            if kind != "inference_padded":  # what is padded is of no use
+            if kind != "inference_padded":  # padding is no useful work
                 rates = [flops * batch * length / second for second in taken[label]]
                 row[kind]["share_of_square"] = peak.share(rates, machine["square"])
                 row[kind]["share_of_model"] = peak.share(rates, own[label]["model"])

@@ -1,7 +1,7 @@
-"""Peak memory of a training step: what it takes above the model, its gradients and the moments of its optimizer.
+"""The peak memory of a training step, beyond the model, its gradients and the moments of its optimizer.
 
-On CUDA the allocator tells. On a CPU the kernel does (Linux: VmHWM of /proc/self/status), and since that mark is a
-process's, the step runs in a process of its own: `python -m leanformer.bench.memory SPECIFICATION`.
+On CUDA the allocator reports it. On a CPU the kernel does (Linux: VmHWM of /proc/self/status), for a whole process, so
+the step runs in a process of its own: `python -m leanformer.bench.memory SPECIFICATION`.
 """
 
 import json
@@ -21,7 +21,7 @@ STATUS, MARKS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def on_cuda(model: Model) -> int:
-    """Bytes; the model has trained before, so gradients and moments are there."""
+    """Returns bytes; the model must have trained before, so that gradients and moments exist."""
     model.train()
     before = torch.cuda.memory_allocated(model.device)
     torch.cuda.reset_peak_memory_stats(model.device)
@@ -32,7 +32,7 @@ def on_cuda(model: Model) -> int:
 def on_cpu(
     settings: dict[str, Any], length: int, batch: int, bf16: bool, threads: int, plugin: Path | None
 ) -> int | None:
-    """Bytes, of two training steps; None where the system keeps no such mark."""
+    """Returns the bytes of two training steps, None where the system does not record the peak."""
     if not MARKS.exists():
         return None
     given = {"settings": settings, "length": length, "batch": batch, "bf16": bf16, "threads": threads}
@@ -52,8 +52,8 @@ def _measure(settings: dict[str, Any], length: int, batch: int, bf16: bool, thre
     one = Model(config(settings), length, batch, torch.device("cpu"), torch.bfloat16 if bf16 else None)
     for parameter in one.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    one.optimizer.step()  # makes the moments
-    MARKS.write_text("5")  # the peak starts anew; a child inherits its parent's
+    one.optimizer.step()  # allocates the moments
+    MARKS.write_text("5")  # resets the peak, which a child inherits from its parent
     before = _status("VmRSS")
     one.train()
     one.train()

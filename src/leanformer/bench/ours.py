@@ -1,4 +1,4 @@
-"""leanformer's own turn: its loop, with the settings of a recipe if one is given."""
+"""The turn of leanformer: its training loop, with the settings of a recipe if one is given."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from leanformer.training.run.record import RunDirectory
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """`model` holds settings of [model] on top of the benchmark's sizes; batch and budget are the benchmark's, too."""
+    """A candidate of leanformer: further settings of [model] in `model`; the benchmark sets sizes, batch and budget."""
 
     model: dict[str, Any]
     training: TrainingSettings
@@ -61,14 +61,14 @@ class Own:
 
 
 def turn(benchmark: Benchmark, own: Own) -> float:
-    """Seconds of the counted steps."""
+    """Returns the seconds of the counted steps."""
     settings = own.settings(benchmark)
     torch.manual_seed(SEED)
     model = LeanformerForMaskedLM(own.config(benchmark))
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.write({"status": "running"})
-        AcceleratorState._reset_state(True)  # or the last Trainer's precision would be inherited
+        AcceleratorState._reset_state(True)  # else the last Trainer's precision would stay
         accelerator = Accelerator(
             cpu=benchmark.device.type == "cpu", mixed_precision="no"
         )  # the loop has its own autocast

@@ -1,4 +1,4 @@
-"""Where a record goes: to the terminal, and to a directory as results.json, report.md and figures/."""
+"""The output of a record: to the terminal, and to a directory as results.json, report.md and figures/."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def record(
     dtype: torch.dtype | None,
     packages: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The content of results.json: what was `found` under which `settings`, on what machine, with which packages."""
+    """Returns the content of results.json: the results `found`, with the settings, the machine and the packages."""
     where = {"versions": versions() | (packages or {}), "hardware": describe(device, 1, dtype)}
     return {"schema": SCHEMA, "kind": kind, "settings": settings, **where, **found}
 
@@ -64,7 +64,7 @@ def document(record: dict[str, Any], drawn: list[Any]) -> Document:
 
 
 def print_tables(record: dict[str, Any]) -> None:
-    """To the terminal; numbers are never cut, a terminal narrower than a table wraps its lines."""
+    """Print the tables; numbers are never cut, and a terminal that is narrower than a table wraps its lines."""
     for table in tables(record):
         grid = Grid(box=None, header_style="bold", pad_edge=False, caption_justify="left")
         for title, letter in zip(table.header, table.align, strict=True):

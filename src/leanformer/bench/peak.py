@@ -1,14 +1,14 @@
-"""What this machine reaches at best, measured in the run that is judged by it.
+"""The peak speed of this machine, measured in the same run as the benchmark.
 
     square     FLOP/s of x W^T, both N x N
-    products   FLOP/s of the model's own products x W^T, each by itself: x (T, in) the tokens of a batch, W (out, in)
-    model      FLOP/s of a forward pass of nothing but those, as often as each occurs: sum FLOPs / sum (FLOPs / rate)
-    copy       bytes read and written a second, of a tensor larger than any cache
+    products   FLOP/s of the model's products x W^T, each measured alone: x (T, in) the tokens of a batch, W (out, in)
+    model      FLOP/s of a forward pass of only these products, as often as each occurs: sum FLOPs / sum (FLOPs / rate)
+    copy       bytes read and written per second, with a tensor larger than any cache
 
-A product counts 2 T in out. Each is the best of several tries: a peak is what the machine can do, not what it does on
-average. The scores' products and the backward pass, whose shapes differ, are not among them; attention has four maps
-here, whatever its mechanism ties, and each group of a feed-forward layer is a product. What mixers other than attention
-multiply is not among them either: a model with one has no such peak.
+A product counts 2 T in out FLOPs. Each value is the best of several measurements, since a peak is not an average. The
+products of the scores and of the backward pass, whose shapes differ, are not included. Attention has four maps here,
+even if its mechanism ties them, and each group of a feed-forward layer is a product. The products of mixers other than
+attention are not included, so a model with one has no such peak.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from leanformer.models import LeanformerConfig
 from leanformer.training.machine.peak import best, product, square
 
 COPIED = {"cpu": 2**28, "cuda": 2**31}
-"""Bytes of the tensor that is copied."""
+"""The bytes of the tensor that is copied."""
 
 
 Product = tuple[int, int, int]
-"""Rows, in, out."""
+"""(rows, in, out)"""
 
 
 def machine(device: torch.device, dtype: torch.dtype | None) -> dict[str, float]:
-    """`square`, FLOP/s, and `copy`, bytes/s; matrices are in float32 for a dtype of None."""
+    """Returns `square`, FLOP/s, and `copy`, bytes/s; matrices are in float32 if `dtype` is None."""
     source = torch.zeros(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copied = 2 * source.numel() / best(lambda: target.copy_(source), device)
@@ -44,8 +44,10 @@ def model(
     dtype: torch.dtype | None,
     known: dict[Product, float] | None = None,
 ) -> dict[str, Any]:
-    """`products`, FLOP/s each by name, and `model`; a batch of `tokens`, `scored` of them predicted. Both are None with
-    a mixer other than attention. Rates that are `known` are not measured again, and what is measured is added."""
+    """Returns `products`, FLOP/s by name, and `model`, for a batch of `tokens`, of which `scored` are predicted.
+
+    Both are None with a mixer other than attention. Rates in `known` are not measured again, and new rates are added.
+    """
     if config.mixer != "attention":
         return {"products": None, "model": None}
     known = {} if known is None else known
@@ -70,5 +72,5 @@ def model(
 
 
 def share(rates: Sequence[float], whole: float | None) -> Spread | None:
-    """Of a peak; None of none."""
+    """Returns the median and range of the rates as fractions of the peak `whole`, None without a peak."""
     return None if whole is None else spread([rate / whole for rate in rates])

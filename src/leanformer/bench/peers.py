@@ -1,11 +1,11 @@
-"""`leanformer bench peers`: tokens per second of pre-training beside other projects, on one machine.
+"""`leanformer bench peers`: tokens per second of pre-training, compared with other projects on one machine.
 
-All train a masked LM of the same sizes on the same sequences with the same masks, batch, dropout and clipping, each in
-a process of its own (`processes.py`): leanformer's is set up as its commands set it up (`prepare_cpu`), a peer's as its
-users find it, unless the peers are to be `tuned`, that is set up likewise. Ratios of the tokens per second are taken
-within a round. `share_of_square` and `share_of_model` are useful FLOPs over the machine's own (`peak.py`): the
-ledger's, whose head predicts the masked positions and no others; peers are counted as `dot_product` of the same sizes,
-whatever else they compute.
+All candidates train a masked LM of the same sizes on the same sequences with the same masks, batch, dropout and
+clipping, each in a process of its own (`processes.py`). leanformer's process is set up as by its commands
+(`prepare_cpu`), a peer's as by default for its users or, if the peers are `tuned`, as leanformer's. Ratios of the
+tokens per second are taken within a round. `share_of_square` and `share_of_model` are useful FLOPs over the machine's
+peaks (`peak.py`). Useful FLOPs are the ledger's, whose head predicts only the masked positions; peers are counted as
+`dot_product` of the same sizes, whatever else they compute.
 """
 
 import gc
@@ -42,7 +42,7 @@ PEERS: dict[str, Callable[[Benchmark, bool], float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """Of the processes; `plugin` holds mechanisms of leanformer's."""
+    """The setup of the processes; `plugin` holds mechanisms of leanformer."""
 
     threads: int | None = None
     tuned: bool = False
@@ -64,7 +64,7 @@ def measure(
     tick: Callable[[], None],
     setup: Setup,
 ) -> dict[str, Any]:
-    """`machine`, `candidates` and `notes`; `own` are leanformer's, by label. A peer that fails is a note."""
+    """Returns `machine`, `candidates` and `notes`; `own` are leanformer's by label. A peer that fails gives a note."""
     with ExitStack() as processes:
 
         def process(entry: str | Own, bf16: bool) -> Process:
@@ -74,7 +74,7 @@ def measure(
 
 
 def candidate(entry: str | Own, benchmark: Benchmark, bf16: bool, setup: Setup) -> Callable[[int], float]:
-    """Seconds of so many counted steps, in the process that calls this."""
+    """Returns a function that gives the seconds of so many counted steps, in the process that calls this."""
     if setup.tuned or isinstance(entry, Own):
         prepare_cpu(setup.threads)
     elif setup.threads is not None:
@@ -86,7 +86,7 @@ def candidate(entry: str | Own, benchmark: Benchmark, bf16: bool, setup: Setup) 
         now = replace(benchmark, steps=steps)
         with many_graphs():
             seconds = ours.turn(now, entry) if isinstance(entry, Own) else PEERS[entry](now, bf16)
-        gc.collect()  # graphs stay: the next turn need not compile them again
+        gc.collect()  # graphs stay, so that the next turn does not compile them again
         if benchmark.device.type == "cuda":
             torch.cuda.empty_cache()
         return seconds
@@ -107,7 +107,7 @@ def _measure(
     turns: dict[str, Turn] = {}
     configs = {label: one.config(benchmark) for label, one in own.items()}
     plain = Own(model={}, training=TrainingSettings(), bf16=False).config(benchmark)
-    machine, tops = _machine(benchmark, plain, configs, precisions)  # before any process is there to disturb it
+    machine, tops = _machine(benchmark, plain, configs, precisions)  # before any other process could slow it down
     for name in peers:
         if name == "x-transformers" and (reason := plain_loop.lacking()):
             notes.append(f"{name}: {reason}")
@@ -123,7 +123,7 @@ def _measure(
     rivals = list(turns)
     for label, one in own.items():
         made = process(one, one.bf16)
-        made(1)  # the first round finds every process awake and at rest
+        made(1)  # so that every process is ready and idle in the first round
         turns[label] = partial(made, benchmark.steps)
     taken = alternate(turns, rounds, tick)
     rates = {name: [benchmark.tokens / seconds for seconds in values] for name, values in taken.items()}
@@ -152,7 +152,7 @@ def _measure(
 def _machine(
     benchmark: Benchmark, plain: LeanformerConfig, configs: Mapping[str, LeanformerConfig], precisions: list[str]
 ) -> tuple[dict[str, Any], dict[str, float | None]]:
-    """By precision the peaks, those of the `plain` model among them; and what each of `configs` has for a peak."""
+    """Returns the peaks by precision, with those of the `plain` model, and the peak of each of `configs`."""
     tokens, scored = benchmark.batch * benchmark.length, benchmark.batch * benchmark.masked
     machine, tops = {}, {}
     for precision in precisions:

@@ -1,4 +1,4 @@
-"""Pictures of a record: ratios as dots with their range, and, over lengths or widths, what a token costs."""
+"""The pictures of a record: ratios as dots with their range, and the cost per token over lengths or widths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Dot:
     label: str
     spread: dict[str, float]
     expected: float | None
-    """What the closed form says."""
+    """The value of the closed form."""
     number: int
-    """Of its colour."""
+    """The number of its colour."""
 
 
 def pictures(record: Record) -> list[Picture]:
@@ -107,7 +107,7 @@ def _dots(dots: Sequence[Dot], frame: Frame) -> Figure:
 
 
 def _cost(record: Record, over: str) -> Picture:
-    """Panels of a size each over lengths, or one over widths."""
+    """Returns one panel per size over lengths, or one panel over widths."""
     rows, base = record["rows"], record["rows"][0]["attention"]
     panels = list(dict.fromkeys(row["size"] for row in rows)) if over == "length" else [""]
     where = f"{rows[0]['size']}, length {rows[0]['length']:,}"

@@ -1,7 +1,7 @@
-"""The peer x-transformers: its encoder in the training loop that its page shows, written out.
+"""The peer x-transformers: its encoder in a copy of the training loop on its page.
 
-It has no head for masked LMs: logits (B, L, V) are the tied embeddings', and the loss is taken where a label is. Fused
-attention is on, which its page recommends; it is an option there.
+It has no head for masked LMs: logits (B, L, V) come from the tied embeddings, and the loss is taken where there is a
+label. Fused attention, which is an option there, is on, as its page recommends.
 """
 
 import warnings
@@ -18,13 +18,13 @@ from leanformer.install import how_to_install
 
 
 def lacking() -> str | None:
-    """What to do if the package is not there."""
+    """Returns how to install the package if it is missing, else None."""
     return None if find_spec("x_transformers") else f"not installed: {how_to_install('bench')}"
 
 
 def build(benchmark: Benchmark) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it still uses torch.jit.script
+        warnings.simplefilter("ignore", DeprecationWarning)  # the package still uses torch.jit.script
         from x_transformers import Encoder, TransformerWrapper
     width, heads = benchmark.sizes["hidden_size"], benchmark.sizes["num_attention_heads"]
     layers = Encoder(
@@ -47,7 +47,7 @@ def build(benchmark: Benchmark) -> nn.Module:
 
 
 def turn(benchmark: Benchmark, bf16: bool) -> float:
-    """Seconds of the counted steps."""
+    """Returns the seconds of the counted steps."""
     torch.manual_seed(SEED)
     model = build(benchmark).to(benchmark.device).train()
     learner: Any = torch.compile(model) if benchmark.compile else model

@@ -1,7 +1,7 @@
-"""A candidate in a process of its own, asleep between its turns.
+"""A candidate in a process of its own, which sleeps between its turns.
 
-So its allocator, its treatment of denormal numbers and its compiled graphs are what its users have, and no other
-candidate's. Only one process at a time is at work: turns are asked for one by one.
+So its allocator, its treatment of denormal numbers and its compiled graphs are those of its users, and not another
+candidate's. Only one process works at a time, since turns are requested one by one.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Process:
-    """`make`, a function of a module, is called with `arguments` in the process; what it returns takes the turns."""
+    """A process that calls `make`, a function of a module, with `arguments`; the function returned takes the turns."""
 
     def __init__(self, make: Callable[..., Callable[..., float]], *arguments: Any) -> None:
         context = get_context("spawn")  # a fork would inherit this process's memory settings and threads
@@ -22,7 +22,7 @@ class Process:
         other.close()
 
     def __call__(self, *asked: Any) -> float:
-        """What a turn returns; RuntimeError of one line if it fails."""
+        """Returns what a turn returns; raises a one-line RuntimeError if it fails."""
         try:
             self._connection.send(asked)
             answer = self._connection.recv()
@@ -42,7 +42,7 @@ class Process:
 
 def _serve(connection: Connection, make: Callable[..., Callable[..., float]], arguments: tuple[Any, ...]) -> None:
     turn = None
-    with suppress(EOFError, BrokenPipeError):  # nobody asks any more
+    with suppress(EOFError, BrokenPipeError):  # the parent process has ended
         while True:
             asked = connection.recv()
             answer: float | str

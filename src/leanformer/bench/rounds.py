@@ -1,8 +1,8 @@
-"""Candidates take turns, A B C ... A B C ..., so that a machine's moods fall on all alike.
+"""Candidates take turns, A B C ... A B C ..., so that variations of the machine's speed affect all equally.
 
     ratio = B's time of a round / A's time of the same round
 
-A result is the median over the rounds, with the least and the greatest of them.
+A result is the median over the rounds, with the smallest and the largest value.
 """
 
 import statistics
@@ -15,16 +15,16 @@ import torch._dynamo
 from leanformer.training.machine.timing import seconds
 
 Spread = dict[str, float]
-"""median, low, high."""
+"""The keys are median, low and high."""
 
 TURN = 0.5
-"""Seconds that a turn of a short step is repeated for, so that the clock's grain and a single hiccup do not tell."""
+"""The seconds for which a short step is repeated in a turn, so that clock resolution and delays do not matter."""
 
 
 def alternate(
     turns: Mapping[str, Callable[[], float]], rounds: int, tick: Callable[[], None]
 ) -> dict[str, list[float]]:
-    """What the turns return, a list a candidate with an entry a round; `tick` is called after every turn."""
+    """Returns the results of the turns: one list per candidate, one entry per round. Calls `tick` after every turn."""
     values: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds):
         for name, turn in turns.items():
@@ -38,16 +38,16 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """Round by round."""
+    """Returns the median and range of the ratio within a round."""
     return spread([a / b for a, b in zip(over, under, strict=True)])
 
 
 def repeats(step: Callable[[], object], device: torch.device) -> int:
-    """How often a step fits into a turn, once it is warm."""
+    """The number of steps in a turn, measured after a warm-up."""
     seconds(step, 2, device)
     return max(1, min(100, round(TURN / seconds(step, 1, device))))
 
 
 def many_graphs() -> AbstractContextManager[None]:
-    """torch.compile keeps a graph of every candidate, and says so if it cannot, rather than to run it uncompiled."""
+    """Make torch.compile keep a graph per candidate, and raise an error if it cannot, instead of not compiling."""
     return torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True)

@@ -1,4 +1,4 @@
-"""Sizes by name: depth x width of Google's BERTs (Turc et al., 2019), heads of 64, feed-forward 4 x width."""
+"""Model sizes by name: depth x width of Google's BERTs (Turc et al., 2019), heads of 64, feed-forward 4 x width."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ SIZES = {
     "large": (24, 1024),
 }
 GIVEN = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-"""What a size says of a model."""
+"""The settings of [model] that a size gives."""
 
 
 def size(name: str) -> dict[str, int]:
-    """The settings of [model] that `name` stands for."""
+    """Returns the settings of [model] of the size `name`."""
     if name not in SIZES:
         raise ValueError(f"size {name!r}: {suggest(name, SIZES)}")
     layers, width = SIZES[name]
@@ -27,7 +27,7 @@ def size(name: str) -> dict[str, int]:
 
 
 def of_size(model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
-    """A recipe's [model] at other sizes: the feed-forward layer is as many times the width as it was."""
+    """Returns a recipe's [model] at other sizes; the ratio of feed-forward size and width stays."""
     scaled = {key: value for key, value in model.items() if key not in GIVEN}
     if "intermediate_size" in model:
         times = model["intermediate_size"] / model.get("hidden_size", LeanformerConfig.hidden_size)
@@ -36,7 +36,7 @@ def of_size(model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any
 
 
 def settings(name: str, length: int, dropout: float, own: Mapping[str, Any]) -> dict[str, Any]:
-    """[model] of this size for sequences of this length, with these `own` settings on top."""
+    """Returns [model] of this size for sequences of this length, with the settings `own` in addition."""
     return {**size(name), "max_position_embeddings": length, **dropouts(dropout), **own}
 
 

@@ -1,8 +1,8 @@
-"""One model with one batch: its training step and its inference, to be run as often as one likes.
+"""A model with one batch, whose training step and inference can be repeated.
 
-A training step is forward, backward, clipping and AdamW of the masked LM, 15 % of the positions predicted, as the
-training loop makes it; inference is the bare encoder in evaluation, over a full batch or one where every second row
-lacks its last third. Tokens are random: what they say changes no step's time.
+A training step is forward, backward, clipping and AdamW of the masked LM with 15 % of the positions predicted, as in
+the training loop. Inference is the encoder without head in evaluation, over a full batch or one in which every second
+row lacks its last third. Tokens are random, since they do not change the time of a step.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ from leanformer.training.objectives.masked_lm import VALIDATION_RATE
 
 
 def scored(length: int) -> int:
-    """Predicted positions of a sequence."""
+    """The number of predicted positions per sequence."""
     return count(VALIDATION_RATE, length)
 
 
 def costs(config: LeanformerConfig, length: int) -> dict[str, Any]:
-    """Closed forms: `parameters`, and FLOPs a token of the two kinds of steps."""
+    """Returns closed forms: `parameters`, and FLOPs per token of the two kinds of steps."""
     found = ledger(config, length, scored(length))
     flops = found["flops_per_token"]
     flops = {"training": flops["training"], "inference": flops["attention"] + flops["feed_forward"]}
@@ -74,7 +74,7 @@ class Model:
         self._encode(self.padding)
 
     def path(self) -> str | None:
-        """The kernel that attention took last (`attention/attend.py`)."""
+        """The kernel that attention used last (`attention/attend.py`)."""
         layer = next(module for module in self.model.modules() if isinstance(module, MultiHeadAttention))
         return layer.path
 

@@ -1,4 +1,4 @@
-"""The record as tables, one source for the terminal and for report.md. Absolute times are shown of a GPU only."""
+"""The tables of a record, for the terminal and for report.md. Absolute times are shown only for a GPU."""
 
 from statistics import median
 from typing import Any
@@ -18,12 +18,12 @@ def on_gpu(record: Record) -> bool:
 
 
 def shown(spread: dict[str, float]) -> str:
-    """1.29 (1.25-1.33)."""
+    """Returns text such as "1.29 (1.25-1.33)"."""
     return f"{fixed(spread['median'], 2)} ({fixed(spread['low'], 2)}\N{EN DASH}{fixed(spread['high'], 2)})"
 
 
 def best_peer(record: Record) -> str | None:
-    """The one of the greatest median."""
+    """The peer with the largest median."""
     rivals = [one for one in record["candidates"] if one["peer"]]
     return max(rivals, key=lambda one: median(one["tokens_per_second"]))["name"] if rivals else None
 
@@ -89,7 +89,7 @@ def _points(record: Record) -> list[tuple[str, int]]:
 
 
 def growth(record: Record, row: Record) -> tuple[float, float]:
-    """A token's cost in training relative to the first row's: of time, of FLOPs."""
+    """Returns the training cost per token relative to the first row, in time and in FLOPs."""
     first = record["rows"][0]
     seconds = [of["training"]["seconds"]["median"] / (of["batch"] * of["length"]) for of in (row, first)]
     flops = [of["flops_per_token"]["training"] for of in (row, first)]
@@ -111,7 +111,7 @@ def _growth(record: Record) -> Table:
 
 
 def _peers(record: Record) -> list[Table]:
-    """Everybody against the first and the best peer, and leanformer's own against the first of them; then all pairs."""
+    """Returns all candidates against the first and the best peer, leanformer's against their first; then all pairs."""
     candidates = record["candidates"]
     first, best = candidates[0]["name"], best_peer(record)
     against = list(dict.fromkeys(name for name in (first, best) if name is not None))

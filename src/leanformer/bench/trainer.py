@@ -1,7 +1,7 @@
 """The peers of transformers: a masked LM, `Trainer` and `DataCollatorForLanguageModeling`, as its examples use them.
 
-Stock but for the collator's coin tosses, which are replaced by leanformer's masks. ModernBERT has gated feed-forward
-layers of three matrices; they are two thirds as wide, so that its products cost what BERT's cost.
+Only the collator's random masks are replaced by leanformer's. ModernBERT has gated feed-forward layers of three
+matrices; they are two thirds as wide, so that its products cost the same as BERT's.
 """
 
 import tempfile
@@ -26,7 +26,7 @@ def modernbert(benchmark: Benchmark) -> PreTrainedModel:
 
 
 def modernbert_sparse(benchmark: Benchmark) -> PreTrainedModel:
-    """Its scores only where something is masked, an option that is off by default."""
+    """Returns ModernBERT that computes logits only at masked positions, an option that is off by default."""
     return transformers.ModernBertForMaskedLM(_modern(benchmark, sparse_prediction=True))
 
 
@@ -70,16 +70,16 @@ class Ticks(transformers.TrainerCallback):
 
 
 def turn(benchmark: Benchmark, build: Callable[[Benchmark], PreTrainedModel], bf16: bool) -> float:
-    """Seconds of the counted steps."""
+    """Returns the seconds of the counted steps."""
     return train(benchmark, build, bf16)[1]
 
 
 def train(
     benchmark: Benchmark, build: Callable[[Benchmark], PreTrainedModel], bf16: bool, **arguments: Any
 ) -> tuple[PreTrainedModel, float]:
-    """The model after all steps, and the seconds of the counted ones; `arguments` replace Trainer's own."""
+    """Returns the model after all steps, and the seconds of the counted ones; `arguments` replace Trainer's own."""
     transformers.logging.set_verbosity_error()
-    AcceleratorState._reset_state(True)  # or the last candidate's precision would be inherited
+    AcceleratorState._reset_state(True)  # else the last candidate's precision would stay
     torch.manual_seed(SEED)
     model = build(benchmark)
     collator = SameMasks(

@@ -1,4 +1,4 @@
-"""The functions behind `leanformer bench mechanisms` and `leanformer bench peers`: options in, record out."""
+"""The functions behind the verbs of `leanformer bench`, which take the options and return the record."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,7 +28,7 @@ from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 
 BASELINE = "dot_product"
 VOCABULARY = 8192
-"""Of the shipped novels, where no data are given."""
+"""The vocabulary size of the shipped novels, which are used if no data are given."""
 
 
 def mechanisms(
@@ -49,7 +49,7 @@ def mechanisms(
     out: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    """Returns the record, and writes it to `out` if given; raises errors in the options before measuring anything."""
     prepare_cpu(threads)
     _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
     where = _device(device)
@@ -102,7 +102,7 @@ def inference(
     out: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    """Returns the record, and writes it to `out` if given; raises errors in the options before measuring anything."""
     prepare_cpu(threads)
     _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
     where, given = _device(device), read_settings(None, overrides)
@@ -159,7 +159,7 @@ def peers(
     out: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """The record; written to `out` if given. A mistake is told before anything is measured."""
+    """Returns the record, and writes it to `out` if given; raises errors in the options before measuring anything."""
     prepare_cpu(threads)
     where = _device(device)
     steps = (40 if where.type == "cuda" else 12) if steps is None else steps
@@ -214,7 +214,7 @@ def peers(
 def _own(
     attention: str, recipes: Sequence[Path], given: Settings, precisions: list[str], sizes: dict[str, int]
 ) -> dict[str, Own]:
-    """leanformer's candidates by label: every mechanism and every recipe, in every precision."""
+    """Returns leanformer's candidates by label: every mechanism and every recipe, in every precision."""
     free = {key: value for key, value in given.model.items() if key not in GIVEN}
     models: dict[str, tuple[dict[str, Any], Settings]] = {}
     for variant in sized_variants(attention) if attention else []:
@@ -234,7 +234,7 @@ def _own(
 
 @contextmanager
 def _corpus(data: Path | None, quiet: bool) -> Iterator[Corpus]:
-    """The data given, or the novels that ship with the package, with a vocabulary of `VOCABULARY`."""
+    """Yields the given data, or the novels that ship with the package, with a vocabulary of `VOCABULARY`."""
     if data is not None:
         yield Corpus.open(data)
         return

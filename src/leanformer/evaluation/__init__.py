@@ -1,1 +1,1 @@
-"""What a pre-trained model is worth: fine-tuning on tasks, held-out perplexity."""
+"""Evaluation of trained models: task metrics, held-out perplexity, generation and probes."""

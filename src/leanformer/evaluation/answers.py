@@ -1,10 +1,10 @@
-"""How right a text is as the answer to a question (SQuAD 1.1: Rajpurkar et al., 2016, arXiv:1606.05250).
+"""Metrics of a text as the answer to a question (SQuAD 1.1: Rajpurkar et al., 2016, arXiv:1606.05250).
 
     exact_match = 1 if the normalized texts are equal, else 0
     token_f1    = 2 c / (n_answer + n_guess),    c = number of words in common, each as often as both texts have it
 
-Normalizing takes away case, ASCII punctuation, the articles a, an and the, and superfluous white space. Of several
-right answers the one that fits best counts. Where a text has no words left, token_f1 is 1 if neither has, else 0.
+Normalizing removes case, ASCII punctuation, the articles a, an and the, and superfluous white space. If there are
+several right answers, the best match counts. If a text has no words left, token_f1 is 1 if neither has any, else 0.
 """
 
 import re
@@ -19,12 +19,12 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def exact_match(labels: Iterable[dict[str, list]], guesses: Iterable[str]) -> float:
-    """Mean over questions; a label is {"text": [the right answers], ...}."""
+    """Returns the mean over questions; a label is {"text": [the right answers], ...}."""
     return _mean_of_best(lambda answer, guess: answer == guess, labels, guesses)
 
 
 def token_f1(labels: Iterable[dict[str, list]], guesses: Iterable[str]) -> float:
-    """Mean over questions; a label is {"text": [the right answers], ...}."""
+    """Returns the mean over questions; a label is {"text": [the right answers], ...}."""
     return _mean_of_best(_f1, labels, guesses)
 
 

@@ -1,14 +1,14 @@
-"""The score of the best answer that does not look at the input: a model is above chance when it scores more.
+"""Chance, the score of the best answer that ignores the input; a model is above chance if it scores more.
 
     classification     max over labels c of score(y, (c, ..., c)), y the labels of the *evaluated* examples
     span               score(y, (a, ..., a)), a the most frequent right answer
     multiple_choice    1 / C, since the C choices of an example have no order of their own
     regression         0, the correlation of a constant
 
-A score that is the mean of several metrics or splits is taken as a whole, and one label serves all of them. For
-accuracy this is the fraction of the majority class, for f1 the score of always "yes" and for the Matthews correlation
-0. The label is chosen on the evaluated examples, so this chance is never below that of the training split's majority
-class, and it follows from the saved labels alone.
+If a score is the mean of several metrics or splits, one label is used for all of them. For accuracy, chance is the
+fraction of the majority class, for f1 the score of always "yes", and for the Matthews correlation 0. The label is
+chosen on the evaluated examples, so chance is never below that of the training split's majority class, and the saved
+labels are enough to compute it.
 """
 
 from collections import Counter
@@ -48,5 +48,5 @@ def _answers(task: Task, splits: Mapping[str, Examples]) -> Iterator[Any]:
 
 
 def _always(answer: Any, times: int) -> NDArray:
-    """(times,) of one answer."""
+    """Returns (times,), the same answer everywhere."""
     return np.full(times, answer, dtype=object if isinstance(answer, str) else np.int64)

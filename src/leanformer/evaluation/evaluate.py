@@ -1,4 +1,4 @@
-"""A trained model on data it has not seen: the function behind `leanformer evaluate`."""
+"""Evaluation of a trained model on data it has not seen: the function behind `leanformer evaluate`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ class Suite(NamedTuple):
     """(run, data, **options) to results; without data, (run, **options)."""
     options: frozenset[str] = frozenset()
     data: bool = True
-    """Whether it reads any."""
+    """Whether the suite reads data."""
 
 
 PAIRS = Suite(minimal_pairs, frozenset({"limit", "within_word", "out"}))
@@ -34,10 +34,12 @@ SUITES = {
 def evaluate(
     run: str | Path, suite: str, data: str | Path | Sequence[str | Path] | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Results of the model of `run` in a suite. ValueError for an unknown one, for data that it does not read or lacks,
-    and for an option that it does not have (None is no option).
+    """Returns the results of the model of `run` in a suite.
 
-    Of several `data`, for perplexity only, `domains` has a row each, in their order.
+    Raises ValueError for an unknown suite, for data that it does not read or that are missing, and for an option that
+    it does not have (None is no option).
+
+    For several `data`, which only perplexity takes, `domains` has one row per entry, in their order.
     """
     if suite not in SUITES:
         raise ValueError(f"unknown suite {suite!r}: {suggest(suite, SUITES)}")

@@ -1,11 +1,11 @@
-"""Metrics as fractions (1 is perfect), defined also where predictions are constant.
+"""Metrics as fractions (1 is perfect), which are also defined for constant predictions.
 
     matthews = cov(y, p) / sqrt(var y var p) for classes,   pearson: the same for numbers,   spearman: pearson of ranks
-    em: fraction of groups of examples (MultiRC: the answers to a question) that are labelled right throughout
-    exact_match, token_f1: of texts, in `leanformer.evaluation.answers`
+    em: fraction of groups of examples (MultiRC: the answers to a question) in which all labels are right
+    exact_match, token_f1: metrics of texts, in `leanformer.evaluation.answers`
 
-A model that answers the same whatever it reads has variance 0, and the quotient is 0/0. It predicts nothing, so it
-scores 0, and `collapsed` says so: such a score is a failed training, not a measurement of a weak model.
+A model whose answer is always the same has variance 0, and the quotient is 0/0. It predicts nothing, so its score is 0,
+and `collapsed` is true: such a score shows a failed training, not a weak model.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,12 +26,13 @@ CONSTANT = 1e-6  # relative spread under which float32 numbers differ by roundin
 
 
 class Predicted(NamedTuple):
-    """(N,) of one split each: class positions, numbers for a regression, or objects, right answers and a text."""
+    """Labels and predictions of one split, each (N,): class positions, numbers of a regression, or objects (right
+    answers and a text)."""
 
     labels: NDArray
     predictions: NDArray
     groups: NDArray | None = None
-    """int64: which examples belong together"""
+    """int64, equal for examples that belong together."""
 
 
 def constant(values: NDArray) -> bool:
@@ -45,7 +46,7 @@ def _zero_if_constant(metric: Metric) -> Metric:
 
 
 def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> float:
-    """The subset accuracy of a table with a group a row, filled up with zeros on both sides."""
+    """Returns the subset accuracy of a table with one row per group, padded with zeros on both sides."""
     order = np.argsort(groups, kind="stable")
     column = np.empty_like(order)
     column[order] = np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
@@ -59,7 +60,7 @@ def _groups_right(labels: NDArray, predictions: NDArray, groups: NDArray) -> flo
 
 
 def of_text(label: dict[str, list], prediction: str) -> dict[str, float]:
-    """The metrics of texts for one example."""
+    """Returns the metrics of texts for one example."""
     return {name: METRICS[name]([label], [prediction]) for name in ("exact_match", "token_f1")}
 
 
@@ -74,7 +75,7 @@ METRICS: dict[str, Metric] = {
     "token_f1": answers.token_f1,
 }
 GROUPED = {"em": _groups_right}
-"""Metrics that need to know which examples belong together."""
+"""Metrics that need the groups of the examples."""
 
 
 def _measured(metric: str, predicted: Predicted) -> float:
@@ -86,8 +87,11 @@ def _measured(metric: str, predicted: Predicted) -> float:
 
 
 def score(task: Task, splits: Mapping[str, Predicted]) -> dict[str, Any]:
-    """{"score", "metrics", "collapsed"}: the task's metrics on every split (the split's name is added to the metric's
-    where a task has several), their mean, and whether any split got one and the same prediction throughout."""
+    """Returns {"score", "metrics", "collapsed"}.
+
+    These are the mean of the metrics, the task's metrics on every split (with the split's name added if a task has
+    several), and whether all predictions of any split are the same.
+    """
     values = {}
     for split, predicted in splits.items():
         suffix = "_" + split.removeprefix("validation_") if len(task.validation) > 1 else ""

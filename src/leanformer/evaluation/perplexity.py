@@ -1,10 +1,10 @@
-"""How well a model predicts text it has not seen: exp(loss), loss = mean over targets of -log p(target), in nats.
+"""Perplexity on text the model has not seen: exp(loss), with loss = mean over targets of -log p(target), in nats.
 
-    masked_lm     targets are masked tokens: the masks of validation (15 %, frozen), on every held-out sequence
+    masked_lm     targets are masked tokens: the fixed masks of validation (15 %), on every held-out sequence
     causal_lm     every token of a held-out sequence but the first, given those before it
     seq2seq       every token of the first reference, given the source and those before it, on the validation pairs
 
-A perplexity of masked tokens compares between models of one tokenizer, not with a left-to-right language model's.
+Perplexities of masked tokens can be compared between models of one tokenizer, but not with causal language models.
 """
 
 import math
@@ -32,10 +32,10 @@ from leanformer.training.run import saved_model
 
 
 def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> dict[str, Any]:
-    """On the validation split of a data directory or, unless it takes pairs, on any text that `prepare` reads.
+    """Returns the perplexity on the validation split of a data directory or, for text models, on any text.
 
-    `precision` is one of `for_inference`, or fp32; without it the model computes as in training by default: float32
-    weights, products in bf16 where the hardware multiplies it.
+    The text may be anything that `prepare` reads. `precision` is one of `for_inference`, or fp32; by default the model
+    computes as in training: float32 weights, products in bf16 where the hardware multiplies it.
     """
     if precision not in (None, "fp32", *PRECISIONS):
         raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
@@ -74,8 +74,10 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
 
 
 def held_out(run: Path, data: str | Path) -> Any:
-    """Data for the model of `run`, in its tokenizer: of its objective's kind if prepared, else all of a text, held out.
-    ValueError if there is not one sequence of its length."""
+    """Returns prepared data of the kind of the objective of `run`, or a whole text in its tokenizer, as held-out data.
+
+    Raises ValueError if they hold less than one sequence of the run's length.
+    """
     folder = saved_model.locate(run)
     tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
     if Path(data).is_dir() or kind == "seq2seq":
@@ -90,7 +92,7 @@ def held_out(run: Path, data: str | Path) -> Any:
 
 
 def in_memory(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> Corpus:
-    """[CLS] text [SEP] [CLS] text [SEP] ..., as `prepare` stores it; all of it is held out."""
+    """Returns [CLS] text [SEP] [CLS] text [SEP] ..., as `prepare` stores it; all of it is held out."""
     dtype, vocabulary = np.dtype(np.uint32), tokenizer_files.vocabulary(tokenizer)
     first, last = (np.array([i], dtype).tobytes() for i in (vocabulary.cls_id, vocabulary.sep_id))
     texts = encoder(tokenizer.backend_tokenizer, dtype)(list(documents(source)))

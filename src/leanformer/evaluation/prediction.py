@@ -1,4 +1,4 @@
-"""What a fine-tuned model says of every example: the scores need it, and the statistics that compare two runs."""
+"""The predictions of a fine-tuned model for every example, for the scores and for statistics that compare two runs."""
 
 import json
 from collections.abc import Mapping
@@ -17,19 +17,22 @@ from leanformer.evaluation.inputs.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
 
 BATCH_SIZE = 64
-DIGITS = 6  # of a logit in the file, after the point
+DIGITS = 6  # decimals of a logit in the file
 
 
 class Answers(NamedTuple):
     read: Read
-    """In the order of the E examples."""
+    """The predictions in the order of the E examples."""
     losses: NDArray[np.float32]
-    """(R,) of every row"""
+    """(R,) the loss of every row."""
 
 
 @torch.inference_mode()
 def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
-    """Without dropout, in the weights' own precision, shortest rows first. ArithmeticError for NaN or infinity."""
+    """Returns the model's answers, without dropout, in the weights' own precision, computed shortest rows first.
+
+    Raises ArithmeticError for NaN or infinity.
+    """
     model.eval()
     logits: list[NDArray[np.float32]] = []
     losses = []
@@ -46,9 +49,9 @@ def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
 
 
 def write_answers(path: Path, predicted: Mapping[str, Predicted], answers: Mapping[str, Answers]) -> None:
-    """A JSON line an example: `split`, `index` (its place in all of them), `label`, `prediction`, `scores` (logits).
+    """Write one JSON line per example: `split`, `index` (counted over all splits), `label`, `prediction`, `scores`.
 
-    A text's has `metrics` too, of this one example, since its label and prediction do not show them.
+    `scores` are logits. A text also has `metrics` of this one example, since label and prediction do not show them.
     """
     lines: list[str] = []
     for split, (labels, predictions, _) in predicted.items():

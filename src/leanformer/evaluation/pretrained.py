@@ -1,4 +1,4 @@
-"""A pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
+"""Loading a pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
 
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,28 @@ from leanformer.training.run.saved_model import class_of, config_of, load_weight
 
 HEADS = ("classifier.", "qa_outputs.")
 NEW = ("encoder.pooler.", *HEADS)
-"""Where a classifier starts that a masked language model does not have."""
+"""Prefixes of a classifier's parameters that a masked language model does not have."""
 DECODERS = ("LeanformerDecoder", "LeanformerForCausalLM", "LeanformerForConditionalGeneration")
 TOKENIZERS = (tokenizer_files.FILE, tokenizer_files.CONFIG)
-"""Either will do."""
+"""The files of a tokenizer, of which one is enough."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
-"""What transformers calls our kinds of task, as far as it has a word."""
+"""The problem types of transformers for our kinds of task, where it has one."""
 CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
     "span": LeanformerForQuestionAnswering,
     "multiple_choice": LeanformerForMultipleChoice,
 }
-"""Which classes answer a kind of task, else that of sequences."""
+"""The classes of models for kinds of task; other kinds use that of sequences."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can, and truncates to
-    what the model reads: `tokenizer_files.fit` has seen to that, but not in a folder of an older version."""
+    """Returns the tokenizer beside the model.
+
+    It marks the texts of a pair if the model distinguishes them, and truncates to the model's length.
+    `tokenizer_files.fit` writes such a tokenizer, but folders of older versions lack it.
+    """
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
-    config = config_of(folder)  # first: the tokenizer's loader reads it too, and would be blamed for its faults
+    config = config_of(folder)  # read first, since errors in it would otherwise be reported by the tokenizer's loader
     with quiet():
         tokenizer = tokenizer_files.load(folder)
     size = len(tokenizer)
@@ -58,14 +61,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """ValueError unless `data` were prepared with the tokenizer of the model in `folder`."""
+    """Raises ValueError unless `data` were prepared with the tokenizer of the model in `folder`."""
     if tokenizer_files.load(data.path).get_vocab() != tokenizer.get_vocab():
         remedy = "" if isinstance(data, PairCorpus) else ": give the text itself"
         raise ValueError(f"{data.path} was prepared with another tokenizer than {folder}{remedy}")
 
 
 def length(run: Path) -> int:
-    """The length the run was trained or fine-tuned with; of a model without its run, the longest it reads."""
+    """The length the run was trained or fine-tuned with; for a model without its run, the longest it reads."""
     directory, folder = RunDirectory(run), locate(run)
     if directory.record.is_file() and directory.model == folder:
         settings = directory.read()["settings"]
@@ -75,7 +78,7 @@ def length(run: Path) -> int:
 
 
 def reach(folder: Path, max_length: int | None) -> int:
-    """How many tokens of a text the model is given: all that it reads, or fewer if it is told so."""
+    """The most tokens of a text for the model: its own length, or `max_length` if that is less."""
     longest = config_of(folder).max_position_embeddings
     if max_length is not None and not 3 < max_length <= longest:
         raise ValueError(f"--max-length {max_length}: the model in {folder} reads 4 to {longest} tokens")
@@ -83,13 +86,13 @@ def reach(folder: Path, max_length: int | None) -> int:
 
 
 def objective(folder: Path) -> str:
-    """What the model in `folder` was trained for, by its class; a classifier began as a masked language model."""
+    """The pre-training objective of the model in `folder`, by its class; for a classifier it is masked_lm."""
     classes = config_of(folder).architectures or []
     return next((name for name, entry in OBJECTIVES.items() if entry.model.__name__ in classes), "masked_lm")
 
 
 def load(folder: Path, kind: str) -> Any:
-    """The model of a pre-training objective."""
+    """Returns the model of a pre-training objective."""
     entry = OBJECTIVES[kind]
     model, missing = load_weights(entry.model, folder, config_of(folder))
     if missing:
@@ -98,14 +101,14 @@ def load(folder: Path, kind: str) -> Any:
 
 
 def load_evaluated(folder: Path, kind: str) -> Any:
-    """The same to be asked, on a GPU if there is one."""
+    """Returns the same model in evaluation mode, on a GPU if there is one."""
     return load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
 
 
 def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTrainedModel:
-    """The model with the very head it was saved with, to be asked, on a GPU if there is one.
+    """Returns the model with the head it was saved with, in evaluation mode, on a GPU if there is one.
 
-    Its class may be older than that of multiple choice, which was a classifier of sequences then: the `task` decides.
+    An older model for multiple choice was saved as a classifier of sequences, so the `task` decides about its class.
     """
     config = config_of(folder)
     kind = CLASSIFIERS.get(task.kind if task else "") or class_of(folder, config)
@@ -118,7 +121,7 @@ def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTraine
 
 
 def load_encoder(folder: Path) -> LeanformerModel:
-    """The encoder under whatever head, without a pooler, to be asked, on a GPU if there is one."""
+    """Returns the encoder without head and pooler, in evaluation mode, on a GPU if there is one."""
     config = config_of(folder)
     _require_encoder(folder, config)
     model, missing = load_weights(LeanformerModel, folder, config)
@@ -138,7 +141,7 @@ def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
 
 
 def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:
-    """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
+    """Returns the pre-trained encoder with a new head; its values, and a new pooler's, depend on `seed` only."""
     config = config_of(folder)
     _require_encoder(folder, config)
     names = {"classification": task.labels, "span": ("start", "end")}.get(task.kind, ("score",))

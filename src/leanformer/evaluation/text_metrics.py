@@ -1,10 +1,9 @@
-"""How near texts come to references, as fractions (1 is perfect), by the field's own implementations.
+"""Metrics of texts against references, as fractions (1 is perfect), by the field's own implementations.
 
-    bleu, chrf                of the whole corpus, by sacrebleu (Post, 2018); its signature says how
-    rouge1, rouge2, rougeL    F1, stemmed, by rouge-score (Lin, 2004): with the best of its references for each text,
-                              then the mean over texts
+    bleu, chrf                of the whole corpus, by sacrebleu (Post, 2018), with its signature
+    rouge1, rouge2, rougeL    F1, stemmed, by rouge-score (Lin, 2004): the mean over texts of the best reference's
 
-A model that writes the same text whatever it reads has failed; `collapsed` says so.
+A model that always writes the same text has failed; then `collapsed` is true.
 """
 
 from collections.abc import Sequence
@@ -17,8 +16,10 @@ from leanformer.data.generation_tasks import KINDS, PACKAGES
 
 
 def score(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """{"score", "metrics", "signatures", "collapsed"}: the metrics of this kind of task, the first of them the score.
-    `references[i]` are those of `hypotheses[i]`, one or more."""
+    """Returns {"score", "metrics", "signatures", "collapsed"} with the metrics of this kind of task.
+
+    The score is the first metric. `references[i]` are those of `hypotheses[i]`, one or more.
+    """
     values: dict[str, float] = {}
     signatures: dict[str, str] = {}
     if bleus := [metric for metric in KINDS[kind] if PACKAGES[metric] == "sacrebleu"]:

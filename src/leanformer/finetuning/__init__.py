@@ -1,1 +1,1 @@
-"""Fine-tuning a pre-trained model on labelled tasks; methods/ holds what goes beyond plain fine-tuning."""
+"""Fine-tuning of a pre-trained model on labelled tasks; methods/ holds methods other than plain fine-tuning."""

@@ -1,7 +1,7 @@
-"""The method by which a model is fine-tuned, as its settings ask: the objective, its callbacks, and what is left to do.
+"""The fine-tuning method that the settings choose: the objective, its callbacks, and the work after training.
 
-RUN/corrections.jsonl    a line a row of training data whose label was replaced: {"row", "given", "label"}, labels by
-                         their number, if `finetuning.regsl.correct_from` is set
+RUN/corrections.jsonl    one line per row of training data whose label was replaced: {"row", "given", "label"}, labels
+                         by their number, if `finetuning.regsl.correct_from` is set
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Method:
     sparsity: Sparsity | None = None
 
     def finish(self, folder: Path) -> dict[str, Any]:
-        """After training: a plain model, the file of corrections in `folder`, and what the results say besides."""
+        """Make the model plain after training and write the corrections to `folder`; returns additional results."""
         found: dict[str, Any] = {}
         if self.sparsity is not None:
             found["sparse"] = self.sparsity.finish()
@@ -49,7 +49,7 @@ class Method:
 
 
 def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) -> None:
-    """ValueError if the task or the model cannot be fine-tuned by the method of the settings."""
+    """Raises ValueError if the task or the model cannot be fine-tuned by the method of the settings."""
     if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
         raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
     if settings.loss == "balanced" and task.kind != "classification":
@@ -59,7 +59,7 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
 
 
 def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Method:
-    """Returns the method of the settings; `model` is made ready for it, on whatever device it is."""
+    """Returns the method of the settings, and prepares `model` for it on its device."""
     of = (encoded, settings.batch_size, settings.epochs, settings.seed)
     objective = TaskObjective(*of)
     callbacks: list[Callback] = []

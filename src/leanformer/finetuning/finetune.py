@@ -1,7 +1,7 @@
-"""Fine-tuning a pre-trained model on a task: the function behind `leanformer finetune`.
+"""Fine-tuning of a pre-trained model on a task: the function behind `leanformer finetune`.
 
-One seed makes a run directory of OUT, several make OUT/seed-1, OUT/seed-2, ... and OUT/summary.json. What a run
-directory holds is said in `tuning`.
+With one seed OUT is a run directory; with several seeds the runs are OUT/seed-1, OUT/seed-2, ..., with
+OUT/summary.json. `run.py` describes a run directory.
 """
 
 import statistics
@@ -31,9 +31,9 @@ def finetune(
 ) -> dict[str, Any]:
     """Fine-tune the model of `run` on `task` from the folder `task_data` (or "hub") into `out`.
 
-    Returns run.json; with `seeds`, which trains with seeds 1 to N, summary.json. A finished run of the same model, data
-    and settings in `out` is kept, an unfinished one replaced; another run there is a FileExistsError. ArithmeticError
-    if the loss is no longer finite.
+    Returns run.json or, with `seeds`, which trains with seeds 1 to N, summary.json. A finished run of the same model,
+    data and settings in `out` is kept, and an unfinished one is replaced. Raises FileExistsError if `out` holds another
+    run, ArithmeticError if the loss is no longer finite.
     """
     out, finetuning = Path(out), (settings or Settings()).finetuning_for(task)
     if seeds is not None and seeds < 1:
@@ -59,7 +59,7 @@ def finetune(
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Score and metrics over seeds: mean and `sd`, which has n - 1 below the line, and is None for a single seed."""
+    """Returns mean and `sd` of score and metrics over seeds; `sd` divides by n - 1, and is None for a single seed."""
     results = [record["results"] for record in records]
     scores = [result["score"] for result in results]
     return {

@@ -1,4 +1,4 @@
-"""Fine-tuning as the training loop sees it; what is lost is the encoded examples' to say."""
+"""The objective of fine-tuning; the encoded examples define its loss."""
 
 import math
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from leanformer.training.objectives.protocol import Batch
 from leanformer.training.run.callback import Callback
 
 ROWS = "rows"
-"""The entry of a batch that says which examples it holds."""
+"""The entry of a batch with the numbers of its examples."""
 
 
 class TaskObjective:
-    """`epochs` of the encoded examples; nothing is validated on the way, since no step is chosen by it."""
+    """Training on `epochs` of the encoded examples, without validation, since no step is chosen by it."""
 
     def __init__(self, encoded: Encoded, batch_size: int, epochs: float, seed: int) -> None:
         self.encoded, self.batch_size, self.seed = encoded, batch_size, seed
@@ -32,7 +32,7 @@ class TaskObjective:
         return [self.encoded.batch(self.rows(step, rank, world))]
 
     def rows(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
-        """What this process reads in the step."""
+        """Returns the examples that this process reads in the step."""
         if world > self.batch_size:
             raise ValueError(
                 f"finetuning.batch_size = {self.batch_size}: {world} processes need at least one example each"
@@ -54,12 +54,12 @@ class TaskObjective:
 
 
 class WeighedObjective(TaskObjective, Callback):
-    """The same with examples that count unequally, and labels that are replaced, either as far as it is given.
+    """The same objective with weights of the examples, and with replaced labels, if these are given.
 
         loss = (1/B) sum_i w_i l_i
 
     A batch is one forward pass of each process, since weights compare all its losses. The loop must have this objective
-    among its callbacks, with `weighing` and `labels`: they tell the epoch and keep the state.
+    among its callbacks, with `weighing` and `labels`, which count the epochs and keep the state.
     """
 
     name = "objective"
@@ -85,7 +85,7 @@ class WeighedObjective(TaskObjective, Callback):
         return [self.encoded.batch(rows) | {ROWS: torch.from_numpy(rows)}]
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Once a step: it moves the state of weights and labels."""
+        """Returns the loss; it must be called once per step, since it updates the state of weights and labels."""
         logits = self.encoded.logits(model, {name: tensor for name, tensor in batch.items() if name != ROWS})
         labels = batch["labels"]
         if self.labels is not None:

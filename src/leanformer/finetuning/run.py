@@ -1,14 +1,14 @@
-"""One fine-tuning run; its score is that of the last step, never of the best one on the way.
+"""A fine-tuning run; its score is that of the last step, never that of the best step.
 
     RUN/run.json            settings, seed, versions, hardware, data, status and results
     RUN/curve.jsonl         the training loss
-    RUN/predictions.jsonl   a line an evaluated example, see `prediction.write_answers`
+    RUN/predictions.jsonl   one line per evaluated example, see `prediction.write_answers`
     RUN/corrections.jsonl   if labels are corrected, see `chosen_method`
-    RUN/model/              save_pretrained and the tokenizer, unless not asked for
+    RUN/model/              save_pretrained and the tokenizer, unless the model is discarded
 
-Order of the examples, dropout and the head's initial values are functions of the fine-tuning seed: runs from different
-mechanisms are paired. A run is short, so it keeps no checkpoints: a killed one starts over. Training may run in bf16,
-judging never does: two bf16 logits are often equal, and a tie would go to the first label.
+The order of the examples, dropout and the head's initial values are functions of the fine-tuning seed, so runs of
+different mechanisms are paired. A run is short, so it keeps no checkpoints: a killed run starts over. Training may run
+in bf16, but scoring never does: two bf16 logits are often equal, and a tie would go to the first label.
 """
 
 import shutil
@@ -44,21 +44,21 @@ from leanformer.training.run.trackers import make_accelerator
 
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
-"""Lines of curve.jsonl, about."""
+"""The approximate number of lines of curve.jsonl."""
 MANY = 0.1
-"""The fraction of examples that may be cut without a word."""
+"""The fraction of truncated examples above which a note is printed."""
 ENCODERS: dict[str, Callable[[PreTrainedTokenizerBase, Examples, int], Encoded]] = {
     "classification": encoding.encode,
     "regression": encoding.encode,
     "multiple_choice": choices.encode,
     "span": windows.encode,
 }
-"""How the examples of each kind of task become what a model reads."""
+"""The function that encodes the examples of each kind of task."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What the runs of all seeds share, checked and loaded once."""
+    """The task, data and model that the runs of all seeds share, checked and loaded once."""
 
     task: Task
     source: Path
@@ -67,7 +67,7 @@ class TaskData:
     train: Encoded
     validation: Mapping[str, Encoded]
     record: Mapping[str, Any]
-    """Their part of run.json."""
+    """The part of run.json that they share."""
 
 
 def load_task(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> TaskData:
@@ -107,7 +107,7 @@ def _notes(
     encoded: Mapping[str, Encoded],
     settings: FinetuningSettings,
 ) -> list[str]:
-    """What a reader of the scores must know of the data: how they were divided, left out and cut."""
+    """Returns notes for readers of the scores: how the data were divided, reduced and truncated."""
     notes = [splits["train"].note] if splits["train"].note else []
     for split, whole in validation.items():
         some, every = len(splits[split].texts), len(whole.texts)
@@ -124,7 +124,7 @@ def _notes(
 def run_finetuning(
     loaded: TaskData, settings: FinetuningSettings, out: Path, *, keep_model: bool, quiet: bool
 ) -> dict[str, Any]:
-    """Fine-tune with `settings.seed` into the run directory `out`; its run.json."""
+    """Fine-tune with `settings.seed` into the run directory `out`; returns its run.json."""
     prepare_cpu(settings.threads)
     accelerator = make_accelerator(TrainingSettings(), out)
     if accelerator.num_processes > 1:
@@ -175,7 +175,7 @@ def run_finetuning(
 
 
 def _judge(model: torch.nn.Module, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:
-    """Score on every validation split, with the predictions written to `path`."""
+    """Returns the scores on every validation split, and writes the predictions to `path`."""
     started = time.perf_counter()
     answers = {split: answer(model, part, device) for split, part in loaded.validation.items()}
     seconds = time.perf_counter() - started
@@ -195,7 +195,7 @@ def _judge(model: torch.nn.Module, loaded: TaskData, device: torch.device, path:
 
 
 def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
-    """The loop's settings: nothing is validated or kept on the way."""
+    """Returns the settings of the loop, without validation and checkpoints."""
     shared = ("batch_size", "learning_rate", "weight_decay", "warmup", "schedule", "clip_norm", "precision", "seed")
     return TrainingSettings(
         **{key: getattr(settings, key) for key in shared},
@@ -207,7 +207,7 @@ def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
 
 
 def require_settings(place: Path, record: Mapping[str, Any], settings: FinetuningSettings) -> None:
-    """FileExistsError names the first of the settings that the record of the finished run in `place` has otherwise."""
+    """Raises FileExistsError with the first setting that differs in the record of the finished run in `place`."""
     plain = asdict(FinetuningSettings())
     old, new = plain | record["settings"]["finetuning"], plain | settings.to_dict()
     for key in sorted(new.keys() - {"threads"}):
@@ -219,7 +219,7 @@ def require_settings(place: Path, record: Mapping[str, Any], settings: Finetunin
 
 
 def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record in `directory` of this very run or of an unfinished one; FileExistsError if another would be lost."""
+    """Returns the record in `directory` of the same run or of an unfinished one; FileExistsError for another run."""
     if not directory.record.is_file():
         return None
     found = directory.read()
@@ -233,7 +233,7 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result depends on, by name. How many threads share the sums is not the experiment."""
+    """Returns the values on which a result depends, by name; the number of threads is not among them."""
     named = {key: record.get(key) for key in ("kind", "task", "pretrained_hash")}
     named |= {f"finetuning.{key}": value for key, value in record.get("settings", {}).get("finetuning", {}).items()}
     named |= {f"data.hash of {split}": value for split, value in record.get("data", {}).get("hash", {}).items()}
@@ -241,7 +241,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _clear(directory: RunDirectory) -> None:
-    """Takes away what an unfinished run left, but for its record."""
+    """Remove the files of an unfinished run, except its record."""
     for folder in (directory.checkpoints, directory.model):
         shutil.rmtree(folder, ignore_errors=True)
     for file in (directory.curve, directory.path / PREDICTIONS, directory.path / chosen_method.CORRECTIONS):

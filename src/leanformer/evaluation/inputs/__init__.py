@@ -1,1 +1,1 @@
-"""Labelled texts as a model's inputs: single texts and pairs, multiple choice, and spans in long contexts."""
+"""The inputs of a model from labelled texts: single texts and pairs, multiple choice, and spans in long contexts."""

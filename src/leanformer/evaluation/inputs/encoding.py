@@ -1,4 +1,4 @@
-"""Texts to token ids, and the model's answers back to labels. B batch, L length of the longest sequence in it."""
+"""Encoding of texts as token ids, and of a model's outputs as labels. B batch, L length of its longest sequence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from leanformer.training.objectives.protocol import Batch
 
 
 class Read(NamedTuple):
-    """What a model says of E examples."""
+    """The predictions of a model for E examples."""
 
     predictions: NDArray
-    """(E,) positions of labels, numbers or, as objects, texts"""
+    """(E,) positions of labels, numbers or, as objects, texts."""
     scores: list[list[float]]
-    """Of each example: the logits it was decided by."""
+    """The logits that decided about each example."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Examples as a classifier reads them, one row each; the other kinds of task override what they do otherwise.
+    """Examples as the inputs of a classifier, one row per example; other kinds of task override what differs.
 
         loss = -log softmax(logits)[label]      or, for a regression,      (output - label)^2
 
@@ -37,23 +37,23 @@ class Encoded:
     columns: Mapping[str, list[list[int]]]
     """`columns[name][i]`: ids (input_ids, token_type_ids) of sequence i, unpadded."""
     labels: NDArray
-    """What each row is trained for."""
+    """The label of each row."""
     cut: NDArray[np.bool_]
     """(E,) which examples were truncated."""
     pad_id: int
 
     @property
     def truncated(self) -> int:
-        """How many were."""
+        """The number of truncated examples."""
         return int(self.cut.sum())
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
+        """The number of tokens of each row."""
         return np.fromiter(map(len, self.columns["input_ids"]), np.int64, len(self.columns["input_ids"]))
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """The examples `rows` as int64 (B, L) tensors, an attention mask, and labels (B,)."""
+        """Returns the examples `rows` as int64 (B, L) tensors, an attention mask, and labels (B,)."""
         labels = torch.from_numpy(self.labels[rows])
         return self.inputs(rows) | {"labels": labels.float() if labels.is_floating_point() else labels}
 
@@ -67,22 +67,22 @@ class Encoded:
         return inputs
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, C)"""
+        """Returns (B, C)."""
         return outputs(model, batch).logits
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B,) float32"""
+        """Returns (B,), float32."""
         return losses(logits, labels)
 
     def read(self, logits: Sequence[NDArray[np.float32]]) -> Read:
-        """From the logits of every row in order: the label with the greatest one, or the number itself."""
+        """Returns the predictions from the logits of every row in order: the label of the largest, or the number."""
         table = np.stack(logits)
         number = np.issubdtype(self.labels.dtype, np.floating)
         return Read(table[:, 0] if number else table.argmax(1), table.astype(np.float64).tolist())
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: int) -> Encoded:
-    """At most `max_length` tokens an example; of a pair that is too long the longer text is cut first."""
+    """Returns examples of at most `max_length` tokens; if a pair is too long, the longer text is cut first."""
     texts = [list(column) for column in zip(*examples.texts, strict=True)]
     require_room(tokenizer, max_length, pair=len(texts) == 2)
     columns, cut = tokenized(tokenizer, texts, max_length)
@@ -92,7 +92,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
 def tokenized(
     tokenizer: PreTrainedTokenizerBase, texts: list[list[str]], max_length: int
 ) -> tuple[dict[str, list[list[int]]], NDArray[np.bool_]]:
-    """(the ids of each sequence, whether it was cut)"""
+    """Returns the ids of each sequence, and whether it was cut."""
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
     return dict(encoded), np.array([bool(one.overflowing) for one in encoded.encodings or []])
 
@@ -108,7 +108,7 @@ def outputs(model: nn.Module, batch: Batch) -> Any:
 
 
 def losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """(B,) float32"""
+    """Returns (B,), float32."""
     if labels_B.is_floating_point():
         return F.mse_loss(logits_BC.float()[:, 0], labels_B, reduction="none")
     return F.cross_entropy(logits_BC.float(), labels_B, reduction="none")

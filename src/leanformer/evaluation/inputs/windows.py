@@ -1,11 +1,12 @@
-"""Span extraction: the answer to a question is a part of its context, read through windows that overlap.
+"""Span extraction: the answer to a question is a part of its context, which is read in overlapping windows.
 
     answer = argmax over windows w and tokens i <= j < i + 30 of the context in w of   start_w[i] + end_w[j]
     loss   = mean of -log softmax(start)[first token of the answer] and -log softmax(end)[its last token]
 
-A window is `[CLS] question [SEP] a piece of the context [SEP]` of at most `max_length` tokens. Pieces overlap by a
-third of that (BERT's 384 tokens by 128; Devlin et al., 2019), and a longer question is cut to a third. A window that
-does not hold the whole answer is trained to point at [CLS], which is never an answer. An epoch reads every window once.
+A window is `[CLS] question [SEP] a part of the context [SEP]` of at most `max_length` tokens. The parts overlap by a
+third of `max_length` (in BERT 128 of 384 tokens; Devlin et al., 2019), and a longer question is cut to a third. A
+window that does not hold the whole answer is trained to point at [CLS], which is never an answer. An epoch reads every
+window once.
 
 R windows, B of them in a batch, L length of the longest one.
 """
@@ -27,22 +28,22 @@ from leanformer.evaluation.inputs.encoding import Encoded, Read, outputs
 from leanformer.training.objectives.protocol import Batch
 
 MAX_ANSWER = 30
-"""Tokens of an answer, at most."""
+"""The most tokens of an answer."""
 
 
 @dataclass(frozen=True)
 class Windows(Encoded):
-    """`labels` (R, 2): the first and the last token of the answer."""
+    """Examples as windows; `labels` (R, 2) are the first and the last token of the answer."""
 
     example: NDArray[np.int64]
-    """(R,) whose context it shows"""
+    """(R,) the example of each window."""
     first: NDArray[np.int64]
-    """(R,) the place of the first token of the context"""
+    """(R,) the place of the first token of the context in each window."""
     offsets: list[NDArray[np.int64]]
-    """Characters [begin, end) of the tokens of the context, (tokens, 2) for every window."""
+    """The characters [begin, end) of the tokens of the context, (tokens, 2) for every window."""
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, L, 2)"""
+        """Returns (B, L, 2)."""
         out = outputs(model, batch)
         return torch.stack([out.start_logits, out.end_logits], -1)
 
@@ -50,24 +51,24 @@ class Windows(Encoded):
         return F.cross_entropy(logits.float(), labels, reduction="none").mean(1)
 
     def read(self, logits: Sequence[NDArray[np.float32]]) -> Read:
-        """The best span over all windows of an example, and its sum of logits."""
+        """Returns the best span over all windows of each example, and its sum of logits."""
         windows = zip(logits, self.first, self.offsets, strict=True)
         spans = [_best(part[first : first + len(offsets)]) for part, first, offsets in windows]
         scores = np.array([score for *_, score in spans])
-        order = np.lexsort((-scores, self.example))  # of each example the best window first
+        order = np.lexsort((-scores, self.example))  # the best window of each example first
         best = order[np.unique(self.example[order], return_index=True)[1]]
         texts = np.empty(len(best), dtype=object)
         for i, row in enumerate(best.tolist()):
             begin, end, _ = spans[row]
             _, context = self.examples.texts[i]
-            # To some tokenizers the space before a word is a part of it; to no answer.
+            # Some tokenizers count the space before a word as a part of it, but it is no part of an answer.
             texts[i] = context[self.offsets[row][begin, 0] : self.offsets[row][end, 1]].strip()
         return Read(texts, scores[best, None].tolist())
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: int) -> Windows:
     third, special = max_length // 3, tokenizer.num_special_tokens_to_add(pair=True)
-    if max_length <= 3 * special:  # two thirds are given away
+    if max_length <= 3 * special:  # the question and the overlap take two thirds
         raise ValueError(f"finetuning.max_length = {max_length}: windows of a context need at least {3 * special + 1}")
     questions, cut = _shortened(tokenizer, [question for question, _ in examples.texts], third)
     contexts = [context for _, context in examples.texts]
@@ -93,7 +94,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: i
 def _shortened(
     tokenizer: PreTrainedTokenizerBase, questions: list[str], length: int
 ) -> tuple[list[str], NDArray[np.bool_]]:
-    """(the questions, cut behind token number `length`; which were)"""
+    """Returns the questions, cut to `length` tokens, and which of them were cut."""
     encoded = tokenizer(
         questions, truncation=True, max_length=length, add_special_tokens=False, return_offsets_mapping=True
     )
@@ -104,7 +105,7 @@ def _shortened(
 
 
 def _piece(encoded: Any, row: int, context: str) -> tuple[int, NDArray[np.int64]]:
-    """(the place of the first token of the context, the characters of its tokens) of a window."""
+    """Returns the place of the first token of the context in a window, and the characters of its tokens."""
     (places,) = np.nonzero(np.array([part == 1 for part in encoded.sequence_ids(row)]))
     if not places.size:
         raise ValueError(f"the tokenizer makes no token of the context {context[:60]!r}: drop its rows")
@@ -112,7 +113,7 @@ def _piece(encoded: Any, row: int, context: str) -> tuple[int, NDArray[np.int64]
 
 
 def _target(answers: dict[str, list], first: int, offsets: NDArray[np.int64]) -> tuple[int, int]:
-    """The places of the first right answer's ends in a window, or twice that of [CLS], 0."""
+    """Returns the places of the ends of the first right answer in a window, or twice that of [CLS], 0."""
     begin = answers["answer_start"][0]
     end = begin + len(answers["text"][0])
     if offsets[0, 0] > begin or offsets[-1, 1] < end:
@@ -122,7 +123,7 @@ def _target(answers: dict[str, list], first: int, offsets: NDArray[np.int64]) ->
 
 
 def _best(logits: NDArray[np.float32]) -> tuple[int, int, float]:
-    """(i, j, start[i] + end[j]) of the best span in logits (tokens, 2)."""
+    """Returns (i, j, start[i] + end[j]) of the best span in logits (tokens, 2)."""
     starts, ends = logits.astype(np.float64).T
     behind = np.pad(ends, (0, MAX_ANSWER - 1), constant_values=-np.inf)
     sums = starts[:, None] + sliding_window_view(behind, MAX_ANSWER)  # (tokens, MAX_ANSWER): start, tokens behind it

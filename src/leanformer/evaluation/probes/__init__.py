@@ -1,1 +1,1 @@
-"""What a trained model knows and does, asked without training it any further: docs/probes.md."""
+"""Probes of a trained model, which need no further training: docs/probes.md."""

@@ -1,20 +1,20 @@
-"""Where heads look: statistics of attention weights w_ij and of the scores s_ij behind them, by layer and head.
+"""Statistics of attention weights w_ij and of the scores s_ij behind them, by layer and head.
 
     entropy     - sum_j w_ij ln w_ij          nats, mean over tokens i
     distance    sum_j w_ij |i - j|            tokens, mean over i
     itself, before, after                     w_ii, w_i,i-1 and w_i,i+1, mean over i; nothing stands before the first
-    special     sum of w_ij over special j    mean over i: [CLS], [SEP] and their like
+    special     sum of w_ij over special j    mean over i; special tokens are [CLS], [SEP] and so on
     symmetry    correlation of s_ij and s_ji over the pairs i != j of a sequence:
                 with m their mean, sum (s_ij - m) (s_ji - m) / sum (s_ij - m)^2
 
-Tokens i are the ordinary ones. Symmetry is of the whole score matrix, what a causal mask hides included, before the
-softmax: 1 for a symmetric matrix, -1 for an antisymmetric one, 0 where the two have nothing to do with each other; of
-the matrix without mean and diagonal, (1 + symmetry) / 2 is the symmetric part's share of the sum of squares. 1 if all
-scores are equal. An added bias of the columns, which softmax sees, lowers it; one of the rows, which softmax does not
-see, lowers it too.
+Tokens i are the ordinary ones. Symmetry is computed from the whole score matrix before the softmax, with what a causal
+mask hides: 1 for a symmetric matrix, -1 for an antisymmetric one, 0 if s_ij and s_ji are uncorrelated, and 1 if all
+scores are equal. In the matrix without mean and diagonal, the symmetric part has (1 + symmetry) / 2 of the sum of
+squares. A bias added to the columns, which changes the softmax, lowers symmetry; a bias added to the rows, which does
+not, lowers it, too.
 
-Values are means over sequences, `sd` their standard deviations. `uniform` attention, to everything that may be seen, is
-there for reference.
+Values are means over sequences, `sd` their standard deviations. `uniform` attention, to every visible token, is given
+for reference.
 
 B sequences, H heads, L tokens.
 """
@@ -38,14 +38,14 @@ BATCH = 8
 
 
 class Maps(NamedTuple):
-    """Of one layer."""
+    """The attention of one layer."""
 
     weights_BHLL: Tensor
     scores_BHLL: Tensor
 
 
 def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[str, Any]:
-    """Statistics on `limit` held-out sequences of the length of training, evenly spread; 64 unless given."""
+    """Returns statistics on `limit` (default 64) evenly spread held-out sequences of the length of training."""
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
     folder = saved_model.locate(run)
@@ -86,11 +86,11 @@ def require_one_text(kind: str, folder: Path) -> None:
 
 @torch.inference_mode()
 def attention_maps(model: Any, ids_BL: Tensor) -> list[Maps]:
-    """Of every layer, first to last; whatever the mechanism, by the plain formula."""
+    """Returns the maps of every layer, first to last, by the plain formula, whatever the mechanism."""
     scores: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: Any, logits: Logits) -> None:
-        scores.append(logits.dense().detach())  # a table is a parameter itself
+        scores.append(logits.dense().detach())  # a table is a parameter
 
     layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     if not all(layer.keeps_places for layer in layers):
@@ -105,14 +105,14 @@ def attention_maps(model: Any, ids_BL: Tensor) -> list[Maps]:
 
 
 def uniform(size: int, length: int, causal: bool) -> Maps:
-    """Attention to everything that may be seen."""
+    """Returns uniform attention to every visible token."""
     scores = torch.zeros(size, 1, length, length)
     seen = torch.ones(length, length).tril() if causal else torch.ones(length, length)
     return Maps((seen / seen.sum(-1, keepdim=True)).expand_as(scores), scores)
 
 
 def statistics(weights_BHLL: Tensor, scores_BHLL: Tensor, special_BL: Tensor) -> dict[str, Tensor]:
-    """(B, H) each, float64, on the CPU. A sequence of special tokens only has none: NaN."""
+    """Returns statistics, (B, H) each, float64, on the CPU; NaN for a sequence of special tokens only."""
     w, s = weights_BHLL.double().cpu(), scores_BHLL.double().cpu()
     length = w.shape[-1]
     places = torch.arange(length)
@@ -134,7 +134,7 @@ def statistics(weights_BHLL: Tensor, scores_BHLL: Tensor, special_BL: Tensor) ->
 
 
 def symmetry(scores_BHLL: Tensor) -> Tensor:
-    """(B, H), the correlation above."""
+    """Returns (B, H), the correlation defined above."""
     pairs = ~torch.eye(scores_BHLL.shape[-1], dtype=torch.bool)
     there, back = scores_BHLL[..., pairs], scores_BHLL.transpose(-1, -2)[..., pairs]
     mean = there.mean(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""`leanformer attention`: a page to look at the attention of models side by side, on a sentence."""
+"""`leanformer attention`: a page that shows the attention of models on a sentence, side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,20 +18,21 @@ from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory
 
 TOKENS = 24
-"""Of a validation text, as many as a map shows well."""
+"""The number of tokens of a validation text, as many as a map shows well."""
 
 
 def attention_page(runs: Sequence[Path], text: str, out: Path) -> None:
-    """Write it to `out`, one file. ValueError for a text that a model cannot read."""
+    """Write the page to the file `out`; raises ValueError for a text that a model cannot read."""
     panels = [panel(run, text) for run in runs]
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(out, page(text, panels))
 
 
 def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path:
-    """The page of a finished run of each mechanism of a comparison, whose report links to it in its own folder.
+    """Write the page of one finished run per mechanism of a comparison; returns its path.
 
-    Without a `text` it is the beginning of a document of the validation text. Returns the page's path.
+    The comparison's report links to the page in its own folder. The default `text` is the beginning of a document of
+    the validation text.
     """
     study = read_study(directory)
     runs = [
@@ -47,8 +48,10 @@ def comparison_page(directory: Path, text: str | None, out: Path | None) -> Path
 
 
 def _beginning(run: Path) -> str:
-    """Whole words of the first `TOKENS` of the first validation document that has so many; a split may have cut it in
-    two, so the first word may be the end of one."""
+    """Returns whole words from the first `TOKENS` tokens of the first validation document that has so many.
+
+    A split may have cut the document, so the first word may be incomplete.
+    """
     place = Path(RunDirectory(run).read()["data"]["path"])
     try:
         corpus = Corpus.open(place)
@@ -65,7 +68,7 @@ def _beginning(run: Path) -> str:
 
 
 def panel(run: Path, text: str) -> Panel:
-    """Of the model of a run, or of any saved model."""
+    """Returns the panel of the model of a run, or of any saved model."""
     folder = saved_model.locate(run)
     kind, config = pretrained.objective(folder), saved_model.config_of(folder)
     require_one_text(kind, folder)

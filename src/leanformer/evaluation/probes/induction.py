@@ -1,22 +1,22 @@
-"""Copying in context: can a model find the earlier place with the same content, and copy what stood there?
+"""Copying in context: can a model find an earlier place with the same content, and copy what follows there?
 
-A sequence of the length of training is random ordinary tokens, in which a block of `BLOCK` tokens comes twice,
+A sequence of the length of training holds random ordinary tokens, in which a block of `BLOCK` tokens occurs twice,
 
     [CLS] random  BLOCK  `gap` random tokens  BLOCK  random [SEP]
 
-and starts at a random place. Nothing but the first block tells the second; the tokens are uniform, so no knowledge of a
-language helps. A masked language model is asked for one token inside the second block, whose neighbours it sees; a
-causal one for every token of the second block but the first (the induction of Olsson et al., 2022, "In-context Learning
-and Induction Heads"). Beside it stand the same questions with the first block
+and starts at a random place. Only the first block determines the second; the tokens are uniform, so knowledge of a
+language does not help. A masked language model predicts one token inside the second block, whose neighbours it sees; a
+causal model predicts every token of the second block but the first (the induction of Olsson et al., 2022, "In-context
+Learning and Induction Heads"). For comparison, the same questions are asked with the first block
 
-    shuffled     the same tokens in another order: what knowing that a token occurs is worth, and no more
-    unrelated    other random tokens: nothing to find
+    shuffled     the same tokens in another order: only the presence of a token helps
+    unrelated    other random tokens: nothing helps
 
-`gain` = mean of loss(shuffled) - loss(repeated), nats, over sequences, with the t interval of 95 %: what matching
-content is worth. A mechanism whose weights depend on positions alone looks at fixed distances: it can copy over a gap
-that never varies, and among several it cannot tell which one this is. Chance is 1 / V for V ordinary tokens, ln V nats.
+`gain` = mean of loss(shuffled) - loss(repeated), nats, over sequences, with the t interval of 95 %: the improvement by
+matching content. A mechanism whose weights depend only on positions attends at fixed distances: it can copy over a gap
+that never varies, but it cannot distinguish several gaps. Chance is 1 / V for V ordinary tokens, ln V nats.
 
-S sequences, L tokens, T targets of a sequence.
+S sequences, L tokens, T targets per sequence.
 """
 
 from collections.abc import Sequence
@@ -47,15 +47,15 @@ SEED = 0
 
 
 class Questions(NamedTuple):
-    """Of one gap and condition, all int64."""
+    """The questions of one gap and condition, all int64."""
 
     tokens_SL: NDArray[np.int64]
     targets_ST: NDArray[np.int64]
-    """Places asked for, ascending."""
+    """The places of the targets, ascending."""
 
 
 def induction(run: Path, *, limit: int | None = None, gaps: Sequence[int] | None = None) -> dict[str, Any]:
-    """A row for every gap and condition, of `limit` sequences each, 256 unless given."""
+    """Returns one row per gap and condition, each from `limit` (default 256) sequences."""
     if limit is not None and limit < 2:
         raise ValueError(f"--limit {limit}: must be at least 2, for an interval")
     folder = saved_model.locate(run)
@@ -74,7 +74,7 @@ def induction(run: Path, *, limit: int | None = None, gaps: Sequence[int] | None
 def probe(
     model: Any, kind: str, vocabulary: Vocabulary, length: int, size: int, gaps: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """The results for any model with such a forward pass."""
+    """Returns the results for any model with such a forward pass."""
     asked = default_gaps(length) if gaps is None else list(gaps)
     results, gains = [], []
     for gap in asked:
@@ -101,19 +101,19 @@ def probe(
 
 
 def default_gaps(length: int) -> list[int]:
-    """0 and the powers of two from 4 that leave both blocks room."""
+    """Returns 0 and the powers of two from 4 that leave room for both blocks."""
     return [0, *(gap for gap in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if gap <= room(length))]
 
 
 def room(length: int) -> int:
-    """The widest gap in a sequence of this length."""
+    """Returns the widest gap in a sequence of this length."""
     return length - 2 - 2 * BLOCK
 
 
 def questions(
     condition: str, vocabulary: Vocabulary, length: int, size: int, gap: int, causal: bool, seed: int = SEED
 ) -> Questions:
-    """A function of its arguments. All conditions ask for the same tokens at the same places."""
+    """Returns the questions, which depend only on the arguments; all conditions have the same targets and places."""
     if room(length) < 0:
         raise ValueError(
             f"{length} tokens are too few for two blocks: the probe needs a model of {length - room(length)}"
@@ -151,7 +151,7 @@ def _shuffled(block_SN: NDArray[np.int64], seed: int, gap: int) -> NDArray[np.in
 
 @torch.inference_mode()
 def ask(model: Any, kind: str, question: Questions, mask_id: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Loss and hit (S, T) of every target: a hit is the likeliest token of all. In float32."""
+    """Returns loss and hit (S, T) of every target, in float32; it is a hit if it is the likeliest token of all."""
     losses, hits = [], []
     for first in range(0, len(question.tokens_SL), BATCH):
         tokens, places = (torch.from_numpy(part[first : first + BATCH]).to(model.device) for part in question)
@@ -163,7 +163,7 @@ def ask(model: Any, kind: str, question: Questions, mask_id: int) -> tuple[NDArr
 
 
 def _logits(model: Any, kind: str, tokens: Tensor, places: Tensor, mask_id: int) -> Tensor:
-    """(S, T, V)"""
+    """Returns (S, T, V)."""
     if kind == "masked_lm":
         return model(input_ids=tokens.scatter(1, places, mask_id), masked_positions=places).logits
     logits = model(input_ids=tokens).logits

@@ -1,16 +1,16 @@
-"""How likely a model finds a sentence, in nats.
+"""The log-likelihood of a sentence under a model, in nats.
 
     masked_lm    sum_t log p(w_t | all of w but w_t)      each token masked in turn: the pseudo-log-likelihood
     causal_lm    sum_t log p(w_t | w_1 .. w_{t-1})
 
-w are the tokens between [CLS] and [SEP]: these are read, and never asked for (Salazar, Liang, Nguyen & Kirchhoff, 2020,
-"Masked Language Model Scoring"). A token that the rest of its word gives away is scored too well; `within_word` masks
-the later tokens of its word besides (Kauf & Ivanova, 2023, "A Better Way to Do Masked Language Model Scoring"). A word
-ends at white space, and where the tokenizer says.
+w are the tokens between [CLS] and [SEP], which are read but never predicted (Salazar, Liang, Nguyen & Kirchhoff, 2020,
+"Masked Language Model Scoring"). A token that the rest of its word determines is scored too well; `within_word` also
+masks the later tokens of its word (Kauf & Ivanova, 2023, "A Better Way to Do Masked Language Model Scoring"). A word
+ends at white space, and where the tokenizer splits words.
 
-Sentences of one length make the batches, so nothing is padded; in float32, as bf16 scores of two sentences often tie.
+A batch holds sentences of one length, so nothing is padded. Scores are in float32, since bf16 scores often tie.
 
-S sentences, L tokens with [CLS] and [SEP], N = L - 2 without, R rows of a batch, V vocabulary.
+S sentences, L tokens with [CLS] and [SEP], N = L - 2 without them, R rows of a batch, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,21 +26,24 @@ from transformers import PreTrainedTokenizerBase
 from leanformer.training.run import saved_model
 
 TOKENS = 4096
-"""Of a batch."""
+"""The number of tokens of a batch."""
 
 
 class Encoded(NamedTuple):
     ids: list[int]
-    """L"""
+    """(L,) token ids."""
     words: list[int]
-    """N numbers, equal for tokens of one word, ascending."""
+    """(N,) numbers, equal for tokens of one word, ascending."""
 
 
 @torch.inference_mode()
 def log_likelihoods(
     model: Any, kind: str, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, within_word: bool = False
 ) -> NDArray[np.float64]:
-    """(S,) of a model of this pre-training objective. ValueError for a text that is empty, or longer than the model."""
+    """Returns (S,), for a model of this pre-training objective.
+
+    Raises ValueError for a text that is empty, or too long for the model.
+    """
     if kind not in ("masked_lm", "causal_lm"):
         raise ValueError(f"a model of {kind} scores no lone sentence: give a masked or causal language model")
     if within_word and kind != "masked_lm":
@@ -60,7 +63,7 @@ def log_likelihoods(
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: int) -> list[Encoded]:
-    """[CLS] text [SEP], as `prepare` stores a document."""
+    """Returns [CLS] text [SEP], as `prepare` stores a document."""
     with saved_model.quiet():
         batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
     sentences = []
@@ -77,7 +80,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: in
 
 
 def _masked(model: Any, ids_SL: Tensor, words_SN: Tensor, mask_id: int) -> NDArray[np.float64]:
-    """Row r asks for token t = r mod N of sentence r div N."""
+    """Returns the scores; row r predicts token t = r mod N of sentence r div N."""
     size, targets = words_SN.shape
     places = torch.arange(targets, device=ids_SL.device)
     scores = []

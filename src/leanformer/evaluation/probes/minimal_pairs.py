@@ -1,14 +1,15 @@
-"""Zero-shot grammar: does a model find the good sentence of a pair likelier than the bad one?
+"""Zero-shot grammar: is the good sentence of a pair likelier under the model than the bad one?
 
-A pair differs in what is asked and in little else (Warstadt et al., 2020, "BLiMP: The Benchmark of Linguistic Minimal
-Pairs for English"). Data are a folder with a file a paradigm (or one such file), rows with `sentence_good` and
-`sentence_bad`, and, where the source has them, `linguistics_term`, the phenomenon, and `field`.
+The sentences of a pair differ only in the tested phenomenon (Warstadt et al., 2020, "BLiMP: The Benchmark of Linguistic
+Minimal Pairs for English"). Data are a folder with one file per paradigm (or one such file), whose rows have
+`sentence_good` and `sentence_bad` and, where the source has them, `linguistics_term`, the phenomenon, and `field`.
 
-    accuracy = share of pairs with log p(good) > log p(bad)        a tie is no preference and counts as wrong
+    accuracy = fraction of pairs with log p(good) > log p(bad)     a tie is no preference and counts as wrong
     chance   = 1/2, the accuracy of a preference that does not read the pair
 
-Intervals are Wilson's, 95 %, of a share of so many pairs. Pairs come from templates and share words, so they are less
-independent than that assumes; and they say nothing of other seeds. Sentences are scored whole, not by the token.
+Intervals are Wilson's 95 % intervals of a fraction of so many pairs. Pairs come from templates and share words, so they
+are less independent than the intervals assume, and they say nothing about other seeds. Sentences are scored as a whole,
+not per token.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from leanformer.training.run import saved_model
 
 CHANCE = 0.5
 SEED = 0
-"""Of the pairs that `limit` chooses: the same for every model."""
+"""The seed of the pairs that `limit` chooses, the same for every model."""
 GOOD, BAD = "sentence_good", "sentence_bad"
 
 
@@ -38,17 +39,18 @@ class Paradigm(NamedTuple):
     phenomenon: str
     field: str | None
     rows: NDArray[np.int64]
-    """Of the file, from 0."""
+    """The numbers of the rows in the file, from 0."""
     pairs: list[tuple[str, str]]
-    """Good and bad."""
+    """(good, bad) sentences."""
 
 
 def minimal_pairs(
     run: Path, data: str | Path, *, limit: int | None = None, within_word: bool | None = None, out: Path | None = None
 ) -> dict[str, Any]:
-    """Accuracy by paradigm, phenomenon and field; of `limit` pairs a paradigm (None: all), always the same ones.
+    """Returns the accuracy by paradigm, phenomenon and field, from `limit` pairs per paradigm (None: all).
 
-    `out` is a file to make, a line of JSON a pair: paradigm, row and both log-likelihoods, for tests that pair models.
+    The pairs are always the same. `out` is a file to write with one line of JSON per pair: paradigm, row and both
+    log-likelihoods, for tests that pair models.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
@@ -85,7 +87,7 @@ def minimal_pairs(
 
 
 def accuracy(scores: NDArray[np.float64]) -> dict[str, Any]:
-    """Of log-likelihoods (N, 2), good and bad."""
+    """Returns the accuracy from log-likelihoods (N, 2), good and bad."""
     correct, pairs = int((scores[:, 0] > scores[:, 1]).sum()), len(scores)
     interval = binomtest(correct, pairs).proportion_ci(0.95, method="wilson")
     ties = int((scores[:, 0] == scores[:, 1]).sum())
@@ -99,7 +101,7 @@ def accuracy(scores: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def read(path: Path, limit: int | None) -> tuple[list[Paradigm], list[str]]:
-    """The paradigms in the order of their names, and the files that hold no such pairs."""
+    """Returns the paradigms in the order of their names, and the files that hold no such pairs."""
     found = [path] if path.is_file() else sorted(file for file in path.glob("*") if kind(file) == ".jsonl")
     if not found:
         raise FileNotFoundError(f"{path}: no file of minimal pairs; a folder of .jsonl or .jsonl.xz is expected")
@@ -128,7 +130,7 @@ def _pair(place: str, row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _pooled(group: str, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[np.float64]]) -> list[dict[str, Any]]:
-    """A row for every value of `field` or `phenomenon`, by its name."""
+    """Returns one row per value of `field` or `phenomenon`, ordered by name."""
     values = [getattr(paradigm, group) for paradigm in paradigms]
     rows = []
     for value in sorted({value for value in values if value is not None}):

@@ -1,1 +1,1 @@
-"""Fine-tuning other than plain: weights of examples, labels that are mended, bounds, and sparse weights."""
+"""Methods other than plain fine-tuning: weights of examples, corrected labels, bounded distances, sparse weights."""

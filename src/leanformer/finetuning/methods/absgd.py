@@ -1,17 +1,18 @@
-"""Attentional-biased stochastic gradient descent: hard examples count more, or less (Qi et al., 2023).
+"""Attentional-biased stochastic gradient descent: hard examples get more weight, or less (Qi et al., 2023).
 
 With l the B losses of a batch, lambda the temperature and gamma the rate,
 
     s   <-  (1 - gamma) s + gamma (1/B) sum_i exp(l_i / lambda),    s = the batch's own mean at first
     w_i  =  exp(l_i / lambda) / s
 
-a stochastic descent on  lambda log( (1/n) sum_i exp(l_i / lambda) ): for lambda > 0 the worst mean loss over weights of
-the examples, less lambda times their KL divergence from equal ones, hence for rare or hard examples; for lambda < 0 the
-best one, plus |lambda| times it, for wrong labels. As |lambda| grows, w_i goes to 1 and the loss to its mean.
+This is a stochastic descent on  lambda log( (1/n) sum_i exp(l_i / lambda) ). For lambda > 0, which suits rare or hard
+examples, this is the worst mean loss over weights of the examples, less lambda times their KL divergence from equal
+weights. For lambda < 0, which suits wrong labels, it is the best mean loss, plus |lambda| times the divergence. As
+|lambda| grows, w_i goes to 1 and the loss to its mean.
 
-In logarithms, so that no loss overflows: w_i is at most B / gamma whatever the losses are. For `warmup_epochs` the loss
-is the mean, and s is not touched. Differs from the authors' code, which multiplies s by a constant, starts it at 0
-(each a longer step), and adds a constant to the weights for wrong labels; the formula above is the paper's.
+Computation is in logarithms, so that no loss overflows: w_i is at most B / gamma whatever the losses are. During
+`warmup_epochs` the loss is the mean, and s does not change. The authors' code differs: it multiplies s by a constant,
+starts it at 0 (each a longer step), and adds a constant to the weights for wrong labels; the formula is the paper's.
 """
 
 import math
@@ -39,7 +40,7 @@ class Absgd(Callback):
 
     @torch.no_grad()
     def weights(self, losses: Tensor, epoch: float) -> Tensor:
-        """w (b,), float32; moves the normaliser."""
+        """Returns w (b,), float32, and updates the normaliser."""
         if epoch < self.warmup_epochs:
             return torch.ones_like(losses)
         whole = all_gather_variable(losses.float()) / self.temperature

@@ -1,4 +1,4 @@
-"""The examples of a step that all processes hold together."""
+"""An all-gather of tensors whose lengths differ between the processes."""
 
 import torch
 import torch.distributed as dist
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def all_gather_variable(values: Tensor) -> Tensor:
-    """`values` (b, ...) of all processes in the order of their ranks (B, ...), alike on each; they may differ in b."""
+    """Returns the `values` (b, ...) of all processes in the order of ranks, (B, ...), equal on each; b may differ."""
     if not (dist.is_available() and dist.is_initialized()):
         return values
     count = torch.tensor([len(values)], device=values.device)

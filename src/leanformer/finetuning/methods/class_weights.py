@@ -1,15 +1,16 @@
-"""Class-weighted cross entropy, the usual answer to rare classes.
+"""Class-weighted cross entropy, the usual method for rare classes.
 
     w_i = n / (C n_y),    y the label of example i, n_y of the n training examples have it, C classes occur
 
-so that all classes weigh alike, and an example weighs 1 on average. The baseline of `absgd.py`, which knows no classes.
+so that all classes have the same total weight, and an example has weight 1 on average. It is the baseline of
+`absgd.py`, which does not use classes.
 """
 
 from torch import Tensor
 
 
 def class_weights(labels: Tensor) -> Tensor:
-    """(largest label + 1,), float32, of the labels (n,); 0 for a class that does not occur."""
+    """Returns (largest label + 1,), float32, from the labels (n,); 0 for a class that does not occur."""
     counts = labels.bincount()
     weights = labels.shape[0] / ((counts > 0).sum() * counts.clamp(min=1))
     return weights.where(counts > 0, 0.0)

@@ -1,12 +1,13 @@
-"""How far a matrix may go from where fine-tuning started (Li & Zhang, 2021; their bound on the error of a fine-tuned
-model grows with these distances). After every step of the optimizer, for a matrix W of layer l that started at W_0:
+"""A bound on the distance of each matrix from its value at the start of fine-tuning (Li & Zhang, 2021; their bound on
+the error of a fine-tuned model grows with these distances). After every step of the optimizer, for a matrix W of layer
+l that started at W_0:
 
     W  <-  W_0 + (W - W_0) min(1, D_l / ||W - W_0||),    D_l = D g^l
     W_head  <-  W_head min(1, D_head / ||W_head||)
 
-in Frobenius norms. Layers are counted from 0, embeddings and what all layers share go with layer 0, and the pooler
-follows the last one. Whatever has two or more axes counts as a matrix, each by itself as in the authors' code (the
-paper bounds a layer as one); vectors are free. A matrix within its bound stays bit by bit what the optimizer made it.
+in Frobenius norms. Layers are counted from 0; embeddings and parameters that all layers share belong to layer 0, and
+the pooler follows the last layer. Every parameter with two or more axes is a matrix with its own bound, as in the
+authors' code (the paper bounds a whole layer); vectors are not bounded. A matrix within its bound is not changed.
 """
 
 import re
@@ -18,11 +19,14 @@ from leanformer.settings import FinetuningSettings
 from leanformer.training.run.callback import Callback
 
 SLACK = 1e-6
-"""Relative: rounding of a projected matrix is not projected once more."""
+"""The relative excess that is not projected, so that rounding of a projected matrix does not project it again."""
 
 
 class DistanceConstraint(Callback):
-    """Of the matrices of `model` as they are now; `head` are prefixes of the head's names. A bound of None: none."""
+    """The constraint on the matrices of `model`, from their current values; None is no bound.
+
+    `head` holds prefixes of the head's names.
+    """
 
     name = "distance"
 
@@ -37,7 +41,7 @@ class DistanceConstraint(Callback):
         matrices = {name: each for name, each in model.named_parameters() if each.ndim >= 2 and each.requires_grad}
         depth = 1 + max((_layer(name) for name in matrices), default=0)
         self.bounds: dict[Tensor, tuple[Tensor | None, float]] = {}
-        """(where it started, or None for 0; how far it may go)"""
+        """The initial value (None for 0) and the largest distance of each matrix."""
         for name, matrix in matrices.items():
             if name.startswith(head):
                 if head_distance is not None:
@@ -64,6 +68,6 @@ class DistanceConstraint(Callback):
 
 
 def _layer(name: str) -> int:
-    """encoder.layers.3.feed_forward.up.weight: 3."""
+    """Returns the number of the layer, 3 for encoder.layers.3.feed_forward.up.weight."""
     found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
     return int(found[1]) if found else 0

@@ -1,5 +1,5 @@
 """Self-labelling, for labels that may be wrong (Li & Zhang, 2021, "Improved Regularization and Robustness for
-Fine-tuning in Neural Networks"): first the model says which labels to listen to, then which to replace.
+Fine-tuning in Neural Networks"): the model's predictions first weight the labels, and later replace some of them.
 
 From epoch E_r on, with l the B losses of a batch and e whole epochs,
 
@@ -7,9 +7,9 @@ From epoch E_r on, with l the B losses of a batch and e whole epochs,
 
 so that the loss is sum_i softmax_i(-l / tau) l_i; for a classifier the weight is p(label)^(1/tau), normalised.
 
-From epoch E_c on, where the model gives another label than the example's a probability above the threshold, the label
-is replaced by it for good: the step that finds it learns it already, and later ones, by the example's row. The model is
-asked as it is trained, with dropout, in the forward pass of the step; nothing is computed twice.
+From epoch E_c on, if the model gives a label other than the example's a probability above the threshold, this label
+replaces it permanently: in the same step and, by the example's row, in all later ones. The predictions come from the
+forward pass of the training step, with dropout, so nothing is computed twice.
 """
 
 import math
@@ -21,18 +21,18 @@ from leanformer.finetuning.methods.all_gather_variable import all_gather_variabl
 from leanformer.training.run.callback import Callback
 
 DECAY, LEAST = 0.1, 0.5
-"""Of tau: how fast it falls an epoch, and where it ends as a share of the first."""
+"""The decay rate of tau per epoch, and its final fraction of the first value."""
 
 
 class Reweighting:
-    """No state: a function of the losses and the epoch."""
+    """Weights as a function of the losses and the epoch, without state."""
 
     def __init__(self, temperature: float, start: float) -> None:
         self.temperature, self.start = temperature, start
 
     @torch.no_grad()
     def weights(self, losses: Tensor, epoch: float) -> Tensor:
-        """w (b,), float32"""
+        """Returns w (b,), float32."""
         if epoch < self.start:
             return torch.ones_like(losses)
         age = math.floor(epoch) - math.floor(self.start)
@@ -42,7 +42,7 @@ class Reweighting:
 
 
 class Labels(Callback):
-    """What the N rows are trained for (N,), and which of it has been replaced."""
+    """The labels (N,) of the N rows, and which of them have been replaced."""
 
     name = "labels"
 
@@ -52,7 +52,7 @@ class Labels(Callback):
 
     @torch.no_grad()
     def corrected(self, rows: Tensor, logits: Tensor, epoch: float) -> Tensor:
-        """The labels (b,) of these rows (b,), given the model's logits (b, C), replaced where the rule says so."""
+        """Returns the labels (b,) of these rows (b,), replaced where the model's logits (b, C) require it."""
         self.current = self.current.to(logits.device)
         rows = rows.to(logits.device)
         labels = self.current[rows]
@@ -65,7 +65,7 @@ class Labels(Callback):
         return labels
 
     def replaced(self) -> list[dict[str, int]]:
-        """A line a row whose label is another now: its `row`, the label it was `given`, and that it has."""
+        """Returns one entry per row with a replaced label: its `row`, the `given` label, and the new `label`."""
         current, given = self.current.cpu(), self.given
         rows = (current != given).nonzero()[:, 0].tolist()
         return [{"row": row, "given": int(given[row]), "label": int(current[row])} for row in rows]

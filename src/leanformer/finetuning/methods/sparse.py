@@ -1,4 +1,4 @@
-"""Sparse fine-tuning: parameter-efficient sparse training (Li et al., 2022, "PST"), and magnitude pruning beside it.
+"""Sparse fine-tuning: parameter-efficient sparse training (Li et al., 2022, "PST") and magnitude pruning.
 
 In place of the weight W_0 (o, i) of a linear map, with s the sparsity of the step and k = floor(s o i):
 
@@ -7,15 +7,15 @@ In place of the weight W_0 (o, i) of a linear map, with s the sparsity of the st
     magnitude    W = W_0,  S = |W|
     both         the map multiplies by M * W, where M is 0 at the k smallest entries of S and 1 elsewhere
 
-PST trains U, V, A, B, R, C, (r1 + r2 + 1)(o + i) numbers a map, and no weight; M passes its gradient to S as if it were
-S (straight through), and to U and V through |W| as well, as in the authors' code. Magnitude pruning trains all weights
-(Zhu & Gupta, 2017, "To prune, or not to prune"); M has no gradient, so a masked weight moves by decay only.
+PST trains U, V, A, B, R, C, (r1 + r2 + 1)(o + i) numbers per map, and no weight. M passes its gradient to S as if it
+were S (straight through), and also to U and V through |W|, as in the authors' code. Magnitude pruning trains all
+weights (Zhu & Gupta, 2017, "To prune, or not to prune"); M has no gradient, so a masked weight changes only by decay.
 
 The sparsity of step t of T, s_f the final one:
 
     0 up to T / 10,    s_f - s_f (1 - p)^3  with p from 0 to 1 up to 7 T / 10,    then s_f
 
-`Sparsity.finish` puts M * W in the place of W_0 and takes the rest away: the model is a plain one again, with zeros.
+`Sparsity.finish` replaces W_0 by M * W and removes the other parameters: the model is a plain one again, with zeros.
 """
 
 import math
@@ -30,7 +30,7 @@ from leanformer.settings import FinetuningSettings
 from leanformer.training.run.callback import Callback
 
 BEGIN, END = 0.1, 0.7
-"""Fractions of the steps between which weights are taken away."""
+"""Fractions of the steps between which weights are pruned."""
 
 
 def sparsity_at(step: int, total: int, final: float) -> float:
@@ -41,14 +41,14 @@ def sparsity_at(step: int, total: int, final: float) -> float:
 
 
 def mask(scores: Tensor, zeros: int) -> Tensor:
-    """1, and 0 at exactly so many of the smallest scores."""
+    """Returns 0 at exactly `zeros` of the smallest scores, and 1 elsewhere."""
     kept = torch.ones_like(scores).flatten()
     kept[scores.flatten().topk(zeros, largest=False, sorted=False).indices] = 0
     return kept.view_as(scores)
 
 
 class Masked(nn.Module):
-    """Magnitude pruning of a weight; the number of `zeros` is set from outside."""
+    """Magnitude pruning of a weight; `Sparsity` sets the number of `zeros`."""
 
     zeros = 0
 
@@ -59,7 +59,7 @@ class Masked(nn.Module):
 
 
 class Pst(Masked):
-    """PST of a weight (o, i); the `number` of the map makes its values others than another's."""
+    """PST of a weight (o, i); the `number` of the map makes its random values differ from another map's."""
 
     def __init__(self, weight: Tensor, settings: FinetuningSettings, number: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Pst(Masked):
 
     def forward(self, weight: Tensor) -> Tensor:
         own = self.own
-        with torch.autocast(weight.device.type, enabled=False):  # else the exported weights would be others
+        with torch.autocast(weight.device.type, enabled=False):  # else the exported weights would differ
             weight = weight + own.update_scale * (self.u @ self.v)
             scores = weight.abs()
             if own.score_rank:
@@ -92,8 +92,11 @@ class Pst(Masked):
 
 
 class Sparsity(Callback):
-    """Makes the linear maps of the model's layers sparse over `total` steps; of PST, freezes the weights of all but the
-    modules whose names start with `head`. Nothing but the step matters, so there is no state."""
+    """Makes the linear maps of the model's layers sparse over `total` steps.
+
+    PST also freezes all weights except those of modules whose names start with `head`. Sparsity depends only on the
+    step, so there is no state.
+    """
 
     name = "sparsity"
 
@@ -119,10 +122,10 @@ class Sparsity(Callback):
     def _prune(self, sparsity: float) -> None:
         for each, masked in zip(self.maps, self.masked, strict=True):
             size = each.in_features * each.out_features
-            masked.zeros = math.floor(sparsity * size + 1e-6)  # 0.29 of 100 are 29, in floating point too
+            masked.zeros = math.floor(sparsity * size + 1e-6)  # 0.29 of 100 is 29, in floating point, too
 
     def finish(self) -> dict[str, int]:
-        """Make the model plain; how many maps it has, weights and zeros in them, and how many numbers learned."""
+        """Make the model plain; returns the numbers of maps, of their weights and zeros, and of trained parameters."""
         self._prune(self.final)
         for each in self.maps:
             parametrize.remove_parametrizations(each, "weight")
@@ -133,7 +136,7 @@ class Sparsity(Callback):
 
 
 def linear_maps(model: nn.Module) -> Iterator[nn.Linear]:
-    """Those of the layers: of attention and of feed-forward layers, not of embeddings and heads."""
+    """Yields the linear maps of attention and feed-forward layers, not those of embeddings and heads."""
     for name, module in model.named_modules():
         if ".layers." in f".{name}" and type(module) is nn.Linear:
             yield module

@@ -80,13 +80,13 @@ def _panel(
     figure: Figure,
     place: tuple[float, float, float, float],
     axis: str,
-    of: Points,
+    points: Points,
     study: Study,
     frame: Frame,
     *,
     named: bool,
 ) -> None:
-    spreads = {name: study.spread(name, "final_loss").sd or 0.0 for name in of}
+    spreads = {name: study.spread(name, "final_loss").sd or 0.0 for name in points}
     reach = [y + sign * spreads[name] for name, (_, y) in points.items() for sign in (-1, 1)]
     axes, lowest = loss_axes(figure, place, reach, study.floor)
     best = [points[name] for name in front(points)]
