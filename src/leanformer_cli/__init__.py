@@ -1,10 +1,10 @@
-"""The `leanformer` command: verbs only. Each parses its arguments, calls one function and prints.
+"""The `leanformer` command. Each verb parses its arguments, calls one function and prints the result.
 
-A package beside `leanformer`, because importing that registers its models with transformers, which takes seconds; here
-every such import waits until a verb needs it, and `--help` is instant.
+It is a package beside `leanformer`, because importing that registers its models with transformers, which takes seconds.
+Here a verb imports it only when it is called, so that `--help` is instant.
 """
 
-# ruff: noqa: F401, I001  (to import a verb is to add it, and `--help` lists them in this order)
+# ruff: noqa: F401, I001  (importing a module adds its verbs)
 from leanformer_cli import mechanisms
 from leanformer_cli import prepare
 from leanformer_cli import train

@@ -1,4 +1,4 @@
-"""`python -m leanformer_cli`: what torchrun starts."""
+"""`python -m leanformer_cli`, which torchrun starts."""
 
 from leanformer_cli import main
 

@@ -1,4 +1,4 @@
-"""The command itself: its verbs are in the files beside this one."""
+"""The command, whose verbs are in the other files of this package."""
 
 import os
 import sys
@@ -19,11 +19,11 @@ JOBS = {
 }
 """The verbs as `leanformer --help` lists them."""
 WIDEST = 45
-"""Characters of a verb's line of help, at most: its first sentence."""
+"""The most characters of a verb's line of help, its first sentence."""
 
 
 class ByJob(TyperGroup):
-    """Lists the commands under the job they do; a command of no job would be left out, so a test compares the names."""
+    """A group that lists its commands by job; a test checks that every command has a job, since others are left out."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for job, names in JOBS.items():
@@ -37,18 +37,18 @@ class ByJob(TyperGroup):
 app = typer.Typer(
     name="leanformer",
     cls=ByJob,
-    help="Train BERT-like language models with parameter-saving attention, and say what each saving costs.",
+    help="Train BERT-like language models with parameter-saving attention, and measure the cost of each saving.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="A mistake ends with one line on stderr and status 2; add --debug to any command to see where it arose.",
+    epilog="An error prints one line to stderr and exits with status 2; add --debug to any command for its traceback.",
 )
 
 
 def main() -> None:
-    """The console script: run a verb, and turn a mistake into one line and status 2."""
+    """The console script: runs a verb, and reports an error in one line with exit status 2."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:

@@ -1,4 +1,4 @@
-"""A look into attention."""
+"""The verb that draws attention."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,21 +12,26 @@ from leanformer_cli.options import Plugin, Quiet, load
 @app.command()
 def attention(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run, a saved model, or a comparison.")],
-    other: Annotated[Path | None, typer.Argument(metavar="[RUN2]", help="Another, shown beside it.")] = None,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[RUN2]", help="Another run or model, shown beside the first.")
+    ] = None,
     *,
     text: Annotated[
-        str | None, typer.Option(help="The sentence to read; of a comparison, else one of the validation text.")
+        str | None,
+        typer.Option(help="The sentence to read; for a comparison, by default a sentence of the validation text."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PAGE.html", help="The page to make; of a comparison, in its folder."),
+        typer.Option(
+            "--out", metavar="PAGE.html", help="The page to write; for a comparison, by default in its directory."
+        ),
     ] = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw every head's attention as a page.
 
-    The attention of one or several models on a sentence, side by side, as a page for a browser.
+    The page for a browser shows the attention of one or several models on a sentence, side by side.
     """
     from leanformer.evaluation.probes.attention_page import attention_page, comparison_page
 

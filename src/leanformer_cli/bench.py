@@ -1,4 +1,4 @@
-"""Speed and memory on this machine."""
+"""The verbs that measure speed and memory on this machine."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ from leanformer_cli.options import (
 )
 
 bench = typer.Typer(
-    help="Measure speed and memory on this machine.\n\nSide by side with other projects: docs/performance.md.",
+    help="Measure speed and memory on this machine.\n\nResults and comparisons with other projects: docs/performance.md.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -32,19 +32,26 @@ app.add_typer(bench, name="bench")
 @bench.command("mechanisms")
 def bench_mechanisms(
     attention: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Mechanisms beside dot_product; options in brackets, as of compare.")
+        str,
+        typer.Option(
+            metavar="A,B,C", help="Mechanisms to compare with dot_product; options in brackets, as for compare."
+        ),
     ] = "symmetric,pairwise,shared,random,fixed_random,factorized_random,dense,factorized_dense,random+dot_product",
     sizes: Annotated[
-        str, typer.Option(metavar="A,B", help="tiny (2 x 128), mini (4 x 256), small, medium, base (12 x 768), large.")
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Model sizes: tiny (2 x 128), mini (4 x 256), small, medium, base (12 x 768), large.",
+        ),
     ] = "mini",
-    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens of a sequence.")] = "128",
-    tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 4096,
-    vocab_size: int = 8192,
-    dropout: float = 0.1,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens per sequence.")] = "128",
+    tokens: Annotated[int, typer.Option(help="Tokens per batch.")] = 4096,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary.")] = 8192,
+    dropout: Annotated[float, typer.Option(help="Dropout of hidden states and attention.")] = 0.1,
+    precision: Annotated[str, typer.Option(help="Precision of matrix products: auto, bf16 or fp32.")] = "auto",
     device: Device = "auto",
     compile: Compile = False,
-    rounds: Annotated[int, typer.Option(help="Turns of every mechanism.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Number of turns of every mechanism.")] = 7,
     threads: Threads = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -54,7 +61,7 @@ def bench_mechanisms(
 ) -> None:
     """Training and inference speed and memory of mechanisms, relative to dot_product.
 
-    Beside each ratio stands that of the FLOPs; several sizes or lengths show how the cost grows.
+    The ratio of FLOPs is given beside each ratio; several sizes or lengths show how the cost grows.
     """
     from leanformer.bench.verbs import mechanisms
 
@@ -84,14 +91,14 @@ def bench_mechanisms(
 def bench_inference(
     attention: Annotated[str, typer.Option(metavar="A,B,C", help="Mechanisms.")] = "dot_product",
     precisions: Annotated[
-        str, typer.Option(metavar="A,B", help="autocast, bf16, int8, beside fp32.")
+        str, typer.Option(metavar="A,B", help="Precisions to compare with fp32: autocast, bf16, int8.")
     ] = "autocast,bf16,int8",
-    sizes: Annotated[str, typer.Option(metavar="A,B", help="As of bench mechanisms.")] = "mini",
-    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens of a sequence.")] = "128",
-    tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 4096,
-    vocab_size: int = 8192,
+    sizes: Annotated[str, typer.Option(metavar="A,B", help="Model sizes, as for bench mechanisms.")] = "mini",
+    lengths: Annotated[str, typer.Option(metavar="A,B", help="Tokens per sequence.")] = "128",
+    tokens: Annotated[int, typer.Option(help="Tokens per batch.")] = 4096,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary.")] = 8192,
     device: Device = "auto",
-    rounds: Annotated[int, typer.Option(help="Turns of every precision.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Number of turns of every precision.")] = 7,
     threads: Threads = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -124,36 +131,42 @@ def bench_inference(
 @bench.command("peers")
 def bench_peers(
     data: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Made by `leanformer prepare`; default: the shipped novels.")
+        Path | None,
+        typer.Option(metavar="DATA", help="A directory made by `leanformer prepare`; default: the shipped novels."),
     ] = None,
     peers: Annotated[
-        str, typer.Option(metavar="A,B", help="bert, modernbert, modernbert-sparse, x-transformers.")
+        str, typer.Option(metavar="A,B", help="Other projects: bert, modernbert, modernbert-sparse, x-transformers.")
     ] = "bert,modernbert,x-transformers",
     attention: Annotated[str, typer.Option(metavar="A,B,C", help="Mechanisms of leanformer.")] = "dot_product",
     recipe: Annotated[
-        list[Path] | None, typer.Option(metavar="CONFIG.toml", help="leanformer by this recipe too; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="CONFIG.toml", help="Also measure leanformer with this recipe; may be repeated."),
     ] = None,
     size: Annotated[
-        str, typer.Option(help="tiny, mini, small, medium, base or large, as of bench mechanisms.")
+        str, typer.Option(help="Model size: tiny, mini, small, medium, base or large, as for bench mechanisms.")
     ] = "mini",
-    vocab_size: Annotated[int | None, typer.Option(help="If more than the data's.")] = None,
-    length: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 128,
-    batch: Annotated[int, typer.Option(help="Sequences.")] = 32,
-    dropout: Annotated[float, typer.Option(help="Of all, unless a recipe says otherwise.")] = 0.1,
-    mask_rate: float = 0.15,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Size of the vocabulary, at least the data's; default: the data's.")
+    ] = None,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
+    batch: Annotated[int, typer.Option(help="Sequences per batch.")] = 32,
+    dropout: Annotated[float, typer.Option(help="Dropout of all candidates, unless a recipe sets another.")] = 0.1,
+    mask_rate: Annotated[float, typer.Option(help="Fraction of tokens that are masked.")] = 0.15,
     precision: Annotated[
-        str | None, typer.Option(metavar="A,B", help="fp32, and bf16 where the hardware multiplies it natively.")
+        str | None,
+        typer.Option(metavar="A,B", help="Default: fp32, and also bf16 where the hardware multiplies it natively."),
     ] = None,
     device: Device = "auto",
     compile: Compile = False,
-    rounds: Annotated[int, typer.Option(help="Turns of every candidate.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Number of turns of every candidate.")] = 3,
     steps: Annotated[
-        int | None, typer.Option(help="Counted ones of a turn, a multiple of 4: 12 on a CPU, 40 on a GPU.")
+        int | None,
+        typer.Option(help="Counted steps per turn, a multiple of 4; default: 12 on a CPU, 40 on a GPU."),
     ] = None,
     threads: Threads = None,
     tuned_peers: Annotated[
         bool,
-        typer.Option("--tuned-peers", help="Give peers leanformer's settings of the allocator and denormals, too."),
+        typer.Option("--tuned-peers", help="Use leanformer's settings of allocator and denormals for peers, too."),
     ] = False,
     set_: Set = None,
     plugin: Plugin = None,
@@ -161,7 +174,7 @@ def bench_peers(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tokens per second of pre-training, beside other projects on the same tokens and masks."""
+    """Tokens per second of pre-training, compared with other projects on the same tokens and masks."""
     from leanformer.bench.verbs import peers as benchmark
 
     load(plugin)

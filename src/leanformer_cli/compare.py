@@ -1,4 +1,4 @@
-"""Comparisons and their reports."""
+"""The verbs that compare mechanisms and write reports."""
 
 import shlex
 import sys
@@ -31,7 +31,7 @@ def compare(
     config: Config = None,
     *,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The comparison directory to make or resume.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The comparison directory to create or resume.")],
     attention: Annotated[
         str,
         typer.Option(
@@ -40,44 +40,53 @@ def compare(
             "dot_product[parameters=shared].",
         ),
     ] = "dot_product,symmetric,pairwise,shared",
-    grid: Annotated[bool, typer.Option("--grid", help="Every projection with every compatibility instead.")] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Compare every projection with every compatibility instead.")
+    ] = False,
     seeds: Annotated[
-        str, typer.Option(metavar="N", help="Runs of each mechanism: 3 (seeds 1 to 3), 11-25 or 1,4,7-9.")
+        str, typer.Option(metavar="N", help="Seeds of each mechanism's runs: 3 (seeds 1 to 3), 11-25 or 1,4,7-9.")
     ] = "3",
     learning_rates: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Try each on the tuning seeds; report each mechanism's best.")
+        str | None,
+        typer.Option(
+            metavar="A,B,C", help="Learning rates to try on the tuning seeds; each mechanism is reported at its best."
+        ),
     ] = None,
     tuning_seeds: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Seeds that choose the rates: 2 (1001, 1002) or a list. Default: one per 3 seeds."
+            metavar="N", help="Seeds for choosing the rates: 2 (1001, 1002) or a list. Default: one per 3 seeds."
         ),
     ] = None,
     tuning_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens of a tuning run. Default: as many as a reported run.")
+        int | None, typer.Option(metavar="N", help="Tokens per tuning run. Default: as many as a reported run.")
     ] = None,
     main: Annotated[
         str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")
     ] = None,
-    margin: Annotated[float, typer.Option(help="Losses this close are equivalent, in nats.")] = 0.03,
-    task_margin: Annotated[float, typer.Option(help="Scores this close are equivalent, in points.")] = 1.0,
+    margin: Annotated[float, typer.Option(help="Largest difference of equivalent losses, in nats.")] = 0.03,
+    task_margin: Annotated[float, typer.Option(help="Largest difference of equivalent scores, in points.")] = 1.0,
     task: Annotated[str | None, typer.Option(metavar="A,B", help="Fine-tune on these tasks.")] = None,
-    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")] = None,
-    task_seeds: Annotated[int, typer.Option(help="Fine-tuning runs of each pre-trained model and task.")] = 1,
+    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="The folder of the tasks, or `hub`.")] = None,
+    task_seeds: Annotated[int, typer.Option(help="Fine-tuning runs per pre-trained model and task.")] = 1,
     discard_models: Annotated[
-        bool, typer.Option("--discard-models", help="Keep records, not models, of runs that are done.")
+        bool, typer.Option("--discard-models", help="Delete the models of finished runs, and keep their records.")
     ] = False,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time; default: one per CPU core, or one on a GPU.")
+    ] = None,
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
     autoresume: AutoResume = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and stop.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare mechanisms under equal conditions.
 
-    Pre-trains each with several seeds, fine-tunes or scores the models, and reports with statistics.
+    Pre-trains each mechanism with several seeds, fine-tunes or scores the models, and writes a statistical report.
     """
     from leanformer.comparison.compare import compare
     from leanformer.comparison.plan import FIRST_TUNING_SEED
@@ -120,16 +129,17 @@ def compare(
 @app.command()
 def report(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A comparison, or a run; with csv also any other study.")
+        Path, typer.Argument(metavar="DIR", help="A comparison or a run; with --format csv also any other study.")
     ],
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="A,B", help="latex, csv: tables in DIR/tables, too.")
+        str | None,
+        typer.Option("--format", metavar="A,B", help="Also write the tables to DIR/tables: latex, csv or both."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the report of a run or a comparison.
 
-    Writes results.json, report.md and report.html from the records. Of a robustness study, a rebuilt paper, a
+    Writes results.json, report.md and report.html from the records. For a robustness study, a rebuilt paper, a
     benchmark or linked mentions, --format csv writes the results as tables.
     """
     from leanformer.report import write_report

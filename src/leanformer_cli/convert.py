@@ -1,4 +1,4 @@
-"""From and to other projects' models, and from one attention to another."""
+"""The verb that converts models of other projects, and one attention to another."""
 
 import sys
 from pathlib import Path
@@ -13,20 +13,29 @@ from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load, show
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A saved model, its name on the hub, or a run.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
-    attention: Annotated[str | None, typer.Option(help="The mechanism to convert to, else the source's own.")] = None,
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to create.")],
+    attention: Annotated[
+        str | None, typer.Option(help="The mechanism to convert to; default: the source's own.")
+    ] = None,
     overrides: Set = None,
     text: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Fit to, and measure on, this text or data directory.")
+        str | None,
+        typer.Option(metavar="PATH", help="A text or data directory for fitting and measuring the conversion."),
     ] = None,
     share: Annotated[
-        float, typer.Option("--share-heads", metavar="RHO", help="This share of all heads takes the maps of others.")
+        float,
+        typer.Option("--share-heads", metavar="RHO", help="Fraction of heads that use the maps of other heads."),
     ] = 0.0,
-    tie: Annotated[str, typer.Option(help="Of which maps: qk, qkv or qkvo.")] = "qk",
-    to: Annotated[str, typer.Option(help="bert: from leanformer back to Hugging Face's BERT.")] = "leanformer",
-    encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head behind.")] = False,
+    tie: Annotated[str, typer.Option(help="Maps that --share-heads shares: qk, qkv or qkvo.")] = "qk",
+    to: Annotated[
+        str, typer.Option(help="Target format: leanformer, or bert (from leanformer to Hugging Face's BERT).")
+    ] = "leanformer",
+    encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Convert the encoder without its head.")] = False,
     ignore_remote_code: Annotated[
-        bool, typer.Option("--ignore-remote-code", help="Read a checkpoint that brings code by its tensors alone.")
+        bool,
+        typer.Option(
+            "--ignore-remote-code", help="Read only the tensors of a checkpoint that comes with its own code."
+        ),
     ] = False,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -34,7 +43,7 @@ def convert(
 ) -> None:
     """Convert models and their attention.
 
-    Other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT.
+    Converts other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT.
     """
     from leanformer.conversion.convert import convert
 

@@ -1,4 +1,4 @@
-"""Training by a teacher."""
+"""The verb that trains a model with a teacher."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ from leanformer_cli.options import (
 @app.command()
 def distill(
     student: Annotated[
-        Path, typer.Argument(metavar="STUDENT", help="A run, a saved model, or settings (.toml) of a fresh student.")
+        Path, typer.Argument(metavar="STUDENT", help="A run, a saved model, or settings (.toml) of a new student.")
     ],
     *,
     teacher: Annotated[Path, typer.Option("--teacher", metavar="TEACHER", help="A run or a saved model.")],
@@ -38,9 +38,9 @@ def distill(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a student model by a teacher.
+    """Train a student model with a teacher.
 
-    A converted model recovers, or a smaller one is made (docs/distillation.md).
+    Distillation recovers the quality of a converted model, or trains a smaller model (docs/distillation.md).
     """
     from leanformer.distillation.distill import distill
 

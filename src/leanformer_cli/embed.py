@@ -1,4 +1,4 @@
-"""A trained model on files of text."""
+"""The verb that computes vectors of texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,10 @@ def embed(
     model: Model,
     text: Texts,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="FILE.npy, FILE.safetensors or FILE.jsonl.")],
-    pooling: Annotated[str, typer.Option(help="mean (of all tokens' states) or cls.")] = "mean",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The file to write: .npy, .safetensors or .jsonl.")
+    ],
+    pooling: Annotated[str, typer.Option(help="mean (of the states of all tokens) or cls.")] = "mean",
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     max_length: MaxLength = None,
     threads: Threads = None,

@@ -1,7 +1,7 @@
-"""What ends a command from outside: a signal, or the end of the process that started it.
+"""How a command ends after a signal, or after the end of the process that started it.
 
-A signal is raised as an exception, so that half-written files are removed and locks are given back on the way out;
-training listens to it instead (`leanformer.training.run.interrupts`), to save its work first.
+A signal is raised as an exception, so that incomplete files are removed and locks are released. Training handles
+signals itself (`leanformer.training.run.interrupts`), to save its work first.
 """
 
 import os
@@ -19,11 +19,11 @@ from typing import Any
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 SOON = 0.01
-"""Seconds."""
+"""The seconds before a lost signal is raised again."""
 
 
 class Ended(SystemExit):
-    """A `signal` ended the command; the exit status is 128 + its number."""
+    """Raised when a `signal` ends the command; the exit status is 128 + its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -32,8 +32,10 @@ class Ended(SystemExit):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """In the block a signal raises `Ended`, and so does the end of the process that started this one, if it asked for
-    that. One that is ignored, as SIGHUP is under nohup, stays ignored."""
+    """A context in which a signal raises `Ended`, and so does the end of the parent process if that requested it.
+
+    A signal that is ignored, as SIGHUP is under nohup, stays ignored.
+    """
     came = 0.0
     heard = list[int]()
 
@@ -47,7 +49,7 @@ def listening() -> Iterator[None]:
             raise Ended(number)
 
     def swallowed(unraisable: Any) -> None:
-        """An exception is lost in a callback of the garbage collector: what ends the command is raised again, soon."""
+        """Raise a signal again after an exception that a callback of the garbage collector has lost."""
         nonlocal came
         ended = unraisable.exc_value
         if not isinstance(ended, Ended | KeyboardInterrupt):
@@ -64,7 +66,7 @@ def listening() -> Iterator[None]:
             heard.append(number)
     if (pipe := os.environ.get("LEANFORMER_LIFELINE")) and pipe == _standard_input():
         threading.Thread(target=_watch, name="lifeline", daemon=True).start()
-        sys.stdin = open(os.devnull)  # noqa: SIM115  (whoever reads it finds nothing, and does not wait)
+        sys.stdin = open(os.devnull)  # noqa: SIM115  (readers find it empty, and do not wait)
     try:
         yield
     finally:
@@ -89,8 +91,10 @@ def _watch() -> None:
 
 
 def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a verb: if a signal ends it, it prints the command that goes on, the same one with `option` if it needs one.
-    Not for one whose training prints that itself."""
+    """A decorator of a verb that prints the command to continue with, with `option` added, if a signal ends the verb.
+
+    It is not for verbs whose training prints this itself.
+    """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
@@ -101,7 +105,7 @@ def continues(option: str = "") -> Callable[[Callable[..., None]], Callable[...,
                 status = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
                 if not isinstance(status, int) or status <= 128:
                     raise
-                if status - 128 == getattr(signal, "SIGHUP", None):  # who would read it?
+                if status - 128 == getattr(signal, "SIGHUP", None):  # nobody could read it
                     raise SystemExit(status) from None
                 if not (given.get("quiet") or given.get("as_json")):
                     print(_continuation(signal.Signals(status - 128).name, option), flush=True)

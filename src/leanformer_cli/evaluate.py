@@ -1,4 +1,4 @@
-"""Measures of a trained model."""
+"""The verb that measures a trained model."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,20 +14,29 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A data directory, a text, a folder of pairs; perplexity: may be repeated."),
+        typer.Option(
+            metavar="PATH", help="A data directory, a text or a folder of pairs; may be repeated for perplexity."
+        ),
     ] = None,
     suite: Annotated[
         str,
         typer.Option(help="perplexity, generation, blimp, blimp_supplement, attention or induction: docs/probes.md."),
     ] = "perplexity",
-    split: Annotated[str | None, typer.Option(help="generation: the split, else the first test split.")] = None,
-    beams: Annotated[int | None, typer.Option(help="generation: width of the beam search, 4.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="generation: tokens of a text, else as in training.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="generation: the split to score; default: the first test split.")
+    ] = None,
+    beams: Annotated[int | None, typer.Option(help="generation: width of the beam search; default: 4.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="generation: most tokens of a text; default: as in training.")
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="generation: pairs; blimp: pairs a paradigm; attention, induction: sequences.")
+        int | None,
+        typer.Option(
+            help="Number of pairs (generation), pairs per paradigm (blimp) or sequences (attention, induction)."
+        ),
     ] = None,
     within_word: Annotated[
-        bool, typer.Option("--within-word", help="blimp: mask the later tokens of a word with each of its tokens.")
+        bool, typer.Option("--within-word", help="blimp: with each token, also mask the later tokens of its word.")
     ] = False,
     gaps: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="induction: tokens between the two copies; default: 0, 8, ...")
@@ -35,11 +44,12 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="generation: folder of texts and scores; blimp: a .jsonl file of all scores."
+            metavar="PATH", help="generation: the folder for texts and scores; blimp: a .jsonl file for all scores."
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="perplexity: fp32, bf16 or int8, else bf16 products where they are fast.")
+        str | None,
+        typer.Option(help="perplexity: fp32, bf16 or int8; default: bf16 products where the hardware supports them."),
     ] = None,
     threads: Threads = None,
     plugin: Plugin = None,
@@ -48,7 +58,7 @@ def evaluate(
 ) -> None:
     """Measure a pre-trained model.
 
-    By its loss on held-out text, by what it writes, by what it knows, and by how it attends.
+    Suites measure its loss on held-out text, its generated texts, its grammar, its attention and its copying.
     """
     from leanformer.evaluation.evaluate import evaluate
     from leanformer.training.machine.hardware import prepare_cpu

@@ -1,4 +1,4 @@
-"""A trained model for other machines and tools."""
+"""The verb that exports a model to other tools."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,16 @@ from leanformer_cli.options import AsJson, Plugin, Quiet, load, show
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run or a saved model.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to make.")],
-    format: Annotated[str, typer.Option(help="hub (Hugging Face, needs no leanformer there) or onnx.")] = "hub",
-    int8: Annotated[bool, typer.Option("--int8", help="onnx: also a graph of 8-bit products, and its cost.")] = False,
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to create.")],
+    format: Annotated[str, typer.Option(help="hub (for Hugging Face, without leanformer) or onnx.")] = "hub",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="onnx: also write a graph with 8-bit products, and measure its cost.")
+    ] = False,
     text: Annotated[
         Path | None, typer.Option(metavar="FILE", help="onnx: measure the masked-LM loss of each graph on this text.")
     ] = None,
     license: Annotated[
-        str | None, typer.Option(metavar="ID", help="For the model's card: mit, apache-2.0, cc-by-4.0, ...")
+        str | None, typer.Option(metavar="ID", help="License for the model card: mit, apache-2.0, cc-by-4.0, ...")
     ] = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -27,7 +29,7 @@ def export(
 ) -> None:
     """Export a model that needs no leanformer.
 
-    Checks that the exported model gives equal outputs without it.
+    Checks that the exported model gives equal outputs without leanformer.
     """
     from leanformer.export.export import export
 

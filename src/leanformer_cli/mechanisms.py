@@ -1,4 +1,4 @@
-"""What there is to choose from."""
+"""The verb that lists mechanisms."""
 
 import json
 from typing import Annotated
@@ -11,14 +11,14 @@ from leanformer_cli.options import AsJson, Plugin, load
 
 @app.command()
 def mechanisms(
-    hidden_size: int = 768,
-    layers: int = 12,
-    heads: int = 12,
-    intermediate_size: int = 3072,
-    vocab_size: int = 30522,
-    max_length: int = 512,
+    hidden_size: Annotated[int, typer.Option(help="Width of the model.")] = 768,
+    layers: Annotated[int, typer.Option(help="Number of layers.")] = 12,
+    heads: Annotated[int, typer.Option(help="Number of attention heads.")] = 12,
+    intermediate_size: Annotated[int, typer.Option(help="Width of the feed-forward layers.")] = 3072,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary.")] = 30522,
+    max_length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Measure what a layer keeps of a sequence for the backward pass.")
+        bool, typer.Option("--memory", help="Measure a layer's memory per sequence for the backward pass.")
     ] = False,
     plugin: Plugin = None,
     as_json: AsJson = False,

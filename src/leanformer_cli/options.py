@@ -1,4 +1,4 @@
-"""Options that several verbs have, what their texts mean, and how a result is shown."""
+"""Options of several verbs, the parsing of their values, and the printing of a result."""
 
 import json
 import re
@@ -7,34 +7,40 @@ from typing import Annotated, Any
 
 import typer
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a setting; may be repeated.")
 ]
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; see `docs/settings.md`.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="CONFIG.toml", help="Settings.")]
+Config = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A settings file; see `docs/settings.md`.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="CONFIG.toml", help="A settings file; see `docs/settings.md`.")
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
 Texts = Annotated[
     list[str],
     typer.Argument(
         metavar="TEXT...",
-        help="Files of one text per line, or .jsonl, .json, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, or - for "
+        help="Files with one text per line, or .jsonl, .json, .csv, .tsv, .parquet (.xz, .gz, .bz2), hf:NAME, or - for "
         "standard input.",
     ),
 ]
-MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text, at most; default: what the model reads.")]
+MaxLength = Annotated[int | None, typer.Option(help="Most tokens of a text; default: the model's length.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
-RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to make or resume.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
-AutoResume = Annotated[bool, typer.Option("--autoresume", help="Go on with what --out holds, or start if it is empty.")]
+RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to create or resume.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the run or comparison in --out.")]
+AutoResume = Annotated[
+    bool, typer.Option("--autoresume", help="Resume the run in --out, or start one if there is none.")
+]
 Plugin = Annotated[
     Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
 ]
-Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
-Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every candidate.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
+Device = Annotated[str, typer.Option(help="Device: auto (a GPU if there is one), cpu or cuda.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile every candidate with torch.compile.")]
+Threads = Annotated[int | None, typer.Option(help="Number of CPU threads; default: all cores.")]
 Results = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Write results.json, report.md and pictures there.")
+    Path | None, typer.Option("--out", metavar="DIR", help="Directory for results.json, report.md and pictures.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -47,7 +53,7 @@ def load(plugin: Path | None) -> None:
 
 
 def settings_of(config: Path | None, overrides: list[str] | None, resume: bool = False) -> Any:
-    """None if there are none and a run is resumed, which keeps its own."""
+    """Returns the settings, or None if none are given and a run is resumed, which keeps its own."""
     from leanformer.settings import read_settings
 
     given = config is not None or overrides or not resume
@@ -75,11 +81,11 @@ def whole(text: str, option: str) -> list[int]:
 
 
 MOST_SEEDS = 500
-"""A larger count is a mistake: the number of a seed where a number of seeds is read."""
+"""The largest count; a larger number is taken for the number of one seed, given where a count is read."""
 
 
 def seeds_of(text: str | None, option: str, first: int = 1) -> list[int] | None:
-    """ "3" -> three seeds from `first` on; "11-13", "1,4,7-9" -> these numbers."""
+    """ "3" -> three seeds from `first` on; "11-13" or "1,4,7-9" -> these numbers."""
     if text is None:
         return None
     parts = [re.fullmatch(r"(\d+)(?:-(\d+))?", word) for word in words(text)]
@@ -99,7 +105,7 @@ def seeds_of(text: str | None, option: str, first: int = 1) -> list[int] | None:
 
 
 def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
-    """Numbers and words a line each, and lists of rows as tables."""
+    """Print numbers and words, one per line, and lists of rows as tables; or everything as JSON."""
     if as_json:
         print(json.dumps(result, indent=2))
     elif not quiet:

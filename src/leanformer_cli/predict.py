@@ -1,4 +1,4 @@
-"""A fine-tuned model on files of text."""
+"""The verb that applies a trained model to texts."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ def predict(
     text: Texts,
     *,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Where to write, else to standard output.")
+        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="The file to write; default: standard output.")
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="What the file calls the task's columns."),
+        typer.Option(metavar="A,B", help="The file's names of the task's columns."),
     ] = None,
-    top: Annotated[int, typer.Option(help="Words for each [MASK], of a masked language model.")] = 5,
+    top: Annotated[int, typer.Option(help="Number of words per [MASK], for a masked language model.")] = 5,
     max_length: MaxLength = None,
     threads: Threads = None,
     plugin: Plugin = None,
@@ -30,7 +30,8 @@ def predict(
 ) -> None:
     """Predict labels, or masked words.
 
-    A fine-tuned model gives labels with probabilities, a masked language model gives words; one JSON line per row.
+    A fine-tuned model gives labels with probabilities, a masked language model gives words. Output is one JSON line
+    per row.
     """
     from leanformer.files import new_file
     from leanformer.inference import predict
@@ -38,8 +39,8 @@ def predict(
 
     load(plugin)
     prepare_cpu(threads)
-    of = None if columns is None else words(columns)
-    answers = predict(model, text, columns=of, top=top, max_length=max_length)
+    names = None if columns is None else words(columns)
+    answers = predict(model, text, columns=names, top=top, max_length=max_length)
     if out is None:
         for row in answers:
             print(json.dumps(row, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Text to tokens."""
+"""The verb that turns text into tokens."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,28 +15,30 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="[TEXT...]",
-            help="Files, folders (.txt, .jsonl, .json, .csv, .tsv, .parquet; .xz, .gz, .bz2), "
-            "hf:NAME[:CONFIG[:SPLIT]], shipped:novels.",
+            help="Files or folders (.txt, .jsonl, .json, .csv, .tsv, .parquet; .xz, .gz, .bz2), "
+            "hf:NAME[:CONFIG[:SPLIT]] or shipped:novels.",
         ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="DATA", help="The directory to make.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DATA", help="The directory to create.")],
     task: Annotated[
-        str | None, typer.Option(help="Pairs of this task instead of text: multi30k_ende, dialogsum, persona_chat, ...")
+        str | None,
+        typer.Option(help="Prepare the pairs of this task instead: multi30k_ende, dialogsum, persona_chat, ..."),
     ] = None,
     task_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/multi30k_ende/train.jsonl.xz)."),
+        typer.Option(metavar="DIR", help="A folder with one folder per task (DIR/multi30k_ende/train.jsonl.xz)."),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(help="Size of the tokenizer to train: 30522, of a task 8000.")
+        int | None, typer.Option(help="Vocabulary size of the trained tokenizer; default: 30522, for a task 8000.")
     ] = None,
     algorithm: Annotated[
-        str | None, typer.Option(help="wordpiece, bpe or characters; of a task always cased: bpe.")
+        str | None,
+        typer.Option(help="wordpiece, bpe or characters; default: wordpiece, for a task bpe (always cased)."),
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Take this tokenizer instead: tokenizer.json, or a folder with it."),
+        typer.Option(metavar="FILE", help="Use this tokenizer: a tokenizer.json, a folder with one, or hf:NAME."),
     ] = None,
     cased: Annotated[
         bool,
@@ -49,25 +51,28 @@ def prepare(
         bool,
         typer.Option(
             "--keep-accents",
-            help="Lower-case, but keep accents and vowel signs: Hindi, Vietnamese, German need them. bpe always does.",
+            help="Lower-case, but keep accents and vowel signs, which Hindi, Vietnamese and German need; always so in "
+            "bpe.",
         ),
     ] = False,
-    tokenizer_megabytes: Annotated[float, typer.Option(help="Text to train the tokenizer on, from all over.")] = 32,
-    valid: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Text to make choices by; may be repeated.")
-    ] = None,
-    valid_fraction: Annotated[float, typer.Option(help="Share held out where no --valid is given.")] = 0.01,
-    test: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Text to report on; may be repeated.")] = None,
+    tokenizer_megabytes: Annotated[
+        float, typer.Option(help="Million characters to train the tokenizer on, from the whole text.")
+    ] = 32,
+    valid: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Validation text; may be repeated.")] = None,
+    valid_fraction: Annotated[
+        float, typer.Option(help="Fraction of the text to hold out for validation without --valid.")
+    ] = 0.01,
+    test: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Test text; may be repeated.")] = None,
     test_fraction: Annotated[
-        float, typer.Option(help="Share held out where no --test is given; 0 holds out none.")
+        float, typer.Option(help="Fraction of the text to hold out for the test without --test; 0: no test text.")
     ] = 0.02,
     test_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=TEXT", help="Another text to report on, as a part of its own; may be repeated."),
+        typer.Option(metavar="NAME=TEXT", help="Another test text, as a separate part NAME; may be repeated."),
     ] = None,
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     documents: Annotated[
-        str, typer.Option(help="What separates documents in plain text: blank-lines, or lines (one document per line).")
+        str, typer.Option(help="Separator of documents in plain text: blank-lines, or lines (one document per line).")
     ] = "blank-lines",
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -75,7 +80,8 @@ def prepare(
 ) -> None:
     """Turn text into tokens on disk.
 
-    The text is raw, or the pairs of a task; a tokenizer and held-out parts are made with it.
+    The input is raw text, or the pairs of a task. Unless they are given, a tokenizer is trained on it and held-out
+    parts are taken from it.
     """
     load(plugin)
     for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
@@ -113,7 +119,7 @@ def prepare(
 
 
 def _named(given: list[str]) -> dict[str, list[str]]:
-    """NAME=TEXT, NAME=TEXT, ... by name."""
+    """Returns the texts of NAME=TEXT, NAME=TEXT, ... by name."""
     texts: dict[str, list[str]] = {}
     for each in given:
         name, equals, text = each.partition("=")
@@ -124,7 +130,7 @@ def _named(given: list[str]) -> dict[str, list[str]]:
 
 
 def _report(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
-    """The record, the size of each split with its share of unknown tokens, and what the user must know of them."""
+    """Print the record, the size and the fraction of unknown tokens of each split, and the notes to the user."""
     if as_json or quiet:
         show(record, as_json, quiet)
         return

@@ -1,4 +1,4 @@
-"""Published tables, rebuilt."""
+"""The verb that rebuilds published tables."""
 
 import shlex
 import sys
@@ -17,24 +17,35 @@ from leanformer_cli.options import Quiet, Set, words
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="symmetric, shared or synthesizer.")],
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to make or to continue.")],
-    scale: Annotated[str, typer.Option(help="cpu-minutes, cpu-hours, gpu-minutes or paper.")] = "cpu-minutes",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to create or to continue.")],
+    scale: Annotated[
+        str, typer.Option(help="Scale of the runs: cpu-minutes, cpu-hours, gpu-minutes or paper.")
+    ] = "cpu-minutes",
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="To prepare, or a directory made by `leanformer prepare`; default: novels."),
+        typer.Option(
+            metavar="TEXT",
+            help="A text, or a directory made by `leanformer prepare`; default: the shipped novels.",
+        ),
     ] = None,
-    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")] = None,
-    studies: Annotated[str | None, typer.Option(metavar="A,B", help="Only these of the studies.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Runs of each mechanism; default: the scale's.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a CPU core, or one on a GPU.")] = None,
+    task_data: Annotated[str | None, typer.Option(metavar="DIR", help="The folder of the tasks, or `hub`.")] = None,
+    studies: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The studies to run; default: all studies of the paper.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs per mechanism; default: the scale's.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time; default: one per CPU core, or one on a GPU.")
+    ] = None,
     set_: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and stop.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Rebuild a paper's tables on this machine.
 
-    At a scale that fits it; each row holds the published value, the measured one and a verdict. The same command
-    goes on where it was stopped.
+    Runs use the given scale; each row has the published value, the measured value and a verdict. The same command
+    continues where it was stopped.
     """
     from leanformer.reproduction.reproduce import Given, reproduce
 

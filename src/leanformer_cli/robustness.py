@@ -1,4 +1,4 @@
-"""What noise, foreign texts and poor training data cost."""
+"""The verb that measures the effect of noise, foreign texts and poor training data."""
 
 import shlex
 import sys
@@ -16,37 +16,45 @@ from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, loa
 @continues()
 def robustness(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="DIR|RUN...", help="A comparison, or pre-training runs: all are fine-tuned.")
+        list[Path],
+        typer.Argument(metavar="DIR|RUN...", help="A comparison or pre-training runs, which are fine-tuned."),
     ],
     task: Annotated[str, typer.Option(metavar="A,B", help="Fine-tune on these tasks.")],
-    task_data: Annotated[str, typer.Option(metavar="DIR", help="Where the tasks are, or `hub`.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to make or to continue.")],
+    task_data: Annotated[str, typer.Option(metavar="DIR", help="The folder of the tasks, or `hub`.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to create or to continue.")],
     noise: Annotated[
         str,
-        typer.Option(metavar="A,B", help="In test texts: typos, characters, misspellings, drop, swap, shuffle."),
+        typer.Option(metavar="A,B", help="Noise in test texts: typos, characters, misspellings, drop, swap, shuffle."),
     ] = "typos,characters,drop,swap,shuffle",
-    levels: Annotated[str, typer.Option(metavar="A,B", help="The chance of a word to be touched.")] = "0,0.1,0.2,0.4,1",
+    levels: Annotated[
+        str, typer.Option(metavar="A,B", help="Probabilities that a word is changed.")
+    ] = "0,0.1,0.2,0.4,1",
     misspellings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For that noise: a line a word, then its misspellings.")
+        Path | None,
+        typer.Option(metavar="FILE", help="For the noise misspellings: per line a word, then its misspellings."),
     ] = None,
     transfer: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Test on these tasks too; their labels must be the same.")
+        str | None, typer.Option(metavar="A,B", help="Also test on these tasks; their labels must be the same.")
     ] = None,
     label_noise: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Train with this share of wrong labels, too.")
+        str | None, typer.Option(metavar="A,B", help="Also train with these fractions of wrong labels.")
     ] = None,
-    train_sizes: Annotated[str | None, typer.Option(metavar="A,B", help="Train on so many examples, too.")] = None,
-    seeds: Annotated[int, typer.Option(help="Fine-tunings of each pre-trained model: seeds 1 to N.")] = 1,
+    train_sizes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Also train on these numbers of examples.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Fine-tune each pre-trained model with seeds 1 to N.")] = 1,
     config: ConfigOption = None,
     set_: Set = None,
     plugin: Plugin = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and stop.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Test models on noisy and foreign text.
 
-    Fine-tunes pre-trained models, tests them on noisy text and on text of other tasks, and reports with statistics.
-    The same command goes on where it was stopped; one that asks for more does the rest.
+    Fine-tunes pre-trained models, tests them on noisy text and on text of other tasks, and writes a statistical
+    report. The same command continues where it was stopped; with more conditions it runs only the new ones.
     """
     from leanformer.robustness.plan import Plan
     from leanformer.robustness.study import robustness

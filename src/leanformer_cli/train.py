@@ -1,4 +1,4 @@
-"""Pre-training and fine-tuning."""
+"""The verbs that pre-train and fine-tune a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +31,7 @@ def pretrain(
     data: Data,
     out: RunOut,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="MODEL", help="Go on from the weights of this run or saved model.")
+        Path | None, typer.Option("--init", metavar="MODEL", help="Start from the weights of this run or saved model.")
     ] = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -42,7 +42,7 @@ def pretrain(
         typer.Option(
             "--extend",
             metavar="STEPS",
-            help="Go on with the finished run in RUN, to so many steps in all; its schedule is constant or "
+            help="Extend the finished run in RUN to this total number of steps; its schedule must be constant or "
             "warmup_stable_decay.",
         ),
     ] = None,
@@ -51,8 +51,8 @@ def pretrain(
 ) -> None:
     """Pre-train one model.
 
-    training.objective is masked_lm, causal_lm or seq2seq. For several processes: torchrun --nproc-per-node N -m
-    leanformer_cli ...
+    The setting training.objective is masked_lm, causal_lm or seq2seq. For several processes use torchrun
+    --nproc-per-node N -m leanformer_cli ...
     """
     from leanformer.training.pretrain import pretrain
     from leanformer.training.run.extension import extended_to
@@ -70,22 +70,24 @@ def pretrain(
 @continues()
 def finetune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
-    task: Annotated[str, typer.Option(help="cola, boolq, squad, ...: docs/data.md, or one that a plug-in registers.")],
-    task_data: Annotated[
-        str, typer.Option(metavar="DIR", help="A folder with a folder a task (DIR/sst2/train.jsonl.xz), or `hub`.")
+    task: Annotated[
+        str, typer.Option(help="cola, boolq, squad, ... (docs/data.md), or a task that a plug-in registers.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to make.")],
+    task_data: Annotated[
+        str, typer.Option(metavar="DIR", help="A folder with one folder per task (DIR/sst2/train.jsonl.xz), or `hub`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to create.")],
     seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="dense, pst or magnitude: docs/fine-tuning.md; finetuning.method of the settings."),
+        typer.Option(help="dense, pst or magnitude (docs/fine-tuning.md); overrides finetuning.method."),
     ] = None,
     sparsity: Annotated[
-        float | None, typer.Option(help="pst, magnitude: share of weights that end as zeros, else 0.9.")
+        float | None, typer.Option(help="pst, magnitude: fraction of weights that become zero; default: 0.9.")
     ] = None,
     config: ConfigOption = None,
     discard_model: Annotated[
-        bool, typer.Option("--discard-model", help="Keep scores and predictions, not the model.")
+        bool, typer.Option("--discard-model", help="Keep only scores and predictions, not the model.")
     ] = False,
     set_: Set = None,
     plugin: Plugin = None,

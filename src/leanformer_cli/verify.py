@@ -1,4 +1,4 @@
-"""Checking directories against their own sums."""
+"""The verb that checks directories against their sums."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +17,8 @@ def verify(
 ) -> None:
     """Check data, runs and models for damage.
 
-    Everything below PATH (records, tokens, checkpoints, weights) must be what was written. Prints one line per
-    fault and ends with status 1 if there is any.
+    Everything below PATH (records, tokens, checkpoints, weights) must be unchanged since it was written. Prints one
+    line per fault and exits with status 1 if there is any.
     """
     from leanformer.verification import verify
 

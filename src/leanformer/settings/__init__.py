@@ -1,4 +1,4 @@
-"""Settings: TOML files and `--set`, checked and frozen."""
+"""Settings from TOML files and `--set`, checked and frozen."""
 
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.training import (

@@ -1,4 +1,4 @@
-"""Settings of fine-tuning: [finetuning], and a sub-table for each way of it that is not the plain one."""
+"""Settings of fine-tuning: [finetuning], with one sub-table per method other than plain fine-tuning."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -8,16 +8,16 @@ from leanformer.settings.table import Table
 
 @dataclass(frozen=True, kw_only=True)
 class AbsgdSettings(Table):
-    """Of `loss = "absgd"`: examples are weighed by exp(loss / temperature)."""
+    """Settings of `loss = "absgd"`, in which examples are weighted by exp(loss / temperature)."""
 
     table = "finetuning.absgd"
 
     temperature: float = 5.0
-    """lambda: above 0 hard examples count more, below 0 less; the larger its size, the nearer to the mean loss."""
+    """lambda: above 0 hard examples get more weight, below 0 less; large absolute values give nearly equal weights."""
     rate: float = 0.9
-    """gamma: the share of the new batch in the running normaliser; 1: each batch for itself."""
+    """gamma: the weight of the new batch in the running normaliser; 1: each batch has its own normaliser."""
     warmup_epochs: float = 1.0
-    """Epochs with the mean loss before it."""
+    """The number of epochs with the mean loss before weighting begins."""
 
     def __post_init__(self) -> None:
         self._require("temperature", self.temperature != 0, "must not be 0: above it hard examples count more")
@@ -27,24 +27,24 @@ class AbsgdSettings(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class RegslSettings(Table):
-    """Regularised self-labelling: each part is off until it is given a number."""
+    """Settings of regularised self-labelling; each part is off unless it is given a number."""
 
     table = "finetuning.regsl"
 
     distance: float | None = None
-    """D: how far a matrix of the first layer may go from where it started (Frobenius norm)."""
+    """D: the largest distance of a matrix of the first layer from its initial value (Frobenius norm)."""
     growth: float = 1.0
-    """g: a matrix of layer l, counted from 0, may go D g^l far."""
+    """g: the largest distance of a matrix of layer l, counted from 0, is D g^l."""
     head_distance: float | None = None
-    """The greatest Frobenius norm of the head's matrix."""
+    """The largest Frobenius norm of the head's matrix."""
     reweight_from: float | None = None
-    """Epochs after which examples that fit their label count more."""
+    """The number of epochs after which examples that fit their label get more weight."""
     reweight_temperature: float = 2.0
-    """tau at first: the larger, the more alike all examples count."""
+    """The initial tau; the larger it is, the more equal are the weights of the examples."""
     correct_from: float | None = None
-    """Epochs after which a label the model is sure to be another is replaced."""
+    """The number of epochs after which labels are replaced if the model is confident of another label."""
     correct_above: float = 0.9
-    """How sure: the probability it gives to another label."""
+    """The probability of the other label above which a label is replaced."""
 
     def __post_init__(self) -> None:
         for key in ("distance", "head_distance"):
@@ -65,24 +65,24 @@ class RegslSettings(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class SparseSettings(Table):
-    """Of `method = "pst"` and `"magnitude"`: how many weights end as zeros; the rest is PST's alone."""
+    """Settings of `method = "pst"` and `"magnitude"`, of which magnitude uses only `sparsity`."""
 
     table = "finetuning.sparse"
 
     sparsity: float = 0.9
-    """Share of the weights of each of the encoder's linear maps that are 0 in the end."""
+    """The final fraction of zeros among the weights of each linear map of the encoder."""
     update_rank: int = 8
-    """r1, of the update U V of the frozen weights."""
+    """r1, the rank of the update U V of the frozen weights."""
     score_rank: int = 8
-    """r2, of the data-driven importance A B; 0: without it."""
+    """r2, the rank of the data-driven importance A B; 0: without it."""
     update_scale: float = 1.0
-    """beta"""
+    """beta, the factor of the update U V."""
     score_scale: float = 1.0
-    """alpha_1"""
+    """alpha_1, the factor of the importance A B."""
     structure_scale: float = 1.0
-    """alpha_2, of the importance of rows and columns; 0: without it."""
+    """alpha_2, the factor of the importance of rows and columns; 0: without it."""
     train_head: bool = True
-    """The head learns too, and the pooler; the authors' code leaves them as they were drawn."""
+    """Whether the head and the pooler are trained, too; in the authors' code they keep their initial values."""
 
     def __post_init__(self) -> None:
         self._require("sparsity", 0 <= self.sparsity < 1, "is a share, from 0 to less than 1")
@@ -95,7 +95,7 @@ class SparseSettings(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningSettings(Table):
-    """Fine-tuning on a task; the score is taken at the end of training, never at the best step on the dev set."""
+    """Settings of fine-tuning on a task; the score is that of the last step, never that of the best step."""
 
     epochs: float = 3.0
     batch_size: int = 32
@@ -109,13 +109,13 @@ class FinetuningSettings(Table):
     threads: int | None = None
     seed: int = 1
     max_train_examples: int | None = None
-    """Use only so many training examples, chosen by seed 0: a budget, reported with the score. None: all."""
+    """The number of training examples to use, chosen by seed 0 and reported with the score. None: all."""
     max_eval_examples: int | None = None
-    """Score only so many examples of each split, chosen by seed 0, and say so. None: all."""
+    """The number of examples of each split to score, chosen by seed 0 and reported with the score. None: all."""
     loss: Literal["mean", "balanced", "absgd"] = "mean"
-    """How the losses of a batch's examples become one: balanced weighs all classes alike."""
+    """How the losses of a batch's examples are combined; balanced gives all classes the same weight."""
     method: Literal["dense", "pst", "magnitude"] = "dense"
-    """Which weights learn, and whether many of them end as zeros."""
+    """Which weights are trained, and whether many of them become zero."""
     absgd: AbsgdSettings = field(default_factory=AbsgdSettings)
     regsl: RegslSettings = field(default_factory=RegslSettings)
     sparse: SparseSettings = field(default_factory=SparseSettings)
@@ -140,8 +140,11 @@ class FinetuningSettings(Table):
             raise ValueError(f"finetuning.method = {self.method!r}: distances are for dense, leave out regsl's")
 
     def to_dict(self) -> dict[str, Any]:
-        """For records: what belongs to ways that are not plain only where they are used, so that plain runs, and
-        studies, from before there were any are still the same ones."""
+        """Returns the settings for records.
+
+        Settings of methods other than the plain one are included only if they are used, so that the records of plain
+        runs equal those from before these methods existed.
+        """
         absgd, sparse, regsl = self.loss == "absgd", self.method != "dense", self.regsl != RegslSettings()
         used = {"loss": self.loss != "mean", "absgd": absgd, "method": sparse, "sparse": sparse, "regsl": regsl}
         return {key: value for key, value in asdict(self).items() if used.get(key, True)}

@@ -1,4 +1,4 @@
-"""A frozen table of settings: every name known, every value of its annotated type, or a `ValueError` says which."""
+"""A frozen table of settings; an unknown name or a value of another type raises a `ValueError` that names it."""
 
 import math
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from leanformer.spelling import suggest
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A frozen table of settings that knows its own name in files and on the command line; it may hold others."""
+    """A frozen table of settings with its name in files and on the command line; it may hold other tables."""
 
     table = ""  # unannotated, hence no setting
-    """The name of one that another holds, that of the other before it."""
+    """The full name of a table that another table holds, such as finetuning.absgd."""
 
     @classmethod
     def title(cls) -> str:
@@ -45,7 +45,7 @@ class Table:
 
 
 def _checked(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotated type: no silent truncation, whole numbers pass as floats, "none" as None."""
+    """Returns `value` as the annotated type, without silent truncation; whole numbers are accepted as floats."""
     origin, options = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value is None:

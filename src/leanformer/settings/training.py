@@ -1,12 +1,13 @@
-"""Settings: a TOML file, then `--set a.b=value`, checked and frozen.
+"""Settings from a TOML file and then `--set a.b=value`, checked and frozen.
 
     [model]        the names of `LeanformerConfig` (attention, hidden_size, ...), checked by that class
     [training]     `TrainingSettings`
     [distillation] `DistillationSettings`, read by `leanformer distill`
-    [finetuning]   `FinetuningSettings`, with sub-tables of its own such as `[finetuning.absgd]`; any other one is named
-                   after a task, `[finetuning.rte]`, and overrides it for that task
+    [finetuning]   `FinetuningSettings`, with sub-tables of its own such as `[finetuning.absgd]`; any other sub-table is
+                   named after a task, `[finetuning.rte]`, and overrides the settings for that task
 
-An unknown key is a `ValueError` that names the nearest known one: a misspelt key, ignored, is a wrong experiment.
+An unknown key raises a `ValueError` that names the nearest known key, since ignoring a misspelt key would run a wrong
+experiment.
 """
 
 import json
@@ -26,32 +27,32 @@ from leanformer.spelling import suggest
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Table):
-    """Pre-training; bare, it is BERT's recipe. `batch_size` counts sequences (or pairs) over all processes."""
+    """Settings of pre-training, by default BERT's. `batch_size` counts sequences (or pairs) over all processes."""
 
     objective: Literal["masked_lm", "causal_lm", "seq2seq"] = "masked_lm"
-    """Predict masked tokens, the next token, or the second text of a pair from the first (encoder-decoder)."""
+    """What is predicted: masked tokens, the next token, or the second text of a pair from the first."""
     max_steps: int | None = None
-    """Budget: exactly one of max_steps, max_tokens and max_seconds (none given: 1,000,000 steps, as BERT)."""
+    """The budget, of which at most one of max_steps, max_tokens and max_seconds is given (none: 1,000,000 steps)."""
     max_tokens: int | None = None
     max_seconds: float | None = None
-    """Wall-clock budget: neither paired nor repeatable bit for bit."""
+    """A wall-clock budget; such runs are neither paired nor repeatable bit for bit."""
     batch_size: int = 256
     first_batch_size: int | None = None
-    """If given, the batch grows from this to `batch_size`; None: every batch is as large."""
+    """If given, the batch grows from this size to `batch_size`; None: every batch has `batch_size`."""
     batch_ramp: float = 0.5
-    """Fraction of the budget in which it grows."""
+    """The fraction of the budget in which the batch grows."""
     micro_batch_size: int | None = None
-    """Sequences in one forward pass of one process; the rest of the batch is accumulated. None: all of it at once."""
+    """The sequences per forward pass of a process; gradients are accumulated over the batch. None: a single pass."""
     sequence_length: int = 128
-    """Of seq2seq: the most tokens of each side of a pair."""
+    """The tokens per sequence; for seq2seq the most tokens of each side of a pair."""
     mask_rate: float = 0.15
     final_mask_rate: float | None = None
-    """If given, the rate moves linearly from `mask_rate` to this; validation always masks 15 %."""
+    """If given, the rate changes linearly from `mask_rate` to this rate; validation always masks 15 %."""
     document_mask: bool = False
-    """Of masked_lm: a token attends to its own document only, in training and validation."""
+    """masked_lm only: a token attends only to its own document, in training and validation."""
     optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
-    """The peak."""
+    """The peak learning rate."""
     muon_rate: float = 1.0
     """Times the learning rate: that of Muon's matrices, whose updates are as long as AdamW's on noise."""
     table_rate: float = 1.0
@@ -67,29 +68,29 @@ class TrainingSettings(Table):
     clip_norm: float | None = 1.0
     schedule: Literal["linear", "warmup_stable_decay", "constant"] = "linear"
     warmup: float = 0.01
-    """Fraction of the budget."""
+    """The fraction of the budget in which the learning rate rises."""
     decay: float = 0.2
-    """Fraction of the budget in which `warmup_stable_decay` falls to zero."""
+    """The fraction of the budget in which `warmup_stable_decay` falls to zero."""
     seed: int = 1
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 autocast where the hardware multiplies bf16 natively and faster, else fp32."""
+    """The precision of matrix products; auto: bf16 autocast where the hardware multiplies bf16 natively, else fp32."""
     compile: bool = False
     threads: int | None = None
-    """CPU threads of one process; None: all cores."""
+    """The CPU threads per process; None: all cores."""
     log_every: int = 10
     validate_every: int | None = None
-    """Steps between validations; None: twenty times in a run."""
+    """The steps between validations; None: twenty validations per run."""
     validation_sequences: int | None = 512
-    """At most so many held-out sequences (None: all of them)."""
+    """The most held-out sequences for validation (None: all)."""
     score_targets: int = 65_536
-    """Predictions that a finished run is scored on (`training/run/scores.py`), a quarter for validation; 0: none."""
+    """The targets on which a finished run is scored (`training/run/scores.py`); a quarter for validation; 0: none."""
     score_at: list[int] | None = None
     """Numbers of tokens at which the run is scored in the same way during training (`training/run/score_points.py`)."""
     checkpoint_every: int = 1000
-    """Steps between checkpoints; 0: none but the one a signal asks for."""
+    """The steps between checkpoints; 0: only the checkpoint after a signal."""
     keep_checkpoints: int = 2
     log_with: str | None = None
-    """A tracker of accelerate (tensorboard, wandb, trackio) beside curve.jsonl."""
+    """A tracker of accelerate (tensorboard, wandb, trackio), in addition to curve.jsonl."""
 
     def __post_init__(self) -> None:
         packed = self.objective == "masked_lm" or not self.document_mask
@@ -129,7 +130,7 @@ class TrainingSettings(Table):
             self._require("first_batch_size", not clock, "needs a budget in steps or tokens, not training.max_seconds")
 
     def steps(self, tokens_per_step: int) -> int | None:
-        """Steps of the budget, None if it is given in seconds."""
+        """Returns the steps of the budget, None if it is given in seconds."""
         if self.max_seconds is not None:
             return None
         if self.max_tokens is not None:
@@ -139,26 +140,26 @@ class TrainingSettings(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationSettings(Table):
-    """What a student learns from a teacher; how long and how fast is in `TrainingSettings`."""
+    """Settings of distillation; budget and learning rate are in `TrainingSettings`."""
 
     method: Literal["logits", "minilm", "minilm2"] = "logits"
-    """The teacher's distribution of masked words, or relations of tokens in one attention layer (v1 and v2)."""
+    """What the student learns: the teacher's logits at masked tokens, or token relations in one attention layer."""
     masked_lm_weight: float = 0.5
-    """Share w of the masked-LM loss in w masked_lm + (1 - w) distillation; 1: the teacher is not asked."""
+    """The weight w of the masked-LM loss in w masked_lm + (1 - w) distillation; 1: the teacher is not used."""
     temperature: float = 1.0
-    """Of logits: both distributions are softened by it."""
+    """logits only: the temperature of both distributions."""
     relation_heads: int | None = None
-    """Of minilm2; None: as many as the teacher has heads."""
+    """minilm2 only: the number of relation heads; None: the teacher's number of heads."""
     teacher_layer: int | None = None
-    """Of minilm and minilm2, counted from 1; None: the last."""
+    """minilm and minilm2 only: the layer of the teacher, counted from 1; None: the last layer."""
     student_layer: int | None = None
-    """The layer of the student that is to have them; likewise."""
+    """minilm and minilm2 only: the layer of the student, counted from 1; None: the last layer."""
     anneal: float = 0.0
-    """Fraction of the budget in which attention goes over from the teacher's to the student's; 0: at once."""
+    """The fraction of the budget in which attention changes from the teacher's to the student's; 0: at once."""
     share_heads: float = 0.0
-    """If not 0, this share of the student's heads is drawn to the heads that they are most like (PostShare)."""
+    """If not 0, this fraction of the student's heads is drawn to the most similar heads (PostShare)."""
     share_weight: float = 1.0
-    """What their mean distance counts in the loss."""
+    """The weight of the mean distance of these heads in the loss."""
 
     def __post_init__(self) -> None:
         self._require("masked_lm_weight", 0 <= self.masked_lm_weight <= 1, "is a share, from 0 to 1")
@@ -181,19 +182,19 @@ APPLIES = {
     "teacher_layer": ("minilm", "minilm2"),
     "student_layer": ("minilm", "minilm2"),
 }
-"""Settings of some methods only."""
+"""The methods that use a setting, for settings that not all methods use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything a run depends on besides its data."""
+    """All settings on which a run depends besides its data."""
 
     model: dict[str, Any] = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     finetuning: FinetuningSettings = field(default_factory=FinetuningSettings)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Overrides of `finetuning`, a task each."""
+    """Overrides of `finetuning`, by task."""
 
     def finetuning_for(self, task: str) -> FinetuningSettings:
         return self.finetuning.updated(self.tasks.get(task, {}))
@@ -207,12 +208,12 @@ class Settings:
 
 
 def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """The file at `path`, if any, then the overrides `table.key=value` in order."""
+    """Returns the settings of the file at `path`, if any, with the overrides `table.key=value` applied in order."""
     return settings_from(overridden({} if path is None else read_tables(Path(path)), overrides))
 
 
 def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The tables, which are changed, with the overrides."""
+    """Apply the overrides to the tables in place; returns the tables."""
     for override in overrides:
         key, value = parse_override(override)
         table = tables
@@ -225,7 +226,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a file, unchecked: TOML, or JSON as a comparison writes it."""
+    """Returns the unchecked tables of a TOML file, or of a JSON file as a comparison writes it."""
     json_file = path.suffix.lower() == ".json"
     try:
         text = path.read_text(encoding="utf-8")
@@ -263,7 +264,7 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """`training.batch_size=64` -> (["training", "batch_size"], 64); the value is TOML, a bare word is a string."""
+    """`training.batch_size=64` -> (["training", "batch_size"], 64); the value is TOML, and a bare word is a string."""
     key, equals, value = text.partition("=")
     names = key.strip().split(".")
     if not equals or len(names) < 2 or not all(names):
