@@ -1,1 +1,1 @@
-"""Protocols behind the results: run from the root of the repository."""
+"""The protocols behind the results, to be run from the root of the repository."""

@@ -1,4 +1,4 @@
-"""Cells of the protocols' tables."""
+"""The cells of the protocols' tables."""
 
 from collections.abc import Sequence
 

@@ -1,17 +1,17 @@
-"""What ways of fine-tuning gain with wrong labels, with rare classes, and at a sparsity.
+"""The effect of fine-tuning methods with wrong labels, with rare classes, and at a sparsity.
 
     python benchmarks/finetuning.py RUN --task-data TASKS --out OUT --tasks sst2,ag_news --seeds 3 \
         --ways plain,absgd-noise,distance,self-labelling,regsl --label-noise 0,0.2,0.4,0.6
     python benchmarks/finetuning.py RUN --task-data TASKS --out OUT --tasks sst2,ag_news --seeds 3 \
         --ways plain,absgd-rare --imbalance 1,10,100
 
-RUN is a pre-training run or a saved model. Settings of all ways are given by `--config` and `--set`, those of one by
-`--way NAME=KEY=VALUE,KEY=VALUE`, keys without `finetuning.`; a known NAME is then another way. Wrong labels, rare
-classes and initial values are functions of the fine-tuning seed, so ways are paired. The same command goes on where it
-was stopped:
+RUN is a pre-training run or a saved model. `--config` and `--set` give the settings of all methods (ways), and
+`--way NAME=KEY=VALUE,KEY=VALUE` those of one, with keys without `finetuning.`; it may replace a known NAME. Wrong
+labels, rare classes and initial values are functions of the fine-tuning seed, so methods are paired. The same command
+continues where it was stopped:
 
     OUT/runs/TASK/CONDITION/WAY/seed-S/run.json, ...    a fine-tuning
-    OUT/finetuning.json                                 a row each: score, recalls of classes, share of right labels
+    OUT/finetuning.json                                 a row per run: score, recalls of classes, right labels' fraction
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Condition(NamedTuple):
         return f"noise-{self.label_noise:g}-imbalance-{self.imbalance:g}"
 
     def spoilt(self, examples: Examples, classes: int, seed: int) -> tuple[Examples, Examples]:
-        """(what is trained on, the same with right labels)"""
+        """Returns (the training examples, the same with right labels)."""
         right = examples if self.imbalance == 1 else imbalanced(examples, classes, self.imbalance, seed)
         return (mislabelled(right, classes, self.label_noise, seed) if self.label_noise else right), right
 
@@ -70,7 +70,7 @@ def main() -> None:
     for task in options.tasks:
         plain = read_settings(options.config, options.set).finetuning_for(task)
         loaded = load_task(options.run, task, options.task_data, plain)
-        for condition, seed in conditions(options):  # ways are innermost, so that a grid cut short is balanced
+        for condition, seed in conditions(options):  # methods are innermost, so that an incomplete grid is balanced
             own, right = spoilt(loaded, condition, plain, seed)
             for name in options.ways:
                 changes = [f"finetuning.{change}" for change in ways[name]]
@@ -125,7 +125,7 @@ def measured(results: dict[str, Any], own: TaskData, right: Examples, place: Pat
 
 
 def means(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Scores over seeds, and their differences from the first way, paired."""
+    """Yields lines with the scores over seeds, and their paired differences from the first method."""
     keys = list(dict.fromkeys((row["task"], row["label_noise"], row["imbalance"]) for row in rows))
     names = list(dict.fromkeys(row["way"] for row in rows))
     for key in keys:

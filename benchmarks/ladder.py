@@ -1,10 +1,10 @@
-"""What every step of the ladder of recipes is worth: `python benchmarks/ladder.py DIR`.
+"""The improvement by every step of the ladder of recipes: `python benchmarks/ladder.py DIR`.
 
-DIR is a comparison whose arms are the steps in their order, as docs/performance.md makes it. A row a step, in Markdown:
-its final validation loss, the difference to the step before it, paired by seed, with its 95 % t interval and p-values
-corrected (Holm) for all steps, and how soon it had what the step before it had at its end, as a share of its training
-FLOPs and of its seconds (medians over seeds). The same goes to DIR/ladder.json. Seconds need runs that had the machine
-to themselves.
+DIR is a comparison whose arms are the steps in order, as in docs/performance.md. The Markdown table has one row per
+step: its final validation loss, the difference to the previous step, paired by seed, with its 95 % t interval and
+p-values corrected (Holm) for all steps, and when it reached the final loss of the previous step, as a fraction of that
+step's training FLOPs and seconds (medians over seeds). The same values are written to DIR/ladder.json. Seconds need
+runs without other programs on the machine.
 """
 
 import json
@@ -23,7 +23,7 @@ RESOURCES = ("flops", "seconds")
 
 
 def steps(study: Study) -> list[dict[str, Any]]:
-    """A row an arm; from the second on with what it changed."""
+    """Returns one row per arm, from the second on with its improvement."""
     rows: list[dict[str, Any]] = []
     changes, before = [], {}
     for name in study.attention:
@@ -43,7 +43,7 @@ def steps(study: Study) -> list[dict[str, Any]]:
 
 
 def _share(run: Run, before: Run, resource: str) -> float | None:
-    """What a run spent until it had what the one before had at its end, as a share of what that spent; None: never."""
+    """Returns the cost of reaching the final loss of `before`, as a fraction of its cost; None if it is not reached."""
     crossing = run.descent.first_crossing(before.final_loss)
     return None if crossing is None else cost(run, resource, crossing) / cost(before, resource, before.tokens)
 

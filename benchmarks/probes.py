@@ -1,11 +1,11 @@
-"""What the models of a comparison know, and how they attend: minimal pairs and attention maps, paired by seed.
+"""Probes of the models of a comparison: minimal pairs and attention maps, paired by seed.
 
     python -m benchmarks.probes COMPARISON --data DATA --pairs BLIMP [--pairs SUPPLEMENT] --out OUT
 
 COMPARISON is a directory of `leanformer compare`, DATA the tokens its models were trained on, and every --pairs a
-folder of minimal pairs, of which --limit a paradigm are asked. OUT/results.json has a row a run; a run that is there is
-not measured again. Two tables go to standard output and to OUT/report.md: of accuracies, with the difference to the
-baseline, its 95 % t interval and p-values corrected (Holm) for all mechanisms of a folder of pairs; and of attention,
+folder of minimal pairs, of which --limit per paradigm are used. OUT/results.json has one row per run; a run in it is
+not measured again. Two tables are written to standard output and to OUT/report.md: accuracies, with the difference to the
+baseline, its 95 % t interval and p-values corrected (Holm) for all mechanisms of a folder of pairs; and attention, as
 means over heads and layers.
 """
 
@@ -26,7 +26,7 @@ OF_MAPS = ("entropy", "distance", "itself", "before", "after", "symmetry")
 
 
 def measure(run: Path, data: Path, pairs: list[Path], limit: int, sequences: int) -> dict[str, Any]:
-    """Fields and phenomena are kept, paradigms not."""
+    """Returns the measurements of a run, with fields and phenomena but without paradigms."""
     told = {folder.name: evaluate(run, "blimp", folder, limit=limit) for folder in pairs}
     maps = evaluate(run, "attention", data, limit=sequences)
     return {

@@ -1,4 +1,4 @@
-"""What the long protocols share: stages of commands, each skipped when it is finished, resumed when it was begun."""
+"""The base of the long protocols: stages of commands, which are skipped if finished and resumed if begun."""
 
 import json
 import re
@@ -21,21 +21,21 @@ from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
 
 Runner = Callable[[list[Job], int, Callable[..., None]], dict[Job, str]]
-"""As `run_jobs`."""
+"""A function with the signature of `run_jobs`."""
 
 
 def status(record: Path) -> str | None:
-    """Of a run.json; None where there is none."""
+    """Returns the status in a run.json; None if there is none."""
     return json.loads(record.read_text(encoding="utf-8")).get("status") if record.is_file() else None
 
 
 def slug(label: str) -> str:
-    """A name of a folder."""
+    """Returns the label as the name of a folder."""
     return re.sub(r"[^\w.+=-]+", "-", label).strip("-")
 
 
 def require_same(file: Path, written: dict[str, Any], what: str) -> None:
-    """ValueError if the protocol was begun with another of `what` this record says; else the file says it."""
+    """Raises ValueError if `file` records another `what`; writes the file if there is none."""
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
         raise ValueError(f"{file} was begun with other {what}: repeat them, or choose another --out")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def run_stage(
     runner: Runner = run_jobs,
     finished: Callable[[Job], None] = lambda job: None,
 ) -> list[str]:
-    """Runs them, a line each as it ends, and `finished` for each that did not fail; names of those that failed."""
+    """Run the jobs, print one line per finished job, and call `finished` if it succeeded; returns failed names."""
     told: set[Job] = set()
 
     def show(running: Any, done: list[Job], failed: dict[Job, str]) -> None:
@@ -80,7 +80,7 @@ def hardware(training: TrainingSettings, jobs: int) -> dict[str, Any]:
 
 
 def training_speed(settings: Settings, corpus: Corpus, threads: int) -> float:
-    """Training FLOPs a second on this machine of the settings' model over its whole budget, optimizer's steps too."""
+    """Returns the training FLOP/s of the settings' model on this machine, with the optimizer's steps."""
     training = settings.training
     objective, config = MaskedLM(corpus, training), model_config(settings, corpus)
     assert objective.total_steps is not None

@@ -1,9 +1,9 @@
-"""The README's picture: the top of the quickstart's report, as Chromium shows it in its light scheme.
+"""The picture in the README: the top of the quickstart's report, as Chromium shows it in its light scheme.
 
     make quickstart
     python -m benchmarks.report_picture runs/quickstart/comparison/report.html docs/images/report.png
 
-All colours are kept: a picture of 64 colours once showed two mechanisms in one.
+All colours are kept, since a picture of 64 colours can show two mechanisms in the same colour.
 """
 
 import shutil
@@ -18,7 +18,7 @@ FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-backgrou
 
 
 def paint(page: Path, picture: Path) -> None:
-    """OSError of one line without a browser, or if it makes no picture."""
+    """Write the picture of a page; raises a one-line OSError if there is no browser, or if it writes no picture."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         raise OSError(f"none of {', '.join(NAMES)} is installed: install Chromium")

@@ -1,14 +1,14 @@
-"""How soon has a recipe the validation loss that the peer reaches in so many minutes?
+"""The time in which a recipe reaches the validation loss that the peer reaches in a given number of minutes.
 
     python benchmarks/time_to_loss.py clock  --data DATA --out DIR --config RECIPE.toml
     python benchmarks/time_to_loss.py peer   --data DATA --out DIR --rate 1e-3 --minutes 20
     python benchmarks/time_to_loss.py recipe --data DATA --out DIR --config RECIPE.toml --minutes 2.5 --seed 1
 
 The peer is `BertForMaskedLM` with `Trainer` in float32, a warm-up of 5 % and a linear decay: 32 sequences of `--length`
-tokens, dropout 0.1. `clock` wants a quiet machine: peer and recipe take turns there, from new weights,
-so many whole steps each, and the recipe is timed over its own budget of `--tokens`. `peer` and `recipe` turn minutes
-into steps by these times, so they may run beside other things. Losses are on the frozen validation masks, in nats.
-DIR/time_to_loss.json holds all that was measured; what is there is not measured again.
+tokens, dropout 0.1. `clock` needs a machine without other programs: peer and recipe take turns, from new weights, with
+the same number of steps each, and the recipe is timed over its own budget of `--tokens`. `peer` and `recipe` convert
+minutes into steps by these times, so they may run beside other programs. Losses are on the fixed validation masks, in
+nats. DIR/time_to_loss.json holds all measurements, which are not repeated.
 """
 
 import argparse
@@ -37,7 +37,7 @@ BATCH, SEQUENCES = 32, 512
 
 
 def benchmark(options: argparse.Namespace, corpus: Corpus, steps: int) -> Benchmark:
-    """`steps` counted ones, a multiple of 4, and a quarter as many before them."""
+    """Returns a benchmark with `steps` counted steps, a multiple of 4, and a quarter as many before them."""
     how: dict[str, Any] = {"length": options.length, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
     how |= {"sizes": size(options.size), "vocab_size": corpus.vocab_size, "device": torch.device("cpu")}
     return Benchmark(corpus=corpus, **how)
@@ -45,7 +45,7 @@ def benchmark(options: argparse.Namespace, corpus: Corpus, steps: int) -> Benchm
 
 @torch.inference_mode()
 def validation_loss(model: Any, corpus: Corpus, length: int) -> float:
-    """Of a model of transformers, on the masks that leanformer's runs are validated with."""
+    """Returns the loss of a model of transformers on the validation masks of leanformer's runs."""
     settings = replace(read_settings(None, ()).training, sequence_length=length, validation_sequences=SEQUENCES)
     objective = MaskedLM(corpus, settings)
     total, targets = 0.0, 0
@@ -69,7 +69,7 @@ def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
 
 
 def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
-    """In every round the seconds of a peer's step, and the recipe's tokens per second, validations aside."""
+    """Returns for every round the seconds of a peer's step, and the recipe's tokens per second without validations."""
     rounds, counted = [], benchmark(options, corpus, 12)
     with closing(Process(candidate, "bert", counted, False, Setup())) as turn:  # as its users find it
         for _ in range(options.rounds):
@@ -134,7 +134,7 @@ def main() -> None:
             own = record[f"{options.size} x {options.length}: clock {options.config}"]["rounds"]
             measured = ours(options, sorted(r["recipe_tokens_per_second"] for r in own)[len(own) // 2])
     options.out.mkdir(parents=True, exist_ok=True)
-    latest = json.loads(file.read_text()) if file.exists() else {}  # another call may have ended meanwhile
+    latest = json.loads(file.read_text()) if file.exists() else {}  # another call may have written it in the meantime
     file.write_text(json.dumps(latest | {name: measured}, indent=1) + "\n")
     print(json.dumps({name: measured}))
 

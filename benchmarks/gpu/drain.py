@@ -1,18 +1,19 @@
-"""Drain `queue.toml` on a machine with a GPU: unattended, without a network, in slices of a few minutes.
+"""Run the queue `queue.toml` on a machine with a GPU, without a network, in slices of a few minutes.
 
     python benchmarks/gpu/drain.py --data SHARDS --out DIR [--minutes 9] [--work WORK] [--queue FILE] [--again A,B]
 
-One call is a slice, and calls add up. First the pieces of SHARDS (`pack.py`) that are there are unpacked into WORK.
-Then runs start, one at a time, in the order of the queue (most valuable first), whichever fits into the time left:
+One call is a slice, and each call continues the previous one. First the available pieces of SHARDS (`pack.py`) are
+unpacked into WORK. Then runs start, one at a time, in the order of the queue (most important first), if they fit into
+the remaining time:
 
-    a run             needs `minutes`, and is stopped when they are over: "too long"
-    a resumable run   takes what is left of the slice and of its `minutes`; at the end of the slice SIGTERM asks it for
-                      a checkpoint ("interrupted"), and the next slice goes on with `--resume`
+    a run             needs `minutes`, after which it is stopped: "too long"
+    a resumable run   takes the rest of the slice and of its `minutes`; at the end of the slice SIGTERM requests a
+                      checkpoint ("interrupted"), and the next slice continues it with `--resume`
 
-A run that fails is written down and the next one starts; neither it nor what `needs` it is tried again, unless asked
-for by --again. DIR holds what is worth keeping: state.json (status, slices, seconds, the end of the log of every run)
-and a folder or a file a run; checkpoints and models stay in WORK. Both may be taken to another machine, or DIR alone:
-then finished runs are not repeated. Status 0 whatever became of the runs.
+A run that fails is recorded and the next one starts; neither it nor the runs that need it are tried again, unless
+--again names them. DIR holds the results: state.json (status, slices, seconds, the end of the log of every run) and a
+folder or a file per run; checkpoints and models stay in WORK. Both may be moved to another machine, or only DIR, after
+which finished runs are not repeated. The exit status is 0 even if runs fail.
 """
 
 import argparse
@@ -39,29 +40,29 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {"python": [sys.executable], "leanformer": [sys.executable, "-m", "leanformer_cli"]}
 """First words of commands: the package need not be installed."""
 LEAST, GRACE, TAIL = 60.0, 45.0, 40
-"""Seconds worth resuming for; seconds a run has to save itself after SIGTERM; lines of a log in state.json."""
+"""The least seconds for resuming a run; the seconds for saving after SIGTERM; lines of a log in state.json."""
 ATTEMPTS = 2
-"""Slices that may be killed with a run that cannot resume, before it is blamed."""
+"""The slices that may be killed during a run that cannot resume, before the run counts as failed."""
 OVER = ("finished", "failed", "too long")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """An entry of the queue. In its command {data}, {tasks}, {runs}, {run} (its own folder in WORK) and {out} (its own
-    file DIR/NAME.json) are replaced."""
+    """An entry of the queue. In its command {data}, {tasks}, {runs}, {run} (its folder in WORK) and {out} (its file
+    DIR/NAME.json) are replaced."""
 
     name: str
     why: str
     minutes: float
     command: str
     resumable: bool = False
-    """Saves itself on SIGTERM with status 143, and goes on with `resume`."""
+    """Whether the run saves itself on SIGTERM with status 143, and continues with `resume`."""
     resume: str = "--resume"
-    """Added to the command to go on; empty where the same command does."""
+    """The option that continues the run; empty if the same command does."""
     needs: str | None = None
-    """The run that must be finished before."""
+    """The run that must be finished before this one."""
     keep: list[str] = field(default_factory=list)
-    """Patterns of files of {run} that go to DIR/NAME/ whenever it ends."""
+    """Patterns of files of {run} that are copied to DIR/NAME/ whenever it ends."""
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Outcome:
 
 
 def read_queue(path: Path) -> list[Run]:
-    """ValueError for an entry that is not one, or that needs what does not come before it."""
+    """Returns the queue; raises ValueError for an invalid entry, or one that needs a later run."""
     runs: list[Run] = []
     known = {f.name for f in fields(Run)}
     for table in tomllib.loads(path.read_text(encoding="utf-8"))["run"]:
@@ -92,8 +93,7 @@ def read_queue(path: Path) -> list[Run]:
 
 class Drain:
     def __init__(self, runs: Sequence[Run], out: Path, work: Path, end: float, missing: Sequence[str] = ()) -> None:
-        """`end` is the slice's, on time.monotonic's clock; while pieces of the data are `missing`, what reads them
-        waits."""
+        """`end` is the end of the slice by time.monotonic; while pieces are `missing`, runs that read the data wait."""
         self.runs, self.out, self.work, self.end, self.missing = runs, out, work, end, missing
         self.state = out / "state.json"
         for folder in (out, work / "runs", work / "logs"):
@@ -102,12 +102,12 @@ class Drain:
         self.outcomes = {run.name: Outcome(**before.get(run.name, {})) for run in runs}
         for run in runs:
             one = self.outcomes[run.name]
-            if one.status == "running":  # the slice was killed with it
+            if one.status == "running":  # the slice was killed during this run
                 one.status = "interrupted" if run.resumable or one.slices < ATTEMPTS else "failed"
         self.stopped = False
 
     def forget(self, names: Sequence[str]) -> None:
-        """As if these had never run."""
+        """Remove the outcomes of these runs."""
         for name in names:
             if name not in self.outcomes:
                 raise ValueError(f"--again {name}: the queue has no such run")
@@ -120,7 +120,7 @@ class Drain:
         self.write()
 
     def next(self) -> tuple[Run, float] | None:
-        """The first run that may start, and the seconds it may take."""
+        """Returns the first run that may start, and the seconds it may take."""
         left = self.end - time.monotonic()
         for run in self.runs:
             one = self.outcomes[run.name]
@@ -172,7 +172,7 @@ class Drain:
         return [*PROGRAMS.get(first, [first]), *rest]
 
     def supervise(self, command: list[str], log: Any, end: float) -> tuple[int, bool]:
-        """The status of the command, and whether it was asked to end. All its children end with it."""
+        """Returns the status of the command, and whether it was asked to end. All its children end with it."""
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).strip(":")
         try:
@@ -210,11 +210,11 @@ class Drain:
                 shutil.copyfile(file, target)
 
     def stop(self, *_: object) -> None:
-        """Asked to end early: the run that is under way is asked to save itself."""
+        """End the slice early, and ask the current run to save itself."""
         self.stopped = True
 
     def write(self) -> None:
-        """Whole or not at all: whatever kills this process, the next slice reads it."""
+        """Write state.json as a whole or not at all, so that the next slice can read it after any interruption."""
         fresh = self.state.with_suffix(".tmp")
         record = {name: asdict(one) for name, one in self.outcomes.items()}
         fresh.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -226,13 +226,13 @@ class Drain:
 
 
 def _tail(log: Path) -> list[str]:
-    """The last lines; of a line that was written over (a progress bar), what it was last."""
+    """Returns the last lines; of a line that was overwritten (a progress bar), its last text."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return [line.rpartition("\r")[2][-300:] for line in lines[-TAIL:]]
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
-    """To the command and all that it started."""
+    """Send a signal to the command and all its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

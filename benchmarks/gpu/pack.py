@@ -1,12 +1,12 @@
-"""Carry a data directory, and tasks, to a machine without a network: compressed, in pieces of a few tens of megabytes.
+"""Pack a data directory and tasks for a machine without a network, in compressed pieces of a few tens of megabytes.
 
     python benchmarks/gpu/pack.py DATA --out SHARDS [--tasks DIR --only sst2,rte] [--megabytes 55]
     python benchmarks/gpu/pack.py --unpack SHARDS --work WORK
 
-The pieces are one tar, cut: cat SHARDS/piece-* | tar x. In it are data/NAME.xz for every file of DATA, and
-tasks/TASK/FILE as they are (those are compressed already). Token ids compress as pairs of bytes: a position in LZMA is
-known modulo two. `shards.json` holds every piece's sha256. Pieces may arrive one by one, in any number of calls:
-WORK/pieces keeps them until all are there, then WORK/data and WORK/tasks appear.
+The pieces are parts of one tar: cat SHARDS/piece-* | tar x. It holds data/NAME.xz for every file of DATA, and
+tasks/TASK/FILE unchanged (they are already compressed). Token ids are compressed as pairs of bytes, with LZMA positions
+modulo two. `shards.json` holds the sha256 of every piece. Pieces may arrive one by one, in any number of calls:
+WORK/pieces keeps them until all have arrived, then WORK/data and WORK/tasks are written.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from pathlib import Path
 
 INDEX, LARGEST = "shards.json", 55_000_000
 PAIRS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 3, "lp": 1, "pb": 1}]
-"""Two bytes a token."""
+"""The filters for tokens of two bytes."""
 
 
 def pack(
     data: Path, out: Path, tasks: Path | None = None, only: list[str] | None = None, size: int = 55_000_000
 ) -> int:
-    """Write the pieces of at most `size` bytes into `out`, a new folder; how many there are."""
+    """Write pieces of at most `size` bytes into `out`, a new folder; returns their number."""
     out.mkdir(parents=True)
     whole = out / "whole.tar"
     with tarfile.open(whole, "w") as tar:
@@ -49,9 +49,9 @@ def pack(
 
 
 def unpack(shards: Path, work: Path) -> list[str]:
-    """Take in the pieces that are there; the names of those still missing. With none missing WORK/data is whole.
+    """Read the available pieces; returns the names of missing ones. If none is missing, WORK/data is complete.
 
-    ValueError if a piece is damaged, or belongs to other data than WORK holds.
+    Raises ValueError if a piece is damaged, or belongs to other data than those in WORK.
     """
     index = json.loads((shards / INDEX).read_text())
     pieces, ours = work / "pieces", work / INDEX
@@ -75,7 +75,7 @@ def unpack(shards: Path, work: Path) -> list[str]:
 
 
 def _extract(content: bytes, work: Path) -> None:
-    """WORK/data comes last: where it is, everything is."""
+    """Extract the content; WORK/data is written last, so that it exists only if everything does."""
     fresh = work / "unpacking"
     shutil.rmtree(fresh, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:

@@ -22,7 +22,7 @@ from leanformer_cli.options import (
 )
 
 bench = typer.Typer(
-    help="Measure speed and memory on this machine.\n\nResults and comparisons with other projects: docs/performance.md.",
+    help="Measure speed and memory on this machine.\n\ndocs/performance.md shows results and other projects.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -1,1 +1,1 @@
-"""Text to tokens on disk, and what is drawn from them: order, masks, and the floor that needs no context."""
+"""Data: text as tokens on disk, the order of examples, masks, and the no-context baseline."""

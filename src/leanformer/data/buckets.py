@@ -1,10 +1,10 @@
-"""Which examples of unequal length meet in which batch.
+"""Batches of examples of unequal length.
 
-A batch is padded to its longest example, so a batch of equal lengths wastes nothing. Training reads the epochs as one
-endless stream, each epoch in its own order, and cuts it into pools of `POOL` batches; a pool is sorted by length, cut
-into batches, and the batches shuffled: nearly as tight as sorting everything, nearly as random as not sorting. Every
-batch is full, every example is read equally often, and the rows of a step are a function of (lengths, seed, step):
-equal for every mechanism, and for a run that is repeated. B batch.
+A batch is padded to its longest example, so a batch of equal lengths has no padding. Training reads the epochs as one
+endless stream, each epoch in its own order, and cuts it into pools of `POOL` batches. A pool is sorted by length and
+cut into batches, which are shuffled: there is nearly as little padding as with complete sorting, in nearly random
+order. Every batch is full, every example is read equally often, and the rows of a step are a function of (lengths,
+seed, step), equal for every mechanism and for a repeated run. B batch.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ POOL = 16
 def training_rows(
     lengths: NDArray[np.int64], batch_size: int, steps: int | None, seed: int, step: int
 ) -> NDArray[np.int64]:
-    """(B,) the examples of this step out of `steps` (None: endless); the last pool may hold fewer batches."""
+    """Returns (B,), the examples of this step out of `steps` (None: endless); the last pool may hold fewer batches."""
     size, first = len(lengths), step - step % POOL
     batches = POOL if steps is None else min(POOL, steps - first)
     places = np.arange(first * batch_size, (first + batches) * batch_size)
@@ -32,6 +32,6 @@ def training_rows(
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Every example once, shortest first."""
+    """Returns batches with every example once, shortest first."""
     order = np.argsort(lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

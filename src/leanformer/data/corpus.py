@@ -1,16 +1,16 @@
-"""A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
+"""A data directory: memory-mapped tokens on disk, with the record that identifies the data of a run.
 
-    data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
-                            and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
-    .verified.json          which files were found to be as data.json says (`verification`)
-    SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (what
-                            choices are made by) and test (what is reported), and the names of further texts that
-                            are reported on; data from before there was a test part have none
+    data.json               the record: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
+                            and (not in the hash) `unknown`, the fraction of [UNK] per split, and `notes` to the user
+    .verified.json          the files that were found to agree with data.json (`verification`)
+    SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (for
+                            choices), test (for reported results) and the names of further test texts; older data have
+                            no test part
     SPLIT.documents.bin     int64 start offset of every document; each document is [CLS] text [SEP]
     tokenizer files         AutoTokenizer.from_pretrained(DATA) loads them
 
-Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no padding, the remainder dropped. The length is
-the reader's choice, so one data directory serves every sequence length.
+Sequence i of length L is tokens[i L : (i + 1) L]: contiguous packing, no padding, the remainder dropped. The
+length is chosen by the reader, so one data directory serves every sequence length.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ OFFSET = np.dtype(np.int64)
 
 @dataclass(frozen=True)
 class TokenStore:
-    """The tokens of one split (memory-mapped, never copied whole) and where its documents start."""
+    """The tokens of one split (memory-mapped, never copied as a whole) and the starts of its documents."""
 
     tokens: NDArray[np.unsignedinteger]
     documents: NDArray[np.int64]
@@ -42,11 +42,11 @@ class TokenStore:
         return len(self.tokens)
 
     def sequences(self, length: int) -> int:
-        """How many whole sequences of this length there are."""
+        """Returns the number of complete sequences of this length."""
         return len(self.tokens) // length
 
     def batch(self, ids: ArrayLike, length: int) -> NDArray[np.int64]:
-        """(B, L) int64: the sequences with these ids."""
+        """Returns (B, L), int64, the sequences with these ids."""
         ids, total = np.asarray(ids, np.int64), self.sequences(length)
         if ids.size and not 0 <= ids.min() <= ids.max() < total:
             raise IndexError(f"sequences {ids.min()}..{ids.max()} are not all in range({total})")
@@ -54,12 +54,12 @@ class TokenStore:
         return np.asarray(rows[ids], np.int64)
 
     def document_numbers(self, ids: ArrayLike, length: int) -> NDArray[np.int64]:
-        """(B, L) the document, counted from 1, of every token of the sequences with these ids."""
+        """Returns (B, L), the document, counted from 1, of every token of the sequences with these ids."""
         places = np.asarray(ids, np.int64)[:, None] * length + np.arange(length)
         return np.searchsorted(self.documents, places, side="right").astype(np.int64)
 
     def counts(self, vocab_size: int) -> NDArray[np.int64]:
-        """(V,) how often every id occurs; reads the file once, a piece at a time."""
+        """Returns (V,), the number of times every id occurs; reads the file once, a part at a time."""
         total = np.zeros(vocab_size, np.int64)
         for start in range(0, len(self.tokens), 1 << 22):
             total += np.bincount(self.tokens[start : start + (1 << 22)], minlength=vocab_size)
@@ -68,14 +68,14 @@ class TokenStore:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An opened data directory. `hash` names the content (tokens and tokenizer), not the place: a copy has the same."""
+    """An opened data directory. `hash` identifies its content (tokens and tokenizer), so a copy has the same."""
 
     path: Path
     vocabulary: Vocabulary
     hash: str
     tokenizer_hash: str
     record: dict[str, Any]
-    """data.json"""
+    """The content of data.json."""
 
     @property
     def vocab_size(self) -> int:
@@ -103,24 +103,24 @@ class Prepared:
 
     @property
     def tokenizer_files(self) -> list[Path]:
-        """What a run copies beside its model."""
+        """The files that a run copies beside its model."""
         return [self.path / name for name in self.record["files"] if not name.endswith((".bin", ".jsonl"))]
 
 
 @dataclass(frozen=True)
 class Corpus(Prepared):
-    """Text: what masked and causal language models are trained on."""
+    """A data directory of text, on which masked and causal language models are trained."""
 
     train: TokenStore
     valid: TokenStore
     test: TokenStore | None = None
-    """None for data that were prepared without one."""
+    """The test part, None for data that were prepared without one."""
     others: Mapping[str, TokenStore] = field(default_factory=dict)
-    """More texts that models are reported on, by name (`prepare --test-on`)."""
+    """Further test texts by name (`prepare --test-on`)."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
-        """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
+        """Open the directory and check its files against data.json (`verification`); `verify` rereads every byte."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
         known = ("train", "valid", "test")
@@ -130,18 +130,18 @@ class Corpus(Prepared):
         return cls(**common, train=train, valid=valid, test=test, others=others)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens it anew, instead of getting all of its tokens."""
+        """Pickle only the path, so that another process opens the directory instead of receiving its tokens."""
         return Corpus.open, (self.path,)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What a run records of them."""
+        """The sizes that a run records."""
         tested = {} if self.test is None else {"test_tokens": len(self.test)}
         return {"train_tokens": len(self.train), "validation_tokens": len(self.valid), **tested}
 
 
 def checked(path: Path, kind: str, verify: bool, needed: Sequence[str]) -> dict[str, Any]:
-    """The fields of `Prepared` of a whole data directory of this kind, in which no file that is `needed` is missing."""
+    """Returns the fields of `Prepared`, after checking the directory's kind and that no `needed` file is missing."""
     record = read_record(path)
     if record.get("kind", "text") != kind:
         remedy = {
@@ -168,7 +168,7 @@ def token_store(common: dict[str, Any], name: str) -> TokenStore:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """data.json of a data directory, or one line that says why this is none."""
+    """Returns the content of data.json; raises a one-line error if this is no data directory."""
     remedy = "make one with: leanformer prepare TEXT --out DATA"
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such data directory; {remedy}")
@@ -185,5 +185,5 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def mapped(file: Path, dtype: np.dtype) -> NDArray:
-    """The file as an array that is read when it is looked at; an empty file cannot be mapped."""
+    """Returns the file as a memory-mapped array; an empty file, which cannot be mapped, as an empty array."""
     return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)

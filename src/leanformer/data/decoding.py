@@ -1,7 +1,7 @@
-"""From the bytes of a file, compressed or not, or of standard input, to blocks and lines of text.
+"""Decoding of a file, compressed or not, or of standard input, into blocks and lines of text.
 
-Text is UTF-8; every error says where the bytes are bad, by byte and by line as an editor counts lines: from 1, and
-`\\n`, `\\r\\n` and a lone `\\r` each end one.
+Text is UTF-8. Every error gives the position of the invalid bytes, by byte and by line, as an editor counts lines: from
+1, with `\\n`, `\\r\\n` or a single `\\r` at the end of each.
 """
 
 import bz2
@@ -23,30 +23,30 @@ BLOCK = 1 << 20
 STANDARD_INPUT = "standard input"
 COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 WIDE = {
-    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, with whose mark it begins
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 
 Advance = Callable[[int], None]
-"""Is given how many more bytes of a file (as stored) have been read."""
+"""Called with the number of further bytes of a file (as stored) that have been read."""
 
 
 def decoded(path: Path, advance: Advance = lambda _: None) -> Iterator[str]:
-    """Blocks of the file's text: UTF-8 (a byte-order mark is dropped), every line end a \\n."""
+    """Yields blocks of the file's text, without a byte-order mark and with \\n as every line end."""
     return _Decoder(str(path), path.name).blocks(_blocks(path, advance))
 
 
 def standard_input() -> Iterator[str]:
-    """Blocks of the text that is piped in, read as a file is."""
+    """Yields blocks of the text from standard input, read as a file is."""
     if sys.stdin is None:
         raise ValueError(f"{STANDARD_INPUT} is closed: pipe text into it, or name a file")
     return _Decoder(STANDARD_INPUT, "").blocks(iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
 
 
 def lines(blocks: Iterable[str]) -> Iterator[str]:
-    """The lines of a text, without their ends, in time and memory that grow only with the longest line."""
+    """Yields the lines of a text without their ends; memory grows only with the longest line."""
     parts: list[str] = []
     for block in blocks:
         first, *others = block.split("\n")
@@ -60,13 +60,13 @@ def lines(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def kind(path: Path) -> str:
-    """The suffix in lower case that says what the file holds, whatever it is compressed with."""
+    """Returns the suffix of the file's format in lower case, without that of its compression."""
     return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
 
 
 @dataclass
 class _Decoder:
-    """Turns bytes into text and knows how far it is; `file` is what a command names to convert it, "" if piped in."""
+    """A decoder that counts bytes and lines; `file` is the name in the suggested command, "" for standard input."""
 
     name: str
     file: str
@@ -98,7 +98,7 @@ class _Decoder:
             raise ValueError(f"{self.name}: binary, not text: {place}; text must be UTF-8")
 
     def _not_utf8(self, error: UnicodeDecodeError, size: int) -> ValueError:
-        # What failed may begin with bytes of the block before this one, or after the byte-order mark.
+        # The bytes that failed may begin in the block before this one, or after the byte-order mark.
         early = len(error.object) - size
         line = self.line + _line_ends(error.object[: error.start], self.last)
         place = f"byte {self.offset - early + error.start}, line {line} (byte 0x{error.object[error.start]:02x})"
@@ -109,13 +109,13 @@ class _Decoder:
 
 
 def _line_ends(data: bytes, last: bytes) -> int:
-    """How many lines end in `data`; a \\n right after `last`, a \\r, belongs to the end that was counted with it."""
+    """The number of lines that end in `data`; a \\n after `last` = \\r belongs to a line end already counted."""
     ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
     return ends - (last == b"\r" and data.startswith(b"\n"))
 
 
 def _blocks(path: Path, advance: Advance) -> Iterator[bytes]:
-    """The file's bytes, unpacked."""
+    """Yields the file's decompressed bytes."""
     packing = path.suffix.lower()
     with path.open("rb") as raw, COMPRESSED.get(packing, nullcontext)(raw) as file:
         seen = 0

@@ -1,11 +1,11 @@
-"""From text to the bytes of token ids, several times faster than asking the tokenizer about every text.
+"""Encoding of text as the bytes of token ids, several times faster than a call of the tokenizer per text.
 
-Where a tokenizer never looks across a space (BERT's splitting, or characters), the ids of a text are the ids of its
-words, joined by those of a space. Text repeats its words, so only words not met lately go through the library, all
-those of a batch in one call. Any other tokenizer encodes whole texts. Both ways give the same bytes.
+If a tokenizer never joins text across a space (BERT's splitting, or characters), the ids of a text are the ids of its
+words, joined by those of a space. Text repeats its words, so only words that are not remembered are encoded by the
+library, with one call per batch. Any other tokenizer encodes whole texts. Both ways give the same bytes.
 
-A text of more than LONGEST characters is encoded in parts, so memory does not depend on what a text holds. It is cut
-before a single space, where no tokenizer that we know makes a token of both sides; a text without one is cut anyway.
+A text of more than LONGEST characters is encoded in parts, so that memory does not depend on the length of a text. It
+is cut before a single space, where no known tokenizer makes a token of both sides, or anywhere if it has none.
 """
 
 import json
@@ -21,21 +21,21 @@ from tokenizers import Tokenizer
 from leanformer.data.vocabulary import Vocabulary
 
 Encode = Callable[[Sequence[str]], list[bytes]]
-"""Texts to their token ids, without the template's special tokens, as the bytes of an array of the chosen dtype."""
+"""A function from texts to their token ids, without special tokens, as the bytes of an array of the chosen dtype."""
 
 BATCH = 1_000_000
-"""Characters encoded in one call."""
+"""The number of characters that are encoded in one call."""
 LONGEST = 1_000_000
-"""Characters given to the library as one text: it takes some 100 bytes for each."""
+"""The most characters of a text in one call of the library, which takes about 100 bytes for each."""
 LAST_SPACE = re.compile(r".*\S(?= \S)", re.DOTALL)
 REMEMBERED = 4_000_000
-"""Characters of words kept, about 100 MB in all; then the memory starts afresh."""
+"""The number of characters of remembered words, about 100 MB in all, after which all words are forgotten."""
 PUNCTUATION = ".,\"'-():;"
-"""The commonest characters that BERT's splitting takes for words of their own."""
+"""The commonest characters that are separate words in BERT's splitting."""
 
 
 def encoded(documents: Iterable[str], tokenizer: Tokenizer, vocabulary: Vocabulary, dtype: np.dtype) -> Iterator[bytes]:
-    """[CLS] document [SEP] for every document that has any token, in order."""
+    """Yields [CLS] document [SEP] for every document that has any token, in order."""
     encode = encoder(tokenizer, dtype)
     first, last = (dtype.type(number).tobytes() for number in (vocabulary.cls_id, vocabulary.sep_id))
     for batch in _batches(documents):
@@ -45,7 +45,7 @@ def encoded(documents: Iterable[str], tokenizer: Tokenizer, vocabulary: Vocabula
 
 
 def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
-    """Text that looks like a special token, `[SEP]`, is encoded as the text that it is."""
+    """Returns an encoding function; text that looks like a special token, such as `[SEP]`, is encoded as text."""
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -66,7 +66,7 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
 
 
 def standing_alone(tokenizer: Tokenizer) -> str | None:
-    """The characters that are always words of their own to a tokenizer that never looks across a space; else None."""
+    """Returns the characters that are always separate words, if the tokenizer never joins across a space; else None."""
     pipeline = json.loads(tokenizer.to_str())
     model = pipeline["model"]
     normalizers = _types(pipeline["normalizer"], "normalizers")
@@ -82,14 +82,14 @@ def standing_alone(tokenizer: Tokenizer) -> str | None:
 
 
 def _types(step: dict[str, Any] | None, several: str) -> list[str]:
-    """The types of a step of the tokenizer's pipeline, which may be a sequence of steps."""
+    """Returns the types in a step of the tokenizer's pipeline, which may be a sequence of steps."""
     if step is None:
         return []
     return [each["type"] for each in step[several]] if step["type"] == "Sequence" else [step["type"]]
 
 
 def parts(text: str) -> list[str]:
-    """The text in parts of at most LONGEST characters, each cut before its last single space, if it has one."""
+    """Returns parts of at most LONGEST characters, each cut before its last single space, if it has one."""
     found, start = [], 0
     while len(text) - start > LONGEST:
         space = LAST_SPACE.match(text, start, start + LONGEST)
@@ -100,9 +100,9 @@ def parts(text: str) -> list[str]:
 
 
 def words(text: str, alone: str) -> list[str]:
-    """Everything between spaces; spaces are first put around the characters that stand `alone`: words repeat more then.
+    """Returns the text between spaces, after adding spaces around the characters `alone`, so that words repeat more.
 
-    Only spaces: what other characters are white space, the tokenizer decides (to BERT some are control characters).
+    The tokenizer decides which other characters are white space (in BERT some are control characters).
     """
     text = text.replace("\n", " ")
     for character in alone:
@@ -111,7 +111,7 @@ def words(text: str, alone: str) -> list[str]:
 
 
 class Words:
-    """Encodes texts word by word, and remembers the words."""
+    """An encoding function that encodes texts word by word, and remembers the words."""
 
     def __init__(self, encode: Encode, alone: str) -> None:
         self.encode, self.alone = encode, alone

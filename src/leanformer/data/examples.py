@@ -1,14 +1,14 @@
-"""Labelled examples of a task, from a folder or from the Hugging Face hub.
+"""The labelled examples of a task, from a folder or from the Hugging Face hub.
 
     DIR/<task>/<split>.jsonl|.json|.csv|.tsv[.xz|.gz|.bz2] or .parquet        its columns, and `label`
 
-Tables are read by `tables.py`. Only the exact names of the task's splits are read: a file `validation_old.jsonl` is
-nobody's split. Labels are the positions or the names of the task's labels (`labels.py`).
+Tables are read by `tables.py`. Only files with the exact names of the task's splits are read, and not, for example,
+`validation_old.jsonl`. Labels are the positions or the names of the task's labels (`labels.py`).
 
-Every fault is a `ValueError` or `FileNotFoundError` of one line: split missing, empty or truncated file, column
-missing, label outside the task's set.
+Every error is a one-line `ValueError` or `FileNotFoundError`: missing split, empty or truncated file, missing column,
+label outside the task's set.
 
-Where an entry of the table allows it, data without a training split are divided: see `Task.held_out`.
+If a task's entry allows it, data without a training split are divided (`Task.held_out`).
 """
 
 import hashlib
@@ -28,39 +28,39 @@ from leanformer.data.tasks import Task
 
 HUB = "hub"
 SEED = 0
-"""Of the examples chosen by `split`, and by `subset` if not told otherwise: the same for every model and every run."""
+"""The seed of the examples that `split` and, by default, `subset` choose: the same for every model and every run."""
 
 
 class Examples(NamedTuple):
-    """N of them. `texts[i]` holds the texts of example i, as many as its kind of task has."""
+    """N examples. `texts[i]` holds the texts of example i, as many as its kind of task has."""
 
     texts: list[tuple[str, ...]]
     labels: np.ndarray
     """(N,) int64 positions in the task's labels, float64 numbers, or objects: the answers to a question."""
     groups: np.ndarray | None = None
-    """(N,) int64, numbered from 0: examples that are scored together, and never divided."""
+    """(N,) int64, numbered from 0; the examples of a group are scored together and never divided."""
     note: str | None = None
-    """What a reader of the scores must know of where these examples come from."""
+    """A note for readers of the scores on the origin of the examples."""
 
     @property
     def hash(self) -> str:
-        """sha256 of texts, labels and groups in order: equal data, whatever file they came from."""
+        """The sha256 of texts, labels and groups in order, equal for equal data from different files."""
         groups = [] if self.groups is None else [self.groups.tolist()]
         return hashlib.sha256(json.dumps([self.texts, self.labels.tolist(), *groups]).encode()).hexdigest()
 
     def subset(self, size: int | None, seed: int = SEED) -> "Examples":
-        """At most `size` of the examples (None: all), for a seed the same ones, in their order; a group at least."""
+        """Returns at most `size` examples (None: all) in order, at least a group, the same ones for a seed."""
         if size is None or size >= len(self.texts):
             return self
         return self.where(self._drawn(size, seed))
 
     def split(self, held_out: float) -> tuple["Examples", "Examples"]:
-        """(the rest, the fraction `held_out` of them), always the same ones, in their order."""
+        """Returns (the rest, the fraction `held_out`) of the examples, in order and always the same ones."""
         drawn = self._drawn(round(held_out * len(self.texts)), SEED)
         return self.where(~drawn), self.where(drawn)
 
     def _drawn(self, size: int, seed: int) -> NDArray[np.bool_]:
-        """(N,) the first groups of the seed's permutation that hold no more than `size` examples."""
+        """Returns (N,), whether each example is in the first groups of the seed's permutation, at most `size`."""
         units = np.arange(len(self.texts)) if self.groups is None else self.groups
         count = int(units.max()) + 1
         order = permutation(np.arange(count), count, seed, epoch=0)
@@ -69,14 +69,14 @@ class Examples(NamedTuple):
         return np.isin(units, order[fits])
 
     def where(self, chosen: NDArray[np.bool_]) -> "Examples":
-        """Those that are `chosen` (N,), in their order."""
+        """Returns the `chosen` (N,) examples, in order."""
         rows = np.flatnonzero(chosen)
         groups = None if self.groups is None else np.unique(self.groups[rows], return_inverse=True)[1]
         return Examples([self.texts[i] for i in rows], self.labels[rows], groups, self.note)
 
 
 def load(task: Task, where: str | Path) -> tuple[Examples, dict[str, Examples]]:
-    """(train, {split: examples} for every validation split that exists), from the folder `where` or from "hub"."""
+    """Returns (train, {split: examples} for every existing validation split), from the folder `where` or "hub"."""
     source = _hub(task) if str(where) == HUB else _folder(task, Path(where))
     found = {split: source[split] for split in ("train", *task.validation) if split in source}
     wanted = [task.validation] if task.held_out else [("train",), task.validation]
@@ -90,7 +90,7 @@ def load(task: Task, where: str | Path) -> tuple[Examples, dict[str, Examples]]:
 
 
 def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[str, Examples]]:
-    """Training examples from the one validation split there is, where a task's entry allows it."""
+    """Returns training examples from the only validation split, if the task's entry allows it."""
     assert task.held_out is not None
     ((split, whole),) = examples.items()
     train, held_out = whole.split(task.held_out)
@@ -104,9 +104,9 @@ def _divided(task: Task, examples: dict[str, Examples]) -> tuple[Examples, dict[
 
 
 Rows = Iterable[tuple[str, dict[str, Any]]]
-"""Each with its place, for an error."""
+"""Rows with their places, for error messages."""
 Source = dict[str, tuple[str, Rows]]
-"""Split -> (what to call it in an error, its rows)."""
+"""Split -> (its name in error messages, its rows)."""
 
 
 def _folder(task: Task, where: Path) -> Source:
@@ -123,7 +123,7 @@ def _hub(task: Task) -> Source:
     name = "/".join(task.hub)
     try:
         splits = datasets.load_dataset(*task.hub)
-    except Exception as error:  # network, name or format: it means the same here
+    except Exception as error:  # network, name or format: all have the same remedy
         reason = str(error).partition("\n")[0]
         raise OSError(f"cannot load {name} from the hub ({reason}): check the connection, or give a folder") from None
     return {split: (f"{name} {split}", _numbered_rows(rows, f"{name} {split}")) for split, rows in splits.items()}
@@ -165,6 +165,6 @@ def _examples(task: Task, rows: Rows, source: str) -> Examples:
 
 
 def _numbered(keys: list[tuple]) -> NDArray[np.int64]:
-    """Equal keys to equal numbers, from 0 in the order of their first appearance."""
+    """Returns equal numbers for equal keys, from 0 in the order of first appearance."""
     numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=np.int64)

@@ -1,10 +1,10 @@
-"""The tasks in which a text is answered by a text: a table, a short entry each.
+"""The table of generation tasks, in which a text is the answer to a text.
 
     translation     a sentence -> the same in another language          BLEU, chrF
-    summarization   a dialogue -> what was said, in a sentence or two    ROUGE-L, ROUGE-1, ROUGE-2
+    summarization   a dialogue -> its summary in a sentence or two       ROUGE-L, ROUGE-1, ROUGE-2
     dialogue        persona and the last turns -> the next turn          ROUGE-L, BLEU
 
-Another task is one more entry, here or in a plug-in file:
+Another task is added as one more entry, here or in a plug-in file:
 
     register_generation_task(GenerationTask("titles", "summarization", read=columns("body", "title")))
 
@@ -25,24 +25,24 @@ KINDS: dict[str, tuple[str, ...]] = {
     "summarization": ("rougeL", "rouge1", "rouge2"),
     "dialogue": ("rougeL", "bleu"),
 }
-"""The metrics of a kind; the first one is the score."""
+"""The metrics of each kind; the first one is the score."""
 
 PACKAGES = {"bleu": "sacrebleu", "chrf": "sacrebleu"} | dict.fromkeys(("rouge1", "rouge2", "rougeL"), "rouge_score")
-"""What computes a metric."""
+"""The package that computes each metric."""
 
 TURNS = 4
-"""Of a conversation that a dialogue model is shown, at most."""
+"""The most turns of a conversation in the input of a dialogue model."""
 
 
 def require_packages(kind: str) -> None:
-    """ValueError unless what scores this kind of task is installed."""
+    """Raises ValueError unless the packages that score this kind of task are installed."""
     for package in {PACKAGES[metric]: None for metric in KINDS[kind]}:
         if find_spec(package) is None:
             raise ValueError(f"{package.replace('_', '-')} is not installed: {how_to_install('generation')}")
 
 
 class Example(NamedTuple):
-    """A source text and what people answered. Where splits are made, examples of one `group` (the turns of a dialogue,
+    """A source text with people's answers. When splits are made, examples of one `group` (the turns of a dialogue,
     equal texts) stay together."""
 
     source: str
@@ -55,10 +55,10 @@ Reader = Callable[[Iterable[dict[str, Any]]], Iterator[Example]]
 
 @dataclass(frozen=True)
 class GenerationTask:
-    """`read` makes examples of the rows of a split; KeyError where a row lacks a column.
+    """A task; `read` returns the examples of a split's rows, and raises KeyError if a row lacks a column.
 
-    `train` None: the task is published without its training split, so what there is, `validation` and `tests`, is put
-    together and split anew. `note` is said wherever the data are prepared.
+    If `train` is None, the task is published without its training split, so `validation` and `tests` are joined and
+    split again. `note` is printed whenever the data are prepared.
     """
 
     name: str
@@ -68,7 +68,7 @@ class GenerationTask:
     validation: str = "validation"
     tests: tuple[str, ...] = ()
     folder: str = ""
-    """Where it lies: DIR/`name`, or DIR/`folder`."""
+    """The name of the data's folder in DIR, `name` by default."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class GenerationTask:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The splits as they are published."""
+        """The names of the published splits."""
         return tuple(filter(None, (self.train, self.validation, *self.tests)))
 
 
@@ -85,14 +85,14 @@ _TASKS: dict[str, GenerationTask] = {}
 
 
 def register_generation_task(task: GenerationTask) -> GenerationTask:
-    """Makes `task` known by its name; another one of that name is a `ValueError`."""
+    """Register `task` by its name; raises `ValueError` if another task has that name."""
     if _TASKS.setdefault(task.name, task) is not task:
         raise ValueError(f"generation task {task.name!r} is registered already: rename one")
     return task
 
 
 def generation_task(name: str) -> GenerationTask:
-    """The task called `name`; `ValueError` with the nearest known name if there is none."""
+    """Returns the task `name`; raises `ValueError` with the nearest known name if there is none."""
     if name not in _TASKS:
         known = suggest(name, _TASKS)
         raise ValueError(
@@ -106,7 +106,7 @@ def names() -> list[str]:
 
 
 def columns(source: str, target: str) -> Reader:
-    """A row a pair."""
+    """Returns a reader of one pair per row."""
 
     def read(rows: Iterable[dict[str, Any]]) -> Iterator[Example]:
         for row in rows:
@@ -116,12 +116,12 @@ def columns(source: str, target: str) -> Reader:
 
 
 def translations(rows: Iterable[dict[str, Any]], source: str, target: str) -> Iterator[Example]:
-    """Rows {"translation": {"en": ..., "de": ...}}, as on the Hugging Face hub."""
+    """Yields the examples of rows {"translation": {"en": ..., "de": ...}}, as on the Hugging Face hub."""
     yield from columns(source, target)(row["translation"] for row in rows)
 
 
 def summaries(rows: Iterable[dict[str, Any]]) -> Iterator[Example]:
-    """Rows {"id", "dialogue", "summary"}; those whose dialogue is the same are its references."""
+    """Yields the examples of rows {"id", "dialogue", "summary"}; rows with the same dialogue are its references."""
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row["dialogue"], []).append(row["summary"])
@@ -130,7 +130,7 @@ def summaries(rows: Iterable[dict[str, Any]]) -> Iterator[Example]:
 
 
 def next_turns(rows: Iterable[dict[str, Any]]) -> Iterator[Example]:
-    """Every turn but the first, from the speaker's persona and the `TURNS` turns before it.
+    """Yields an example per turn but the first, from the speaker's persona and the `TURNS` turns before it.
 
     Rows {"user 1 personas", "user 2 personas", "Best Generated Conversation"}; turns are lines "User 1: ...".
     """

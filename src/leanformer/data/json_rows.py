@@ -1,4 +1,4 @@
-"""The objects of a JSON file, streamed: one per line, or the elements of the one array that is the whole file."""
+"""A streaming reader of the objects of a JSON file: one per line, or the elements of an array."""
 
 import json
 import re
@@ -16,11 +16,11 @@ HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder()
 EXPECTED = "one object per line, or one array of objects, is expected"
 LONGEST_TOKEN = 16
-"""A token that is no string and fails this close to the end of what was read may only be cut in two."""
+"""A token other than a string that fails this close to the end of the window may only be incomplete."""
 
 
 def read(texts: Iterator[str], path: Path) -> Iterator[tuple[int, Row]]:
-    """(line where it begins, object) of every one. ValueError with the line for anything else."""
+    """Yields (line where it begins, object) of every object; raises ValueError with the line for anything else."""
     head: list[str] = []
     for text in texts:
         head.append(text)
@@ -55,9 +55,9 @@ def _array(window: "_Window") -> Iterator[tuple[int, Row]]:
 
 
 class _Window:
-    """A part of the text that holds at least the element being read; what lies before it is forgotten.
+    """A part of the text that holds at least the current element; earlier text is dropped.
 
-    Whenever it is too short its length is doubled, so that the time stays linear in the length of an element.
+    Whenever it is too short, its length is doubled, so that the time is linear in the length of an element.
     """
 
     def __init__(self, texts: Iterator[str], path: Path) -> None:
@@ -65,7 +65,7 @@ class _Window:
         self.text, self.at, self.line, self.ended = "", 0, 1, False
 
     def next(self) -> str:
-        """The next character that is no white space; "" at the end of the file."""
+        """Returns the next character that is not white space; "" at the end of the file."""
         while True:
             self._go(SPACE.match(self.text, self.at).end())  # type: ignore[union-attr]  # it matches anything
             if self.at < len(self.text) or self.ended:
@@ -78,7 +78,7 @@ class _Window:
         self._go(self.at + 1)
 
     def object(self) -> Row:
-        """The next value, which must be an object."""
+        """Returns the next value, which must be an object."""
         while True:
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
@@ -123,7 +123,7 @@ def _object(value: Any, text: str, place: str) -> Row:
 
 
 def _whole(value: Any) -> Any:
-    """JSON can spell half a surrogate pair, which is no character, and no tokenizer would take it."""
+    """Returns the value without halves of surrogate pairs, which JSON can hold but no tokenizer accepts."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

@@ -1,9 +1,9 @@
-"""The label of a row: a class, a number, or the right answers to a question. Any other value is a `ValueError`.
+"""The label of a row: a class, a number, or the right answers to a question. Any other value raises a `ValueError`.
 
-Class labels are read as people and their tools write them, as long as only one reading makes sense:
+Class labels are accepted in the forms in which people and tools write them, if the meaning is unambiguous:
 
     positive, " Positive "    the name, whatever its case and the spaces around it
-    1, "1", 1.0, "1.0"        the position; where a name is itself a number (stars "1" to "5"), the name instead
+    1, "1", 1.0, "1.0"        the position; if a name is itself a number (stars "1" to "5"), the name instead
     true, "True"              1 of two classes, unless the first one is called true, yes or positive; refused where the
                               second negates the first (entailment, not_entailment), since true may then mean either
 """
@@ -17,7 +17,7 @@ from typing import Any
 from leanformer.data.tasks import Task
 
 Reader = Callable[[Any, tuple[str, ...]], Any]
-"""(a row's value, the row's texts) -> its label"""
+"""A function (a row's value, the row's texts) -> its label."""
 
 
 def reader(task: Task) -> Reader:
@@ -35,7 +35,7 @@ AFFIRMATIVE = ("true", "yes", "positive", "pos")
 
 
 class _Classes:
-    """What may stand for each class of a task -> its position."""
+    """The accepted values of each class of a task -> its position."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -93,7 +93,7 @@ def _short(value: Any) -> str:
 
 
 def _answers(value: Any, texts: tuple[str, ...]) -> dict[str, list]:
-    """{"text": [...], "answer_start": [...]}: at least one answer, each found where its start says, in characters."""
+    """Returns {"text": [...], "answer_start": [...]}: at least one answer, each at its start, in characters."""
     context = texts[1]
     try:
         answers, starts = list(value["text"]), [int(start) for start in value["answer_start"]]

@@ -1,14 +1,14 @@
-"""Dynamic masking as a function: the masks of an example depend on (seed, epoch, example id) and on nothing else.
+"""Dynamic masking as a function: the masks of an example depend only on (seed, epoch, example id).
 
-Every position gets 64 random bits; the `count` positions with the smallest ones are the targets. Special tokens sort
-behind all others, so they are taken only from a sequence that has too few ordinary tokens, and then they are left as
-they are and their label is -100. A target is then (Devlin et al., 2019, section 3.1)
+Every position gets 64 random bits; the `count` positions with the smallest bits are the targets. Special tokens sort
+behind all others, so they are chosen only in a sequence with too few ordinary tokens, and then they are not changed and
+their label is -100. A target is replaced by (Devlin et al., 2019, section 3.1)
 
     [MASK] with probability 0.8,    a uniformly random ordinary token 0.1,    itself 0.1
 
-A fixed count gives every sequence the same number of logits, hence a dense head and an equal cost for every step.
+With a fixed count every sequence has the same number of logits, hence the head is dense and all steps cost the same.
 
-B batch, L sequence length, N masked positions a sequence, V vocabulary.
+B batch, L sequence length, N masked positions per sequence, V vocabulary.
 """
 
 from typing import NamedTuple
@@ -24,18 +24,18 @@ TO_MASK, TO_RANDOM = 0.8, 0.1
 
 
 class Masked(NamedTuple):
-    """One masked batch, all int64."""
+    """A masked batch, all int64."""
 
     corrupted: NDArray[np.int64]
-    """(B, L) what the model reads."""
+    """(B, L) the corrupted sequences, which the model reads."""
     positions: NDArray[np.int64]
-    """(B, N) where it is asked, ascending."""
+    """(B, N) the masked positions, ascending."""
     labels: NDArray[np.int64]
-    """(B, N) the original tokens there, or -100 where a special token had to be taken."""
+    """(B, N) the original tokens at these positions, or -100 at special tokens."""
 
 
 def count(rate: float, length: int) -> int:
-    """Masked positions of a sequence: the rate times the length, rounded, at least one."""
+    """The number of masked positions per sequence: the rate times the length, rounded, at least one."""
     if not 0 < rate <= 1:
         raise ValueError(f"mask rate {rate!r} is not in (0, 1]")
     return max(1, round(rate * length))
@@ -62,10 +62,10 @@ def mask(
 
 
 def _smallest(bits_BL: NDArray, special_BL: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    """(B, N) positions of the smallest bits, special ones last, ascending.
+    """Returns (B, N), the positions of the smallest bits, ascending; special tokens come last.
 
-    The position replaces the lowest bits: no two keys of a row are equal, so no tie depends on the sorting algorithm,
-    and the sorted keys say where they came from.
+    The position replaces the lowest bits, so all keys of a row differ, the result does not depend on the sorting
+    algorithm, and the positions can be read from the sorted keys.
     """
     length = bits_BL.shape[1]
     width = np.uint64(length.bit_length())
@@ -77,7 +77,7 @@ def _smallest(bits_BL: NDArray, special_BL: NDArray[np.bool_], count: int) -> ND
 
 
 def _corrupt(original_BN: NDArray[np.int64], bits_BN: NDArray, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """80/10/10; the high half of fresh bits decides which, the low half which random token."""
+    """Returns the replaced tokens, 80/10/10; the high half of the bits chooses the case, the low half the token."""
     draw_BN = random_bits(bits_BN)
     chance_BN = (draw_BN >> np.uint64(32)) / 2.0**32
     random_BN = vocabulary.ordinary_ids[below(draw_BN, len(vocabulary.ordinary_ids))]

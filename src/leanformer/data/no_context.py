@@ -1,17 +1,16 @@
 """The no-context baseline: the loss of the best predictor that sees only the corrupted token itself.
 
-Let u(t) be the training frequency of the ordinary token t, K their number, o what is seen at a masked position. Under
-80/10/10 with uniform random replacement (`masking.py`), Bayes' rule gives
+Let u(t) be the training frequency of the ordinary token t, K the number of ordinary tokens, and o the token seen at a
+masked position. With 80/10/10 and uniform random replacement (`masking.py`), Bayes' rule gives
 
     P(t | o = [MASK])   = u(t)
     P(t | o ordinary)   = u(t) ([t = o] + 1/K) / (u(o) + 1/K)
 
-and the baseline is the mean of -log P(t | o) over the targets. It lies below the unigram entropy, the mean of
--log u(t), because a token that was left as it is gives itself away. A run that is not below it has learned nothing from
-context.
+and the baseline is the mean of -log P(t | o) over the targets. It is below the unigram entropy, the mean of -log u(t),
+because tokens that are not replaced can be seen. A run that is not below it has learned nothing from context.
 
-u is smoothed by one count a token, so that a token the training text lacks costs much, but not infinitely much.
-All losses in nats. V vocabulary, K ordinary tokens.
+u is smoothed by one count per token, so that a token that is missing in the training text has a finite loss.
+All losses are in nats. V vocabulary, K ordinary tokens.
 """
 
 from typing import NamedTuple
@@ -26,17 +25,17 @@ from leanformer.data.vocabulary import Vocabulary
 class Floor(NamedTuple):
     context_free: float
     unigram: float
-    """Cross-entropy of the training frequencies on the same targets: what a predictor that sees nothing can reach."""
+    """The cross-entropy of the training frequencies on the same targets, the best loss without seeing any token."""
 
 
 def unigram(counts: NDArray[np.integer], vocabulary: Vocabulary) -> NDArray[np.float64]:
-    """(V,) u(t) from training counts (V,): add-one over the ordinary tokens, zero for special ones."""
+    """Returns (V,), u(t) from training counts (V,): add-one over the ordinary tokens, zero for special ones."""
     smoothed = np.where(vocabulary.is_special, 0.0, counts + 1.0)
     return smoothed / smoothed.sum()
 
 
 def no_context_baseline(counts: NDArray[np.integer], masked: Masked, vocabulary: Vocabulary) -> Floor:
-    """The baseline on these very masks (the frozen validation masks: sequences side by side in one `Masked`)."""
+    """Returns the baseline on these masks (the fixed validation masks, with all sequences in one `Masked`)."""
     asked = masked.labels != IGNORED
     targets = masked.labels[asked]
     seen = np.take_along_axis(masked.corrupted, masked.positions, axis=1)[asked]
@@ -49,9 +48,9 @@ def no_context_baseline(counts: NDArray[np.integer], masked: Masked, vocabulary:
 
 
 def next_token_baseline(counts: NDArray[np.integer], targets: NDArray[np.integer]) -> Floor:
-    """The baseline where nothing of the target is seen: both are the cross-entropy of the training frequencies.
+    """Returns the baseline if the target is not seen: both losses are the cross-entropy of the training frequencies.
 
-    Special tokens are targets here, [SEP] ends a text, so u is smoothed by one count over all of the vocabulary (V,).
+    Special tokens are targets here, since [SEP] ends a text, so u is smoothed by one count over the vocabulary (V,).
     """
     if not targets.size:
         raise ValueError("these texts ask for no token: there is no baseline to compute")
@@ -63,8 +62,8 @@ def next_token_baseline(counts: NDArray[np.integer], targets: NDArray[np.integer
 def expected_baseline(
     counts: NDArray[np.integer], vocabulary: Vocabulary, target_counts: NDArray[np.integer] | None = None
 ) -> Floor:
-    """The same before any mask is drawn: the expectation over masks, for targets distributed as `target_counts` (V,),
-    by default as the training text itself.
+    """Returns the expectation of the baseline over masks, for targets distributed as `target_counts` (V,), by default
+    as the training text.
 
     With v the targets' frequencies, 0.8 of them see [MASK], 0.1 (1 + 1/K) see themselves and 0.1/K each other token:
 

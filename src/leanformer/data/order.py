@@ -4,9 +4,9 @@ A Feistel network over pairs of digits. With a = ceil(sqrt(n)) and b = ceil(n / 
 
     l <- (l + F(round, r)) mod a        r <- (r + F(round, l)) mod b
 
-Each half-round can be undone by subtracting, whatever F is, so the whole is a bijection of range(a b). Images in
-[n, a b) are sent through again until they fall below n (cycle walking, Black & Rogaway, 2002), which keeps it one on
-range(n); a b - n < a, so this is rare. No list is shuffled, so a run resumes at any step without replaying the data.
+Each half-round can be inverted by subtraction, whatever F is, so the network is a bijection of range(a b). Images in
+[n, a b) are mapped again until they are below n (cycle walking, Black & Rogaway, 2002), which gives a bijection of
+range(n); a b - n < a, so this is rare. No list is shuffled, so a run resumes at any step without reading earlier data.
 """
 
 import math
@@ -20,7 +20,7 @@ ROUNDS = 6
 
 
 def permutation(index: ArrayLike, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The examples at the places `index` (integers in range(n), any shape) of this seed's epoch, int64."""
+    """Returns the examples at the places `index` (integers in range(n), any shape) of this seed's epoch, int64."""
     places = np.asarray(index, dtype=np.int64)
     if n < 1:
         raise ValueError(f"cannot order {n} examples: at least one is needed")

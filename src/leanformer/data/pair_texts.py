@@ -2,8 +2,9 @@
 
     DIR/<task>/<split>.jsonl|.json|.csv|.tsv[.xz|.gz|.bz2] or .parquet        (or DIR/<the task's folder>/...)
 
-Where a task is published without its training split, the groups of all that is there (a dialogue is a group) are put in
-the order of `permutation(., seed 0, epoch 0)`; the first tenth validates, the second tests, the rest trains.
+If a task is published without its training split, the groups of all published examples (a dialogue is a group) are put
+in the order of `permutation(., seed 0, epoch 0)`; the first tenth is for validation, the second for the test, the rest
+for training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,20 +19,20 @@ from leanformer.data.tables import SUFFIXES, find, read
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 SEED, SHARE = 0, 10
-"""Of a split made here: the seed, and one in how many groups validates, and tests."""
+"""The seed of a split made here; one group in SHARE is for validation, and one for the test."""
 
 
 class PairTexts(NamedTuple):
     splits: dict[str, list[Example]]
     """train, valid, and the test splits by their own names."""
     made: str
-    """How the splits came about, in words."""
+    """The origin of the splits, in words."""
 
 
 def read_pairs(task: GenerationTask, where: str | Path) -> PairTexts:
-    """FileNotFoundError or ValueError of one line for a split that is missing or empty, or a row that lacks a column.
+    """Returns the texts of a task from the folder `where`; missing test splits are left out.
 
-    Test splits that are not there are left out.
+    Raises a one-line FileNotFoundError or ValueError for a missing or empty split, or a row that lacks a column.
     """
     folder = _folder(task, Path(where))
     published = {split: _read(task, path) for split in task.files if (path := find(folder, split))}
@@ -56,7 +57,7 @@ def _folder(task: GenerationTask, where: Path) -> Path:
 
 
 def _read(task: GenerationTask, path: Path) -> list[Example]:
-    """Without examples that lack a text."""
+    """Returns the examples of a file, without those that lack a text."""
     place = str(path)
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -1,13 +1,13 @@
-"""A data directory of pairs: what encoder-decoder models are trained on and scored with.
+"""A data directory of pairs, on which encoder-decoder models are trained and scored.
 
-    data.json                      as of text (`corpus.py`), with kind "pairs", the task, and how its splits were made
+    data.json                      as for text (`corpus.py`), with kind "pairs", the task, and the origin of its splits
     SPLIT.source.bin, .target.bin  token ids; each text is [CLS] text [SEP]
     SPLIT.*.documents.bin          int64 start offset of every text
-    SPLIT.jsonl                    the raw texts of an evaluation split, a line a pair: source, references
+    SPLIT.jsonl                    the raw texts of an evaluation split, one line per pair: source, references
     tokenizer files                one tokenizer for both sides
 
-[CLS] begins what the decoder reads and [SEP] ends what it writes: for the pair (s, t) the encoder reads [CLS] s [SEP],
-the decoder [CLS] t, and t [SEP] is asked for. A side longer than the run's sequence length is cut, its [SEP] kept.
+[CLS] begins the decoder's input and [SEP] ends its output: for the pair (s, t) the encoder reads [CLS] s [SEP], the
+decoder reads [CLS] t, and t [SEP] is predicted. A side longer than the run's sequence length is cut and keeps [SEP].
 
 B batch, S longest source in it, T longest target.
 """
@@ -31,7 +31,7 @@ SIDES = ("source", "target")
 
 
 class PairBatch(NamedTuple):
-    """All int64."""
+    """A batch of pairs, all int64."""
 
     sources: NDArray[np.int64]
     """(B, S), padded with [PAD]."""
@@ -43,7 +43,7 @@ class PairBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class PairStore:
-    """One split, as runs of a sequence length read it."""
+    """The tokens of one split, which runs read up to their sequence length."""
 
     source: TokenStore
     target: TokenStore
@@ -52,11 +52,11 @@ class PairStore:
         return len(self.source.documents)
 
     def lengths(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(pairs,) each: tokens of [CLS] s [SEP] and of t [SEP], at most `limit`."""
+        """Returns the numbers of tokens of [CLS] s [SEP] and of t [SEP], each (pairs,) and at most `limit`."""
         return np.minimum(_sizes(self.source), limit), np.minimum(_sizes(self.target) - 1, limit)
 
     def truncated(self, limit: int) -> dict[str, int]:
-        """How many texts of each side are longer than that."""
+        """Returns the number of texts on each side that are longer than `limit`."""
         source, target = _sizes(self.source), _sizes(self.target) - 1
         return {"source": int((source > limit).sum()), "target": int((target > limit).sum())}
 
@@ -94,7 +94,7 @@ class PairCorpus(Prepared):
 
     @property
     def kind(self) -> str:
-        """Of `generation_tasks.KINDS`."""
+        """The kind of task, one of `generation_tasks.KINDS`."""
         return self.record["task_kind"]
 
     @property
@@ -103,7 +103,7 @@ class PairCorpus(Prepared):
 
     @property
     def test(self) -> str:
-        """The split that is scored unless another is asked for: the first test split, without any `valid`."""
+        """The split that is scored by default: the first test split or, if there is none, `valid`."""
         return next((name for name in self.evaluation_splits if name != "valid"), "valid")
 
     @property
@@ -115,7 +115,7 @@ class PairCorpus(Prepared):
         }
 
     def texts(self, split: str) -> list[dict[str, Any]]:
-        """{"source", "references"} of every pair of an evaluation split."""
+        """Returns {"source", "references"} of every pair of an evaluation split."""
         return list(reading.read_lines(self.path / f"{split}.jsonl", Texts, verification.REMEDY))
 
 

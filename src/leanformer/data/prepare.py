@@ -1,7 +1,7 @@
-"""From raw text to a data directory: tokenizer, tokens, two held-out parts, and the record of how they came about.
+"""Preparation of a data directory from raw text: tokenizer, tokens, two held-out parts, and their record.
 
-The text is streamed, twice if a tokenizer is to be trained: once for a sample to train it on, once to encode. The
-directory is made beside its place and moved there when it is whole.
+The text is streamed, twice if a tokenizer is trained: once for a sample to train it on, and once to encode the text.
+The directory is written beside its place, and moved there when it is complete.
 """
 
 import re
@@ -52,21 +52,20 @@ def prepare(
 ) -> dict[str, Any]:
     """Write the data directory `out` and return its record, the content of data.json.
 
-    texts                what to read, in this order (`readers.py`); `field` is the column that holds a table's text
-    documents            what separates documents in plain text: "blank-lines" or "lines" (one document per line)
-    cased, keep_accents  what training a tokenizer does not drop: capitals and accents, or accents alone
-    tokenizer            the one to take (`tokenizer_files.load`); otherwise `algorithm` is trained (`tokenizer.py`) on
-                         `tokenizer_megabytes` million characters from all over the texts
-    valid                text that choices are made by; otherwise about `valid_fraction` of the text is held out for it
-                         (`HoldOut`)
-    test                 text that models are reported on, likewise with `test_fraction`; 0 leaves this part out
-    test_on              more texts that models are reported on, each a part of its own by this name
+    texts                the texts in order (`readers.py`); `field` is the column of a table that holds the text
+    documents            the separator of documents in plain text: "blank-lines" or "lines" (one document per line)
+    cased, keep_accents  whether a trained tokenizer keeps capitals and accents, or only accents
+    tokenizer            the tokenizer to use (`tokenizer_files.load`); by default `algorithm` is trained
+                         (`tokenizer.py`) on `tokenizer_megabytes` million characters from the whole text
+    valid                validation text; by default about `valid_fraction` of the text is held out for it (`HoldOut`)
+    test                 test text, likewise with `test_fraction`; 0 leaves this part out
+    test_on              further test texts, each a part of its own with this name
     sequence_length      each part must hold at least one sequence of this length
 
-    `unknown` in the record holds the share of [UNK] in each part; `notes` what a user must know of the data: much that
-    is [UNK], characters that the vocabulary has no room for, a small held-out part. More than half [UNK] is an error.
+    In the record, `unknown` holds the fraction of [UNK] in each part, and `notes` holds notes to the user: much [UNK],
+    characters that do not fit into the vocabulary, a small held-out part. More than half [UNK] is an error.
 
-    The same texts and settings give the same bytes. An error is one line, and leaves nothing behind.
+    The same texts and settings give the same bytes. An error is one line, and leaves no files behind.
     """
     texts, out = _several(texts), Path(out)
     given = {"valid": _several(valid or ()), "test": _several(test or ())}
@@ -157,7 +156,7 @@ def _several(sources: Source | Sequence[Source]) -> list[Source]:
 
 
 def _read(sources: Sequence[Source], title: str, *, field: str, separator: str, progress: Progress) -> Iterator[str]:
-    """The documents of all sources, one bar for the bytes of their files; a data set's size is not known beforehand."""
+    """Yields the documents of all sources, with a progress bar over the bytes of files (a data set's are unknown)."""
     if not sources:
         return
     found = [files(source) for source in sources]
@@ -174,8 +173,10 @@ def _progress(quiet: bool) -> Progress:
 
 
 def _lacking(train: int, held: int, share: float, least: int) -> int:
-    """Tokens that a held-out part of `held` tokens needs from the end of train: none if it has half its share and
-    `least`, or if train has too few."""
+    """The number of tokens that a held-out part of `held` tokens needs from the end of train.
+
+    It is 0 if the part has half its share and `least` tokens, or if train has too few.
+    """
     lacking = 0 if held >= max(share / 2, least) else int(max(share, least)) - held
     return lacking if train - lacking >= least else 0
 

@@ -1,4 +1,4 @@
-"""From the texts of a generation task to a data directory of pairs (`pairs.py`), with one tokenizer for both sides."""
+"""Preparation of a data directory of pairs (`pairs.py`) from a generation task, with one tokenizer for both sides."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from leanformer.files import new_directory
 from leanformer.version import __version__
 
 BATCH = 1000
-"""Pairs encoded in one call."""
+"""The number of pairs that are encoded in one call."""
 
 
 def prepare_pairs(
@@ -37,12 +37,12 @@ def prepare_pairs(
     tokenizer_megabytes: float = 32,
     tokenizer: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Write the data directory `out` from the folder `task_data` of a generation task; return its record.
+    """Write the data directory `out` from the folder `task_data` of a generation task; returns its record.
 
-    The tokenizer is trained on both sides of the training split, unless one is given. Of an example with several
-    references each makes a pair to train on; an evaluation split keeps them together, and takes its loss on the first.
+    Unless a tokenizer is given, one is trained on both sides of the training split. For training, an example gives one
+    pair per reference; an evaluation split keeps the references together, and its loss is on the first one.
 
-    The same texts and settings give the same bytes. An error is one line, and leaves nothing behind.
+    The same texts and settings give the same bytes. An error is one line, and leaves no files behind.
     """
     of = generation_task(task)
     splits, made = read_pairs(of, task_data)
@@ -58,7 +58,7 @@ def prepare_pairs(
         else:
             settings |= {"tokenizer": str(tokenizer)}
             wrapped = tokenizer_files.load(tokenizer)
-        wrapped.model_input_names = ["input_ids", "attention_mask"]  # the two sides meet in no one text
+        wrapped.model_input_names = ["input_ids", "attention_mask"]  # the two sides are never in one text
         tokenizer_files.save(wrapped, directory)
 
         vocabulary = tokenizer_files.vocabulary(wrapped)

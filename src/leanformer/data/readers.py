@@ -1,17 +1,17 @@
-"""From files and data sets to documents: a stream of strings, whose memory does not grow with the corpus.
+"""Readers of documents from files and data sets, as a stream of strings whose memory does not grow with the corpus.
 
 A source is
-    a file        a table (.jsonl, .json, .csv, .tsv, .parquet: see `tables.py`), any other suffix plain text; all but
-                  parquet also compressed, with .xz, .gz or .bz2 appended; suffixes in any case
+    a file        a table (.jsonl, .json, .csv, .tsv, .parquet: see `tables.py`), or plain text with any other suffix;
+                  all but parquet may be compressed, with .xz, .gz or .bz2 appended; suffixes are in any case
     a folder      its .txt files and tables in the order of their names, sub-folders included
     hf:NAME       a Hugging Face data set, hf:NAME[:CONFIG[:SPLIT]] (split `train` by default), streamed; `hf:` may be
-                  left out of USER/NAME where no such path exists
+                  omitted before USER/NAME if no such path exists
     a data set    the folder of one split that `save_to_disk` of Hugging Face's datasets wrote, memory-mapped
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
 
 Plain text is separated into documents by blank lines, or has one document per line. Tables and data sets hold one
-document per row, in the field `text` or another one that is named. A document of more than 4 M characters is cut, at a
-line end or a space where there is one.
+document per row, in the field `text` or another given field. A document of more than 4 M characters is cut, at a line
+end or a space if there is one.
 """
 
 import re
@@ -27,15 +27,15 @@ from leanformer.spelling import suggest
 SUFFIXES = (".txt", *tables.TABLES)
 LONGEST = 4_000_000
 SEPARATORS = {"blank-lines": re.compile(r"\n(?:[^\S\n]*\n)+"), "lines": re.compile(r"\n")}
-"""What separates the documents of plain text."""
+"""The separators of documents in plain text."""
 DATA_SET = "dataset_info.json"
 SPLITS = "dataset_dict.json"
-"""What `save_to_disk` writes into the folder of a split, and into the one above."""
+"""The files that `save_to_disk` writes into the folder of a split, and into its parent."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
 
 
 def files(source: str | Path) -> list[Path] | None:
-    """The files of a source, None for a data set; a source that is neither is an error."""
+    """Returns the files of a source, None for a data set; raises an error for a source that is neither."""
     name = str(source)
     if name.startswith("shipped:"):
         return [shipped(name.removeprefix("shipped:"))]
@@ -62,9 +62,9 @@ def files(source: str | Path) -> list[Path] | None:
 def documents(
     source: str | Path, field: str = "text", advance: Advance = lambda _: None, separator: str = "blank-lines"
 ) -> Iterator[str]:
-    """The documents of a source in order, none of them empty; `separator`, one of `SEPARATORS`, is for plain text.
+    """Yields the documents of a source in order, none of them empty; `separator` (of `SEPARATORS`) is for plain text.
 
-    ValueError with file and place if it cannot be read.
+    Raises ValueError with file and place if the source cannot be read.
     """
     if separator not in SEPARATORS:
         raise ValueError(f"--documents {separator}: {suggest(separator, SEPARATORS)}")
@@ -90,7 +90,7 @@ def documents(
 
 
 def shipped(name: str = "novels") -> Path:
-    """Where a text that comes with the package lies."""
+    """Returns the path of a text that comes with the package."""
     folder = Path(str(resources.files("leanformer.data"))) / "texts"
     path = folder / f"{name}.txt.xz"
     if not path.is_file():
@@ -100,7 +100,7 @@ def shipped(name: str = "novels") -> Path:
 
 
 def _passages(blocks: Iterable[str], separator: re.Pattern[str]) -> Iterator[str]:
-    """What lies between the separators. What has no end yet is not kept beyond the length at which it is cut anyway."""
+    """Yields the text between separators; memory is bounded by the length at which a document is cut."""
     rest = ""
     for block in blocks:
         *complete, rest = separator.split(rest + block)
@@ -112,7 +112,7 @@ def _passages(blocks: Iterable[str], separator: re.Pattern[str]) -> Iterator[str
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces of at most `LONGEST` characters, cut at a line end, else at a space, else anywhere."""
+    """Yields parts of at most `LONGEST` characters, cut at a line end, else at a space, else anywhere."""
     start = 0
     while len(text) - start > LONGEST:
         first, last = start + 1, start + LONGEST
@@ -130,7 +130,7 @@ def _stripped(texts: Iterable[str]) -> Iterator[str]:
 
 
 def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) of a data set, streamed from the hub or memory-mapped from its folder."""
+    """Yields (place, row) of a data set, streamed from the hub or memory-mapped from its folder."""
     import datasets
 
     name, config, split, *_ = [*source.removeprefix("hf:").split(":"), "", ""]
@@ -141,7 +141,7 @@ def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             rows = datasets.load_dataset(name, config or None, split=split, streaming=True)
     except Exception as error:
-        # Network, name, split, format: whatever goes wrong in there, this is what it means here.
+        # Network, name, split, format: all errors have the same meaning here.
         loadable = "no file, and no Hugging Face data set that can be loaded"
         raise ValueError(f"{source}: {loadable} ({_reason(error)})") from error
     number = 0

@@ -1,8 +1,8 @@
-"""Rows of named columns, from files as people have them: what a trained model is asked about.
+"""Rows of named columns from users' files, as inputs of a trained model.
 
-plain text                    one row per line, blank ones too, so that row i is line i; several columns are separated
-                              by tabs, in their order
-tables, hf:NAME, a folder     as `tables.py` and `readers.py` have them: the columns by name, all others are left alone
+plain text                    one row per line, also for blank lines, so that row i is line i; several columns are
+                              separated by tabs, in their order
+tables, hf:NAME, a folder     as in `tables.py` and `readers.py`, with the columns by name; other columns are ignored
 -                             plain text from standard input
 """
 
@@ -18,10 +18,10 @@ Row = dict[str, Any]
 
 
 def rows(sources: Sequence[str | Path], columns: Sequence[str], option: str = "--columns") -> Iterator[tuple[str, Row]]:
-    """(place, the row's `columns`) in order; `option` is what names the columns, for messages.
+    """Yields (place, the row's `columns`) in order; `option` is the option that names the columns, for messages.
 
-    ValueError with the place for a row that lacks a column, and for plain text whose first line holds a tab where one
-    column is asked for: that is a table, or a pair, and not one text. A tab in a later line is white space.
+    Raises ValueError with the place for a row that lacks a column, and for plain text whose first line holds a tab if
+    one column is needed, since this is a table or a pair and not one text. A tab in a later line is white space.
     """
     remedy = f": name the right one with {option}"
     for source in sources:

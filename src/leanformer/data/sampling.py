@@ -1,6 +1,6 @@
-"""Choosing documents from a stream by a hash of their number: for the tokenizer, and to be held out.
+"""The choice of documents from a stream by a hash of their number, for the tokenizer and for held-out parts.
 
-No list of the documents is needed, and the choice is the same whoever reads the stream.
+No list of the documents is needed, and the choice is always the same for the same stream.
 """
 
 import heapq
@@ -14,19 +14,19 @@ from leanformer.data.randomness import random_bits
 FOR_TOKENIZER, FOR_VALIDATION = 1, 2
 BLOCK = 4096
 FEW = 100
-"""A score of fewer sequences, pairs or examples than this says little of a model."""
+"""The number of sequences, pairs or examples below which a score is unreliable."""
 
 
 def numbered_bits(purpose: int) -> Iterator[int]:
-    """64 random bits for document 0, 1, 2, ..."""
+    """Yields 64 random bits for document 0, 1, 2, ..."""
     for start in count(0, BLOCK):
         yield from random_bits(purpose, np.arange(start, start + BLOCK)).tolist()
 
 
 def sample(documents: Iterable[str], characters: int) -> list[str]:
-    """Documents from everywhere in the stream, at most so many characters (but at least one document), in stream order.
+    """Returns documents from the whole stream, with at most so many characters (at least one document), in its order.
 
-    Bottom sampling: those with the smallest bits that fit; every document has the same chance.
+    Bottom sampling takes the documents with the smallest bits that fit; all have the same probability.
     """
     kept: list[tuple[int, int, str]] = []  # a heap, largest bits first
     size, bound = 0, 1 << 64
@@ -42,18 +42,18 @@ def sample(documents: Iterable[str], characters: int) -> list[str]:
 
 
 def few_notes(count: int, what: str, remedy: str) -> list[str]:
-    """A line if there are fewer than FEW of `what`, the sequences or examples that a model is judged on."""
+    """Returns a note if there are fewer than FEW of `what`, the sequences or examples that score a model."""
     if count >= FEW:
         return []
     return [f"only {count:,} {what} to judge by, which hardly tells two models apart: {remedy}"]
 
 
 class HoldOut:
-    """Which documents train a model, and which are held out, by the parts that hold them.
+    """The assignment of documents to training or to a held-out part.
 
     Each document is in part p with probability f_p, its fraction, but p holds at most 2 f_p of all tokens so far. The
-    limit keeps one long book from becoming most of a small corpus's held-out text. What a small corpus then lacks is
-    taken from its end (`store.move_tail`).
+    limit prevents one long book from being most of a small corpus's held-out text. Tokens that a small corpus then
+    lacks are taken from its end (`store.move_tail`).
     """
 
     def __init__(self, fractions: Mapping[str, float]) -> None:
@@ -63,7 +63,7 @@ class HoldOut:
         self.total = 0
 
     def __call__(self, size: int) -> str:
-        """The part of the next document, of this size: one of those held out, or "train"."""
+        """Returns the part of the next document, which has this size: a held-out part, or "train"."""
         self.total += size
         place, end = next(self.bits) / 2.0**64, 0.0
         for part, fraction in self.fractions.items():

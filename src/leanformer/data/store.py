@@ -1,4 +1,4 @@
-"""Writing the token files of a data directory, document by document (`corpus.py` reads them)."""
+"""Writers of the token files of a data directory, document by document (`corpus.py` reads them)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from leanformer.records.reading import sealed
 
 
 class SplitWriter:
-    """Appends documents to SPLIT.bin and their start offsets to SPLIT.documents.bin."""
+    """A writer that appends documents to SPLIT.bin, and their start offsets to SPLIT.documents.bin."""
 
     def __init__(self, directory: Path, split: str, dtype: np.dtype) -> None:
         self.token_file, self.document_file = (path.open("wb") for path in split_files(directory, split))
@@ -43,8 +43,10 @@ def split_files(directory: Path, split: str) -> tuple[Path, Path]:
 
 
 def move_tail(directory: Path, dtype: np.dtype, part: str, wanted: int, keep: int) -> int:
-    """Move the last tokens of train to the end of `part`: `wanted` of them or, to begin with a document, up to twice as
-    many, as long as train keeps `keep`. A document longer than that is cut in two. Returns how many were moved.
+    """Move the last tokens of train to the end of `part`; returns their number.
+
+    It moves `wanted` tokens or, to begin with a document, up to twice as many, as long as train keeps `keep`. A longer
+    document is cut in two.
     """
     train, train_starts = split_files(directory, "train")
     part_tokens, part_starts = split_files(directory, part)
@@ -73,8 +75,11 @@ def describe(
     stores: Sequence[str] = ("train", "valid"),
     **more: Any,
 ) -> dict[str, Any]:
-    """What data.json says of the files. `hash` names all that a model can see: the ids and what they mean (and, of
-    pairs, the texts that it is scored with)."""
+    """Returns the part of data.json about the files.
+
+    `hash` identifies all that a model can see: the ids and their meaning and, for pairs, the texts that it is scored
+    with.
+    """
     files = {file.name: sums(file) for file in sorted(directory.iterdir())}
     content = {
         "schema": SCHEMA,
@@ -89,7 +94,7 @@ def describe(
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:
-    """data.json, the last file of a data directory to be written."""
+    """Write data.json, the last file of a data directory to be written."""
     write_json(directory / RECORD, sealed(record))
 
 

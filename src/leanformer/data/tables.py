@@ -1,15 +1,15 @@
-"""Tables of named columns, a row at a time: the one reader of JSON, CSV, TSV and parquet files.
+"""The reader of tables of named columns, row by row, from JSON, CSV, TSV and parquet files.
 
     .jsonl .json    one JSON object per line, or one array of objects that is the whole file
     .csv            a header, then rows by the rules of CSV; blank lines are no rows, and a cell has any length
-    .tsv            the same with tabs and without any quoting, as GLUE's own files: a lone quotation mark is text
-                    (by CSV's rules it would silently swallow rows)
-    .parquet        columns that are asked for
+    .tsv            the same with tabs and without quoting, as GLUE's own files: a single quotation mark is text
+                    (by CSV's rules it would silently skip rows)
+    .parquet        the requested columns
 
 All but parquet may be compressed (.xz, .gz, .bz2), and suffixes may be in upper case. Files are streamed: memory does
-not grow with the number of rows. A row comes with its place: the file and the line where the row begins, counted as an
-editor counts lines (the header of a CSV is line 1), or, in parquet, the number of the row from 1. Every fault is a
-`ValueError` of one line with that place.
+not grow with the number of rows. A row has a place: the file and the line where the row begins, counted as an editor
+counts lines (the header of a CSV is line 1), or, in parquet, the number of the row from 1. Every error is a one-line
+`ValueError` with this place.
 """
 
 import csv
@@ -26,18 +26,18 @@ TEXT_TABLES = (*JSON, ".csv", ".tsv")
 TABLES = (*TEXT_TABLES, ".parquet")
 SUFFIXES = (*(table + packing for table in TEXT_TABLES for packing in ("", *COMPRESSED)), ".parquet")
 LONGEST_CELL = 2**31 - 1
-"""Characters; the most that csv can be told on every system."""
+"""The most characters of a cell, the largest value that csv accepts on every system."""
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 Row = dict[str, Any]
 Cells = Iterator[tuple[int, list[str]]]
-"""The line where a row begins, and its cells."""
+"""(line where a row begins, its cells)."""
 
 
 def read(
     path: Path, advance: Advance = lambda _: None, columns: Collection[str] | None = None
 ) -> Iterator[tuple[str, Row]]:
-    """(place, row) of every row; parquet reads only `columns` where they are named and all there."""
+    """Yields (place, row) of every row; parquet reads only `columns` if they are given and all exist."""
     if kind(path) == ".parquet":
         for number, row in enumerate(_parquet(path, advance, columns), 1):
             yield f"{path}, row {number}", row
@@ -49,12 +49,12 @@ def read(
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a table without their places."""
+    """Yields the rows of a table without their places."""
     return (row for _, row in read(path))
 
 
 def find(folder: Path, stem: str, suffixes: Iterable[str] = SUFFIXES) -> Path | None:
-    """The one table in `folder` whose name is `stem` and a suffix, in whatever case; None if there is none."""
+    """Returns the only table in `folder` whose name is `stem` and a suffix in any case, or None if there is none."""
     if not folder.is_dir():
         return None
     named = [path for path in folder.iterdir() if path.name.startswith(stem)]
@@ -67,7 +67,7 @@ def find(folder: Path, stem: str, suffixes: Iterable[str] = SUFFIXES) -> Path | 
 
 
 def value(row: Row, column: str, place: str, remedy: str = "") -> Any:
-    """What the row holds in `column`. ValueError if it has no such column, or what stands for a missing value there."""
+    """Returns the row's value in `column`; raises ValueError if the column or the value is missing."""
     if column not in row:
         raise ValueError(f"{place}: no column {column!r}; it has: {', '.join(row) or 'none'}{remedy}")
     found = row[column]
@@ -78,7 +78,7 @@ def value(row: Row, column: str, place: str, remedy: str = "") -> Any:
 
 
 def as_text(found: Any, column: str) -> str:
-    """ValueError, without the place, for a list, an object or bytes: no model should read how Python spells them."""
+    """Returns the value as text; raises ValueError, without the place, for a list, an object or bytes."""
     if isinstance(found, list | dict | bytes):
         raise ValueError(f"{column} is {type(found).__name__}, not text: name another column, or write it out")
     return str(found)
@@ -93,7 +93,7 @@ def _tsv(texts: Iterator[str], path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _csv_cells(texts: Iterator[str], path: Path) -> Cells:
-    csv.field_size_limit(LONGEST_CELL)  # of the process; by default a cell of 131,072 characters is an error
+    csv.field_size_limit(LONGEST_CELL)  # for the whole process; by default a cell of 131,072 characters is an error
     reader = csv.reader((line + "\n" for line in lines(texts)), strict=True)
     while True:
         begin = reader.line_num + 1
@@ -124,7 +124,7 @@ def _keyed(rows: Cells, path: Path, separator: str) -> Iterator[tuple[int, Row]]
 
 
 def _header(cells: list[str], place: str, separator: str) -> list[str]:
-    """The names of the columns; columns without a name (an index, a trailing comma) are nobody's."""
+    """Returns the names of the columns; columns without a name (an index, a trailing comma) are ignored."""
     names = [cell.strip() for cell in cells]
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:

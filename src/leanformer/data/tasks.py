@@ -1,10 +1,10 @@
-"""The tasks that can be fine-tuned: a table, a short entry each.
+"""The table of fine-tuning tasks.
 
-The nine of GLUE (Wang et al., 2019) have the columns and the label order of their hub copy (nyu-mll/glue) and their
-official metrics, those of SuperGLUE (Wang et al., 2019b) those of aps/super_glue. Mind the orders: 1 is *entailment* in
-wnli, *not_entailment* in rte and qnli, *contradiction* in cb, *neutral* in mnli.
+The nine tasks of GLUE (Wang et al., 2019) have the columns and the label order of their hub copy (nyu-mll/glue) and
+their official metrics, those of SuperGLUE (Wang et al., 2019b) have those of aps/super_glue. The orders differ: 1 is
+*entailment* in wnli, *not_entailment* in rte and qnli, *contradiction* in cb, *neutral* in mnli.
 
-Another task is one more entry, here or in a plug-in file:
+Another task is added as one more entry, here or in a plug-in file:
 
     register_task(Task("reviews", columns=("text",), labels=("neg", "pos"), metrics=("accuracy",)))
 
@@ -29,19 +29,19 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Task:
-    """`columns` of a row, or what `template` makes of them, and the answer in `label_column`. By kind:
+    """A task: texts from the `columns` of a row, or from `template`, and the answer in `label_column`. By kind:
 
         classification     one text or a pair             one of `labels`
         regression         one text or a pair             a number, within `bounds`; the kind of a task without labels
-        multiple_choice    a text, then its choices       the right one of `labels`, a label a choice
+        multiple_choice    a text, then its choices       the right one of `labels`, one label per choice
         span               a question, then its context   {"text": [...], "answer_start": [...]}: all right answers
 
-    score = mean of `metrics` over those `validation` splits that exist. `f1` takes the second label as positive; `em`
-    is the fraction of groups, rows with equal `group` columns, that are answered right throughout.
+    score = mean of `metrics` over the existing `validation` splits. The second label is positive for `f1`; `em` is the
+    fraction of groups, rows with equal `group` columns, in which all answers are right.
 
-    Data without a training split are refused, unless `held_out` says which fraction of the one validation split is to
-    be scored; then the rest is trained on. `hub` holds the arguments of `datasets.load_dataset`, `folder` the name of
-    the data's folder if it is not the task's.
+    Data without a training split are refused, unless `held_out` gives the fraction of the only validation split that is
+    scored; then the rest is used for training. `hub` holds the arguments of `datasets.load_dataset`, `folder` the name
+    of the data's folder if it is not the task's.
     """
 
     name: str
@@ -97,14 +97,14 @@ _TASKS: dict[str, Task] = {}
 
 
 def register_task(task: Task) -> Task:
-    """Makes `task` known by its name; the same entry again is no news, another one of that name is a `ValueError`."""
+    """Register `task` by its name, possibly again; raises `ValueError` if another task has that name."""
     if _TASKS.setdefault(task.name, task) != task:
         raise ValueError(f"task {task.name!r} is registered already, with other columns, labels or metrics: rename one")
     return task
 
 
 def task(name: str) -> Task:
-    """The task called `name`; `ValueError` with the nearest known name if there is none."""
+    """Returns the task `name`; raises `ValueError` with the nearest known name if there is none."""
     if name not in _TASKS:
         more = "another one is made known by register_task, in a file given with --plugin"
         raise ValueError(f"unknown task {name!r}: {suggest(name, _TASKS)}; {more}")

@@ -1,7 +1,7 @@
-"""How the rows of some tasks are put into words: columns of a row -> the texts that a model reads.
+"""Templates of some tasks: columns of a row -> the texts that a model reads.
 
-Marks stand as words of their own, `* ... *` around the first thing asked about and `# ... #` around the second (as in
-Raffel et al., 2020, appendix D.6). A row that cannot be put into words is a `ValueError` without the place of the row.
+Marks are separate words, `* ... *` around the first marked span and `# ... #` around the second (as in Raffel et al.,
+2020, appendix D.6). A row that does not fit the template raises a `ValueError` without the place of the row.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ def copa(row: Row) -> tuple[str, ...]:
 
 
 def multirc(row: Row) -> tuple[str, ...]:
-    """The paragraph, and "question answer" """
+    """Returns the paragraph, and "question answer"."""
     return str(row["paragraph"]), f"{row['question']} {row['answer']}"
 
 
 def wic(row: Row) -> tuple[str, ...]:
-    """Both sentences with the word in question, characters start .. end - 1, marked: "no * place * for groups" """
+    """Returns both sentences with the word, characters start .. end - 1, marked: "no * place * for groups"."""
     return tuple(_marked(str(row[f"sentence{i}"]), int(row[f"start{i}"]), int(row[f"end{i}"])) for i in (1, 2))
 
 
@@ -38,10 +38,10 @@ def _marked(text: str, start: int, end: int) -> str:
 
 
 def wsc(row: Row) -> tuple[str, ...]:
-    """ "* Mark * told Pete many lies ... # He # should": the text, both spans marked.
+    """Returns the text with both spans marked: "* Mark * told Pete many lies ... # He # should".
 
-    A span begins at a word counted by white space and is as long as its text; what stands there wins over the span's
-    text, which often differs in case.
+    A span begins at a word counted by white space and is as long as its text; the words of the text are kept, since the
+    span's text often differs in case.
     """
     words = str(row["text"]).split()
     for i, mark in ((1, "*"), (2, "#")):

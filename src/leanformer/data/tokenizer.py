@@ -1,30 +1,30 @@
-"""Training a tokenizer, with ids that are the same every time.
+"""The training of a tokenizer, with reproducible ids.
 
     wordpiece     BERT's: words, split at white space and punctuation, then the longest known pieces, "##" inside a word
     bpe           byte-level BPE: no character is ever unknown
-    characters    one token a character, the space included: for tiny models
+    characters    one token per character, including the space: for tiny models
 
-All are uncased unless asked otherwise (WordPiece and characters then drop accents and vowel signs too, as BERT does,
-unless they are to be kept), begin with [PAD] [UNK] [CLS] [SEP] [MASK] as ids 0 to 4, and wrap what they encode as
-[CLS] A [SEP] or [CLS] A [SEP] B [SEP].
+All are uncased by default (then WordPiece and characters also drop accents and vowel signs, as BERT does, unless
+`keep_accents` is set), begin with [PAD] [UNK] [CLS] [SEP] [MASK] as ids 0 to 4, and encode texts as [CLS] A [SEP] or
+[CLS] A [SEP] B [SEP].
 
-Characters come first, pieces of several characters take what is left of the vocabulary:
+Characters come first, and pieces of several characters fill the rest of the vocabulary:
 
     WordPiece's alphabet = the most frequent characters that make up COVERAGE of the text, each as "x" and, where it
                            occurs inside a word, as "##x", as many of them as the vocabulary holds
 
-WordPiece tries all substrings of a word, so a word of more than LONGEST_WORD characters is first cut into several, not
-before a vowel sign: scripts without spaces lose nothing. In byte-level BPE the space before a word belongs to it, and a
-text is read as if a space stood before it: its first word, or each of several words that come one by one, gets the same
+WordPiece tries all substrings of a word, so a word of more than LONGEST_WORD characters is first cut into several, but
+not before a vowel sign, so that scripts without spaces lose nothing. In byte-level BPE the space before a word belongs
+to it, and a text is read with a space before it: its first word, or each of several separate words, gets the same
 tokens as in the middle of a text.
 
 The WordPiece trainer of the `tokenizers` library numbers its "##" characters in the order of a randomly seeded hash
-table and breaks ties between equally frequent pairs by number, so ids, and at times pieces, change from run to run. Its
-BPE trainer sorts the alphabet first and is deterministic. So WordPiece is learned here as BPE of marked words,
+table and breaks ties between equally frequent pairs by number, so ids, and sometimes pieces, change from run to run.
+Its BPE trainer sorts the alphabet first and is deterministic. So WordPiece is learned here as BPE of marked words,
 
     marked piece -> piece,    other piece -> "##" piece
 
-in the order of the merges, after the sorted characters. That is what WordPiece training is: BPE inside words.
+in the order of the merges, after the sorted characters. WordPiece training is the same: BPE inside words.
 """
 
 import re
@@ -43,17 +43,17 @@ ALGORITHMS = ("wordpiece", "bpe", "characters")
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 COVERAGE = 0.9999
-"""The most frequent characters that make up this share of the text are known; the others become [UNK]."""
+"""The most frequent characters that make up this fraction of the text are known; the others become [UNK]."""
 MIN_FREQUENCY = 2
 LONGEST_WORD = 100
 """Longer words are cut for WordPiece."""
 CUT = rf".{{{LONGEST_WORD // 2},{LONGEST_WORD}}}(?!\p{{M}})|.{{{LONGEST_WORD}}}"
 LONG_RUN = re.compile(r"\S{1000}|\s{1000}")
-"""BPE is trained on no more than this of a run: its trainer takes time quadratic in the length of a word."""
+"""Longer runs are cut for BPE, whose trainer takes time quadratic in the length of a word."""
 REPEATED = 1000
-"""A word is written so many times in a row for training: the library holds all words of a text in memory."""
+"""The most repetitions of a word in one training text, since the library holds all words of a text in memory."""
 MARK = "\ue000"
-"""Put before a word for training. A private-use character: BERT's normalisation removes it from text."""
+"""The mark before a word in training, a private-use character, which BERT's normalisation removes from text."""
 
 
 def train(
@@ -65,9 +65,9 @@ def train(
     keep_accents: bool = False,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Tokenizer:
-    """A tokenizer of at most vocab_size ids (fewer where the text has no more pieces that occur twice).
+    """Returns a tokenizer of at most vocab_size ids (fewer if the text has no more pieces that occur twice).
 
-    `keep_accents` matters to what is lower-cased only. `warn` gets a line if the vocabulary is too small for all
+    `keep_accents` has an effect only without `cased`. `warn` gets a line if the vocabulary is too small for all
     characters that occur often enough.
     """
     if algorithm not in ALGORITHMS:
@@ -85,7 +85,7 @@ def train(
         normalizer = normalizers.Sequence([normalizers.NFC(), bert]) if accents else bert
         learn = {"wordpiece": _wordpiece, "characters": _characters}[algorithm]
         tokenizer = learn(texts, vocab_size, normalizer, warn)
-    # A word to fill in brings its space along in byte-level BPE: "a [MASK]" must leave room for " b".
+    # In byte-level BPE a masked word includes the space before it, so that "a [MASK]" can become "a b".
     tokenizer.add_special_tokens([*SPECIAL[:-1], AddedToken(MASK, special=True, lstrip=algorithm == "bpe")])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",
@@ -120,11 +120,11 @@ def _wordpiece(texts: Sequence[str], vocab_size: int, normalizer: Any, warn: Cal
 
 
 def _merged(counts: Counter[str], alphabet: list[str], vocab_size: int) -> list[str]:
-    """What BPE makes of the marked words, in the order of the merges."""
+    """Returns the pieces that BPE learns from the marked words, in the order of the merges."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size + len(alphabet),  # enough, though MARK x, for every x, is nothing new
+        vocab_size=vocab_size + len(alphabet),  # enough, although MARK x is not a new piece for any x
         min_frequency=MIN_FREQUENCY,
         initial_alphabet=[MARK, *alphabet],
         show_progress=False,
@@ -135,7 +135,7 @@ def _merged(counts: Counter[str], alphabet: list[str], vocab_size: int) -> list[
 
 
 def _portions(count: int) -> Iterator[int]:
-    """Numbers of at most REPEATED that add up to count."""
+    """Yields numbers of at most REPEATED that add up to count."""
     for start in range(0, count, REPEATED):
         yield min(REPEATED, count - start)
 
@@ -143,7 +143,7 @@ def _portions(count: int) -> Iterator[int]:
 def _bpe(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([] if cased else [normalizers.Lowercase()])])
-    # ByteLevel's own prefix space would come behind every [MASK] too; that of Metaspace begins a text only.
+    # ByteLevel's own prefix space would also follow every [MASK]; that of Metaspace is only at the start of a text.
     first = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="first", split=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
@@ -159,7 +159,7 @@ def _bpe(texts: Sequence[str], vocab_size: int, cased: bool) -> Tokenizer:
 
 
 def _without_long_runs(text: str) -> Iterator[str]:
-    """The text in parts, none of which holds a longer run of white space, or of anything else, than LONG_RUN."""
+    """Yields the text in parts, none of which has a longer run of white space or of other characters than LONG_RUN."""
     for part in parts(text):
         start = 0
         for run in LONG_RUN.finditer(part):
@@ -170,7 +170,7 @@ def _without_long_runs(text: str) -> Iterator[str]:
 
 
 def _characters(texts: Sequence[str], vocab_size: int, normalizer: Any, warn: Callable[[str], None]) -> Tokenizer:
-    """BPE that merges nothing."""
+    """Returns a tokenizer of characters, which is BPE without merges."""
     counts: Counter[str] = Counter()
     for word, times in _words(texts, "").items():
         counts[normalizer.normalize_str(f"{word} ")] += times
@@ -183,7 +183,7 @@ def _characters(texts: Sequence[str], vocab_size: int, normalizer: Any, warn: Ca
 
 
 def _words(texts: Iterable[str], alone: str) -> Counter[str]:
-    """How often every word occurs: most of a text is repetition, which need not be normalised more than once."""
+    """Returns the count of every word, so that a repeated word is normalised only once."""
     counts: Counter[str] = Counter()
     for text in texts:
         found = words(text, alone)
@@ -194,9 +194,9 @@ def _words(texts: Iterable[str], alone: str) -> Counter[str]:
 def _alphabet(
     counts: Counter[str], vocab_size: int, warn: Callable[[str], None], continuing: Container[str] = ()
 ) -> list[str]:
-    """The fewest characters that make up COVERAGE of the counted words, as many as the vocabulary holds, sorted.
+    """Returns the fewest characters that make up COVERAGE of the counted words, at most as many as fit, sorted.
 
-    Those that are `continuing` take two places, "x" and "##x".
+    Characters in `continuing` take two places, "x" and "##x".
     """
     characters: Counter[str] = Counter()
     for word, times in counts.items():

@@ -1,10 +1,10 @@
-"""A tokenizer as files: the ones given with --tokenizer, and those written into a data directory.
+"""A tokenizer as files: those given with --tokenizer, and those written into a data directory.
 
-Whatever it was, it is saved as transformers saves it, so that AutoTokenizer.from_pretrained(DATA) gives it back. Beside
-a model it also says what that model reads (`fit`).
+A tokenizer is always saved in the format of transformers, so that AutoTokenizer.from_pretrained(DATA) loads it. Beside
+a model its files also describe that model's inputs (`fit`).
 
-A text that spells a special token, "[SEP]", is text here, as in `encoding.py`: `load` and `wrap` give tokenizers with
-split_special_tokens = True. No tokenizer's own code is ever run.
+A special token in a text, such as "[SEP]", is treated as text, as in `encoding.py`: `load` and `wrap` return tokenizers
+with split_special_tokens = True. A tokenizer's own code is never run.
 """
 
 import copy
@@ -22,10 +22,10 @@ FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TOKEN_TYPES = "token_type_ids"
 MAX_LENGTH = 512
-"""What a tokenizer trained here truncates to when asked to: BERT's length. A run sets its own model's."""
+"""The length to which a tokenizer trained here truncates, BERT's; a run sets its model's length."""
 OWN_CODE = "{}: this tokenizer brings code of its own (auto_map), which is never run here; give its " + FILE
 GAPS = 4096
-"""Ids that may belong to no token, beside as many as there are tokens: a model has a row for every id."""
+"""The number of ids without a token that is allowed beyond the number of tokens; a model has a row for every id."""
 NAMES = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -33,11 +33,11 @@ NAMES = {
     "sep_token": ("[SEP]", "</s>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
-"""The usual names of the special tokens, for a bare tokenizer.json, which does not say which is which."""
+"""The usual names of the special tokens, for a tokenizer.json without config, which does not give their roles."""
 
 
 def wrap(tokenizer: Tokenizer) -> Any:
-    """The transformers tokenizer around one of the tokenizers library."""
+    """Returns the transformers tokenizer around one of the tokenizers library."""
     from transformers import PreTrainedTokenizerFast
 
     found = {
@@ -53,11 +53,11 @@ def wrap(tokenizer: Tokenizer) -> Any:
 
 
 def load(path: str | Path) -> Any:
-    """A tokenizer.json, or a directory with one (of save_pretrained, a model's or a data directory), or hf:NAME."""
+    """Load a tokenizer.json, a directory with one (a model, a data directory or another), or hf:NAME."""
     source, place = str(path), Path(path)
     if not source.startswith("hf:") and not place.exists():
         raise FileNotFoundError(f"{place}: no such tokenizer; give a {FILE}, a directory that holds one, or hf:NAME")
-    if (place / "config.json").is_file():  # AutoTokenizer reads it, and builds what it says
+    if (place / "config.json").is_file():  # AutoTokenizer uses it
         reading.read(place / "config.json", Labels, "copy or download it again")
     try:
         if source.startswith("hf:") or (place / CONFIG).is_file():
@@ -76,8 +76,8 @@ def load(path: str | Path) -> Any:
     if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
         raise ValueError(f"{path}: not a tokenizer of the tokenizers library; convert it to a {FILE}")
     try:
-        tokenizer.backend_tokenizer.encode("a \u2603", add_special_tokens=False)  # a word, and one it cannot know
-    except Exception as error:  # a bare one: of a vocabulary without the token for what is unknown, say
+        tokenizer.backend_tokenizer.encode("a \u2603", add_special_tokens=False)  # a word, and an unknown one
+    except Exception as error:  # a plain Exception, for example of a vocabulary without the unknown token
         raise ValueError(f"{path}: this tokenizer reads no text ({error}); give an intact {FILE}") from None
     longest = tokenizer.model_max_length
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0:
@@ -106,7 +106,7 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def save(tokenizer: Any, directory: Path) -> None:
-    """Into a data directory or, followed by `fit`, beside a model."""
+    """Save the tokenizer into a data directory or, followed by `fit`, beside a model."""
     try:
         tokenizer.save_pretrained(directory)
     except Exception as error:  # the tokenizers library reports a full disk so
@@ -117,13 +117,13 @@ def save(tokenizer: Any, directory: Path) -> None:
 
 
 def fit(folder: Path) -> None:
-    """Make the tokenizer in a model's folder agree with the config.json there, for whoever loads the two together.
+    """Make the tokenizer in a model's folder agree with the config.json there, since both are loaded together.
 
-    model_max_length        the tokens that the model reads, where truncation ends
+    model_max_length        the most tokens that the model reads, to which texts are truncated
     model_input_names       without token_type_ids for a model of one type, which has no embedding of a second
-    split_special_tokens    true unless the model fills masks: there a text must be able to say "[MASK]"
+    split_special_tokens    true unless the model fills masks, since a text must then be able to contain "[MASK]"
     """
-    if not (folder / CONFIG).is_file():  # a bare tokenizer.json: beside a file of settings it would lose its roles
+    if not (folder / CONFIG).is_file():  # else the config would remove its roles
         return
     model, settings = json.loads((folder / "config.json").read_text(encoding="utf-8")), _config(folder)
     fills = any(name.endswith("ForMaskedLM") for name in model.get("architectures") or ())
@@ -135,7 +135,7 @@ def fit(folder: Path) -> None:
 
 
 def filling(tokenizer: Any) -> Any:
-    """A copy that reads its mask token in a text as a mask, and the other special tokens as text."""
+    """Returns a copy that reads its mask token in a text as a mask, and the other special tokens as text."""
     copied = copy.deepcopy(tokenizer)
     pipeline = json.loads(tokenizer.backend_tokenizer.to_str())
     for token in pipeline["added_tokens"]:

@@ -1,6 +1,6 @@
-"""How much of a text a tokenizer does not know:  share = [UNK] tokens / tokens of the text, without [CLS] and [SEP].
+"""The fraction of unknown tokens in a text: [UNK] tokens / tokens of the text, without [CLS] and [SEP].
 
-A model learns nothing of what is [UNK], and nothing else would say so: its loss is even low.
+A model learns nothing about text that is [UNK], and its loss does not show this, since it is low there.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ BLOCK = 1 << 22
 
 
 def unknown_shares(directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str]) -> dict[str, float]:
-    """The share of each of the token files; reads them once, a piece at a time."""
+    """Returns the fraction in each of the token files; reads them once, a part at a time."""
     return {store: _share(split_files(directory, store)[0], dtype, vocabulary) for store in stores}
 
 
@@ -33,9 +33,9 @@ def _share(file: Path, dtype: np.dtype, vocabulary: Vocabulary) -> float:
 
 
 def unknown_notes(shares: dict[str, float], *, trained: bool) -> list[str]:
-    """A line for a split of more than 1 % [UNK]; ValueError for one of more than 50 %.
+    """Returns a note on splits of more than 1 % [UNK]; raises ValueError for one of more than 50 %.
 
-    `trained` is whether the tokenizer was trained on this text: it decides on the remedy.
+    `trained` is whether the tokenizer was trained on this text, on which the remedy depends.
     """
     remedy = (
         "train with --algorithm bpe, which knows every character, or with a larger --vocab-size"

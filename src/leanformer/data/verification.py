@@ -1,12 +1,12 @@
-"""Whether a data directory holds what data.json says.
+"""The check of a data directory against data.json.
 
-    always        names that stay in the directory, the size of every file, and the hash of the record itself
+    always        names inside the directory, the size of every file, and the hash of the record itself
     first         every byte of a file whose identity (size, time of the last change, number) is new: its sha256, ids
-                  below the vocabulary's size, documents that start where one can
-    later         SAMPLED blocks of it, chosen anew every time; a file of no more than a block is read whole
+                  below the vocabulary's size, valid starts of documents
+    later         SAMPLED blocks of the file, different ones every time; a file of at most one block is read as a whole
 
-What was found intact is noted in .verified.json of the directory; where that cannot be written, every opening reads
-all. A copy of a directory has files of new identities, so it is read whole once.
+Intact files are noted in .verified.json of the directory; if that cannot be written, every opening reads everything. A
+copy of a directory has files with new identities, so it is read as a whole once.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ import numpy as np
 from leanformer import files
 
 BLOCK = 1 << 24
-"""Bytes that have a sum of their own: 16 MiB."""
+"""The bytes of a block, which has its own sum: 16 MiB."""
 SAMPLED = 2
 NOTE = ".verified.json"
 REMEDY = "run leanformer prepare again, or copy the directory again"
 
 
 def sums(path: Path) -> dict[str, Any]:
-    """What data.json says of a file: its size, its sha256 and, if it is longer than a block, those of its blocks."""
+    """Returns the entry of a file in data.json: its size, its sha256 and, if longer than a block, its blocks' sums."""
     whole, blocks = hashlib.sha256(), []
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -40,8 +40,10 @@ def sums(path: Path) -> dict[str, Any]:
 
 
 def content_hash(record: Mapping[str, Any]) -> str:
-    """sha256 of all of data.json that a model can see: the ids and what they mean and, of pairs, the texts that it is
-    scored with. The fields of the content stand between `hash` and `files`."""
+    """Returns the sha256 of the content in data.json, whose fields are between `hash` and `files`.
+
+    The content is all that a model can see: the ids and their meaning and, for pairs, the texts that it is scored with.
+    """
     content: dict[str, Any] = {}
     for key, value in record.items():
         if key == "files":
@@ -53,7 +55,7 @@ def content_hash(record: Mapping[str, Any]) -> str:
 
 
 def require_intact(directory: Path, record: Mapping[str, Any], *, whole: bool = False) -> None:
-    """ValueError or FileNotFoundError that names what is not as data.json says; `whole` reads every byte."""
+    """Raises ValueError or FileNotFoundError if anything differs from data.json; `whole` reads every byte."""
     if content_hash(record) != record["hash"]:
         raise ValueError(f"{directory / 'data.json'} is damaged (its hash is of other data): {REMEDY}")
     noted = {} if whole else _noted(directory)
@@ -72,7 +74,7 @@ def require_intact(directory: Path, record: Mapping[str, Any], *, whole: bool = 
             _require_whole(path, expected, record)
         found[name] = known
     if found != noted:
-        with suppress(OSError):  # a directory that may only be read
+        with suppress(OSError):  # a read-only directory
             files.write_json(directory / NOTE, found)
 
 
@@ -93,7 +95,7 @@ def _require_whole(path: Path, expected: Mapping[str, Any], record: Mapping[str,
 
 
 def _require_blocks(path: Path, expected: Mapping[str, Any]) -> None:
-    """Some of them: none in a file that was prepared before blocks had sums."""
+    """Check some of the blocks; none in an older file without sums of blocks."""
     blocks = expected.get("blocks") or {"bytes": BLOCK, "sha256": []}
     for i in SystemRandom().sample(range(len(blocks["sha256"])), min(SAMPLED, len(blocks["sha256"]))):
         if _block_hash(path, i, blocks["bytes"]) != blocks["sha256"][i]:
@@ -113,7 +115,7 @@ def _array(path: Path, dtype: np.dtype) -> np.ndarray:
 
 
 def _noted(directory: Path) -> dict[str, Any]:
-    """What was found intact before; a note that cannot be read is none."""
+    """Returns the files that were found intact before; none if the note cannot be read."""
     try:
         found = json.loads((directory / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -122,5 +124,5 @@ def _noted(directory: Path) -> dict[str, Any]:
 
 
 def _seen(file: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a file's sums what `hash` has always been made of."""
+    """Returns the part of a file's sums that enters `hash`."""
     return {key: file[key] for key in ("bytes", "sha256")}

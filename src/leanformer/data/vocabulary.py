@@ -1,4 +1,4 @@
-"""What the model's side of the data needs to know of a tokenizer: how many ids there are, and which are special."""
+"""The vocabulary of a tokenizer, as models and masking need it: the number of ids, and the special ids."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ids 0 .. size-1. Special ids ([PAD], [UNK], [CLS], [SEP], [MASK] and a given tokenizer's own) are never a target
-    of the masked LM and never a random replacement; all others are ordinary."""
+    """The ids 0 .. size-1. Special ids ([PAD], [UNK], [CLS], [SEP], [MASK] and others of a given tokenizer) are never a
+    target of the masked LM and never a random replacement; all others are ordinary."""
 
     size: int
     special_ids: tuple[int, ...]
@@ -20,21 +20,21 @@ class Vocabulary:
     sep_id: int
     mask_id: int
     unk_id: int | None
-    """None for a byte-level tokenizer, which knows everything."""
+    """None for a byte-level tokenizer, which has a token for every byte."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Vocabulary":
-        """From data.json."""
+        """Returns the vocabulary in data.json."""
         return cls(**{**record, "special_ids": tuple(record["special_ids"])})
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:
-        """(V,)"""
+        """Returns (V,), whether each id is special."""
         special = np.zeros(self.size, bool)
         special[list(self.special_ids)] = True
         return special
 
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """Ascending."""
+        """Returns the ordinary ids, ascending."""
         return np.flatnonzero(~self.is_special)
