@@ -23,8 +23,8 @@ from leanformer.conversion.checkpoints.source import fetch
 from leanformer.conversion.checkpoints.to_bert import to_bert
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
+from leanformer.models import saved
 from leanformer.models.config import LeanformerConfig
-from leanformer.training.run import saved_model
 
 
 def convert(
@@ -60,7 +60,7 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already: name a new directory")
     directory = fetch(source)
-    saved_model.require_intact(directory)
+    saved.require_intact(directory)
     found = read(directory, encoder_only=encoder_only, ignore_remote_code=ignore_remote_code)
     if mixer_options:
         found = found._replace(config=_mixed(found.config, mixer_options, directory))
@@ -100,14 +100,14 @@ def convert(
         target,
         tokenizer=directory,
         tokenizer_class=found.tokenizer_class,
-        files={saved_model.CONVERSION: json.dumps(result, indent=2) + "\n"},
+        files={saved.CONVERSION: json.dumps(result, indent=2) + "\n"},
     )
     return result
 
 
 def _hash(directory: Path) -> str | None:
     """Of the source's weights, as runs know a model by; of those in several files there is none."""
-    return saved_model.weights_hash(directory) if (directory / saved_model.WEIGHTS).is_file() else None
+    return saved.weights_hash(directory) if (directory / saved.WEIGHTS).is_file() else None
 
 
 def _mixed(config: LeanformerConfig, options: dict[str, Any], directory: Path) -> LeanformerConfig:
@@ -154,7 +154,7 @@ def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
     """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
-    with tempfile.TemporaryDirectory() as folder, saved_model.quiet():
+    with tempfile.TemporaryDirectory() as folder, saved.quiet():
         if not files.copy_tokenizer(directory, Path(folder), found.tokenizer_class):
             raise ValueError(f"{directory} holds no tokenizer to read {text} with: copy the model's own there")
         tokenizer = tokenizer_files.load(folder)

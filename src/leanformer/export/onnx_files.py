@@ -59,7 +59,7 @@ def write(
     source.config.save_pretrained(folder)
     if source.tokenizer is not None:
         tokenizer_files.save(source.tokenizer, folder)
-        tokenizer_files.fit(folder)
+        tokenizer_files.match_model(folder)
     text_of_card = card(source, name, _use(source, name, report), ["onnx"], licence)
     (folder / "README.md").write_text(text_of_card, encoding="utf-8")
     return report

@@ -15,7 +15,7 @@ from torch import nn
 from leanformer import files
 from leanformer.data.tasks import Task
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.evaluation.pretrained import HEADS, NEW
+from leanformer.finetuning.classifier import HEADS, NEW
 from leanformer.finetuning.methods.absgd import Absgd
 from leanformer.finetuning.methods.class_weights import class_weights
 from leanformer.finetuning.methods.distance import DistanceConstraint

@@ -17,9 +17,9 @@ from transformers.configuration_utils import PreTrainedConfig
 from leanformer.data import tokenizer_files
 from leanformer.files import new_directory, within, write_sums
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.saved import INDEX, WEIGHTS, quiet, require_safetensors
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
-from leanformer.training.run.saved_model import INDEX, WEIGHTS, quiet, require_safetensors
 
 TOKENIZER = (
     "tokenizer.json",
@@ -180,7 +180,7 @@ def write(
         config.save_pretrained(folder)
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
         if copy_tokenizer(tokenizer, folder, tokenizer_class):
-            tokenizer_files.fit(folder)
+            tokenizer_files.match_model(folder)
         for name, text in (files or {}).items():
             (folder / name).write_text(text, encoding="utf-8")
         write_sums(folder)
