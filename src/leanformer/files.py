@@ -148,9 +148,14 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
 
 
 def require_unused(path: Path) -> None:
-    """FileExistsError unless `path` is free: nothing, or a directory that holds nothing."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """FileExistsError unless `path` is free."""
+    if not is_free(path):
         raise FileExistsError(f"{path}: there is something here already; choose another place, or remove it first")
+
+
+def is_free(path: Path) -> bool:
+    """Whether there is nothing, or a directory that holds nothing."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def holdings(folder: Path) -> list[str]:

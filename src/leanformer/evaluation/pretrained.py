@@ -1,5 +1,6 @@
 """A pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,9 +61,13 @@ def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder
 def length(run: Path) -> int:
     """The length the run was trained or fine-tuned with; of a model without its run, the longest it reads."""
     folder = locate(run)
-    record = run_record(run, folder)
+    return length_of(run_record(run, folder), config_of(folder))
+
+
+def length_of(record: Mapping[str, Any] | None, config: LeanformerConfig) -> int:
+    """The same, from the run's record and the model's config."""
     if record is None:
-        return config_of(folder).max_position_embeddings
+        return config.max_position_embeddings
     tuned = record["settings"].get("finetuning")
     return int(tuned["max_length"] if tuned else record["settings"]["training"]["sequence_length"])
 
