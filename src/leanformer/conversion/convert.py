@@ -8,19 +8,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformers.configuration_utils import PreTrainedConfig
+
 from leanformer import files
 from leanformer.attention import mechanism
 from leanformer.conversion.attention.change import change
-from leanformer.conversion.attention.sample import Sample
-from leanformer.conversion.checkpoints import tokenizer
-from leanformer.conversion.checkpoints.placing import Checkpoint, place
+from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
 from leanformer.conversion.checkpoints.to_bert import to_bert
+from leanformer.conversion.checkpoints.tokenizer import check_tokenizer
 from leanformer.conversion.checkpoints.writing import write
-from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.saved import CONVERSION, read_as, record_of
+from leanformer.models.saved import CONVERSION, read_as
 
 
 def convert(
@@ -59,26 +59,26 @@ def convert(
     folder = fetch(source)
     stored = read(folder, ignore_remote_code=ignore_remote_code)
     found = place(stored, encoder_only=encoder_only)
-    tokenizer.check(folder, found.config.vocab_size, found.tokenizer_class)
+    check_tokenizer(folder, found.config.vocab_size, found.tokenizer_class)
     if mixer_options:
         found = found._replace(config=_mixed(found.config, mixer_options, folder))
     result: dict[str, Any] = {"source": str(source), "target": str(target)}
+    config: PreTrainedConfig
     if to == "bert":
-        bert, tensors, notes = to_bert(found, folder)
-        write(bert, tensors, target, source=folder, tokenizer_class=found.tokenizer_class)
-        return result | {"notes": notes}
-
-    own = (found.config.attention, found.config.attention_options)
-    wanted = own if attention is None else (attention, options or {})
-    result |= {"source_sha256": stored.sha256, "from": found.family}
-    result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
-    result |= {"mixer_options": mixer_options} if mixer_options else {}
-    if wanted != own or text is not None or share:
-        sample = None if text is None else _sample(text, folder, found)
-        found, changes = change(found, None if wanted == own else wanted, sample, share, tie)
-        result |= changes
-    more = {CONVERSION: json.dumps(result, indent=2) + "\n"}
-    write(found.config, found.tensors, target, source=folder, tokenizer_class=found.tokenizer_class, files=more)
+        config, tensors, notes = to_bert(found, folder)
+        result |= {"notes": notes}
+        more = {}
+    else:
+        own = (found.config.attention, found.config.attention_options)
+        wanted = own if attention is None else (attention, options or {})
+        result |= {"source_sha256": stored.sha256, "from": found.family}
+        result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
+        result |= {"mixer_options": mixer_options} if mixer_options else {}
+        if wanted != own or text is not None or share:
+            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie)
+            result |= changes
+        config, tensors, more = found.config, found.tensors, {CONVERSION: json.dumps(result, indent=2) + "\n"}
+    write(config, tensors, target, source=folder, tokenizer_class=found.tokenizer_class, files=more)
     return result
 
 
@@ -87,12 +87,3 @@ def _mixed(config: LeanformerConfig, options: dict[str, Any], folder: Path) -> L
         if key != "mask_conv":
             raise ValueError(f"mixer_options.{key} = {value!r}: leave it out, a conversion changes mask_conv alone")
     return read_as(LeanformerConfig, config.to_dict() | {"mixer_options": config.mixer_options | options}, folder)
-
-
-def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
-    """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
-    words = tokenizer.load(folder, found.tokenizer_class, text)
-    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config))
-    if Path(text).is_dir():
-        pretrained.require_tokenizer(sample.corpus, words, folder)
-    return sample

@@ -4,6 +4,7 @@ Without a text the fits are those of the weights; with one they are those of rea
 attention weights are compared on it.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,14 +14,23 @@ from leanformer.conversion.attention.convert_attention import Residual, reattend
 from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
 from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints.placing import Checkpoint
+from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
+from leanformer.evaluation import pretrained
+from leanformer.models.saved import record_of
 
 
 def change(
-    found: Checkpoint, wanted: tuple[str, dict[str, Any]] | None, sample: Sample | None, share: float, tie: str
+    found: Checkpoint,
+    folder: Path,
+    wanted: tuple[str, dict[str, Any]] | None,
+    text: str | Path | None,
+    share: float,
+    tie: str,
 ) -> tuple[Checkpoint, dict[str, Any]]:
-    """The model with the mechanism and the options that are `wanted`, its own if None, and this `share` of its heads
-    tied; and what conversion.json says of that."""
+    """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
+    and this `share` of its heads tied; and what conversion.json says of that."""
     model = _model(found)
+    sample = None if text is None else _sample(text, folder, found)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
     if wanted is not None:
         statistics = None if sample is None else sample.statistics(model)
@@ -41,6 +51,15 @@ def _model(found: Checkpoint) -> Any:
     model.load_state_dict({key: tensor.float() for key, tensor in found.tensors.items()}, strict=False)
     model.tie_weights()
     return model.eval()
+
+
+def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
+    """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
+    words = read_tokenizer(folder, found.tokenizer_class, text)
+    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config))
+    if Path(text).is_dir():
+        pretrained.require_tokenizer(sample.corpus, words, folder)
+    return sample
 
 
 def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:

@@ -39,8 +39,8 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
     kind = (config.architectures or [""])[0]
     if kind not in theirs:
         raise ValueError(f"{source / 'config.json'}: no counterpart of {kind}; {suggest(kind, theirs)}")
-    tensors = prefixed(found.tensors, "encoder.")
     bert = BertConfig(**in_common(config, BertConfig, {}))
+    tensors = prefixed(found.tensors, "encoder.")
     types = "encoder.embeddings.token_type_embeddings.weight"
     if not config.type_vocab_size:  # BERT cannot do without: a type of zeros is none
         bert.type_vocab_size = 1

@@ -32,7 +32,7 @@ SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "
 SAVE_AGAIN = "load the tokenizer with the transformers it was made with and save_pretrained it, as tokenizer.json"
 
 
-def check(directory: Path, vocab_size: int, tokenizer_class: str) -> None:
+def check_tokenizer(directory: Path, vocab_size: int, tokenizer_class: str) -> None:
     """ValueError unless the tokenizer's files, if there are any, can be read without others, number tokens as they say,
     and give none a number that no row of the embeddings belongs to."""
     modern, words, numbers = (directory / name for name in VOCABULARIES)
@@ -100,7 +100,7 @@ def _require_rows(found: Path, size: int, vocab_size: int) -> None:
         )
 
 
-def load(directory: Path, tokenizer_class: str, text: str | Path) -> Any:
+def read_tokenizer(directory: Path, tokenizer_class: str, text: str | Path) -> Any:
     """To read `text` with; ValueError if there is none."""
     with _copied(directory, tokenizer_class) as folder:
         if folder is None:
@@ -111,10 +111,10 @@ def load(directory: Path, tokenizer_class: str, text: str | Path) -> Any:
 @contextmanager
 def _copied(directory: Path, tokenizer_class: str) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory() as folder, quiet():
-        yield Path(folder) if copy(directory, Path(folder), tokenizer_class) else None
+        yield Path(folder) if copy_tokenizer(directory, Path(folder), tokenizer_class) else None
 
 
-def copy(source: Path, target: Path, tokenizer_class: str) -> bool:
+def copy_tokenizer(source: Path, target: Path, tokenizer_class: str) -> bool:
     """Whether there is one. Old checkpoints leave its class to the model's type, which converting changes."""
     copied = [shutil.copy(within(source, name), target) for name in TOKENIZER if (source / name).exists()]
     if copied:

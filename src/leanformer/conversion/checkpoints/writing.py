@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.conversion.checkpoints import tokenizer
+from leanformer.conversion.checkpoints.tokenizer import copy_tokenizer
 from leanformer.data import tokenizer_files
 from leanformer.files import new_directory, write_sums
 from leanformer.models.saved import WEIGHTS
@@ -27,7 +27,7 @@ def write(
     with new_directory(target, replace=False) as folder:
         config.save_pretrained(folder)
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
-        if tokenizer.copy(source, folder, tokenizer_class):
+        if copy_tokenizer(source, folder, tokenizer_class):
             tokenizer_files.match_model(folder)
         for name, text in (files or {}).items():
             (folder / name).write_text(text, encoding="utf-8")
