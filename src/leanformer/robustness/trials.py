@@ -19,7 +19,7 @@ from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.files import write_json
-from leanformer.finetuning.run import Material
+from leanformer.finetuning.run import TaskData
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.records import reading
 from leanformer.records.studies import Tests
@@ -64,16 +64,16 @@ def relabelled(examples: Examples, source: Task, target: Task) -> Examples:
     return examples._replace(labels=examples.labels.dtype.type(positions)[examples.labels])
 
 
-def run_tests(folder: Path, material: Material, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
+def run_tests(folder: Path, loaded: TaskData, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
     """Those of the plan's tests that `folder`, a finished fine-tuning with its model, does not hold yet."""
     done = read_tests(folder)
-    missing = [point for point in texts.plan.tests(material.task.name) if point not in done]
+    missing = [point for point in texts.plan.tests(loaded.task.name) if point not in done]
     if not missing:
         return
     model = pretrained.load_as_saved(folder / "model")
     for point in missing:
         splits, changed = texts.at(point, seed)
-        found = {"changed": changed, **_tested(model, material, splits, settings)}
+        found = {"changed": changed, **_tested(model, loaded, splits, settings)}
         done[point] = {"axis": point.axis, "at": point.at, **found}
         write_json(folder / TESTS, {"schema": 1, "kind": "robustness-tests", "tests": list(done.values())})
 
@@ -87,15 +87,15 @@ def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:
 
 
 def _tested(
-    model: LeanformerPreTrainedModel, material: Material, splits: Splits, settings: FinetuningSettings
+    model: LeanformerPreTrainedModel, loaded: TaskData, splits: Splits, settings: FinetuningSettings
 ) -> dict[str, Any]:
     predicted = {}
     for split, examples in splits.items():
-        encoded = ENCODERS[material.task.kind](material.tokenizer, examples, settings.max_length)
+        encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, examples, settings.max_length)
         answers = answer(model, encoded, model.device)
         predicted[split] = Predicted(examples.labels, answers.read.predictions, examples.groups)
     return {
-        **metrics.score(material.task, predicted),
+        **metrics.score(loaded.task, predicted),
         "examples": sum(len(examples.labels) for examples in splits.values()),
         "hash": {split: examples.hash for split, examples in splits.items()},
     }
