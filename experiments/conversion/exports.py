@@ -22,9 +22,9 @@ from leanformer.bench.rounds import alternate, ratio, repeats
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
 from leanformer.export import int8
+from leanformer.export.graph_check import Session
 from leanformer.export.onnx_files import SMALL, WHOLE
 from leanformer.export.source import open_source
-from leanformer.export.verification import Session
 from leanformer.models import saved
 from leanformer.models.inference import PRECISIONS, for_inference
 

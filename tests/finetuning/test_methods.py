@@ -93,12 +93,12 @@ def test_a_run_from_before_there_were_ways_is_kept(
     assert not {"loss", "method", "absgd", "regsl", "sparse"} & record["settings"]["finetuning"].keys()
     finetune(run, "sst2", glue, tmp_path, quick(epochs=0.1))
     assert "finished already: kept" in capsys.readouterr().out
-    with pytest.raises(FileExistsError, match="another finetuning.chosen_method"):
+    with pytest.raises(FileExistsError, match="another finetuning.method"):
         finetune(run, "sst2", glue, tmp_path, quick(epochs=0.1, method="pst"))
     finetune(run, "sst2", glue, tmp_path / "pst", quick(epochs=0.1, method="pst"), keep_model=False, quiet=True)
     record = json.loads((tmp_path / "pst" / "run.json").read_text())
     assert record["settings"]["finetuning"]["sparse"]["sparsity"] == 0.9
-    with pytest.raises(FileExistsError, match="another finetuning.chosen_method"):
+    with pytest.raises(FileExistsError, match="another finetuning.method"):
         finetune(run, "sst2", glue, tmp_path / "pst", quick(epochs=0.1), quiet=True)
 
 

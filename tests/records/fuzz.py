@@ -26,8 +26,8 @@ from typing import Any
 
 from leanformer.conversion.convert import convert
 from leanformer.data.corpus import Corpus
+from leanformer.data.integrity import NOTE
 from leanformer.data.prepare import prepare
-from leanformer.data.verification import NOTE
 from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, saved
 from leanformer.records import reading

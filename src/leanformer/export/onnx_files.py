@@ -16,8 +16,8 @@ from leanformer import files
 from leanformer.data import tokenizer_files
 from leanformer.export import graph, int8
 from leanformer.export.card import card
+from leanformer.export.graph_check import TOLERANCE, verify
 from leanformer.export.source import Source
-from leanformer.export.verification import TOLERANCE, verify
 
 WHOLE, SMALL = "model.onnx", "model_int8.onnx"
 USE = """```python

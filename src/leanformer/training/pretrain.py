@@ -24,9 +24,8 @@ from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
-from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
 from leanformer.training.objectives.table import OBJECTIVES, model_config
-from leanformer.training.objectives.teacher import TeacherProtocol
 from leanformer.training.objectives.token_types import alike, follow_the_first
 from leanformer.training.run import extension
 from leanformer.training.run.checkpoint import Checkpoints
