@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer import files
@@ -17,10 +18,10 @@ from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
 from leanformer.conversion.checkpoints.to_bert import to_bert
-from leanformer.conversion.checkpoints.tokenizer import check_tokenizer
-from leanformer.conversion.checkpoints.writing import write
+from leanformer.conversion.checkpoints.tokenizer import check_tokenizer, copy_tokenizer
+from leanformer.data import tokenizer_files
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.saved import CONVERSION, read_as
+from leanformer.models.saved import CONVERSION, WEIGHTS, read_as
 
 
 def convert(
@@ -67,7 +68,6 @@ def convert(
     if to == "bert":
         config, tensors, notes = to_bert(found, folder)
         result |= {"notes": notes}
-        more = {}
     else:
         own = (found.config.attention, found.config.attention_options)
         wanted = own if attention is None else (attention, options or {})
@@ -77,8 +77,16 @@ def convert(
         if wanted != own or text is not None or share:
             found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie)
             result |= changes
-        config, tensors, more = found.config, found.tensors, {CONVERSION: json.dumps(result, indent=2) + "\n"}
-    write(config, tensors, target, source=folder, tokenizer_class=found.tokenizer_class, files=more)
+        config, tensors = found.config, found.tensors
+
+    with files.new_directory(target, replace=False) as made:
+        config.save_pretrained(made)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, made / WEIGHTS, {"format": "pt"})
+        if copy_tokenizer(folder, made, found.tokenizer_class):
+            tokenizer_files.match_model(made)
+        if to == "leanformer":
+            (made / CONVERSION).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        files.write_sums(made)
     return result
 
 
