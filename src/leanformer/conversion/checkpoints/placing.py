@@ -7,7 +7,7 @@ the target's class has no place for, such as the next-sentence head, is left beh
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,8 @@ class Checkpoint(NamedTuple):
 def place(stored: Stored, *, encoder_only: bool = False) -> Checkpoint:
     """With `encoder_only` the bare encoder, whatever head there is."""
     if stored.family is None:
-        return _own(stored, encoder_only)
+        assert isinstance(stored.config, LeanformerConfig)
+        return _own(stored, stored.config, encoder_only)
     return _translated(stored, stored.family, encoder_only)
 
 
@@ -52,17 +53,16 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     tensors = prefixed(stored.tensors, family.prefix)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
     heads = [key for key in tensors if not key.startswith(family.prefix)]
-    ours = ENCODER if encoder_only else _counterpart(family, stored.settings, heads, path)
+    ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
-    theirs = read_as(family.config, stored.settings, folder)
-    config = read_as(LeanformerConfig, family.settings_of(theirs, ours), folder)
+    config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
     if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
             "and leanformer has one for both: add --encoder-only, which leaves the head behind"
         )
     config.architectures = [ours]
-    renamed, offset = Renamed(), family.offset(theirs)
+    renamed, offset = Renamed(), family.offset(stored.config)
     for key, tensor in tensors.items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
         renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
@@ -70,10 +70,10 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
 
 
-def _counterpart(family: Family, settings: dict[str, Any], heads: list[str], path: Path) -> str:
+def _counterpart(family: Family, config: PreTrainedConfig, heads: list[str], path: Path) -> str:
     masked_lm = next((name for name, ours in family.classes.items() if ours == "LeanformerForMaskedLM"), family.base)
     guess = masked_lm if f"{family.masked_lm_module}.weight" in heads else family.base
-    found = (settings.get("architectures") or [guess])[0]
+    found = (config.architectures or [guess])[0]
     found = family.aliases.get(found, found)
     if found not in family.classes:
         raise ValueError(
@@ -83,9 +83,8 @@ def _counterpart(family: Family, settings: dict[str, Any], heads: list[str], pat
     return family.classes[found]
 
 
-def _own(stored: Stored, encoder_only: bool) -> Checkpoint:
-    config, tensors = read_as(LeanformerConfig, stored.settings, stored.folder), stored.tensors
-    found = (config.architectures or ["LeanformerForMaskedLM"])[0]
+def _own(stored: Stored, config: LeanformerConfig, encoder_only: bool) -> Checkpoint:
+    tensors, found = stored.tensors, (config.architectures or ["LeanformerForMaskedLM"])[0]
     if found not in models.__all__:
         place = stored.folder / "config.json"
         raise ValueError(f"{place}: leanformer has no {found}; {suggest(found, models.__all__)}")

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder holds, under the names it was saved by: settings and tensors."""
+"""What a checkpoint's folder holds, under the names it was saved by: its config and its tensors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.conversion.checkpoints.families import FAMILIES
 from leanformer.conversion.checkpoints.names import Family
@@ -23,8 +24,8 @@ class Stored(NamedTuple):
     folder: Path
     family: Family | None
     """None for a model of leanformer's."""
-    settings: dict[str, Any]
-    """config.json"""
+    config: PreTrainedConfig
+    """Of the family's class."""
     tensors: dict[str, Tensor]
     sha256: str | None
     """Of the weights, as runs know a model by; of those in several files there is none."""
@@ -51,9 +52,10 @@ def read(folder: Path, *, ignore_remote_code: bool = False) -> Stored:
     for key, value in family.only_with.items() if family else ():
         if settings.get(key, value) != value:
             raise ValueError(f"{path}: leanformer cannot express {key} = {settings[key]!r}, only {value!r}")
+    config = saved.read_as(LeanformerConfig if family is None else family.config, settings, folder)
     tensors = _tensors(folder, settings)
     whole = (folder / saved.WEIGHTS).is_file()
-    return Stored(folder, family, settings, tensors, saved.weights_hash(folder) if whole else None)
+    return Stored(folder, family, config, tensors, saved.weights_hash(folder) if whole else None)
 
 
 def _tensors(folder: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
