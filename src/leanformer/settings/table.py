@@ -55,6 +55,10 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         if value not in options:
             raise ValueError(f"{key} = {value!r}: {suggest(str(value), map(str, options))}")
         return value
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{key} = {value!r}: expected a list of {options[0].__name__}, such as [1, 2]")
+        return [_checked(key, each, options[0]) for each in value]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
