@@ -4,9 +4,9 @@
 
 COMPARISON is a directory of `leanformer compare`, DATA the tokens its models were trained on, and every --pairs a
 folder of minimal pairs, of which --limit per paradigm are used. OUT/results.json has one row per run; a run in it is
-not measured again. Two tables are written to standard output and to OUT/report.md: accuracies, with the difference to the
-baseline, its 95 % t interval and p-values corrected (Holm) for all mechanisms of a folder of pairs; and attention, as
-means over heads and layers.
+not measured again. Two tables are written to standard output and to OUT/report.md: accuracies, with the difference to
+the baseline, its 95 % t interval and p-values corrected (Holm) for all mechanisms of a folder of pairs; and attention,
+as means over heads and layers.
 """
 
 import argparse

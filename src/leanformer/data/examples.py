@@ -11,7 +11,6 @@ label outside the task's set.
 If a task's entry allows it, data without a training split are divided (`Task.held_out`).
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leanformer import files
 from leanformer.data import labels, tables
 from leanformer.data.order import permutation
 from leanformer.data.tables import SUFFIXES
@@ -46,7 +46,7 @@ class Examples(NamedTuple):
     def hash(self) -> str:
         """The sha256 of texts, labels and groups in order, equal for equal data from different files."""
         groups = [] if self.groups is None else [self.groups.tolist()]
-        return hashlib.sha256(json.dumps([self.texts, self.labels.tolist(), *groups]).encode()).hexdigest()
+        return files.sha256_of(json.dumps([self.texts, self.labels.tolist(), *groups]))
 
     def subset(self, size: int | None, seed: int = SEED) -> "Examples":
         """Returns at most `size` examples (None: all) in order, at least a group, the same ones for a seed."""
