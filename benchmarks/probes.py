@@ -27,10 +27,10 @@ OF_MAPS = ("entropy", "distance", "itself", "before", "after", "symmetry")
 
 def measure(run: Path, data: Path, pairs: list[Path], limit: int, sequences: int) -> dict[str, Any]:
     """Returns the measurements of a run, with fields and phenomena but without paradigms."""
-    told = {folder.name: evaluate(run, "blimp", folder, limit=limit) for folder in pairs}
+    results = {folder.name: evaluate(run, "blimp", folder, limit=limit) for folder in pairs}
     maps = evaluate(run, "attention", data, limit=sequences)
     return {
-        "pairs": {name: {key: of[key] for key in OF_PAIRS if key in of} for name, of in told.items()},
+        "pairs": {name: {key: of[key] for key in OF_PAIRS if key in of} for name, of in results.items()},
         "attention_maps": {key: maps.get(key) for key in OF_MAPS} | {"uniform": maps["uniform"][0]},
     }
 

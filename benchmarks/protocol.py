@@ -43,7 +43,7 @@ def require_same(file: Path, written: dict[str, Any], what: str) -> None:
 
 
 def in_tokens(settings: Settings) -> Settings:
-    """The pieces have budgets of tokens; another one of the config would be a second."""
+    """Returns the settings without other budgets, since the jobs have budgets of tokens."""
     return replace(settings, training=replace(settings.training, max_steps=None, max_seconds=None))
 
 

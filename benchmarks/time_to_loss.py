@@ -100,7 +100,7 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--config", type=Path, help="the recipe")
     parser.add_argument("--size", default="mini", help="the peer's: tiny, mini, small, ..., as of `leanformer bench`")
-    parser.add_argument("--length", type=int, default=128, help="tokens a sequence, of both")
+    parser.add_argument("--length", type=int, default=128, help="tokens per sequence, for both")
     parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="the recipe's")
     parser.add_argument("--rate", type=float, help="the peer's learning rate")
     parser.add_argument("--seed", type=int, default=1)

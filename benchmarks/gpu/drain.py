@@ -84,7 +84,7 @@ def read_queue(path: Path) -> list[Run]:
         if lacking or table.keys() - known:
             raise ValueError(f"{path}, run {name}: lacks {sorted(lacking)}, unknown {sorted(table.keys() - known)}")
         run = Run(**table)
-        earlier = {one.name for one in runs}
+        earlier = {earlier_run.name for earlier_run in runs}
         if name in earlier or (run.needs is not None and run.needs not in earlier):
             raise ValueError(f"{path}, run {name}: there twice, or before {run.needs}, which it needs")
         runs.append(run)
@@ -101,9 +101,9 @@ class Drain:
         before = json.loads(self.state.read_text()) if self.state.exists() else {}
         self.outcomes = {run.name: Outcome(**before.get(run.name, {})) for run in runs}
         for run in runs:
-            one = self.outcomes[run.name]
-            if one.status == "running":  # the slice was killed during this run
-                one.status = "interrupted" if run.resumable or one.slices < ATTEMPTS else "failed"
+            outcome = self.outcomes[run.name]
+            if outcome.status == "running":  # the slice was killed during this run
+                outcome.status = "interrupted" if run.resumable or outcome.slices < ATTEMPTS else "failed"
         self.stopped = False
 
     def forget(self, names: Sequence[str]) -> None:
@@ -123,39 +123,39 @@ class Drain:
         """Returns the first run that may start, and the seconds it may take."""
         left = self.end - time.monotonic()
         for run in self.runs:
-            one = self.outcomes[run.name]
+            outcome = self.outcomes[run.name]
             ready = run.needs is None or self.outcomes[run.needs].status == "finished"
             data = self.missing and ("{data}" in run.command or "{tasks}" in run.command)
-            if one.status in OVER or not ready or data:
+            if outcome.status in OVER or not ready or data:
                 continue
             if run.resumable:
-                allowed = min(left - GRACE, 60 * run.minutes - one.seconds)
-                if allowed >= min(LEAST, 60 * run.minutes - one.seconds):
+                allowed = min(left - GRACE, 60 * run.minutes - outcome.seconds)
+                if allowed >= min(LEAST, 60 * run.minutes - outcome.seconds):
                     return run, allowed
             elif 60 * run.minutes <= left:
                 return run, 60 * run.minutes
         return None
 
     def execute(self, run: Run, allowed: float) -> None:
-        one = self.outcomes[run.name]
+        outcome = self.outcomes[run.name]
         folder, log = self.work / "runs" / run.name, self.work / "logs" / f"{run.name}.log"
         command = self.command(run)
         if run.resumable and folder.is_dir() and any(folder.iterdir()):
             command += shlex.split(run.resume)
         elif not run.resumable:
             shutil.rmtree(folder, ignore_errors=True)
-        one.status, one.slices = "running", one.slices + 1
+        outcome.status, outcome.slices = "running", outcome.slices + 1
         self.write()
         print(f"{run.name}: {shlex.join(command)}", flush=True)
         start = time.monotonic()
         with log.open("ab") as file:
             code, asked = self.supervise(command, file, start + allowed)
-        one.seconds = round(one.seconds + time.monotonic() - start, 1)
-        one.returncode, one.log = code, _tail(log)
-        one.status = self.judge(run, one, code, asked)
+        outcome.seconds = round(outcome.seconds + time.monotonic() - start, 1)
+        outcome.returncode, outcome.log = code, _tail(log)
+        outcome.status = self.judge(run, outcome, code, asked)
         self.keep(run, folder)
         self.write()
-        print(f"{run.name}: {one.status} after {one.seconds:.0f} s", flush=True)
+        print(f"{run.name}: {outcome.status} after {outcome.seconds:.0f} s", flush=True)
 
     def command(self, run: Run) -> list[str]:
         places = {

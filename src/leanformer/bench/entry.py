@@ -94,9 +94,9 @@ def masked(
     for epoch in np.unique(epochs).tolist():
         rows = np.flatnonzero(epochs == epoch)
         vocabulary = benchmark.corpus.vocabulary
-        of = mask(tokens[rows], ids[rows], seed=SEED, epoch=epoch, count=benchmark.masked, vocabulary=vocabulary)
-        corrupted[rows] = of.corrupted
-        labels[rows[:, None], of.positions] = of.labels
+        masks = mask(tokens[rows], ids[rows], seed=SEED, epoch=epoch, count=benchmark.masked, vocabulary=vocabulary)
+        corrupted[rows] = masks.corrupted
+        labels[rows[:, None], masks.positions] = masks.labels
     return torch.from_numpy(corrupted), torch.from_numpy(labels)
 
 

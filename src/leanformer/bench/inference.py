@@ -54,9 +54,9 @@ def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _rows(plan: Plan, size: str, length: int, variant: Variant, tick: Callable[[], None]) -> list[dict[str, Any]]:
-    own = {"attention": variant.mechanism, "attention_options": variant.options, **plan.model, **variant.model}
+    overrides = {"attention": variant.mechanism, "attention_options": variant.options, **plan.model, **variant.model}
     torch.manual_seed(1)
-    model = LeanformerModel(config(settings(size, length, 0.0, own)), add_pooling_layer=False).eval()
+    model = LeanformerModel(config(settings(size, length, 0.0, overrides)), add_pooling_layer=False).eval()
     nn.Module.to(model, plan.device)
     batch = max(1, plan.tokens // length)
     ids = torch.randint(5, model.config.vocab_size, (batch, length)).to(plan.device)
@@ -80,11 +80,11 @@ def _rows(plan: Plan, size: str, length: int, variant: Variant, tick: Callable[[
 
 
 def _step(model: LeanformerModel, precision: str, ids: torch.Tensor) -> Callable[[], torch.Tensor]:
-    made = for_inference(model, precision) if precision in PRECISIONS else model
+    copy = for_inference(model, precision) if precision in PRECISIONS else model
 
     def step() -> torch.Tensor:
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == "autocast"):
-            return made(ids).last_hidden_state
+            return copy(ids).last_hidden_state
 
     return step
 

@@ -49,8 +49,13 @@ class Plan:
                     config(self.settings(size, length, variant))  # reports a wrong setting before anything is measured
 
     def settings(self, size: str, length: int, variant: Variant) -> dict[str, Any]:
-        own = {"attention": variant.mechanism, "attention_options": variant.options, **self.model, **variant.model}
-        return settings(size, length, self.dropout, own)
+        overrides = {
+            "attention": variant.mechanism,
+            "attention_options": variant.options,
+            **self.model,
+            **variant.model,
+        }
+        return settings(size, length, self.dropout, overrides)
 
     def batch(self, length: int) -> int:
         return max(1, self.tokens // length)

@@ -49,14 +49,14 @@ def _measure(settings: dict[str, Any], length: int, batch: int, bf16: bool, thre
     prepare_cpu(threads)
     if plugin is not None:
         load_plugin(plugin)
-    one = Model(config(settings), length, batch, torch.device("cpu"), torch.bfloat16 if bf16 else None)
-    for parameter in one.model.parameters():
+    model = Model(config(settings), length, batch, torch.device("cpu"), torch.bfloat16 if bf16 else None)
+    for parameter in model.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    one.optimizer.step()  # allocates the moments
+    model.optimizer.step()  # allocates the moments
     MARKS.write_text("5")  # resets the peak, which a child inherits from its parent
     before = _status("VmRSS")
-    one.train()
-    one.train()
+    model.train()
+    model.train()
     return _status("VmHWM") - before
 
 

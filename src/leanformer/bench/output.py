@@ -81,8 +81,8 @@ def _machine(record: dict[str, Any]) -> list[tuple[str, str]]:
     found = record["machine"]
     by_precision = {record["hardware"]["precision"]: found} if "square" in found else found
     return [
-        (f"square product {precision}", f"{scaled(of['square'])}FLOP/s, copy {scaled(of['copy'])}B/s")
-        for precision, of in by_precision.items()
+        (f"square product {precision}", f"{scaled(rows['square'])}FLOP/s, copy {scaled(rows['copy'])}B/s")
+        for precision, rows in by_precision.items()
     ]
 
 

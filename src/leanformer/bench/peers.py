@@ -113,18 +113,18 @@ def _measure(
             notes.append(f"{name}: {reason}")
             continue
         for precision in precisions:
-            made = process(name, precision == "bf16")
+            candidate_process = process(name, precision == "bf16")
             try:
-                made(1)
+                candidate_process(1)
             except RuntimeError as error:
                 notes.append(f"{name} {precision}: left out, it fails ({error})")
             else:
-                turns[f"{name} {precision}"] = partial(made, benchmark.steps)
+                turns[f"{name} {precision}"] = partial(candidate_process, benchmark.steps)
     rivals = list(turns)
     for label, one in own.items():
-        made = process(one, one.bf16)
-        made(1)  # so that every process is ready and idle in the first round
-        turns[label] = partial(made, benchmark.steps)
+        candidate_process = process(one, one.bf16)
+        candidate_process(1)  # so that every process is ready and idle in the first round
+        turns[label] = partial(candidate_process, benchmark.steps)
     taken = alternate(turns, rounds, tick)
     rates = {name: [benchmark.tokens / seconds for seconds in values] for name, values in taken.items()}
     candidates = []

@@ -42,9 +42,11 @@ def _race(record: Record) -> Picture:
     candidates = record["candidates"]
     first, even = candidates[0]["name"], {"median": 1.0, "low": 1.0, "high": 1.0}
     dots, number = [], 0
-    for one in candidates:
-        number += not one["peer"]
-        dots.append(Dot(one["name"], one["speed"].get(first, even), None, 0 if one["peer"] else number))
+    for candidate in candidates:
+        number += not candidate["peer"]
+        dots.append(
+            Dot(candidate["name"], candidate["speed"].get(first, even), None, 0 if candidate["peer"] else number)
+        )
     caption = (
         f"Tokens per second of pre-training, divided by those of {first} in the same round: median and range over the "
         f"rounds. Peers in grey; the fastest of them is {best_peer(record)}."

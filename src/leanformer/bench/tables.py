@@ -91,8 +91,11 @@ def _points(record: Record) -> list[tuple[str, int]]:
 def growth(record: Record, row: Record) -> tuple[float, float]:
     """Returns the training cost per token relative to the first row, in time and in FLOPs."""
     first = record["rows"][0]
-    seconds = [of["training"]["seconds"]["median"] / (of["batch"] * of["length"]) for of in (row, first)]
-    flops = [of["flops_per_token"]["training"] for of in (row, first)]
+    seconds = [
+        cell_row["training"]["seconds"]["median"] / (cell_row["batch"] * cell_row["length"])
+        for cell_row in (row, first)
+    ]
+    flops = [cell_row["flops_per_token"]["training"] for cell_row in (row, first)]
     return seconds[0] / seconds[1], flops[0] / flops[1]
 
 
@@ -116,32 +119,36 @@ def _peers(record: Record) -> list[Table]:
     first, best = candidates[0]["name"], best_peer(record)
     against = list(dict.fromkeys(name for name in (first, best) if name is not None))
     baselines: dict[str, Record] = {}
-    for one in candidates:
-        if not one["peer"]:
-            baselines.setdefault(one["precision"], one)
-    several = len([one for one in candidates if not one["peer"]]) > len(baselines)
+    for candidate in candidates:
+        if not candidate["peer"]:
+            baselines.setdefault(candidate["precision"], candidate)
+    several = len([candidate for candidate in candidates if not candidate["peer"]]) > len(baselines)
     header = ["candidate", *(f"/ {name}" for name in against)] + ["/ first of its own"] * several
     header += ["MFU", "of the model's products"] + ["tokens/s"] * on_gpu(record)
     rows = []
-    for one in candidates:
-        cells = [one["name"], *(_against(one, name) for name in against)]
+    for candidate in candidates:
+        cells = [candidate["name"], *(_against(candidate, name) for name in against)]
         if several:
-            cells.append(NONE if one["peer"] else _against(one, baselines[one["precision"]]["name"]))
-        shares = [one[f"share_of_{what}"] for what in ("square", "model")]
+            cells.append(NONE if candidate["peer"] else _against(candidate, baselines[candidate["precision"]]["name"]))
+        shares = [candidate[f"share_of_{what}"] for what in ("square", "model")]
         cells += [NONE if share is None else percent(share["median"]) for share in shares]
-        cells += [scaled(median(one["tokens_per_second"]))] * on_gpu(record)
+        cells += [scaled(median(candidate["tokens_per_second"]))] * on_gpu(record)
         rows.append(cells)
     named = "" if best is None else f" {best} is the fastest peer."
-    own = " First of its own: leanformer's first mechanism in the same precision." if several else ""
+    note = " First of its own: leanformer's first mechanism in the same precision." if several else ""
     caption = (
         f"Tokens per second over those of {' and of '.join(against)} in the same round: median (lowest to "
-        f"highest).{named}{own} MFU, of the model's products: useful FLOPs over those of a large square product, "
+        f"highest).{named}{note} MFU, of the model's products: useful FLOPs over those of a large square product, "
         "and of the model's own products each by itself, of the same precision."
     )
     found = [Table(header, rows, "l" + "r" * (len(header) - 1), caption)]
-    rivals = [one["name"] for one in candidates if one["peer"]]
+    rivals = [candidate["name"] for candidate in candidates if candidate["peer"]]
     if len(rivals) > len(against):
-        pairs = [[one["name"], *(_against(one, name) for name in rivals)] for one in candidates if not one["peer"]]
+        pairs = [
+            [candidate["name"], *(_against(candidate, name) for name in rivals)]
+            for candidate in candidates
+            if not candidate["peer"]
+        ]
         found.append(Table(["candidate", *(f"/ {name}" for name in rivals)], pairs, "l" + "r" * len(rivals)))
     return found
 

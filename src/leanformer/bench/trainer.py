@@ -40,12 +40,12 @@ def _modern(benchmark: Benchmark, **more: Any) -> transformers.ModernBertConfig:
 
 
 def _sizes(benchmark: Benchmark) -> dict[str, Any]:
-    own = {
+    settings = {
         "vocab_size": benchmark.vocab_size,
         "pad_token_id": benchmark.corpus.pad_id,
         "max_position_embeddings": benchmark.length,
     }
-    return {**benchmark.sizes, **own}
+    return {**benchmark.sizes, **settings}
 
 
 class SameMasks(transformers.DataCollatorForLanguageModeling):

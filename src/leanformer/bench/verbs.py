@@ -187,8 +187,8 @@ def peers(
             device=where,
             compile=compile,
         )
-        for one in own.values():
-            one.config(benchmark)
+        for each in own.values():
+            each.config(benchmark)
         settings = {
             "size": size_name,
             "model": sizes | {"vocab_size": benchmark.vocab_size},
@@ -239,9 +239,9 @@ def _corpus(data: Path | None, quiet: bool) -> Iterator[Corpus]:
         yield Corpus.open(data)
         return
     with TemporaryDirectory() as folder:
-        made = Path(folder) / "novels"
-        prepare(["shipped:novels"], made, vocab_size=VOCABULARY, quiet=quiet)
-        yield Corpus.open(made)
+        prepared = Path(folder) / "novels"
+        prepare(["shipped:novels"], prepared, vocab_size=VOCABULARY, quiet=quiet)
+        yield Corpus.open(prepared)
 
 
 def _finished(record: dict[str, Any], out: Path | None, quiet: bool) -> dict[str, Any]:

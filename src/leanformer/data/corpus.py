@@ -1,8 +1,8 @@
-"""A data directory: tokens on disk, memory-mapped, with everything needed to say which data a run has seen.
+"""A data directory: memory-mapped tokens on disk, with the record that identifies the data of a run.
 
-    data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
-                            and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
-    .verified.json          which files were found to be as data.json says (`integrity`)
+    data.json               the record: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
+                            and (not in the hash) `unknown`, the fraction of [UNK] per split, and `notes` to the user
+    .verified.json          the files that were found to agree with data.json (`integrity`)
     SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (for
                             choices), test (for reported results) and the names of further test texts; older data have
                             no test part
@@ -121,7 +121,7 @@ class Corpus(Prepared):
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
-        """The files are those that data.json describes (`integrity`); `verify` reads every byte of them again."""
+        """Open the directory and check its files against data.json (`integrity`); `verify` rereads every byte."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
         known = ("train", "valid", "test")

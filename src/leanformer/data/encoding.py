@@ -54,8 +54,8 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
 
     def encode(texts: Sequence[str]) -> list[bytes]:
         cut = [parts(text) for text in texts]
-        ids = (of for batch in _batches(chain.from_iterable(cut)) for of in encode_batch(batch))
-        return [b"".join(islice(ids, len(own))) for own in cut]
+        ids = (encoded_text for batch in _batches(chain.from_iterable(cut)) for encoded_text in encode_batch(batch))
+        return [b"".join(islice(ids, len(text_parts))) for text_parts in cut]
 
     def encode_batch(texts: Sequence[str]) -> list[bytes]:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)

@@ -104,7 +104,7 @@ def _require_blocks(path: Path, expected: Mapping[str, Any]) -> None:
 
 
 def mapped(path: Path, dtype: np.dtype) -> NDArray:
-    """The file as an array that is read when it is looked at; an empty file cannot be mapped."""
+    """Returns the file as a memory-mapped array; an empty file, which cannot be mapped, as an empty array."""
     if path.stat().st_size % dtype.itemsize:
         raise ValueError(f"{path} is damaged (half a number at its end): {REMEDY}")
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)

@@ -43,8 +43,8 @@ def read_pairs(task: GenerationTask, where: str | Path) -> PairTexts:
             )
     if task.train is not None:
         ours = {task.train: TRAIN, task.validation: VALID}
-        return PairTexts({ours.get(split, split): of for split, of in published.items()}, "as published")
-    return _split([example for of in published.values() for example in of], " and ".join(published))
+        return PairTexts({ours.get(split, split): examples for split, examples in published.items()}, "as published")
+    return _split([example for examples in published.values() for example in examples], " and ".join(published))
 
 
 def _folder(task: GenerationTask, where: Path) -> Path:
@@ -84,7 +84,7 @@ def _split(examples: Sequence[Example], source: str) -> PairTexts:
         raise ValueError(f"{len(groups)} groups of examples are too few to split: at least {SHARE} are needed")
     order = permutation(np.arange(len(groups)), len(groups), seed=SEED, epoch=0)
     parts = {VALID: order[:held], TEST: order[held : 2 * held], TRAIN: order[2 * held :]}
-    split_of = {groups[i]: split for split, of in parts.items() for i in of}
+    split_of = {groups[i]: split for split, members in parts.items() for i in members}
     splits: dict[str, list[Example]] = {TRAIN: [], VALID: [], TEST: []}
     for example in examples:
         splits[split_of[example.group]].append(example)

@@ -44,8 +44,8 @@ def prepare_pairs(
 
     The same texts and settings give the same bytes. An error is one line, and leaves no files behind.
     """
-    of = generation_task(task)
-    splits, made = read_pairs(of, task_data)
+    entry = generation_task(task)
+    splits, made = read_pairs(entry, task_data)
     training = [(example.source, reference) for example in splits[TRAIN] for reference in example.references]
     settings: dict[str, Any] = {"task_data": str(task_data)}
     notes: list[str] = []
@@ -70,7 +70,7 @@ def prepare_pairs(
             if split != TRAIN:
                 (directory / f"{split}.jsonl").write_text("".join(_lines(examples)), encoding="utf-8")
         stores = [f"{split}.{side}" for split in splits for side in SIDES]
-        record = describe(directory, dtype, vocabulary, stores, kind="pairs", task=of.name, task_kind=of.kind)
+        record = describe(directory, dtype, vocabulary, stores, kind="pairs", task=entry.name, task_kind=entry.kind)
         unknown = unknown_shares(directory, dtype, vocabulary, stores)
         notes += unknown_notes(unknown, trained=tokenizer is None)
         notes += few_notes(len(splits[VALID]), "pairs of the split valid", "give more pairs")
@@ -81,7 +81,7 @@ def prepare_pairs(
             "settings": settings,
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
-        record |= {"note": of.note} if of.note else {}
+        record |= {"note": entry.note} if entry.note else {}
         write_record(directory, record)
     return record
 

@@ -106,8 +106,8 @@ def register_task(task: Task) -> Task:
 def task(name: str) -> Task:
     """Returns the task `name`; raises `ValueError` with the nearest known name if there is none."""
     if name not in _TASKS:
-        more = "another one is made known by register_task, in a file given with --plugin"
-        raise ValueError(f"unknown task {name!r}: {suggest(name, _TASKS)}; {more}")
+        hint = "another one is made known by register_task, in a file given with --plugin"
+        raise ValueError(f"unknown task {name!r}: {suggest(name, _TASKS)}; {hint}")
     return _TASKS[name]
 
 

@@ -1,10 +1,10 @@
-"""A tokenizer as files: the ones given with --tokenizer, and those written into a data directory.
+"""A tokenizer as files: those given with --tokenizer, and those written into a data directory.
 
-Whatever it was, it is saved as transformers saves it, so that AutoTokenizer.from_pretrained(DATA) gives it back. Beside
-a model it also says what that model reads (`match_model`).
+A tokenizer is always saved in the format of transformers, so that AutoTokenizer.from_pretrained(DATA) loads it. Beside
+a model its files also describe that model's inputs (`match_model`).
 
-A text that spells a special token, "[SEP]", is text here, as in `encoding.py`: `load` and `wrap` give tokenizers with
-split_special_tokens = True. No tokenizer's own code is ever run.
+A special token in a text, such as "[SEP]", is treated as text, as in `encoding.py`: `load` and `wrap` return tokenizers
+with split_special_tokens = True. A tokenizer's own code is never run.
 """
 
 import copy
@@ -106,7 +106,7 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def save(tokenizer: Any, directory: Path) -> None:
-    """Into a data directory or, followed by `match_model`, beside a model."""
+    """Save the tokenizer into a data directory or, followed by `match_model`, beside a model."""
     try:
         tokenizer.save_pretrained(directory)
     except Exception as error:  # the tokenizers library reports a full disk so

@@ -33,7 +33,10 @@ def chance(task: Task, splits: Mapping[str, Examples]) -> float:
     return max(
         metrics.score(
             task,
-            {split: Predicted(of.labels, _always(answer, len(of.labels)), of.groups) for split, of in splits.items()},
+            {
+                split: Predicted(examples.labels, _always(answer, len(examples.labels)), examples.groups)
+                for split, examples in splits.items()
+            },
         )["score"]
         for answer in _answers(task, splits)
     )
@@ -43,7 +46,9 @@ def _answers(task: Task, splits: Mapping[str, Examples]) -> Iterator[Any]:
     if task.kind == "classification":
         yield from range(len(task.labels))
     else:
-        right = Counter(text for of in splits.values() for label in of.labels for text in set(label["text"]))
+        right = Counter(
+            text for examples in splits.values() for label in examples.labels for text in set(label["text"])
+        )
         yield right.most_common(1)[0][0]
 
 

@@ -47,7 +47,7 @@ def evaluate(
     sources = [] if data is None else [data] if isinstance(data, str | Path) else list(data)
     given = {name: value for name, value in options.items() if value is not None}
     for name in sorted(given.keys() - chosen.options):
-        having = [known for known, of in SUITES.items() if name in of.options]
+        having = [known for known, entry in SUITES.items() if name in entry.options]
         raise ValueError(f"--{name.replace('_', '-')} is no option of the suite {suite}, but of {', '.join(having)}")
     if bool(sources) != chosen.data:
         raise ValueError(

@@ -34,8 +34,11 @@ CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can, and truncates to
-    what the model reads: `tokenizer_files.match_model` has seen to that, but not in a folder of an older version."""
+    """Returns the tokenizer beside the model.
+
+    It marks the texts of a pair if the model distinguishes them, and truncates to the model's length.
+    `tokenizer_files.match_model` writes such a tokenizer, but folders of older versions lack it.
+    """
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
     config = config_of(folder)  # read first, since errors in it would otherwise be reported by the tokenizer's loader
@@ -65,7 +68,7 @@ def length(run: Path) -> int:
 
 
 def length_of(record: Mapping[str, Any] | None, config: LeanformerConfig) -> int:
-    """The same, from the run's record and the model's config."""
+    """The same length, from the run's record and the model's config."""
     if record is None:
         return config.max_position_embeddings
     tuned = record["settings"].get("finetuning")
@@ -73,7 +76,7 @@ def length_of(record: Mapping[str, Any] | None, config: LeanformerConfig) -> int
 
 
 def run_record(place: str | Path, folder: Path) -> dict[str, Any] | None:
-    """run.json, where `place` is a run and not the `folder` of its model alone."""
+    """Returns run.json if `place` is a run, None if it is only the `folder` of a model."""
     return None if folder == Path(place) else record_of(folder)
 
 

@@ -42,7 +42,7 @@ def _sacrebleu(
     import sacrebleu
 
     most = max(map(len, references))
-    streams = [[of[i] if i < len(of) else None for of in references] for i in range(most)]
+    streams = [[texts[i] if i < len(texts) else None for texts in references] for i in range(most)]
     values, signatures = {}, {}
     for name in metrics:
         metric: Any = {"bleu": sacrebleu.BLEU, "chrf": sacrebleu.CHRF}[name]()

@@ -60,8 +60,8 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
 
 def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Method:
     """Returns the method of the settings, and prepares `model` for it on its device."""
-    of = (encoded, settings.batch_size, settings.epochs, settings.seed)
-    objective = TaskObjective(*of)
+    arguments = (encoded, settings.batch_size, settings.epochs, settings.seed)
+    objective = TaskObjective(*arguments)
     callbacks: list[Callback] = []
     absgd = Absgd.of(settings) if settings.loss == "absgd" else None
     regsl, labels, reweighting = settings.regsl, None, None
@@ -71,7 +71,7 @@ def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> 
         labels = Labels(torch.from_numpy(encoded.labels), regsl.correct_above, regsl.correct_from)
     balanced = class_weights(torch.from_numpy(encoded.labels)) if settings.loss == "balanced" else None
     if absgd or reweighting or labels or balanced is not None:
-        objective = weighed = WeighedObjective(*of, absgd or reweighting, labels, balanced)
+        objective = weighed = WeighedObjective(*arguments, absgd or reweighting, labels, balanced)
         callbacks += [each for each in (weighed, absgd, labels) if each is not None]
     if regsl.distance is not None or regsl.head_distance is not None:
         callbacks.append(DistanceConstraint.of(model, HEADS, settings))

@@ -1,4 +1,4 @@
-"""A pre-trained encoder under a new head: what fine-tuning starts from."""
+"""A pre-trained encoder with a new head, from which fine-tuning starts."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from leanformer.models.saved import config_of, load_weights
 
 HEADS = ("classifier.", "qa_outputs.")
 NEW = ("encoder.pooler.", *HEADS)
-"""Where a classifier starts that a masked language model does not have."""
+"""Prefixes of a classifier's parameters that a masked language model does not have."""
 PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
-"""What transformers calls our kinds of task, as far as it has a word."""
+"""The problem types of transformers for our kinds of task, where it has one."""
 
 
 def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:
-    """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
+    """Returns the pre-trained encoder with a new head; its values, and a new pooler's, depend on `seed` only."""
     config = config_of(folder)
     require_encoder(folder, config)
     names = {"classification": task.labels, "span": ("start", "end")}.get(task.kind, ("score",))

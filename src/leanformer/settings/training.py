@@ -247,8 +247,8 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
         if not isinstance(table, Mapping):
             raise ValueError(f"setting {name} must be a table, such as [{name}] in TOML or --set {name}.key=value")
     finetuning = tables.get("finetuning", {})
-    own = {f.name for f in fields(FinetuningSettings)}
-    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in own}
+    subtables = {f.name for f in fields(FinetuningSettings)}
+    tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in subtables}
     if wrong := problem(dict(tables.get("model", {})), Config):
         raise ValueError(f"model.{wrong}")
     settings = Settings(

@@ -200,10 +200,10 @@ def held_out_notes(corpus: Prepared, length: int) -> list[str]:
 
 
 def _remedy(before: Mapping[str, Any], changed: str, run: RunDirectory) -> str:
-    more = before["status"] == "finished" and changed.startswith(("training.max_", "training.warmup"))
+    longer_budget = before["status"] == "finished" and changed.startswith(("training.max_", "training.warmup"))
     extends = before["settings"]["training"].get("schedule") in ("constant", "warmup_stable_decay")
     how = "--extend STEPS, or" if extends else "start"
-    longer = f"; to train it longer, {how} a new run with --init {run.path}" if more else ""
+    longer = f"; to train it longer, {how} a new run with --init {run.path}" if longer_budget else ""
     return f"repeat its settings, or choose another --out{longer}"
 
 
@@ -211,7 +211,7 @@ def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: Ru
     """Returns the line that is printed before the first step: mechanism, parameters, budget, hardware and directory."""
     hardware, steps = record["hardware"], objective.total_steps
     if steps is None:
-        budget = f"{record['settings']['training']['max_seconds']:,.0f} s of {objective.tokens(1):,} tokens a step"
+        budget = f"{record['settings']['training']['max_seconds']:,.0f} s of {objective.tokens(1):,} tokens per step"
     else:
         budget = f"{steps:,} steps, {objective.tokens(steps):,} tokens"
     parts = [

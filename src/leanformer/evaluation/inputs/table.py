@@ -1,4 +1,4 @@
-"""How the examples of each kind of task become what a model reads."""
+"""The table of functions that encode the examples of each kind of task."""
 
 from collections.abc import Callable
 

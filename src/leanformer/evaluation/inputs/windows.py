@@ -98,7 +98,7 @@ def _shortened(
     encoded = tokenizer(
         questions, truncation=True, max_length=length, add_special_tokens=False, return_offsets_mapping=True
     )
-    cut = [bool(one.overflowing) for one in encoded.encodings or []]
+    cut = [bool(encoding.overflowing) for encoding in encoded.encodings or []]
     ends = [offsets[-1][1] if offsets else 0 for offsets in encoded["offset_mapping"]]
     short = [text[:end] if over else text for text, end, over in zip(questions, ends, cut, strict=True)]
     return short, np.array(cut)
@@ -127,5 +127,5 @@ def _best(logits: NDArray[np.float32]) -> tuple[int, int, float]:
     starts, ends = logits.astype(np.float64).T
     behind = np.pad(ends, (0, MAX_ANSWER - 1), constant_values=-np.inf)
     sums = starts[:, None] + sliding_window_view(behind, MAX_ANSWER)  # (tokens, MAX_ANSWER): start, tokens behind it
-    i, more = divmod(int(sums.argmax()), MAX_ANSWER)
-    return i, i + more, float(sums[i, more])
+    i, length = divmod(int(sums.argmax()), MAX_ANSWER)
+    return i, i + length, float(sums[i, length])

@@ -134,7 +134,7 @@ def _pooled(group: str, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[
     values = [getattr(paradigm, group) for paradigm in paradigms]
     rows = []
     for value in sorted({value for value in values if value is not None}):
-        members = [s for s, of in zip(scores, values, strict=True) if of == value]
+        members = [s for s, group_value in zip(scores, values, strict=True) if group_value == value]
         rows.append({group: value, "paradigms": len(members)} | accuracy(np.concatenate(members)))
     return rows
 
@@ -142,8 +142,8 @@ def _pooled(group: str, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[
 def _write(out: Path, paradigms: Sequence[Paradigm], scores: Sequence[NDArray[np.float64]]) -> None:
     lines = (
         {"paradigm": paradigm.name, "row": int(row), "good": good, "bad": bad}
-        for paradigm, of in zip(paradigms, scores, strict=True)
-        for row, (good, bad) in zip(paradigm.rows, of.tolist(), strict=True)
+        for paradigm, pair_scores in zip(paradigms, scores, strict=True)
+        for row, (good, bad) in zip(paradigm.rows, pair_scores.tolist(), strict=True)
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_json_lines(out, lines)

@@ -35,8 +35,8 @@ class Absgd(Callback):
 
     @classmethod
     def of(cls, settings: FinetuningSettings) -> "Absgd":
-        own = settings.absgd
-        return cls(own.temperature, own.rate, own.warmup_epochs)
+        absgd = settings.absgd
+        return cls(absgd.temperature, absgd.rate, absgd.warmup_epochs)
 
     @torch.no_grad()
     def weights(self, losses: Tensor, epoch: float) -> Tensor:

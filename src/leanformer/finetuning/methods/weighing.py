@@ -4,12 +4,12 @@
 
 l (b,) are the losses of this process's examples, B is the number of examples of all processes in the step.
 
-Class-weighted cross entropy, the usual answer to rare classes, has
+Class-weighted cross entropy, the usual method for rare classes, has
 
     w_i = n / (C n_y),    y the label of example i, n_y of the n training examples have it, C classes occur
 
-so that all classes weigh alike, and an example weighs 1 on average. It is the baseline of `absgd.py`, which knows no
-classes.
+so that all classes have the same total weight, and an example has weight 1 on average. It is the baseline of
+`absgd.py`, which does not use classes.
 """
 
 from typing import Protocol
@@ -23,7 +23,7 @@ class Weighing(Protocol):
 
 
 def class_weights(labels: Tensor) -> Tensor:
-    """(largest label + 1,), float32, of the labels (n,); 0 for a class that does not occur."""
+    """Returns (largest label + 1,), float32, from the labels (n,); 0 for a class that does not occur."""
     counts = labels.bincount()
     weights = labels.shape[0] / ((counts > 0).sum() * counts.clamp(min=1))
     return weights.where(counts > 0, 0.0)

@@ -39,7 +39,7 @@ def chance(study: Study, task: str) -> float | None:
 
 
 def above_chance(study: Study, task: str, attention: str) -> bool | None:
-    """Whether the lower bound of the mechanism's score lies above chance; None where either is not known."""
+    """Whether the lower bound of the mechanism's score is above chance; None where either is not known."""
     level, bound = chance(study, task), lower_bound(study, task, attention)
     if level is None or bound is None:
         return None
@@ -49,8 +49,8 @@ def above_chance(study: Study, task: str, attention: str) -> bool | None:
 def lower_bound(study: Study, task: str, attention: str) -> float | None:
     """Returns the one-sided 95 % lower bound of the score, a fraction."""
     tunings = [[t for t in run.finetunings if t.task == task and t.score is not None] for run in study.at(attention)]
-    models = [of for of in tunings if of]
-    means = [float(np.mean([t.score for t in of])) for of in models]
+    models = [tasks for tasks in tunings if tasks]
+    means = [float(np.mean([t.score for t in tasks])) for tasks in models]
     if len(means) > 1:
         error = float(np.std(means, ddof=1)) / math.sqrt(len(means))
         return float(np.mean(means)) - float(stats.t.isf(ALPHA, len(means) - 1)) * error
@@ -92,7 +92,7 @@ def _of_labels(study: Study, tuning: FineTuning) -> float | None:
         if not isinstance(line.get("label"), int | float):
             return None
         splits.setdefault(str(line.get("split")), []).append(line["label"])
-    labels = [np.array(of) for of in splits.values()]
+    labels = [np.array(split) for split in splits.values()]
     if any(name in ("pearson", "spearman") for name in names):
         return 0.0
     return max((float(np.mean([*_scores(labels, names, c)])) for c in np.unique(np.concatenate(labels))), default=None)

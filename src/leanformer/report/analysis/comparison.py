@@ -188,11 +188,11 @@ def measured(
     loss = metric.startswith(LOSS)
     margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
     out = []
-    for name, of in paired.items():
+    for name, arm in paired.items():
         blind = "" if metric == LOSS else at_chance(study, metric, name)
-        values_of = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
+        values_of = [(run.seed, values) for run, other in arm.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in values_of], margin=margin)
-        nothing = loss and any(nothing_at(run) for pair in of.pairs for run in pair)
+        nothing = loss and any(nothing_at(run) for pair in arm.pairs for run in pair)
         out.append(
             Comparison(
                 name,

@@ -76,7 +76,7 @@ def example_tests(study: Study, paired: dict[str, Pairs]) -> tuple[ExampleTest, 
             read[tuning.path] = _read(study, tuning)
         return read[tuning.path]
 
-    tests = [_test(name, task, of, answers) for task in study.tasks for name, of in paired.items()]
+    tests = [_test(name, task, pairs, answers) for task in study.tasks for name, pairs in paired.items()]
     corrected = holm([test.p_value for test in tests])
     return tuple(replace(test, p_value_holm=p) for test, p in zip(tests, corrected, strict=True))
 

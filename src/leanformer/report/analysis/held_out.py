@@ -71,10 +71,10 @@ def error_sentence(found: dict[str, Crossed]) -> str:
         f"{name} {fixed(one.standard_error, 4)} (seeds {fixed(one.seeds_error, 4)}, text {fixed(one.items_error, 4)})"
         for name, one in found.items()
     ]
-    of = next(iter(found.values()))
-    single = "" if of.item == "document" else "; sequences count as independent, since there are few documents"
+    first = next(iter(found.values()))
+    single = "" if first.item == "document" else "; sequences count as independent, since there are few documents"
     return (
-        f"Intervals hold for other seeds and for other text: seeds are crossed with {several(of.items, of.item)}"
+        f"Intervals hold for other seeds and for other text: seeds are crossed with {several(first.items, first.item)}"
         f"{single}. Standard errors in nats: {listed(each)}."
     )
 

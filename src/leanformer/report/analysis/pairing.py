@@ -123,17 +123,17 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
     ours, theirs = run.settings, other.settings
     labels = f"{run.attention} {other.attention}"
     found = set(re.findall(r"[\[,](\w+)(?==)", labels)) & MATCHES.keys()
-    own = (
+    intended = (
         *OWN,
         *re.findall(r"(?:model|training)\.\w+(?==)", labels),
         *(key for name in found for key in MATCHES[name]),
     )
     for key in sorted(ours.keys() | theirs.keys()):
-        if not key.startswith(own) and ours.get(key) != theirs.get(key):
+        if not key.startswith(intended) and ours.get(key) != theirs.get(key):
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"
-    if run.steps != other.steps and not any(key.startswith(own) for key in BUDGET):
+    if run.steps != other.steps and not any(key.startswith(intended) for key in BUDGET):
         yield f"steps ({run.steps:,.0f} against {other.steps:,.0f})" if run.steps and other.steps else "steps"
     yield from _makers(run, other)
 

@@ -102,10 +102,10 @@ def cost(run: Run, resource: str, tokens: float) -> float | None:
 def ratios(study: Study, paired: dict[str, Pairs], targets: Iterable[Target]) -> list[Ratio]:
     """Returns the ratios of every target, resource and mechanism that has records of it, not corrected."""
     found = (
-        _ratio(name, of, resource, target)
+        _ratio(name, pairs, resource, target)
         for target in targets
         for resource in RESOURCES
-        for name, of in paired.items()
+        for name, pairs in paired.items()
     )
     return [ratio for ratio in found if ratio is not None]
 
@@ -121,8 +121,8 @@ def corrected(family: Sequence[Ratio]) -> list[Ratio]:
             if (family[i].attention, family[i].target) == (ratio.attention, ratio.target) and family[i].same(ratio)
         )
         first.append(next(before, place))
-    own = list(dict.fromkeys(first))
-    adjusted = dict(zip(own, holm([family[i].log.p_value for i in own]), strict=True))
+    unique = list(dict.fromkeys(first))
+    adjusted = dict(zip(unique, holm([family[i].log.p_value for i in unique]), strict=True))
     tested = sum(p is not None for p in adjusted.values())
     return [
         replace(ratio, log=replace(ratio.log, p_value_holm=adjusted[i], family=max(tested, 1)))
@@ -136,11 +136,11 @@ def table_targets(study: Study) -> list[Target]:
 
 def curve_targets(study: Study) -> list[Target]:
     """Returns the targets from easy to hard; beyond 1, the baseline's final loss, as far as a mechanism gets."""
-    own = study.target(1.0)
-    if own is None or study.curve_floor is None:
+    final = study.target(1.0)
+    if final is None or study.curve_floor is None:
         return []
     ends = [mean for name in study.attention if (mean := study.spread(name, "curve_loss").mean) is not None]
-    hardest = (study.curve_floor - min(ends)) / (study.curve_floor - own.loss)
+    hardest = (study.curve_floor - min(ends)) / (study.curve_floor - final.loss)
     found = [study.target(float(fraction)) for fraction in np.linspace(EASIEST, min(hardest, HARDEST), POINTS)]
     return [target for target in found if target is not None]
 

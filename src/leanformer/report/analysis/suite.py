@@ -58,8 +58,8 @@ def suites(findings: Findings) -> list[Suite]:
     if len(known) < FEWEST_TASKS:
         return []
     zero = np.array(list(known.values()))
-    for name, of in findings.pairs.items():
-        scores = {run.seed: [task_scores(run, other, task) for task in known] for run, other in of.pairs}
+    for name, pairs in findings.pairs.items():
+        scores = {run.seed: [task_scores(run, other, task) for task in known] for run, other in pairs.pairs}
         whole = {seed: each for seed, each in scores.items() if None not in each}
         if len(whole) < FEWEST_SEEDS:
             continue
@@ -132,8 +132,10 @@ def suite_sentence(findings: Findings, found: list[Suite]) -> str:
             f"Statistics over the whole suite are left out: they need {FEWEST_TASKS} tasks whose chance is known and "
             f"{FEWEST_SEEDS} pairs of seeds with a score on each."
         )
-    told = [f"{_shown(s.probability_of_improvement)} for {s.attention}" for s in found]
-    return f"The probability that a run scores higher on a task than a run of {study.baseline} is {listed(told)}."
+    probabilities = [f"{_shown(s.probability_of_improvement)} for {s.attention}" for s in found]
+    return (
+        f"The probability that a run scores higher on a task than a run of {study.baseline} is {listed(probabilities)}."
+    )
 
 
 def _shown(estimate: Estimate) -> str:

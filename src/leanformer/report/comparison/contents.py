@@ -78,8 +78,8 @@ def _asked(study: Study) -> list[Block]:
             "compared in pairs."
         )
     controls = study.plan.get("controls") or {}
-    told = [f"{name}: {controls[name]}" for name in study.attention if name in controls]
-    return [Paragraph(asked), *([Points(told)] if told else []), Paragraph(_model(settings, study))]
+    sentences = [f"{name}: {controls[name]}" for name in study.attention if name in controls]
+    return [Paragraph(asked), *([Points(sentences)] if sentences else []), Paragraph(_model(settings, study))]
 
 
 def _planned(study: Study) -> list[Block]:
@@ -201,9 +201,9 @@ def _particulars(study: Study) -> list[Block]:
     shared, _ = _settings(study)
     blocks: list[Block] = [tables.settings(shared, "Setting"), tables.settings(flat(_data(study)), "Data")]
     for key in ("versions", "hardware", "plugin"):
-        made = made_by(study, key)
-        for number, one in enumerate(made if isinstance(made, list) else [made] if made else [], start=1):
-            name = key.capitalize() + (f" {number}" if isinstance(made, list) else "")
+        value = made_by(study, key)
+        for number, one in enumerate(value if isinstance(value, list) else [value] if value else [], start=1):
+            name = key.capitalize() + (f" {number}" if isinstance(value, list) else "")
             blocks.append(tables.settings(flat(one) if isinstance(one, dict) else {name: one}, name))
     return blocks
 
@@ -219,7 +219,7 @@ def _settings(study: Study) -> tuple[dict[str, Any], list[str]]:
     plan = flat(study.plan.get("settings") or {})
     each = [run.settings for run in study.runs if run.settings]
     keys = sorted({key for settings in each for key in settings})
-    own = [key for key in keys if any(s.get(key) != each[0].get(key) for s in each)]
-    shared = {key: each[0].get(key) for key in keys if key not in own}
-    every = {**{k: v for k, v in plan.items() if k not in own}, **shared}
-    return dict(sorted(every.items())), own
+    different = [key for key in keys if any(s.get(key) != each[0].get(key) for s in each)]
+    shared = {key: each[0].get(key) for key in keys if key not in different}
+    every = {**{k: v for k, v in plan.items() if k not in different}, **shared}
+    return dict(sorted(every.items())), different

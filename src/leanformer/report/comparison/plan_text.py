@@ -76,7 +76,7 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             runs.append([number])
     parts = [[f"{run[0]} to {run[-1]}"] if len(run) > 2 else list(map(str, run)) for run in runs]
-    return listed([part for of in parts for part in of])
+    return listed([part for group in parts for part in group])
 
 
 def _amendment(entry: dict[str, Any]) -> str:

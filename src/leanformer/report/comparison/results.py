@@ -21,7 +21,7 @@ from leanformer.report.records.sweep import Rate
 
 def results(findings: Findings) -> dict[str, Any]:
     study = findings.study
-    plan, one = study.plan, study.runs[0].record
+    plan, first = study.plan, study.runs[0].record
     return finite(
         {
             "schema": SCHEMA,
@@ -31,7 +31,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],
             "other_texts": [_comparison(c) for c in findings.other_texts],
-            "held_out": {name: asdict(one) for name, one in findings.crossed.items()},
+            "held_out": {name: asdict(crossed) for name, crossed in findings.crossed.items()},
             "score_points": [_point(point) for point in score_points(findings)],
             "families": families(findings),
             "margin": margin_of(plan),
@@ -52,8 +52,8 @@ def results(findings: Findings) -> dict[str, Any]:
             "tasks": study.tasks,
             "plan": study.written_plan and study.written_plan.record,
             "command": plan.get("command"),
-            "data": plan.get("data") or one.get("data"),
-            "settings": plan.get("settings") or one.get("settings"),
+            "data": plan.get("data") or first.get("data"),
+            "settings": plan.get("settings") or first.get("settings"),
             "versions": made_by(study, "versions"),
             "hardware": made_by(study, "hardware"),
         }

@@ -88,10 +88,10 @@ def evidence(findings: Findings) -> Table:
 
 
 def sweep(study: Study) -> Table:
-    values = sorted({r.learning_rate for of in study.sweep.values() for r in of if r.learning_rate is not None})
+    values = sorted({r.learning_rate for rates in study.sweep.values() for r in rates if r.learning_rate is not None})
     rows = []
-    for name, of in study.sweep.items():
-        cells = {r.learning_rate: r for r in of}
+    for name, rates in study.sweep.items():
+        cells = {r.learning_rate: r for r in rates}
         row = [name]
         for value in values:
             rate = cells.get(value)
@@ -153,9 +153,9 @@ def _percent(of: Spread) -> str:
 
 def _energy(study: Study) -> str:
     """Returns a sentence about the source of the energy in the table."""
-    told = [run for name in study.attention for run in study.at(name) if run.energy_joules is not None]
+    measured_runs = [run for name in study.attention for run in study.at(name) if run.energy_joules is not None]
     jobs = study.plan.get("jobs")
-    sources = listed(sorted({run.energy_source for run in told}))
+    sources = listed(sorted({run.energy_source for run in measured_runs}))
     shared = f"; {jobs} runs at a time shared them, and each counts all" if isinstance(jobs, int) and jobs > 1 else ""
     return (
         f" J / M tokens: joules a million tokens as {sources} counted them, "

@@ -34,13 +34,13 @@ def ratios(findings: Findings) -> Table:
     cells: dict[tuple[str, float], dict[str, Ratio]] = {}
     for ratio in findings.ratios:
         cells.setdefault((ratio.attention, ratio.target.fraction), {})[ratio.resource] = ratio
-    together = all(of["tokens"].same(of["steps"]) for of in cells.values() if "steps" in of)
+    together = all(ratios["tokens"].same(ratios["steps"]) for ratios in cells.values() if "steps" in ratios)
     shown = [(resource, WORDS[resource]) for resource in RESOURCES if not (together and resource == "steps")]
     rows = []
-    for (name, _), of in cells.items():
-        one = next(iter(of.values()))
-        each = [_tested_cell(of[resource]) if resource in of else NONE for resource, _ in shown]
-        rows.append([name, _goal(one.target), _arrived(one), *each, of["tokens"].verdict])
+    for (name, _), ratios in cells.items():
+        one = next(iter(ratios.values()))
+        each = [_tested_cell(ratios[resource]) if resource in ratios else NONE for resource, _ in shown]
+        rows.append([name, _goal(one.target), _arrived(one), *each, ratios["tokens"].verdict])
     header = ["Attention", "Target", "Arrive", *(word for _, word in shown), "Verdict on tokens"]
     header = [f"{word}, steps" if together and word == WORDS["tokens"] else word for word in header]
     caption = (

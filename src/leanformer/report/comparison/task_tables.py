@@ -64,12 +64,18 @@ def collapsed(findings: Findings) -> Table:
     """Returns the table, with and without collapsed runs, of every mechanism that they affect."""
     study, rows = findings.study, []
     for task in dict.fromkeys(c.metric for c in findings.without_collapsed):
-        own = {name: sum(t.collapsed for t in study.finetunings(task, name)) for name in study.attention}
+        collapses = {name: sum(t.collapsed for t in study.finetunings(task, name)) for name in study.attention}
         for name in study.attention:
-            if not own[name] and not own[study.baseline or ""]:
+            if not collapses[name] and not collapses[study.baseline or ""]:
                 continue
             done = [t for t in study.finetunings(task, name) if t.score is not None]
-            row = [task, name, f"{own[name]} of {len(done)}", _mean(done), _mean([t for t in done if not t.collapsed])]
+            row = [
+                task,
+                name,
+                f"{collapses[name]} of {len(done)}",
+                _mean(done),
+                _mean([t for t in done if not t.collapsed]),
+            ]
             told = [
                 judged(c, signed_points)
                 for family in (findings.of(task), findings.without_collapsed)
@@ -114,10 +120,10 @@ def example_tests(findings: Findings) -> Table:
 
 
 def _mean(done: list[FineTuning]) -> str:
-    of = spread([100 * t.score for t in done if t.score is not None])
-    if of.mean is None:
+    result = spread([100 * t.score for t in done if t.score is not None])
+    if result.mean is None:
         return NONE
-    return f"{fixed(of.mean, 1)}" + ("" if of.sd is None else f" ± {of.sd:.1f}") + f" ({of.n})"
+    return f"{fixed(result.mean, 1)}" + ("" if result.sd is None else f" ± {result.sd:.1f}") + f" ({result.n})"
 
 
 def finetunings(study: Study) -> Table:
@@ -148,14 +154,14 @@ def finetunings(study: Study) -> Table:
 
 def _score(study: Study, name: str, task: str) -> str:
     done = [t for run in study.at(name) for t in run.finetunings if t.task == task and t.score is not None]
-    of = spread([100 * t.score for t in done if t.score is not None])
-    if of.mean is None:
+    result = spread([100 * t.score for t in done if t.score is not None])
+    if result.mean is None:
         return NONE
     collapsed = sum(t.collapsed for t in done)
     marked = f", {collapsed} collapsed" if collapsed else ""
-    deviation = "" if of.sd is None else f" ± {of.sd:.1f}"
+    deviation = "" if result.sd is None else f" ± {result.sd:.1f}"
     blind = DAGGER if above_chance(study, task, name) is False else ""
-    return f"{fixed(of.mean, 1)}{deviation} ({of.n}{marked}){blind}"
+    return f"{fixed(result.mean, 1)}{deviation} ({result.n}{marked}){blind}"
 
 
 def _chance(study: Study, task: str) -> str:

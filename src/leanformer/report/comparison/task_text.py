@@ -36,12 +36,12 @@ def task_sentences(findings: Findings) -> list[str]:
             parts.append(f"undecided on {listed(rest)}")
         if closed := [_place(c) for c in family if c.verdict == "not testable"]:
             parts.append(f"not testable on {listed(closed)}")
-        told = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
+        sentences = [f"{name}, {study.wording.tuned}, is {'; '.join(parts)}."] if parts else []
         if untested := [c for c in family if c.verdict in ("not tested", "not compared")]:
             why = "; ".join(dict.fromkeys(c.note for c in untested))
-            subject = "It" if told else f"{name}, {study.wording.tuned},"
-            told.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
-        said.append(" ".join(told))
+            subject = "It" if sentences else f"{name}, {study.wording.tuned},"
+            sentences.append(f"{subject} cannot be judged on {listed([_place(c) for c in untested])}: {why}.")
+        said.append(" ".join(sentences))
     return [sentence for sentence in said if sentence]
 
 
@@ -62,17 +62,17 @@ def two_tests(findings: Findings) -> list[str]:
     if not tested:
         return []
     seeds = {(c.attention, c.metric): c.verdict for c in findings.comparisons}
-    of = [(test, _verdict(test), seeds.get((test.attention, test.task), "not compared")) for test in tested]
+    verdicts = [(test, _verdict(test), seeds.get((test.attention, test.task), "not compared")) for test in tested]
     said = [TWO_TESTS]
-    only_models = [(t, v) for t, v, by_seeds in of if v in DECIDED and by_seeds not in (*DECIDED, "equivalent")]
+    only_models = [(t, v) for t, v, by_seeds in verdicts if v in DECIDED and by_seeds not in (*DECIDED, "equivalent")]
     if only_models:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_models])
         said.append(f"These models differ over examples, whether their mechanisms do is open: {each}.")
-    only_seeds = [(t, by_seeds) for t, v, by_seeds in of if v not in DECIDED and by_seeds in DECIDED]
+    only_seeds = [(t, by_seeds) for t, v, by_seeds in verdicts if v not in DECIDED and by_seeds in DECIDED]
     if only_seeds:
         each = listed([f"{t.attention} on {t.task} ({v})" for t, v in only_seeds])
         said.append(f"These differ over seeds, yet the task has too few examples to tell them apart: {each}.")
-    against = [t for t, v, by_seeds in of if {v, by_seeds} == {"better", "worse"}]
+    against = [t for t, v, by_seeds in verdicts if {v, by_seeds} == {"better", "worse"}]
     if against:
         said.append(f"The tests contradict each other on {listed([f'{t.attention} on {t.task}' for t in against])}.")
     untested = sorted({test.task for test in findings.examples if test.p_value is None and test.examples == 0})

@@ -191,11 +191,11 @@ def _interval(c: Comparison, shown: Shown) -> str:
     assert c.difference.ci95 is not None
     good = 1 if c.higher_is_better else -1
     ends = sorted((good * end for end in c.difference.ci95), reverse=True)
-    told = [f"{shown(abs(end))} {'better' if end >= 0 else 'worse'}" for end in ends]
+    parts = [f"{shown(abs(end))} {'better' if end >= 0 else 'worse'}" for end in ends]
     if ends[0] * ends[1] > 0:
         near, far = sorted(map(abs, ends))
         return f"{shown(near)} to {shown(far)}" + (f" {c.direction}" if c.verdict not in DECIDED else "")
-    return " to ".join(told)
+    return " to ".join(parts)
 
 
 def _decimals(c: Comparison) -> int:

@@ -27,7 +27,7 @@ def picture(findings: Findings) -> Picture | None:
     losses = {name: grid for name in study.attention if (grid := on_one_grid([run.curve for run in study.at(name)]))}
     if not losses:
         return None
-    differences = {name: grid for name, of in findings.pairs.items() if (grid := _differences(of.pairs))}
+    differences = {name: grid for name, pairs in findings.pairs.items() if (grid := _differences(pairs.pairs))}
     several = len(study.seeds) > 1
     band = "Line: mean over seeds; band: least to greatest of them." if several else "One seed, so no band."
     caption = f"Validation loss {study.wording.validation}, in nats. {band} Losses above the picture are cut off."

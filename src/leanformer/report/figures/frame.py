@@ -63,9 +63,9 @@ OWN = {
 def numbered(study: Study) -> dict[str, int]:
     """Returns mechanism -> number of its colour and marker; the baseline's is 0."""
     others = [name for name in study.attention if name != study.baseline]
-    own = {name: OWN[name] for name in others if name in OWN}
-    free = (number for number in count(1) if number not in own.values())
-    given = {name: own[name] if name in own else next(free) for name in others}
+    fixed = {name: OWN[name] for name in others if name in OWN}
+    free = (number for number in count(1) if number not in fixed.values())
+    given = {name: fixed[name] if name in fixed else next(free) for name in others}
     return {study.baseline: 0, **given} if study.baseline else given
 
 

@@ -32,18 +32,18 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
     figure = frame.figure(height)
     left, right = 0.62 / frame.width, 1 - label_width(names, frame) / frame.width
     spreads = {name: study.spread(name, "final_loss") for name in names}
-    reach = [value for of in spreads.values() if of.mean is not None for value in _reach(of)]
+    reach = [value for spread in spreads.values() if spread.mean is not None for value in _reach(spread)]
     axes, lowest = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), reach, study.floor)
     ends = {}
     for name in names:
-        of, look = spreads[name], series(numbered(study)[name])
+        spread, look = spreads[name], series(numbered(study)[name])
         x = study.spread(name, "parameters").mean
-        assert x is not None and of.mean is not None
+        assert x is not None and spread.mean is not None
         single = [run.final_loss for run in study.at(name) if run.final_loss is not None]
         axes.plot([x] * len(single), single, look["marker"], color=look["color"], markersize=2.5, alpha=0.55)
         large = {"color": look["color"], "marker": look["marker"], "markersize": 7, "markeredgecolor": PAPER}
-        axes.errorbar(x, of.mean, of.sd, capsize=3, zorder=3, **large)
-        ends[name] = (x, of.mean)
+        axes.errorbar(x, spread.mean, spread.sd, capsize=3, zorder=3, **large)
+        ends[name] = (x, spread.mean)
     figure.text(0.15 / frame.width, 1 - 0.18 / height, "Final loss (nats)", fontweight="bold", va="center")
     lowest.set_xlabel("parameters")
     axes.xaxis.set_major_locator(frame.ticks((right - left) * frame.width))

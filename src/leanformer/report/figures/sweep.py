@@ -14,7 +14,7 @@ NUDGE = 1.03
 
 def picture(findings: Findings) -> Picture | None:
     study = findings.study
-    if not study.swept or not any(rate.loss.n for of in study.sweep.values() for rate in of):
+    if not study.swept or not any(rate.loss.n for rates in study.sweep.values() for rate in rates):
         return None
     caption = (
         "Final validation loss at every learning rate tried (logarithmic scale; mechanisms drawn a little apart). "

@@ -43,12 +43,19 @@ def picture(findings: Findings) -> Picture | None:
 
 def _panels(curve: Sequence[Ratio]) -> dict[str, list[Ratio]]:
     """Returns title -> ratios; tokens and steps share a panel if a step has the same tokens in every run."""
-    of = {resource: [r for r in curve if r.resource == resource] for resource in RESOURCES}
-    of = {resource: family for resource, family in of.items() if any(math.isfinite(_height(r) or 0) for r in family)}
-    if "steps" in of and all(map(Ratio.same, of.get("tokens", []), of["steps"])):
-        del of["steps"]
-    both = "tokens" in of and "steps" not in of and any(r.resource == "steps" for r in curve)
-    return {"Tokens, and steps" if both and name == "tokens" else WORDS[name]: family for name, family in of.items()}
+    by_resource = {resource: [r for r in curve if r.resource == resource] for resource in RESOURCES}
+    by_resource = {
+        resource: family
+        for resource, family in by_resource.items()
+        if any(math.isfinite(_height(r) or 0) for r in family)
+    }
+    if "steps" in by_resource and all(map(Ratio.same, by_resource.get("tokens", []), by_resource["steps"])):
+        del by_resource["steps"]
+    both = "tokens" in by_resource and "steps" not in by_resource and any(r.resource == "steps" for r in curve)
+    return {
+        "Tokens, and steps" if both and name == "tokens" else WORDS[name]: family
+        for name, family in by_resource.items()
+    }
 
 
 def _height(ratio: Ratio) -> float | None:
@@ -90,18 +97,18 @@ def _plot(axes: Axes, study: Study, family: list[Ratio]) -> dict[str, tuple[floa
     """Draw every mechanism; returns the end point of each."""
     ends, alpha = {}, 0.16 if len(study.challengers) <= FAINT else 0.06
     for name, number in numbered(study).items():
-        look, own = series(number), [r for r in family if r.attention == name]
-        drawn = [(r, y) for r in own if (y := _height(r)) is not None]
-        sure = [(r.target.loss, math.log2(r.ratio)) for r in own if r.ratio is not None]
-        band = [(r.target.loss, *map(math.log2, r.ci95)) for r in own if r.ci95 is not None]
+        style, ratios = series(number), [r for r in family if r.attention == name]
+        drawn = [(r, y) for r in ratios if (y := _height(r)) is not None]
+        sure = [(r.target.loss, math.log2(r.ratio)) for r in ratios if r.ratio is not None]
+        band = [(r.target.loss, *map(math.log2, r.ci95)) for r in ratios if r.ci95 is not None]
         if band:
             at, low, high = zip(*band, strict=True)
-            axes.fill_between(at, low, high, color=look["color"], alpha=alpha, linewidth=0)
+            axes.fill_between(at, low, high, color=style["color"], alpha=alpha, linewidth=0)
         if sure:
-            axes.plot(*zip(*sure, strict=True), color=look["color"], linestyle=look["linestyle"], linewidth=1.6)
+            axes.plot(*zip(*sure, strict=True), color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         for marker, least in (("^", True), ("v", False)):
             bound = [(r.target.loss, y) for r, y in drawn if not r.known and (r.bounds[0] > 0) == least]
-            open_ = {"color": look["color"], "markerfacecolor": PAPER, "markersize": 4, "linestyle": "none"}
+            open_ = {"color": style["color"], "markerfacecolor": PAPER, "markersize": 4, "linestyle": "none"}
             axes.plot(*(zip(*bound, strict=True) if bound else ([], [])), marker=marker, markeredgewidth=0.9, **open_)
         if drawn:
             ends[name] = (drawn[-1][0].target.loss, drawn[-1][1])
@@ -123,8 +130,8 @@ def _ticks(low: float, high: float) -> list[float]:
     """Returns at most six of TICKS, with 1 among them."""
     within = [math.log2(t) for t in TICKS if low <= math.log2(t) <= high]
     step = math.ceil(len(within) / 6)
-    one = within.index(0.0)
-    return within[one % step :: step]
+    zero = within.index(0.0)
+    return within[zero % step :: step]
 
 
 def _marks(axes: Axes, findings: Findings, named: Sequence[float]) -> None:

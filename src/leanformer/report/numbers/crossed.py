@@ -59,7 +59,7 @@ def crossed(ours: Sequence[Losses], theirs: Sequence[Losses]) -> Crossed | None:
     Returns None for fewer than two pairs or items, or if the runs were not scored on the same targets.
     """
     n = len(ours)
-    if n < 2 or any(not _same(one, ours[0]) for one in (*ours, *theirs)):
+    if n < 2 or any(not _same(each, ours[0]) for each in (*ours, *theirs)):
         return None
     item, groups = _items(ours[0])
     m = int(groups.max()) + 1

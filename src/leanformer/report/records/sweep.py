@@ -50,10 +50,10 @@ def _finished(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
     """Returns the mechanism's rates in ascending order, one of them chosen."""
-    own = [run for run in runs if run.attention == attention]
+    mechanism_runs = [run for run in runs if run.attention == attention]
     plain = []
-    for value in sorted({run.learning_rate for run in own}, key=lambda rate: rate or 0.0):
-        at = [run for run in own if run.learning_rate == value]
+    for value in sorted({run.learning_rate for run in mechanism_runs}, key=lambda rate: rate or 0.0):
+        at = [run for run in mechanism_runs if run.learning_rate == value]
         reported = tuple(run for run in at if not run.tuning)
         plain.append(Rate(attention, value, reported, tuning=tuple(run for run in at if run.tuning)))
     if not plain:
@@ -67,19 +67,21 @@ def rates(runs: Sequence[Run], attention: str) -> list[Rate]:
 
 def doubts(sweep: dict[str, list[Rate]]) -> list[str]:
     """Returns sentences about what makes a sweep unfair or inconclusive."""
-    if all(len(of) < 2 for of in sweep.values()):
+    if all(len(mechanism_rates) < 2 for mechanism_rates in sweep.values()):
         return []
     out = []
-    grids = {name: [rate.learning_rate for rate in of if rate.losses] for name, of in sweep.items()}
+    grids = {
+        name: [rate.learning_rate for rate in mechanism_rates if rate.losses] for name, mechanism_rates in sweep.items()
+    }
     first = next(iter(grids.values()))
     uneven = [name for name, grid in grids.items() if grid != first]
     if uneven:
         shown = "; ".join(f"{name}: {', '.join(f'{r:g}' for r in grid if r) or 'none'}" for name, grid in grids.items())
         out.append(f"The mechanisms were not tuned equally: finished learning rates are {shown}.")
     edge = []
-    for name, of in sweep.items():
-        best = next(rate for rate in of if rate.chosen)
-        if len(of) > 1 and best.losses and best in (of[0], of[-1]):
+    for name, mechanism_rates in sweep.items():
+        best = next(rate for rate in mechanism_rates if rate.chosen)
+        if len(mechanism_rates) > 1 and best.losses and best in (mechanism_rates[0], mechanism_rates[-1]):
             edge.append(f"{name} ({best.learning_rate:g})")
     if edge:
         out.append(

@@ -91,9 +91,9 @@ def _mechanisms(found: dict[str, Any]) -> list[Row]:
         runs = [r for r in found["runs"] if r["attention"] == name and r["chosen"] and r["status"] == "finished"]
         row: Row = {"attention": name, "baseline": name == found["baseline"], "n": len(runs)}
         for quantity in QUANTITIES:
-            of = spread([run[quantity] for run in runs if run[quantity] is not None])
-            low, high = of.ci95 or (None, None)
-            row[quantity] = {"mean": of.mean, "sd": of.sd, "low": low, "high": high}
+            result = spread([run[quantity] for run in runs if run[quantity] is not None])
+            low, high = result.ci95 or (None, None)
+            row[quantity] = {"mean": result.mean, "sd": result.sd, "low": low, "high": high}
         rows.append(row)
     return _rows(rows)
 

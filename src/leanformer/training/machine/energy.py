@@ -22,7 +22,7 @@ from leanformer.install import how_to_install
 
 POWERCAP = Path("/sys/class/powercap")
 EVERY = 10.0
-"""Seconds between two readings. A RAPL counter wraps after 65 kJ or more (minutes), at most once between readings."""
+"""The seconds between two readings. A RAPL counter wraps after 65 kJ or more, minutes, so at most once in between."""
 
 
 @dataclass(frozen=True)

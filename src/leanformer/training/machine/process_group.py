@@ -45,7 +45,7 @@ class ProcessGroup:
 
 
 def all_gather_variable(values: Tensor) -> Tensor:
-    """`values` (b, ...) of all processes in the order of their ranks (B, ...), alike on each; they may differ in b."""
+    """Returns `values` (b, ...) of all processes in the order of ranks, (B, ...), equal on each; b may differ."""
     if not (dist.is_available() and dist.is_initialized()):
         return values
     count = torch.tensor([len(values)], device=values.device)

@@ -6,7 +6,7 @@ with seed 0, whatever the run's seed and rate, so validation losses of different
 On a GPU with room for them the training tokens are kept and masked there (`device_masks.py`). Where shapes must not
 change, because the model is compiled for them, every batch is as wide as the widest: surplus positions have no label.
 
-B sequences, L sequence length, N masked positions a sequence.
+B sequences, L sequence length, N masked positions per sequence.
 """
 
 from functools import cached_property
@@ -65,8 +65,8 @@ class MaskedLM(SequenceObjective):
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
         number = self.count(step)
         if self.device_masks is not None:
-            one = np.ones_like(ids)
-            return tensors({"sequences": ids, "epochs": epoch * one, "counts": number * one})
+            ones = np.ones_like(ids)
+            return tensors({"sequences": ids, "epochs": epoch * ones, "counts": number * ones})
         store = self.corpus.train
         batch = self._named(store, ids, self._masked(store, ids, seed=self.settings.seed, epoch=epoch, count=number))
         if self.settings.compile:

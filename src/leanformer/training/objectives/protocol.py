@@ -93,16 +93,16 @@ class PretrainingObjective(Objective, Protocol):
 
 
 class TeacherProtocol(Protocol):
-    """A teacher, as the training of a model uses one; `leanformer.distillation` implements it."""
+    """A teacher in pre-training; `leanformer.distillation` implements it."""
 
     @property
     def command(self) -> list[str]:
-        """The verb and the arguments by which a run is continued, but for its data and its directory."""
+        """The command that continues a run, without its data and its directory."""
 
     def build_objective(
         self, data: Prepared, settings: Settings, student: LeanformerConfig, world: int
     ) -> tuple[PretrainingObjective, dict[str, Any]]:
-        """Returns what is learned, and what run.json records of the `teacher`: its path, its sha256, what it costs.
+        """Returns the objective, and what run.json records about the `teacher`: its path, its sha256 and its cost.
 
-        ValueError if the teacher, the student, the data and the settings do not fit each other.
+        Raises ValueError if the teacher, the student, the data and the settings do not fit each other.
         """

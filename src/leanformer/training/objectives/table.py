@@ -63,9 +63,9 @@ def model_config(settings: Settings, data: Prepared, start: SavedModel | None = 
         config = start.changed(settings.model)
         require_length(config, length)
         return config
-    own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
-    own |= OBJECTIVES[settings.training.objective].config(data)
-    config = LeanformerConfig.from_settings(own | settings.model)
+    defaults = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
+    defaults |= OBJECTIVES[settings.training.objective].config(data)
+    config = LeanformerConfig.from_settings(defaults | settings.model)
     if config.vocab_size < data.vocab_size:
         raise ValueError(
             f"model.vocab_size = {config.vocab_size}: {data.path} has {data.vocab_size} tokens; leave it out"

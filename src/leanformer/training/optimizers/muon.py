@@ -7,7 +7,7 @@ For a matrix W (A, B) with gradient G, momentum m, decay d and learning rate r,
 
 where orthogonal(S diag(s) T') is about S T': every direction of the update is as long as any other. The factor
 0.2 sqrt(max(A, B)) gives U the root mean square of a usual update of Adam, so that one learning rate and one decay
-serve both (torch's `match_rms_adamw`). A parameter of more dimensions is a stack of matrices, one a head.
+serve both (torch's `match_rms_adamw`). A parameter of more dimensions is a stack of matrices, one per head.
 
 Sources: Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks"; the factor is of Liu et al.,
 2025, "Muon is Scalable for LLM Training". What torch.optim.Muon computes, which takes matrices only, and one at a time:

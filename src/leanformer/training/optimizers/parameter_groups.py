@@ -33,7 +33,7 @@ FUSED = ("cpu", "cuda", "mps", "xpu")
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """All of the model's parameters that learn, once each; a group's `factor` is its multiple of the learning rate."""
+    """Returns the optimizer of all trainable parameters; a group's `factor` is its multiple of the learning rate."""
     matrices = set(hidden_matrices(model)) if settings.optimizer == "muon" else set()
     factors = rate_factors(model, settings)
     groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
@@ -65,7 +65,7 @@ def hidden_matrices(model: nn.Module) -> Iterator[Tensor]:
 
 
 def rate_factors(model: nn.Module, settings: TrainingSettings) -> dict[Tensor, float]:
-    """Of the parameters whose learning rate is a multiple of the others'."""
+    """Returns the factors of the parameters whose learning rate is a multiple of the others'."""
     factors: dict[Tensor, float] = {}
     for module in model.modules():
         tables, phases, maps = (getattr(module, kind, ()) for kind in ("position_tables", "rotary_phases", "tied_maps"))

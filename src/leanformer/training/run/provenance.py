@@ -33,20 +33,20 @@ def new_record(
     start: SavedModel | None = None,
 ) -> dict[str, Any]:
     """Returns run.json of a run before its first step; `floor` is added later, since it reads all tokens."""
-    device, made = accelerator.device, experiment(training, config, corpus, plugin)
+    device, known = accelerator.device, experiment(training, config, corpus, plugin)
     return {
         "kind": "pretrain",
         "status": "running",
         "attention": config.attention,
         "attention_options": config.attention_options,
         "seed": training.seed,
-        "settings": made["settings"],
+        "settings": known["settings"],
         "start": start and start.record,
-        "plugin": made["plugin"],
+        "plugin": known["plugin"],
         "versions": versions(),
         "hardware": describe(device, accelerator.num_processes, autocast_dtype(training.precision, device)),
         "ledger": ledger(config, training.sequence_length, objective.scored, training.objective),
-        "data": made["data"] | {"vocab_size": corpus.vocab_size, **objective.data},
+        "data": known["data"] | {"vocab_size": corpus.vocab_size, **objective.data},
         "floor": None,
         "results": None,
     }
