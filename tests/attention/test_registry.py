@@ -12,17 +12,16 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 PLUGIN = '''
 """Attention with a temperature of its own for every head."""
 import torch
-from torch import nn
-from leanformer.attention import Logits, Mechanism, PROJECTIONS, register
+from leanformer.attention import Compatibility, Logits, Mechanism, PROJECTIONS, register
 
 
-class Tempered(nn.Module):
+class Tempered(Compatibility):
     """logit_h(i, j) = a_h q_i . k_j"""
 
     def __init__(self, shape, start: float = 1.0):
-        super().__init__()
-        self.shape, self.start = shape, start
-        self.temperature = nn.Parameter(self.initial_values()["temperature"])
+        super().__init__(shape)
+        self.start = start
+        self.make_parameters()
 
     def initial_values(self):
         return {"temperature": torch.full((self.shape.num_heads,), self.start)}

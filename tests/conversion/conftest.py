@@ -6,6 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.models import conftest as of_models
+
+aligned, batch, scattered = of_models.aligned, of_models.batch, of_models.scattered
+quiet_and_repeatable, tiny, tokenizer = of_models.quiet_and_repeatable, of_models.tiny, of_models.tokenizer
+
 
 @pytest.fixture
 def sharp(scattered) -> Callable[[nn.Module], nn.Module]:

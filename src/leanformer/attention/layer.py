@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from leanformer.attention.attend import Path, attend, attention_weights, choose_path
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
@@ -33,8 +34,8 @@ class MultiHeadAttention(nn.Module):
     paper = "Vaswani et al. 2017"
     keeps_places = True  # what is attended has positions, so that keys may be rotated
 
-    projection: Any  # a projection's module has more than nn.Module: see `projections` and the mechanisms' files
-    compatibility: Any
+    projection: Any  # a `Projection`; Any, since what a mixer or a test asks of it may be a subclass's own
+    compatibility: Compatibility
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class MultiHeadAttention(nn.Module):
         if self.training or torch.is_grad_enabled():
             self._rows = None
             return None
-        if not self.fused or positions.start is None or getattr(self.compatibility, "uses_input", True):
+        if not self.fused or positions.start is None or self.compatibility.uses_input:
             return None
         parts = separated(mask)
         if parts is None or parts[0] is not None:

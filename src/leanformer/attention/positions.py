@@ -88,6 +88,11 @@ class Positions(NamedTuple):
             raise ValueError("this compatibility compares queries with keys, and the projection makes none")
         if self.query_turn is None or self.key_turn is None:
             return query_BHLK, key_BHMK
+        if query_BHLK.shape[-1] != 2 * self.query_turn[0].shape[-1]:
+            raise ValueError(
+                f"rotary positions rotate {2 * self.query_turn[0].shape[-1]} numbers of a head, and "
+                f"{query_BHLK.shape[-1]} are compared: compare as many, or take learned positions"
+            )
         query = turned(query_BHLK, *self.query_turn)
         if key_BHMK is query_BHLK and self.key_turn is self.query_turn:
             return query, query

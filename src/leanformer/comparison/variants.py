@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
-from leanformer.attention.projections import ValueOnly
 from leanformer.models import LeanformerConfig
 from leanformer.settings import TrainingSettings, parse_override, read_tables
 
@@ -76,7 +75,7 @@ def grid(*, rotary: bool) -> list[Variant]:
     variants = []
     for compatibility, name in first.items():
         for projection, built in PROJECTIONS.items():
-            if mechanism(name).compares == (built is ValueOnly):  # nothing to compare, or weights that never learn
+            if mechanism(name).compares == (not built.compares):  # nothing to compare, or weights that never learn
                 continue
             published = rows.get((built, compatibility))
             variants.append(_parse(published or f"{name}[projection={projection}]"))

@@ -13,7 +13,7 @@ import torch
 
 import leanformer.models as models
 from leanformer.attention import mechanism
-from leanformer.conversion.attention.convert_attention import Residual, reattend
+from leanformer.conversion.attention.convert_attention import Residual, convert_attention
 from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
 from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints import files
@@ -88,7 +88,7 @@ def convert(
         converted, residuals = model, list[Residual]()
         if wanted != own:
             statistics = None if sample is None else sample.statistics(model)
-            converted, residuals = reattend(model, *wanted, statistics)
+            converted, residuals = convert_attention(model, *wanted, statistics)
         if share:
             converted, counts = _shared(converted, share, tie)
             result |= counts

@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.attention import Rotary, Shape, check_mixer, mechanism, mixer, names
+from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
+from leanformer.attention.rotary_check import require_positions
 from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.spelling import suggest
 
@@ -152,11 +153,14 @@ class LeanformerConfig(PreTrainedConfig):
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
             tied_maps(self.projection(), self.shared_heads["tie"])
-        self.rotary()
-        for key in ("attention", "decoder_attention"):
-            name = getattr(self, key)
-            needs = name is not None and mechanism(name).rotary
+        rotary = self.rotary()
+        for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
+            if (name := getattr(self, key)) is None:
+                continue
+            needs = mechanism(name).rotary
             self._require(key, not needs or self.positions == "rotary", 'needs model.positions = "rotary"')
+            if rotary is not None:
+                require_positions(mechanism(name), shape, getattr(self, f"{key}_options"), rotary)
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -187,9 +191,9 @@ class LeanformerConfig(PreTrainedConfig):
         """Of the heads that attend in the encoder; a mixer may leave a part to others."""
         return mixer(self.mixer).attention_shape(self.shape(), **self.mixer_options)
 
-    def projection(self) -> str:
-        """The name of the encoder's, the mechanism's own or the option's."""
-        return mechanism(self.attention).options(self.attention_options.get("projection"))["projection"]
+    def projection(self) -> type[Projection]:
+        """The encoder's, the mechanism's own or the option's."""
+        return mechanism(self.attention).projection_class(self.attention_options)
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""
