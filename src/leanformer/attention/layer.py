@@ -1,7 +1,7 @@
 """Multi-head attention with a mechanism in its slots."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from leanformer.attention.attend import Path, attend, attention_weights, choose_path
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads
+from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
@@ -33,6 +34,7 @@ class MultiHeadAttention(nn.Module):
 
     paper = "Vaswani et al. 2017"
     keeps_places = True  # what is attended has positions, so that keys may be rotated
+    parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 
     projection: Any  # a `Projection`; Any, since what a mixer or a test asks of it may be a subclass's own
     compatibility: Compatibility

@@ -195,6 +195,18 @@ class LeanformerConfig(PreTrainedConfig):
         """The encoder's, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
 
+    def attentions(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and options of every mechanism that a model of this config has."""
+        used = [(self.attention, self.attention_options)]
+        if self.is_encoder_decoder:
+            used += [self.decoder_self_attention(), (self.cross_attention, self.cross_attention_options)]
+        return used
+
+    def parameter_groups(self) -> list[str]:
+        """Names of the groups of parameters with a learning-rate multiplier of their own."""
+        groups = [group for name, options in self.attentions() for group in mechanism(name).group_names(options)]
+        return list(dict.fromkeys([*groups, *mixer(self.mixer).parameter_groups]))
+
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""
         if self.decoder_attention is None:

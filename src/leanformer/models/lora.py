@@ -30,11 +30,8 @@ TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 def lora_targets(config: LeanformerConfig) -> list[str]:
     """`target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads share,
     which are no layers of PEFT's kinds. ValueError if that leaves none."""
-    used = [(config.attention, config.attention_options)]
-    if config.is_encoder_decoder:
-        used += [config.decoder_self_attention(), (config.cross_attention, config.cross_attention_options)]
     with torch.device("meta"):
-        projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in used]
+        projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in config.attentions()]
     shared = config.shared_heads
     targets = _maps(projections)
     if shared is not None:
