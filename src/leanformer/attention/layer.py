@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from leanformer.attention.attend import Path, attend, attention_weights, choose_path
 from leanformer.attention.compatibility import Compatibility
-from leanformer.attention.logits import Heads
+from leanformer.attention.logits import Heads, repeated
 from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
@@ -94,7 +94,7 @@ class MultiHeadAttention(nn.Module):
             logits = self.compatibility(heads, x, memory, positions)
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
-            return self._merge(weights_BHLM @ heads.value, x, heads, mask), weights_BHLM
+            return self._merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
         kept = self._kept_rows(heads, x, positions, mask, causal)
         if kept is not None:
             return self._merge(kept, x, heads, mask)

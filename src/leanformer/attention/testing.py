@@ -44,7 +44,7 @@ def check_mechanism(name: str, **options: Any) -> None:
             raise AssertionError(f"{name} {options or ''}: {check.__name__}: {error}") from error
 
 
-def check_values_andgradients_equal_the_formula(name: str, options: dict[str, Any]) -> None:
+def check_values_and_gradients_equal_the_formula(name: str, options: dict[str, Any]) -> None:
     for memory_length in _memory_lengths(name):
         module = layer(name, options)
         leaves = [inputs(2, L).requires_grad_()]
@@ -232,7 +232,7 @@ def check_compiles_whole(name: str, options: dict[str, Any]) -> None:
 
 
 CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
-    check_values_andgradients_equal_the_formula,
+    check_values_and_gradients_equal_the_formula,
     check_fused_equals_plain,
     check_padding_has_no_say,
     check_future_has_no_say,
