@@ -27,7 +27,7 @@ import numpy as np
 from leanformer.data.examples import Examples
 from leanformer.files import write_json
 from leanformer.finetuning.method import CORRECTIONS
-from leanformer.finetuning.run import Material, gather, tune
+from leanformer.finetuning.run import TaskData, load_task, run_finetuning
 from leanformer.robustness.study import trained_on
 from leanformer.robustness.training_data import imbalanced, mislabelled
 from leanformer.settings import read_settings
@@ -69,17 +69,17 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for task in options.tasks:
         plain = read_settings(options.config, options.set).finetuning_for(task)
-        material = gather(options.run, task, options.task_data, plain)
+        loaded = load_task(options.run, task, options.task_data, plain)
         for condition, seed in conditions(options):  # ways are innermost, so that a grid cut short is balanced
-            own, right = spoilt(material, condition, plain, seed)
+            own, right = spoilt(loaded, condition, plain, seed)
             for name in options.ways:
                 changes = [f"finetuning.{change}" for change in ways[name]]
                 settings = read_settings(options.config, [*options.set, *changes]).finetuning_for(task)
                 place = options.out / "runs" / task / condition.name / name / f"seed-{seed}"
                 row = {"task": task, "way": name, **condition._asdict(), "seed": seed}
                 try:
-                    found = tune(own, replace(settings, seed=seed), place, keep_model=False, quiet=True)["results"]
-                    row |= measured(found, own, right, place)
+                    record = run_finetuning(own, replace(settings, seed=seed), place, keep_model=False, quiet=True)
+                    row |= measured(record["results"], own, right, place)
                 except ArithmeticError as error:
                     row |= {"score": None, "failed": str(error)}
                 rows.append(row)
@@ -96,16 +96,16 @@ def conditions(options: argparse.Namespace) -> Iterator[tuple[Condition, int]]:
                 yield Condition(noise, imbalance), seed
 
 
-def spoilt(material: Material, condition: Condition, settings: Any, seed: int) -> tuple[Material, Examples]:
+def spoilt(loaded: TaskData, condition: Condition, settings: Any, seed: int) -> tuple[TaskData, Examples]:
     if condition == Condition(0, 1):
-        return material, material.train.examples
-    if not material.task.labels:
-        raise ValueError(f"{material.task.name} has no labels to spoil: leave it out, or the noise and the imbalance")
-    examples, right = condition.spoilt(material.train.examples, len(material.task.labels), seed)
-    return trained_on(material, settings, examples), right
+        return loaded, loaded.train.examples
+    if not loaded.task.labels:
+        raise ValueError(f"{loaded.task.name} has no labels to spoil: leave it out, or the noise and the imbalance")
+    examples, right = condition.spoilt(loaded.train.examples, len(loaded.task.labels), seed)
+    return trained_on(loaded, settings, examples), right
 
 
-def measured(results: dict[str, Any], own: Material, right: Examples, place: Path) -> dict[str, Any]:
+def measured(results: dict[str, Any], own: TaskData, right: Examples, place: Path) -> dict[str, Any]:
     row = {key: results[key] for key in ("score", "metrics", "collapsed", "seconds") if key in results}
     row |= {key: results[key] for key in ("sparse", "corrected_labels") if key in results}
     if own.task.labels and own.task.kind == "classification":

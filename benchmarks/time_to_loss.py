@@ -23,8 +23,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from leanformer.bench import trainer
-from leanformer.bench.entry import Race
-from leanformer.bench.peers import Setup, contestant
+from leanformer.bench.entry import Benchmark
+from leanformer.bench.peers import Setup, candidate
 from leanformer.bench.processes import Process
 from leanformer.bench.sizes import size
 from leanformer.data.corpus import Corpus
@@ -36,11 +36,11 @@ from leanformer.training.pretrain import pretrain
 BATCH, SEQUENCES = 32, 512
 
 
-def race(options: argparse.Namespace, corpus: Corpus, steps: int) -> Race:
+def benchmark(options: argparse.Namespace, corpus: Corpus, steps: int) -> Benchmark:
     """`steps` counted ones, a multiple of 4, and a quarter as many before them."""
     how: dict[str, Any] = {"length": options.length, "batch": BATCH, "dropout": 0.1, "mask_rate": 0.15, "steps": steps}
     how |= {"sizes": size(options.size), "vocab_size": corpus.vocab_size, "device": torch.device("cpu")}
-    return Race(corpus=corpus, **how)
+    return Benchmark(corpus=corpus, **how)
 
 
 @torch.inference_mode()
@@ -70,8 +70,8 @@ def recipe(options: argparse.Namespace, tokens: int, **more: Any) -> Settings:
 
 def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     """In every round the seconds of a peer's step, and the recipe's tokens per second, validations aside."""
-    rounds, counted = [], race(options, corpus, 12)
-    with closing(Process(contestant, "bert", counted, False, Setup())) as turn:  # as its users find it
+    rounds, counted = [], benchmark(options, corpus, 12)
+    with closing(Process(candidate, "bert", counted, False, Setup())) as turn:  # as its users find it
         for _ in range(options.rounds):
             seconds = turn(counted.steps)
             own = trained(recipe(options, options.tokens, validate_every=10**9), options.data)
@@ -82,7 +82,7 @@ def clock(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
 def peer(options: argparse.Namespace, corpus: Corpus, step: float) -> dict[str, Any]:
     steps = round(60 * options.minutes / step / 5) * 5
     how = {"learning_rate": options.rate, "warmup_steps": steps // 20}
-    model, _ = trainer.train(race(options, corpus, steps // 5 * 4), trainer.bert, bf16=False, **how)
+    model, _ = trainer.train(benchmark(options, corpus, steps // 5 * 4), trainer.bert, bf16=False, **how)
     loss = validation_loss(model, corpus, options.length)
     return {"steps": steps, "tokens": steps * BATCH * options.length, "validation_loss": loss}
 

@@ -26,6 +26,24 @@ def refused(outcome, *words):
 # --- what works
 
 
+def test_the_help_lists_every_verb_under_its_job_in_a_line_of_80_columns(command, monkeypatch):
+    from leanformer_cli import app
+    from leanformer_cli.application import JOBS, WIDEST
+
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = command("--help")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ") and line.strip()}
+    verbs = {name for names in JOBS.values() for name in names}
+    assert status == 0 and verbs == {each.name or each.callback.__name__ for each in app.registered_commands} | {
+        "bench"
+    }
+    assert all(f"{job}:" in out for job in JOBS)
+    for verb in verbs:
+        assert lines[verb].endswith(".") and not lines[verb].endswith("..."), lines[verb]
+        assert len(lines[verb].strip().removeprefix(verb).strip()) <= WIDEST
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_mechanisms_prints_the_published_counts(command):
     status, out, _ = command("mechanisms", "--json")
     assert status == 0

@@ -8,7 +8,7 @@ import torch
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, read_settings
-from leanformer.training.objectives.table import RECIPES
+from leanformer.training.objectives.table import OBJECTIVES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LADDER = [
@@ -37,7 +37,7 @@ def test_every_config_builds_its_model(path):
     config = model(settings)
     assert config.max_position_embeddings >= settings.training.sequence_length
     with torch.device("meta"):
-        RECIPES[settings.training.objective].model(config)
+        OBJECTIVES[settings.training.objective].model(config)
 
 
 def test_a_step_of_the_ladder_changes_one_thing():

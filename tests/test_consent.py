@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [file for folder in ("src", "benchmarks", "examples") for file in sorted((ROOT / folder).rglob("*.py"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LOADERS = {"from_pretrained", "from_config", "pipeline", "SentenceTransformer", "get_class_from_dynamic_module"}
-OWN_EXPORT = "stranger.py"
+OWN_EXPORT = "standalone_check.py"
 """It loads what this program has just written, in a process of its own, as a user would who trusts it."""
 
 

@@ -1,6 +1,6 @@
 """Core-minutes of the pieces of the protocol: FLOPs over the speed of a training step, measured on this machine.
 
-What a way costs beside plain fine-tuning, and entity linking beside its products, was measured in a trial of the whole.
+The cost of a method beside plain fine-tuning, and of entity linking beside its products, was measured in a trial.
 """
 
 import time

@@ -2,8 +2,8 @@
 
     base          the encoders that are fine-tuned: dot_product, and shared for entity linking
     comparisons   what pre-trains arms side by side, and clocks them: one piece at a time, it has the machine
-    trials        a seed of its own chooses what is left open of a way (`TRIED`)
-    studies       fine-tuning by ways, and linking: all seeds
+    trials        a seed of its own chooses what is left open of a method (`TRIED`)
+    studies       fine-tuning by methods, and linking: all seeds
 
 A stage needs what the stages before it made; its pieces need nothing of each other. Studies:
 
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.protocol import sets, slug
+from experiments.related_methods.methods import METHODS, TRIED
 from experiments.related_methods.sizes import Sizes
-from experiments.related_methods.ways import TRIED, WAYS
 from leanformer.comparison.runner import Job
 from leanformer.data.corpus import Corpus
 from leanformer.linking.settings import KINDS
@@ -222,11 +222,14 @@ def _studies(p: Protocol) -> Iterator[Piece]:
         for task in p.tasks(study):
             for kind, cells in conditions.items():
                 ways = {
-                    way.name: (*way.settings, *(setting for name in way.tried for setting in p.chosen(name, task)))
-                    for way in WAYS[study]
-                    if kind in ("", way.spoilt)
+                    method.name: (
+                        *method.settings,
+                        *(setting for name in method.tried for setting in p.chosen(name, task)),
+                    )
+                    for method in METHODS[study]
+                    if kind in ("", method.spoilt)
                 }
-                tried = {name: p.trial(name, task) for way in WAYS[study] for name in way.tried}
+                tried = {name: p.trial(name, task) for method in METHODS[study] for name in method.tried}
                 for noise, imbalance in cells:
                     path = f"{study}/{task}/noise-{noise:g}-imbalance-{imbalance:g}"
                     yield _grid(p, path, study, task, ways, noise, imbalance, p.seeds, 1, tuple(tried.values()))
@@ -241,7 +244,7 @@ def _grid(
     p: Protocol, path: str, study: str, task: str, ways: dict[str, tuple[str, ...]], noise: float, imbalance: float,
     seeds: int, first_seed: int, tried: tuple[str, ...] = (),
 ) -> Piece:  # fmt: skip
-    """All seeds of all ways in one process of `finetuning.py`."""
+    """All seeds of all methods in one process of `finetuning.py`."""
     spoilt = noise > 0 or study == "regsl"
     examples = p.sizes.of("noisy_examples" if spoilt else "examples")
     epochs = p.sizes.of("noisy_epochs" if spoilt else "epochs")

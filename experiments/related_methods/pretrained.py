@@ -116,14 +116,14 @@ def _against_all(own: list[dict[str, Any]], dense: list[dict[str, Any]]) -> str:
 
 
 def _judged(of: PairedDifference, reference: list[dict[str, Any]]) -> Quality:
-    """Undecided where the reference has learned nothing from context: the same floor is no merit."""
+    """Undecided where the reference has learned nothing from context: the same loss as without context is no merit."""
     if any(row["learned_from_context"] is False for row in reference):
         return "undecided"
     return quality(of, higher_is_better=False, margin=NATS)
 
 
 def _worth(judged: Quality, of: PairedDifference, reference: list[dict[str, Any]], cost: float, what: str) -> str:
-    """The words of the verdict; the floor is the best loss without context."""
+    """The words of the verdict; `floor` is the best loss without context."""
     floor = next((row["floor"] for row in reference if row.get("floor")), None)
     if judged == "worse" and of.mean is not None and floor is not None:
         lost = of.mean / (floor - fmean(row["final_loss"] for row in reference))
@@ -148,7 +148,7 @@ def _compared(rows: list[dict[str, Any]]) -> Table:
                       mean_sd([row["seconds"] for row in own], 1, 0), str(floor or "")])  # fmt: skip
     floor = next((row["floor"] for row in rows if row.get("floor")), None)
     caption = "Held-out loss, nats" + (f"; without context {floor:.3f}" if floor else "")
-    return Table(["", "parameters", "loss", "seconds", "on the floor"], found, "lrrrr", f"{caption}.")
+    return Table(["", "parameters", "loss", "seconds", "no better than no context"], found, "lrrrr", f"{caption}.")
 
 
 def _times(rows: list[dict[str, Any]]) -> Table:

@@ -7,8 +7,8 @@ from typing import Any
 from scipy import stats
 
 from benchmarks.protocol import hardware
+from experiments.related_methods.methods import TRIED
 from experiments.related_methods.plan import BASES, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
-from experiments.related_methods.ways import TRIED
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
 from leanformer.training.run.record import versions

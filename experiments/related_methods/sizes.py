@@ -16,7 +16,7 @@ class Sizes:
     base_tokens: int = 5_000_000
     compared_tokens: int = 600_000
     cluster_tokens: int = 2_000_000
-    """Learned positions leave the floor late."""
+    """Learned positions leave the plateau late."""
     examples: int = 2400
     """Of training, at most: of pst and of absgd's rare classes."""
     noisy_examples: int = 1600

@@ -1,7 +1,7 @@
 """Paired differences of a study's rows, and the words of a verdict.
 
-A difference is a way minus its reference, paired by seed: where there are several tasks, of the mean over them. Holm's
-correction is over the ways that are told together (`leanformer.report.numbers.statistics`). Of a quality it says
+A difference is a method minus its reference, paired by seed: where there are several tasks, of the mean over them.
+Holm's correction is over the methods of one table (`leanformer.report.numbers.statistics`). Of a quality it says
 
     better, worse    the corrected p is below 0.05
     not worse        else, and the 95 % interval leaves at most `margin` to lose

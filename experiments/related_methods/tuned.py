@@ -135,7 +135,7 @@ def _against(
 
 
 def _scores(rows: Sequence[Row], metric: str) -> Table:
-    """A column a way."""
+    """One column per method."""
     ways, found = in_order(rows, "way"), []
     for task, condition in dict.fromkeys((row["task"], _condition(row)) for row in rows):
         cell = [row for row in where(rows, task=task) if _condition(row) == condition]

@@ -3,14 +3,40 @@
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from leanformer_cli.ending import Ended, listening
 
+JOBS = {
+    "Data": ("prepare", "verify"),
+    "Training": ("pretrain", "finetune", "distill"),
+    "Comparing": ("compare", "report", "robustness", "reproduce", "link"),
+    "Models": ("convert", "export", "embed", "predict", "evaluate", "attention"),
+    "Measuring": ("mechanisms", "bench"),
+}
+"""The verbs as `leanformer --help` lists them."""
+WIDEST = 45
+"""Characters of a verb's line of help, at most: its first sentence."""
+
+
+class ByJob(TyperGroup):
+    """Lists the commands under the job they do; a command of no job would be left out, so a test compares the names."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for job, names in JOBS.items():
+            with formatter.section(job):
+                width = max(map(len, self.commands))
+                formatter.write_dl(
+                    [(f"{name:{width}}", self.commands[name].get_short_help_str(WIDEST)) for name in names]
+                )
+
+
 app = typer.Typer(
     name="leanformer",
+    cls=ByJob,
     help="Train BERT-like language models with parameter-saving attention, and say what each saving costs.",
     no_args_is_help=True,
     add_completion=False,

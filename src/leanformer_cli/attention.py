@@ -24,7 +24,10 @@ def attention(
     plugin: Plugin = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw every head's attention on a sentence, of models side by side, as a page for a browser."""
+    """Draw every head's attention as a page.
+
+    The attention of one or several models on a sentence, side by side, as a page for a browser.
+    """
     from leanformer.evaluation.probes.attention_page import attention_page, comparison_page
 
     load(plugin)

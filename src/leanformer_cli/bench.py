@@ -22,7 +22,7 @@ from leanformer_cli.options import (
 )
 
 bench = typer.Typer(
-    help="Measure speed and memory on this machine, side by side: docs/performance.md.",
+    help="Measure speed and memory on this machine.\n\nSide by side with other projects: docs/performance.md.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -146,7 +146,7 @@ def bench_peers(
     ] = None,
     device: Device = "auto",
     compile: Compile = False,
-    rounds: Annotated[int, typer.Option(help="Turns of every contestant.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Turns of every candidate.")] = 3,
     steps: Annotated[
         int | None, typer.Option(help="Counted ones of a turn, a multiple of 4: 12 on a CPU, 40 on a GPU.")
     ] = None,
@@ -162,10 +162,10 @@ def bench_peers(
     as_json: AsJson = False,
 ) -> None:
     """Tokens per second of pre-training, beside other projects on the same tokens and masks."""
-    from leanformer.bench.verbs import peers as race
+    from leanformer.bench.verbs import peers as benchmark
 
     load(plugin)
-    record = race(
+    record = benchmark(
         words(peers),
         attention,
         data=data,

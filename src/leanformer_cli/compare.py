@@ -72,7 +72,10 @@ def compare(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Pre-train several mechanisms under equal conditions, fine-tune or score them, and report with statistics."""
+    """Compare mechanisms under equal conditions.
+
+    Pre-trains each with several seeds, fine-tunes or scores the models, and reports with statistics.
+    """
     from leanformer.comparison.compare import compare
     from leanformer.comparison.plan import FIRST_TUNING_SEED
     from leanformer.comparison.variants import grid as all_pairs
@@ -120,9 +123,10 @@ def report(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write results.json, report.md and report.html of a comparison from its records.
+    """Write the report of a run or a comparison.
 
-    Of a robustness study, a rebuilt paper, a benchmark or linked mentions, --format csv writes the results as tables.
+    Writes results.json, report.md and report.html from the records. Of a robustness study, a rebuilt paper, a
+    benchmark or linked mentions, --format csv writes the results as tables.
     """
     from leanformer.report import write_report
 

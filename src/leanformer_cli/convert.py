@@ -32,7 +32,10 @@ def convert(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT."""
+    """Convert models and their attention.
+
+    Other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT.
+    """
     from leanformer.conversion.convert import convert
 
     load(plugin)

@@ -38,7 +38,10 @@ def distill(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a student by a teacher: let a converted model recover, or make a smaller one (docs/distillation.md)."""
+    """Train a student model by a teacher.
+
+    A converted model recovers, or a smaller one is made (docs/distillation.md).
+    """
     from leanformer.distillation.distill import distill
 
     resume = resume or (autoresume and (out / "run.json").exists())

@@ -23,7 +23,7 @@ def embed(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn every line of text into a vector."""
+    """Turn lines of text into vectors."""
     from leanformer.inference import embed
     from leanformer.training.machine.hardware import prepare_cpu
 

@@ -46,7 +46,10 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a pre-trained model: on held-out text, by what it writes, by what it knows, by how it attends."""
+    """Measure a pre-trained model.
+
+    By its loss on held-out text, by what it writes, by what it knows, and by how it attends.
+    """
     from leanformer.evaluation.evaluate import evaluate
     from leanformer.training.machine.hardware import prepare_cpu
 

@@ -25,7 +25,10 @@ def export(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model so that it runs without leanformer, and check that it gives equal outputs there."""
+    """Export a model that needs no leanformer.
+
+    Checks that the exported model gives equal outputs without it.
+    """
     from leanformer.export.export import export
 
     load(plugin)

@@ -39,9 +39,10 @@ def link(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Link mentions to a dictionary's concepts by the nearest name; encoders side by side.
+    """Compare encoders at entity linking.
 
-    The same command goes on where it was stopped; one that asks for more encoders or seeds does the rest.
+    Each links mentions to a dictionary's concepts by the nearest name. The same command goes on where it was
+    stopped; one that asks for more encoders or seeds does the rest.
     """
     from leanformer.linking.link import link
     from leanformer.linking.settings import read_linking

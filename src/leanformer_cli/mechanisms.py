@@ -23,7 +23,10 @@ def mechanisms(
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the attention mechanisms with their parameters and FLOPs in a model of the given size."""
+    """List attention mechanisms and their cost.
+
+    The cost is parameters and FLOPs in a model of the given size.
+    """
     from leanformer.comparison.catalogue import catalogue, print_catalogue
 
     load(plugin)

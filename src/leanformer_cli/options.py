@@ -31,7 +31,7 @@ Plugin = Annotated[
     Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
-Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every contestant.")]
+Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every candidate.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
 Results = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Write results.json, report.md and pictures there.")

@@ -28,7 +28,10 @@ def predict(
     plugin: Plugin = None,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a fine-tuned model for labels with probabilities, or a masked language model for words: a JSON line a row."""
+    """Predict labels, or masked words.
+
+    A fine-tuned model gives labels with probabilities, a masked language model gives words; one JSON line per row.
+    """
     from leanformer.files import new_file
     from leanformer.inference import predict
     from leanformer.training.machine.hardware import prepare_cpu

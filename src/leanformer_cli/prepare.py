@@ -70,7 +70,10 @@ def prepare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn raw text, or the pairs of a task, into tokens on disk, with a tokenizer and two held-out parts."""
+    """Turn text into tokens on disk.
+
+    The text is raw, or the pairs of a task; a tokenizer and held-out parts are made with it.
+    """
     load(plugin)
     for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
         if given and (tokenizer is not None or task is not None):

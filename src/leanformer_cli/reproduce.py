@@ -31,9 +31,10 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild a paper's tables at a scale that fits the machine: published, measured here, verdict.
+    """Rebuild a paper's tables on this machine.
 
-    The same command goes on where it was stopped.
+    At a scale that fits it; each row holds the published value, the measured one and a verdict. The same command
+    goes on where it was stopped.
     """
     from leanformer.reproduction.reproduce import Given, reproduce
 

@@ -43,8 +43,9 @@ def robustness(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell time and disk needed, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune pre-trained models, test them on noisy and foreign texts, and report with statistics.
+    """Test models on noisy and foreign text.
 
+    Fine-tunes pre-trained models, tests them on noisy text and on text of other tasks, and reports with statistics.
     The same command goes on where it was stopped; one that asks for more does the rest.
     """
     from leanformer.robustness.plan import Plan

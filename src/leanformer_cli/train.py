@@ -49,9 +49,10 @@ def pretrain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train one model by training.objective: masked_lm, causal_lm or seq2seq.
+    """Pre-train one model.
 
-    For several processes: torchrun --nproc-per-node N -m leanformer_cli ...
+    training.objective is masked_lm, causal_lm or seq2seq. For several processes: torchrun --nproc-per-node N -m
+    leanformer_cli ...
     """
     from leanformer.training.pretrain import pretrain
     from leanformer.training.run.extension import extended_to
@@ -91,7 +92,10 @@ def finetune(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune on a task; the score is taken at the end of training."""
+    """Fine-tune a model on a labelled task.
+
+    The score is taken at the end of training.
+    """
     from leanformer.finetuning.finetune import finetune
 
     load(plugin)

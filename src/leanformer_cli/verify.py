@@ -15,9 +15,10 @@ def verify(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether everything below PATH is what was written: records, tokens, checkpoints, weights.
+    """Check data, runs and models for damage.
 
-    Prints one line per fault and ends with status 1 if there is any.
+    Everything below PATH (records, tokens, checkpoints, weights) must be what was written. Prints one line per
+    fault and ends with status 1 if there is any.
     """
     from leanformer.verification import verify
 

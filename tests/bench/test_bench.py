@@ -38,8 +38,8 @@ def short(monkeypatch):
 
 
 @pytest.fixture
-def race(data) -> entry.Race:
-    return entry.Race(
+def benchmark(data) -> entry.Benchmark:
+    return entry.Benchmark(
         corpus=Corpus.open(data),
         sizes={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24},
         vocab_size=100,
@@ -209,7 +209,7 @@ def test_gates_groups_and_narrow_embeddings_have_products_of_their_own(monkeypat
 # --- rounds
 
 
-def test_contestants_take_turns():
+def test_candidates_take_turns():
     order = []
     turns = {name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}
     ticks = []
@@ -221,20 +221,25 @@ def test_contestants_take_turns():
 # --- peers
 
 
-def test_all_contestants_read_what_leanformer_reads(race):
+def test_all_candidates_read_what_leanformer_reads(benchmark):
     """Beyond the end of an epoch too."""
-    n = race.corpus.train.sequences(race.length)
-    race = replace(race, steps=4 * (n // race.batch // 4 + 1))
-    settings = TrainingSettings(max_steps=race.all_steps, batch_size=race.batch, sequence_length=race.length)
-    objective = MaskedLM(race.corpus, settings)
-    for step in (0, 1, n // race.batch, race.all_steps - 1):
-        rows = [race.examples[i] for i in range(step * race.batch, (step + 1) * race.batch)]
+    n = benchmark.corpus.train.sequences(benchmark.length)
+    benchmark = replace(benchmark, steps=4 * (n // benchmark.batch // 4 + 1))
+    settings = TrainingSettings(
+        max_steps=benchmark.all_steps, batch_size=benchmark.batch, sequence_length=benchmark.length
+    )
+    objective = MaskedLM(benchmark.corpus, settings)
+    for step in (0, 1, n // benchmark.batch, benchmark.all_steps - 1):
+        rows = [benchmark.examples[i] for i in range(step * benchmark.batch, (step + 1) * benchmark.batch)]
         tokens = np.stack([row["input_ids"] for row in rows])
-        inputs, labels = entry.masked(tokens, [row["example"] for row in rows], race)
+        inputs, labels = entry.masked(tokens, [row["example"] for row in rows], benchmark)
         (batch,) = objective.micro_batches(step, 0, 1)
         expected = torch.full_like(labels, -100).scatter_(1, batch["masked_positions"], batch["labels"])
         assert torch.equal(inputs, batch["input_ids"]) and torch.equal(labels, expected)
-    assert len({row["example"][0] for row in (race.examples[0], race.examples[len(race.examples) - 1])}) == 2
+    assert (
+        len({row["example"][0] for row in (benchmark.examples[0], benchmark.examples[len(benchmark.examples) - 1])})
+        == 2
+    )
 
 
 def test_the_race(command, data, tmp_path, recipe):
@@ -247,12 +252,12 @@ def test_the_race(command, data, tmp_path, recipe):
     assert record["notes"] == [] and record["versions"]["x-transformers"]
     own = ["leanformer dot_product fp32", "leanformer shared fp32", "leanformer slim fp32"]
     names = ["bert fp32", "modernbert-sparse fp32", "x-transformers fp32", *own]
-    assert [one["name"] for one in record["contestants"]] == names
-    for one in record["contestants"]:
+    assert [one["name"] for one in record["candidates"]] == names
+    for one in record["candidates"]:
         assert len(one["tokens_per_second"]) == 2 and set(one["speed"]) == set(names) - {one["name"]}
         assert one["share_of_square"]["low"] > 0 and one["peer"] == (one["name"] not in own)
         assert one["share_of_model"]["low"] > 0
-    first, second = (record["contestants"][i] for i in (0, 3))
+    first, second = (record["candidates"][i] for i in (0, 3))
     ratios = [b / a for a, b in zip(first["tokens_per_second"], second["tokens_per_second"], strict=True)]
     assert second["speed"]["bert fp32"] == rounds.spread(ratios)
     assert first["useful_flops_per_token"] == second["useful_flops_per_token"]
@@ -271,11 +276,11 @@ def recipe(tmp_path) -> Path:
     return file
 
 
-def test_a_recipe_is_raced_at_the_races_size(race):
-    model = sizes.of_size({"hidden_size": 32, "intermediate_size": 48, "positions": "rotary"}, race.sizes)
+def test_a_recipe_is_benchmarked_at_the_benchmarks_size(benchmark):
+    model = sizes.of_size({"hidden_size": 32, "intermediate_size": 48, "positions": "rotary"}, benchmark.sizes)
     assert model == {"intermediate_size": 24, "positions": "rotary"}
     own = ours.Own(model=model, training=TrainingSettings(mask_rate=0.3, final_mask_rate=0.15), bf16=False)
-    config, settings = own.config(race), own.settings(race)
+    config, settings = own.config(benchmark), own.settings(benchmark)
     assert (config.hidden_size, config.intermediate_size, config.positions) == (16, 24, "rotary")
     assert (settings.mask_rate, settings.final_mask_rate, settings.batch_size) == (0.15, None, 3)
 
@@ -288,17 +293,17 @@ def test_a_missing_peer_is_a_note(command, data, monkeypatch):
     status, out, err = command(*RACE, "--data", data, *odd, *given)
     assert status == 0, err
     record = json.loads(out)
-    assert [one["name"] for one in record["contestants"]] == ["leanformer dot_product fp32"]
+    assert [one["name"] for one in record["candidates"]] == ["leanformer dot_product fp32"]
     assert "RuntimeError" in record["notes"][0] and how_to_install("bench") in record["notes"][1]
     assert [picture.name for picture in pictures(record)] == ["peers"]
 
 
 @pytest.mark.parametrize(("entry", "tuned", "expected"), [("bert", False, 0), ("bert", True, 1), ("own", False, 1)])
-def test_peers_are_set_up_as_their_users_find_them(race, monkeypatch, entry, tuned, expected):
+def test_peers_are_set_up_as_their_users_find_them(benchmark, monkeypatch, entry, tuned, expected):
     calls = []
     monkeypatch.setattr(peers, "prepare_cpu", calls.append)
     own = ours.Own(model={}, training=TrainingSettings(), bf16=False)
-    peers.contestant(own if entry == "own" else entry, race, False, peers.Setup(threads=1, tuned=tuned))
+    peers.candidate(own if entry == "own" else entry, benchmark, False, peers.Setup(threads=1, tuned=tuned))
     assert calls == [1] * expected
 
 
@@ -315,10 +320,10 @@ def test_a_process_answers_fails_and_ends():
     process.close()
 
 
-def test_a_corpus_is_opened_anew_by_another_process(race):
-    packed = pickle.dumps(race)
+def test_a_corpus_is_opened_anew_by_another_process(benchmark):
+    packed = pickle.dumps(benchmark)
     assert len(packed) < 2000
-    assert pickle.loads(packed).corpus.hash == race.corpus.hash
+    assert pickle.loads(packed).corpus.hash == benchmark.corpus.hash
 
 
 # --- mistakes

@@ -10,9 +10,9 @@ from torch import Tensor
 from leanformer import LeanformerConfig
 from leanformer.attention import mechanism
 from leanformer.models import LeanformerForMaskedLM
-from tests.training.conftest import corpus, curve, interrupted, make_corpus, nursery, settings
+from tests.training.conftest import corpus, curve, fork_server, interrupted, make_corpus, settings
 
-__all__ = ["corpus", "curve", "interrupted", "make_corpus", "nursery", "settings"]
+__all__ = ["corpus", "curve", "interrupted", "make_corpus", "fork_server", "settings"]
 
 SIZES: dict[str, Any] = {
     "vocab_size": 41,

@@ -280,13 +280,13 @@ def test_a_student_is_not_continued_without_its_teacher(
 
 
 def test_two_processes_draw_the_curve_of_one(
-    teacher: Path, converted: Path, nursery: Any, settings: Tables, curve: Any, tmp_path: Path
+    teacher: Path, converted: Path, fork_server: Any, settings: Tables, curve: Any, tmp_path: Path
 ) -> None:
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     tables = settings(max_steps=8, micro_batch_size=None) | {"model": still, "distillation": GRADUAL}
     told = {"teacher": str(teacher), "student": str(converted)}
-    assert nursery.run(tmp_path / "one", tables, distill=told) == 0
-    assert nursery.run_two(tmp_path / "two", tables, distill=told) == [0, 0]
+    assert fork_server.run(tmp_path / "one", tables, distill=told) == 0
+    assert fork_server.run_two(tmp_path / "two", tables, distill=told) == [0, 0]
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(two) == len(one) > 2
     for line, other in zip(two, one, strict=True):

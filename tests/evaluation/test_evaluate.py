@@ -61,8 +61,8 @@ def test_text_and_data_directory_agree(run: Path, text: Path, data: Path):
     from_text, from_data = (evaluate(run, "perplexity", source) for source in (text, data))
     for key in ("loss", "targets", "sequences", "sequence_length"):
         assert from_text[key] == from_data[key]
-    assert from_text["context_free_floor"] is None
-    assert 0 < from_data["context_free_floor"] < math.log(24) < from_data["loss"]
+    assert from_text["no_context_baseline"] is None
+    assert 0 < from_data["no_context_baseline"] < math.log(24) < from_data["loss"]
 
 
 def test_the_loss_is_the_mean_over_masked_tokens(run: Path, text: Path, monkeypatch: pytest.MonkeyPatch):

@@ -95,7 +95,7 @@ def test_perplexity_follows_the_objective(translator, pairs, data, tmp_path):
     run = trained("causal_lm", data, tmp_path / "run")
     result = evaluate(run, "perplexity", data)
     assert result["objective"] == "causal_lm" and result["targets"] == 12 * result["sequences"]
-    assert result["context_free_floor"] > 0
+    assert result["no_context_baseline"] > 0
     (tmp_path / "text.txt").write_text("it was the best of times, it was the worst of times")
     assert evaluate(run, "perplexity", tmp_path / "text.txt")["targets"] % 12 == 0
     with pytest.raises(

@@ -131,12 +131,12 @@ def test_every_study_has_its_rows(out: Path) -> None:
     assert {file.stem for file in (out / "records").iterdir()} == set(plan.STUDIES)
     assert all(record(out, study)["missing"] == [] for study in plan.STUDIES)
     ways = {(row["way"], row["seed"]) for row in record(out, "pst")["rows"]}
-    assert ways == {(way.name, seed) for way in plan.WAYS["pst"] for seed in (1, 2)}
+    assert ways == {(method.name, seed) for method in plan.METHODS["pst"] for seed in (1, 2)}
     zeros = {row["way"]: row["sparse"]["zeros"] / row["sparse"]["weights"] for row in record(out, "pst")["rows"]
              if row.get("sparse")}  # fmt: skip
     assert zeros["pst"] == pytest.approx(0.9, abs=0.01) and zeros["magnitude-half"] == pytest.approx(0.5, abs=0.01)
     noisy = {(row["way"], row["label_noise"]) for row in record(out, "regsl")["rows"]}
-    assert noisy == {(way.name, noise) for way in plan.WAYS["regsl"] for noise in (0.0, 0.4)}
+    assert noisy == {(method.name, noise) for method in plan.METHODS["regsl"] for noise in (0.0, 0.4)}
     rare = {(row["way"], row["imbalance"]) for row in record(out, "absgd")["rows"]}
     thinned, wrong = ("cross-entropy", "class-weights", "absgd"), ("cross-entropy", "fewer-epochs", "absgd")
     assert rare == {*((name, 10) for name in thinned), *((name, 1) for name in wrong)}

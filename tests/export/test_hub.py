@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leanformer.attention import load_plugin, registry
-from leanformer.export import hub, stranger
+from leanformer.export import hub, standalone_check
 from leanformer.export.export import export
 from leanformer.export.flatten import LICENCE, flatten
 from leanformer.export.source import open_source, sample
@@ -69,13 +69,13 @@ def answered(saved, plugin, tmp_path_factory):
         hub.write(source, case / "export", name)
         inputs = sample(source.config, source.model, 3, 11)
         save_file(inputs, case / "inputs.safetensors")
-        expected[name] = stranger.answers(source.model, inputs)
-        expected[name]["tokens"] = torch.tensor(source.tokenizer(stranger.SENTENCE)["input_ids"])
+        expected[name] = standalone_check.answers(source.model, inputs)
+        expected[name]["tokens"] = torch.tensor(source.tokenizer(standalone_check.SENTENCE)["input_ids"])
         if name in ("decoder", "pairs"):
             ids = inputs["input_ids"][:1]
             expected[name]["generated"] = source.model.generate(ids, max_new_tokens=5, do_sample=False)
     script = Path(__file__).with_name("without_leanformer.py")
-    ran = isolated(script, stranger.__file__, folder, modules=folder.with_name("modules"))
+    ran = isolated(script, standalone_check.__file__, folder, modules=folder.with_name("modules"))
     assert ran.returncode == 0, ran.stderr[-3000:]
     return {name: (expected[name], load_file(folder / name / "outputs.safetensors")) for name in CASES}
 

@@ -86,7 +86,7 @@ def test_pictures_are_files_of_their_own_too(reported):
         ElementTree.fromstring(read(directory, f"figures/{name}.svg"))
         assert f"(figures/{name}.svg)" in read(directory, "report.md")
     for name in ("curves", "parameters"):
-        assert "context-free floor" in read(directory, f"figures/{name}.svg")
+        assert "no-context baseline" in read(directory, f"figures/{name}.svg")
 
 
 def test_of_many_arms_the_front_is_drawn(fabricate, edit):
@@ -227,7 +227,7 @@ def test_the_floor_is_a_line_in_every_loss_picture_wherever_the_runs_are(fabrica
     directory = fabricate(base=base, seeds=(1, 2), learning_rates=(1e-3, 2e-3, 4e-3))
     write_report(directory)
     for name in ("curves", "parameters", "sweep"):
-        assert re.search(r"context-free floor,? 2\.92", read(directory, f"figures/{name}.svg"))
+        assert re.search(r"no-context baseline,? 2\.92", read(directory, f"figures/{name}.svg"))
 
 
 def test_one_mechanism_on_the_plateau_does_not_silence_the_others(fabricate):
@@ -259,7 +259,7 @@ def test_every_rate_of_the_sweep_is_reported(fabricate):
     assert len(found["runs"]) == 24
     assert [r["learning_rate"] for r in found["runs"] if r["chosen"]] == [2e-3] * 8
     assert [r["learning_rate"] for r in found["sweep"]["shared"] if r["chosen"]] == [2e-3]
-    assert "context-free floor" in read(directory, "figures/sweep.svg")
+    assert "no-context baseline" in read(directory, "figures/sweep.svg")
     assert "chosen by the very losses that are compared" in words(directory)
 
 
@@ -355,31 +355,31 @@ def test_a_masked_models_report_has_no_perplexity(reported):
     assert "Perplexity" not in text and "a masked language model" in text
 
 
-def test_share_of_peak_and_energy_have_columns_where_a_run_knows_them(fabricate, edit):
+def test_mfu_and_energy_have_columns_where_a_run_knows_them(fabricate, edit):
     directory = fabricate(seeds=(1, 2))
     found = write_report(directory)
-    assert "Of peak" not in words(directory) and "J / M tokens" not in words(directory)
-    assert {run["share_of_peak"] for run in found["runs"]} == {run["energy_joules"] for run in found["runs"]} == {None}
+    assert "MFU" not in words(directory) and "J / M tokens" not in words(directory)
+    assert {run["mfu"] for run in found["runs"]} == {run["energy_joules"] for run in found["runs"]} == {None}
 
-    told = {"share_of_peak": 0.31, "energy_joules": 8_019_968 * 0.0025, "energy_source": "RAPL package-0"}
+    told = {"mfu": 0.31, "energy_joules": 8_019_968 * 0.0025, "energy_source": "RAPL package-0"}
     for seed in (1, 2):
         file = directory / f"runs/symmetric/seed-{seed}/run.json"
         edit(file, lambda record: record["results"].update(told))
     edit(directory / "comparison.json", lambda plan: plan.update(jobs=3))
     found = write_report(directory)
     run = next(run for run in found["runs"] if run["attention"] == "symmetric")
-    assert run["share_of_peak"] == 0.31 and run["energy_joules"] == pytest.approx(20_049.92)
+    assert run["mfu"] == 0.31 and run["energy_joules"] == pytest.approx(20_049.92)
     assert run["joules_per_million_tokens"] == pytest.approx(2_500)
     page = read(directory, "report.md")
     header, *rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert header.rstrip("| ").endswith("Of peak | J / M tokens")
+    assert header.rstrip("| ").endswith("MFU | J / M tokens")
     cells = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[-3:-1]] for row in rows[1:5]}
     assert cells["symmetric"] == ["31.0 ± 0.0 %", "2.5 ± 0.0 k"] and cells["shared"] == ["—", "—"]
     assert "as RAPL package-0 counted them" in words(directory)
     assert "3 runs at a time shared them, and each counts all." in words(directory)
 
 
-@pytest.mark.parametrize("field", ["share_of_peak", "energy_joules"])
+@pytest.mark.parametrize("field", ["mfu", "energy_joules"])
 def test_a_damaged_share_or_energy_is_named(fabricate, edit, field):
     directory = fabricate(seeds=(1, 2))
     edit(directory / "runs/shared/seed-1/run.json", lambda record: record["results"].update({field: "much"}))

@@ -12,7 +12,7 @@ from leanformer.reproduction.instruments import INSTRUMENTS
 from leanformer.reproduction.published import PAPERS, parse, read_paper
 from leanformer.reproduction.studies import SCALES, read_studies
 from leanformer.robustness.plan import Plan
-from leanformer.training.objectives.table import RECIPES
+from leanformer.training.objectives.table import OBJECTIVES
 
 STUDIES = [(paper, scale, study) for paper in PAPERS for scale in SCALES for study in read_studies(paper, scale)]
 
@@ -101,7 +101,7 @@ def test_every_study_can_be_made(paper, scale, study):
         config = LeanformerConfig.from_settings({**study.settings.model, **own, **variant.model})
         assert config.max_position_embeddings >= training.sequence_length
         with torch.device("meta"):
-            RECIPES[training.objective].model(config)
+            OBJECTIVES[training.objective].model(config)
     published = {
         name
         for of in read_paper(paper).tables

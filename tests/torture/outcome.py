@@ -14,7 +14,7 @@ TIMES = (
     "per_second",
     "joules",
     "energy",
-    "share_of_peak",
+    "mfu",
     "mfu",
     "resumed",
     "hours",

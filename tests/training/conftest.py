@@ -59,8 +59,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, make_corpus: Callable[..., 
 
 
 @dataclass
-class Nursery:
-    """Runs of the real `pretrain` in child processes, see nursery.py."""
+class ForkServer:
+    """Runs of the real `pretrain` in child processes, see fork_server.py."""
 
     server: subprocess.Popen[str]
     data: Path
@@ -114,11 +114,11 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def nursery(corpus: Path) -> Iterator[Nursery]:
+def fork_server(corpus: Path) -> Iterator[ForkServer]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    script = [sys.executable, "-W", "error", str(Path(__file__).parent / "nursery.py")]
+    script = [sys.executable, "-W", "error", str(Path(__file__).parent / "fork_server.py")]
     with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        yield Nursery(server, corpus)
+        yield ForkServer(server, corpus)
         assert server.stdin
         server.stdin.close()
 

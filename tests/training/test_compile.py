@@ -12,7 +12,7 @@ from leanformer.data.corpus import Corpus
 from leanformer.settings import settings_from
 from leanformer.training.loop import fit
 from leanformer.training.objectives.masked_lm import MaskedLM
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.run.record import RunDirectory
 
 COMPILE = torch.compile
@@ -34,7 +34,7 @@ def test_a_run_is_one_graph(
     opened = Corpus.open(corpus)
     directory = RunDirectory(tmp_path)
     directory.write({"kind": "test", "status": "running"})
-    model = RECIPES["masked_lm"].model(model_config(some, opened))
+    model = OBJECTIVES["masked_lm"].model(model_config(some, opened))
     fit(model, MaskedLM(opened, some.training), some.training, directory, accelerator=Accelerator(), quiet=True)
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 1

@@ -47,7 +47,7 @@ def test_the_record_says_everything(finished: Path, corpus: Path) -> None:
     assert results["validations"] == [[8 * 22 * 13, results["final_loss"]]]
     flops = record["ledger"]["flops_per_token"]["training"]
     assert results["flops_per_second"] == pytest.approx(flops * results["tokens_per_second"])
-    assert results["matrix_peak_flops_per_second"] is results["share_of_peak"] is None, "too short a run"
+    assert results["matrix_peak_flops_per_second"] is results["mfu"] is None, "too short a run"
     assert results.keys() >= {"energy_joules", "energy_source"} and results["energy_source"]
     from safetensors.torch import load_file
 
@@ -132,7 +132,7 @@ def test_resume_without_a_run_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_the_share_of_peak_is_the_run_s_rate_over_the_machine_s(
+def test_the_mfu_is_the_run_s_rate_over_the_machine_s(
     finished: Path, corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, curve: Any
 ) -> None:
     monkeypatch.setattr(peak, "LEAST", 1e-9)
@@ -140,7 +140,7 @@ def test_the_share_of_peak_is_the_run_s_rate_over_the_machine_s(
     out = tmp_path / "run"
     results = pretrain(settings_from(settings(max_steps=8, checkpoint_every=3)), corpus, out, quiet=True)["results"]
     assert results["matrix_peak_flops_per_second"] > 0
-    assert results["share_of_peak"] == results["flops_per_second"] / results["matrix_peak_flops_per_second"]
+    assert results["mfu"] == results["flops_per_second"] / results["matrix_peak_flops_per_second"]
     assert curve(out) == curve(finished)
     weights = [(run / "model/model.safetensors").read_bytes() for run in (out, finished)]
     assert weights[0] == weights[1]
@@ -150,7 +150,7 @@ def test_a_run_of_two_machines_has_no_share_of_one(killed: Path, monkeypatch: py
     monkeypatch.setattr(peak, "LEAST", 1e-9)
     run = RunDirectory(killed)
     run.update(hardware=run.read()["hardware"] | {"cpu": "another"})
-    assert pretrain(None, None, killed, resume=True, quiet=True)["results"]["share_of_peak"] is None
+    assert pretrain(None, None, killed, resume=True, quiet=True)["results"]["mfu"] is None
 
 
 class Counting:

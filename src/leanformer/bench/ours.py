@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from leanformer.bench.entry import CLIP, RATE, SEED, Race
+from leanformer.bench.entry import CLIP, RATE, SEED, Benchmark
 from leanformer.bench.sizes import config, dropouts
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
@@ -21,38 +21,38 @@ from leanformer.training.run.record import RunDirectory
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """`model` holds settings of [model] on top of the race's sizes; of `training` the race decides batch and budget."""
+    """`model` holds settings of [model] on top of the benchmark's sizes; batch and budget are the benchmark's, too."""
 
     model: dict[str, Any]
     training: TrainingSettings
     bf16: bool
 
-    def config(self, race: Race) -> LeanformerConfig:
+    def config(self, benchmark: Benchmark) -> LeanformerConfig:
         last = {
-            "max_position_embeddings": race.length,
-            "vocab_size": race.vocab_size,
-            "pad_token_id": race.corpus.pad_id,
+            "max_position_embeddings": benchmark.length,
+            "vocab_size": benchmark.vocab_size,
+            "pad_token_id": benchmark.corpus.pad_id,
         }
-        return config({**race.sizes, **dropouts(race.dropout), **self.model, **last})
+        return config({**benchmark.sizes, **dropouts(benchmark.dropout), **self.model, **last})
 
-    def settings(self, race: Race) -> TrainingSettings:
+    def settings(self, benchmark: Benchmark) -> TrainingSettings:
         return replace(
             self.training,
-            max_steps=race.all_steps + 1,  # the last step validates, so it is not counted
+            max_steps=benchmark.all_steps + 1,  # the last step validates, so it is not counted
             max_tokens=None,
             max_seconds=None,
-            batch_size=race.batch,
+            batch_size=benchmark.batch,
             first_batch_size=None,
             micro_batch_size=None,
-            sequence_length=race.length,
-            mask_rate=race.mask_rate,
+            sequence_length=benchmark.length,
+            mask_rate=benchmark.mask_rate,
             final_mask_rate=None,
             learning_rate=RATE,
             clip_norm=CLIP,
             seed=SEED,
             precision="bf16" if self.bf16 else "fp32",
-            compile=race.compile,
-            log_every=race.warm_up,
+            compile=benchmark.compile,
+            log_every=benchmark.warm_up,
             validate_every=10**9,
             validation_sequences=1,
             checkpoint_every=0,
@@ -60,16 +60,18 @@ class Own:
         )
 
 
-def turn(race: Race, own: Own) -> float:
+def turn(benchmark: Benchmark, own: Own) -> float:
     """Seconds of the counted steps."""
-    settings = own.settings(race)
+    settings = own.settings(benchmark)
     torch.manual_seed(SEED)
-    model = LeanformerForMaskedLM(own.config(race))
+    model = LeanformerForMaskedLM(own.config(benchmark))
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.write({"status": "running"})
         AcceleratorState._reset_state(True)  # or the last Trainer's precision would be inherited
-        accelerator = Accelerator(cpu=race.device.type == "cpu", mixed_precision="no")  # the loop has its own autocast
-        fit(model, MaskedLM(race.corpus, settings), settings, run, accelerator=accelerator, quiet=True)
+        accelerator = Accelerator(
+            cpu=benchmark.device.type == "cpu", mixed_precision="no"
+        )  # the loop has its own autocast
+        fit(model, MaskedLM(benchmark.corpus, settings), settings, run, accelerator=accelerator, quiet=True)
         lines = {line["step"]: line for line in read_curve(run.curve)}
-    return lines[race.all_steps]["seconds"] - lines[race.warm_up]["seconds"]
+    return lines[benchmark.all_steps]["seconds"] - lines[benchmark.warm_up]["seconds"]

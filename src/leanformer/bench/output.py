@@ -59,7 +59,7 @@ def document(record: dict[str, Any], drawn: list[Any]) -> Document:
     facts += [(key.replace("_", " "), _words(value)) for key, value in record["settings"].items()]
     if on_gpu(record) and "machine" in record:
         facts += _machine(record)
-    headline = "Ratios within a round are the result: all contestants took turns on one machine, in one run."
+    headline = "Ratios within a round are the result: all candidates took turns on one machine, in one run."
     return Document(TITLES[record["kind"]], headline, facts, [Section("Results", blocks)], {})
 
 

@@ -20,7 +20,7 @@ import torch
 
 from leanformer.attention import load_plugin
 from leanformer.bench import ours, peak, plain_loop, trainer
-from leanformer.bench.entry import Race
+from leanformer.bench.entry import Benchmark
 from leanformer.bench.ours import Own
 from leanformer.bench.processes import Process
 from leanformer.bench.rounds import alternate, many_graphs, ratio
@@ -32,10 +32,10 @@ from leanformer.training.machine.hardware import prepare_cpu
 
 Turn = Callable[[], float]
 
-PEERS: dict[str, Callable[[Race, bool], float]] = {
-    "bert": lambda race, bf16: trainer.turn(race, trainer.bert, bf16),
-    "modernbert": lambda race, bf16: trainer.turn(race, trainer.modernbert, bf16),
-    "modernbert-sparse": lambda race, bf16: trainer.turn(race, trainer.modernbert_sparse, bf16),
+PEERS: dict[str, Callable[[Benchmark, bool], float]] = {
+    "bert": lambda benchmark, bf16: trainer.turn(benchmark, trainer.bert, bf16),
+    "modernbert": lambda benchmark, bf16: trainer.turn(benchmark, trainer.modernbert, bf16),
+    "modernbert-sparse": lambda benchmark, bf16: trainer.turn(benchmark, trainer.modernbert_sparse, bf16),
     "x-transformers": plain_loop.turn,
 }
 
@@ -56,7 +56,7 @@ def check(peers: list[str]) -> None:
 
 
 def measure(
-    race: Race,
+    benchmark: Benchmark,
     peers: list[str],
     own: Mapping[str, Own],
     precisions: list[str],
@@ -64,16 +64,16 @@ def measure(
     tick: Callable[[], None],
     setup: Setup,
 ) -> dict[str, Any]:
-    """`machine`, `contestants` and `notes`; `own` are leanformer's, by label. A peer that fails is a note."""
+    """`machine`, `candidates` and `notes`; `own` are leanformer's, by label. A peer that fails is a note."""
     with ExitStack() as processes:
 
         def process(entry: str | Own, bf16: bool) -> Process:
-            return processes.enter_context(closing(Process(contestant, entry, race, bf16, setup)))
+            return processes.enter_context(closing(Process(candidate, entry, benchmark, bf16, setup)))
 
-        return _measure(race, peers, own, precisions, rounds, tick, process)
+        return _measure(benchmark, peers, own, precisions, rounds, tick, process)
 
 
-def contestant(entry: str | Own, race: Race, bf16: bool, setup: Setup) -> Callable[[int], float]:
+def candidate(entry: str | Own, benchmark: Benchmark, bf16: bool, setup: Setup) -> Callable[[int], float]:
     """Seconds of so many counted steps, in the process that calls this."""
     if setup.tuned or isinstance(entry, Own):
         prepare_cpu(setup.threads)
@@ -83,11 +83,11 @@ def contestant(entry: str | Own, race: Race, bf16: bool, setup: Setup) -> Callab
         load_plugin(setup.plugin)
 
     def turn(steps: int) -> float:
-        now = replace(race, steps=steps)
+        now = replace(benchmark, steps=steps)
         with many_graphs():
             seconds = ours.turn(now, entry) if isinstance(entry, Own) else PEERS[entry](now, bf16)
         gc.collect()  # graphs stay: the next turn need not compile them again
-        if race.device.type == "cuda":
+        if benchmark.device.type == "cuda":
             torch.cuda.empty_cache()
         return seconds
 
@@ -95,7 +95,7 @@ def contestant(entry: str | Own, race: Race, bf16: bool, setup: Setup) -> Callab
 
 
 def _measure(
-    race: Race,
+    benchmark: Benchmark,
     peers: list[str],
     own: Mapping[str, Own],
     precisions: list[str],
@@ -105,9 +105,9 @@ def _measure(
 ) -> dict[str, Any]:
     notes: list[str] = []
     turns: dict[str, Turn] = {}
-    configs = {label: one.config(race) for label, one in own.items()}
-    plain = Own(model={}, training=TrainingSettings(), bf16=False).config(race)
-    machine, tops = _machine(race, plain, configs, precisions)  # before any process is there to disturb it
+    configs = {label: one.config(benchmark) for label, one in own.items()}
+    plain = Own(model={}, training=TrainingSettings(), bf16=False).config(benchmark)
+    machine, tops = _machine(benchmark, plain, configs, precisions)  # before any process is there to disturb it
     for name in peers:
         if name == "x-transformers" and (reason := plain_loop.lacking()):
             notes.append(f"{name}: {reason}")
@@ -119,21 +119,21 @@ def _measure(
             except RuntimeError as error:
                 notes.append(f"{name} {precision}: left out, it fails ({error})")
             else:
-                turns[f"{name} {precision}"] = partial(made, race.steps)
+                turns[f"{name} {precision}"] = partial(made, benchmark.steps)
     rivals = list(turns)
     for label, one in own.items():
         made = process(one, one.bf16)
         made(1)  # the first round finds every process awake and at rest
-        turns[label] = partial(made, race.steps)
+        turns[label] = partial(made, benchmark.steps)
     taken = alternate(turns, rounds, tick)
-    rates = {name: [race.tokens / seconds for seconds in values] for name, values in taken.items()}
-    contestants = []
+    rates = {name: [benchmark.tokens / seconds for seconds in values] for name, values in taken.items()}
+    candidates = []
     for name, values in rates.items():
-        counts = ledger(configs.get(name, plain), race.length, race.masked)
+        counts = ledger(configs.get(name, plain), benchmark.length, benchmark.masked)
         precision = name.rpartition(" ")[2]
         useful = counts["flops_per_token"]["training"]
         achieved = [useful * value for value in values]
-        contestants.append(
+        candidates.append(
             {
                 "name": name,
                 "peer": name in rivals,
@@ -146,19 +146,19 @@ def _measure(
                 "speed": {other: ratio(values, rates[other]) for other in rates if other != name},
             }
         )
-    return {"machine": machine, "contestants": contestants, "notes": notes}
+    return {"machine": machine, "candidates": candidates, "notes": notes}
 
 
 def _machine(
-    race: Race, plain: LeanformerConfig, configs: Mapping[str, LeanformerConfig], precisions: list[str]
+    benchmark: Benchmark, plain: LeanformerConfig, configs: Mapping[str, LeanformerConfig], precisions: list[str]
 ) -> tuple[dict[str, Any], dict[str, float | None]]:
     """By precision the peaks, those of the `plain` model among them; and what each of `configs` has for a peak."""
-    tokens, scored = race.batch * race.length, race.batch * race.masked
+    tokens, scored = benchmark.batch * benchmark.length, benchmark.batch * benchmark.masked
     machine, tops = {}, {}
     for precision in precisions:
         dtype, known = torch.bfloat16 if precision == "bf16" else None, dict[peak.Product, float]()
-        sizes = (tokens, scored, race.device, dtype, known)
-        machine[precision] = peak.machine(race.device, dtype) | peak.model(plain, *sizes)
+        sizes = (tokens, scored, benchmark.device, dtype, known)
+        machine[precision] = peak.machine(benchmark.device, dtype) | peak.model(plain, *sizes)
         for name, config in configs.items():
             if name.rpartition(" ")[2] == precision:
                 tops[name] = peak.model(config, *sizes)["model"]

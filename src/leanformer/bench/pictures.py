@@ -39,10 +39,10 @@ def pictures(record: Record) -> list[Picture]:
 
 
 def _race(record: Record) -> Picture:
-    contestants = record["contestants"]
-    first, even = contestants[0]["name"], {"median": 1.0, "low": 1.0, "high": 1.0}
+    candidates = record["candidates"]
+    first, even = candidates[0]["name"], {"median": 1.0, "low": 1.0, "high": 1.0}
     dots, number = [], 0
-    for one in contestants:
+    for one in candidates:
         number += not one["peer"]
         dots.append(Dot(one["name"], one["speed"].get(first, even), None, 0 if one["peer"] else number))
     caption = (

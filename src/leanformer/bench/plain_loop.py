@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from leanformer.bench.entry import CLIP, RATE, SEED, Clock, Race, masked
+from leanformer.bench.entry import CLIP, RATE, SEED, Benchmark, Clock, masked
 from leanformer.install import how_to_install
 
 
@@ -22,42 +22,42 @@ def lacking() -> str | None:
     return None if find_spec("x_transformers") else f"not installed: {how_to_install('bench')}"
 
 
-def build(race: Race) -> nn.Module:
+def build(benchmark: Benchmark) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it still uses torch.jit.script
         from x_transformers import Encoder, TransformerWrapper
-    width, heads = race.sizes["hidden_size"], race.sizes["num_attention_heads"]
+    width, heads = benchmark.sizes["hidden_size"], benchmark.sizes["num_attention_heads"]
     layers = Encoder(
         dim=width,
-        depth=race.sizes["num_hidden_layers"],
+        depth=benchmark.sizes["num_hidden_layers"],
         heads=heads,
         attn_dim_head=width // heads,
         attn_flash=True,
-        attn_dropout=race.dropout,
-        ff_mult=race.sizes["intermediate_size"] / width,
-        ff_dropout=race.dropout,
+        attn_dropout=benchmark.dropout,
+        ff_mult=benchmark.sizes["intermediate_size"] / width,
+        ff_dropout=benchmark.dropout,
     )
     return TransformerWrapper(
-        num_tokens=race.vocab_size,
-        max_seq_len=race.length,
-        emb_dropout=race.dropout,
+        num_tokens=benchmark.vocab_size,
+        max_seq_len=benchmark.length,
+        emb_dropout=benchmark.dropout,
         tie_embedding=True,
         attn_layers=layers,
     )
 
 
-def turn(race: Race, bf16: bool) -> float:
+def turn(benchmark: Benchmark, bf16: bool) -> float:
     """Seconds of the counted steps."""
     torch.manual_seed(SEED)
-    model = build(race).to(race.device).train()
-    learner: Any = torch.compile(model) if race.compile else model
+    model = build(benchmark).to(benchmark.device).train()
+    learner: Any = torch.compile(model) if benchmark.compile else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    loader = DataLoader(race.examples, race.batch, collate_fn=lambda features: _batch(features, race))  # type: ignore[arg-type]
-    clock = Clock(race)
+    loader = DataLoader(benchmark.examples, benchmark.batch, collate_fn=lambda features: _batch(features, benchmark))  # type: ignore[arg-type]
+    clock = Clock(benchmark)
     for done, (inputs, labels) in enumerate(loader, start=1):
-        inputs, labels = inputs.to(race.device), labels.to(race.device)
+        inputs, labels = inputs.to(benchmark.device), labels.to(benchmark.device)
         optimizer.zero_grad()
-        with torch.autocast(race.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(benchmark.device.type, torch.bfloat16, enabled=bf16):
             loss = F.cross_entropy(learner(inputs).flatten(0, 1), labels.flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -66,6 +66,6 @@ def turn(race: Race, bf16: bool) -> float:
     return clock.seconds
 
 
-def _batch(features: list[dict[str, Any]], race: Race) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(features: list[dict[str, Any]], benchmark: Benchmark) -> tuple[torch.Tensor, torch.Tensor]:
     tokens = torch.stack([torch.from_numpy(feature["input_ids"]) for feature in features])
-    return masked(tokens.numpy(), [feature["example"] for feature in features], race)
+    return masked(tokens.numpy(), [feature["example"] for feature in features], benchmark)

@@ -1,7 +1,7 @@
-"""A contestant in a process of its own, asleep between its turns.
+"""A candidate in a process of its own, asleep between its turns.
 
 So its allocator, its treatment of denormal numbers and its compiled graphs are what its users have, and no other
-contestant's. Only one process at a time is at work: turns are asked for one by one.
+candidate's. Only one process at a time is at work: turns are asked for one by one.
 """
 
 from collections.abc import Callable

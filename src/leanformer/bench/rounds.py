@@ -1,4 +1,4 @@
-"""Contestants take turns, A B C ... A B C ..., so that a machine's moods fall on all alike.
+"""Candidates take turns, A B C ... A B C ..., so that a machine's moods fall on all alike.
 
     ratio = B's time of a round / A's time of the same round
 
@@ -24,7 +24,7 @@ TURN = 0.5
 def alternate(
     turns: Mapping[str, Callable[[], float]], rounds: int, tick: Callable[[], None]
 ) -> dict[str, list[float]]:
-    """What the turns return, a list a contestant with an entry a round; `tick` is called after every turn."""
+    """What the turns return, a list a candidate with an entry a round; `tick` is called after every turn."""
     values: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds):
         for name, turn in turns.items():
@@ -49,5 +49,5 @@ def repeats(step: Callable[[], object], device: torch.device) -> int:
 
 
 def many_graphs() -> AbstractContextManager[None]:
-    """torch.compile keeps a graph of every contestant, and says so if it cannot, rather than to run it uncompiled."""
+    """torch.compile keeps a graph of every candidate, and says so if it cannot, rather than to run it uncompiled."""
     return torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True)

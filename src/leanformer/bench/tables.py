@@ -24,7 +24,7 @@ def shown(spread: dict[str, float]) -> str:
 
 def best_peer(record: Record) -> str | None:
     """The one of the greatest median."""
-    rivals = [one for one in record["contestants"] if one["peer"]]
+    rivals = [one for one in record["candidates"] if one["peer"]]
     return max(rivals, key=lambda one: median(one["tokens_per_second"]))["name"] if rivals else None
 
 
@@ -33,11 +33,11 @@ def _mechanisms(record: Record) -> list[Table]:
     sizes = list(dict.fromkeys(row["size"] for row in record["rows"]))
     for size in sizes:
         rows = [row for row in record["rows"] if row["size"] == size]
-        header = ["length", "mechanism", "training", "by FLOPs", "of peak", "inference", "by FLOPs", "padded", "memory"]
+        header = ["length", "mechanism", "training", "by FLOPs", "MFU", "inference", "by FLOPs", "padded", "memory"]
         header += ["ms a step"] if on_gpu(record) else []
         caption = (
             "Speed relative to the first mechanism of the length in the same round: median (lowest to highest). By "
-            "FLOPs: what the matrix products alone would give. Of peak: useful FLOPs of training over those of the "
+            "FLOPs: what the matrix products alone would give. MFU: useful FLOPs of training over those of the "
             "machine's square product. Memory: a training step's peak above model, gradients and moments."
         )
         found.append(
@@ -112,18 +112,18 @@ def _growth(record: Record) -> Table:
 
 def _peers(record: Record) -> list[Table]:
     """Everybody against the first and the best peer, and leanformer's own against the first of them; then all pairs."""
-    contestants = record["contestants"]
-    first, best = contestants[0]["name"], best_peer(record)
+    candidates = record["candidates"]
+    first, best = candidates[0]["name"], best_peer(record)
     against = list(dict.fromkeys(name for name in (first, best) if name is not None))
     baselines: dict[str, Record] = {}
-    for one in contestants:
+    for one in candidates:
         if not one["peer"]:
             baselines.setdefault(one["precision"], one)
-    several = len([one for one in contestants if not one["peer"]]) > len(baselines)
-    header = ["contestant", *(f"/ {name}" for name in against)] + ["/ first of its own"] * several
-    header += ["of peak", "of the model's products"] + ["tokens/s"] * on_gpu(record)
+    several = len([one for one in candidates if not one["peer"]]) > len(baselines)
+    header = ["candidate", *(f"/ {name}" for name in against)] + ["/ first of its own"] * several
+    header += ["MFU", "of the model's products"] + ["tokens/s"] * on_gpu(record)
     rows = []
-    for one in contestants:
+    for one in candidates:
         cells = [one["name"], *(_against(one, name) for name in against)]
         if several:
             cells.append(NONE if one["peer"] else _against(one, baselines[one["precision"]]["name"]))
@@ -135,14 +135,14 @@ def _peers(record: Record) -> list[Table]:
     own = " First of its own: leanformer's first mechanism in the same precision." if several else ""
     caption = (
         f"Tokens per second over those of {' and of '.join(against)} in the same round: median (lowest to "
-        f"highest).{named}{own} Of peak, of the model's products: useful FLOPs over those of a large square product, "
+        f"highest).{named}{own} MFU, of the model's products: useful FLOPs over those of a large square product, "
         "and of the model's own products each by itself, of the same precision."
     )
     found = [Table(header, rows, "l" + "r" * (len(header) - 1), caption)]
-    rivals = [one["name"] for one in contestants if one["peer"]]
+    rivals = [one["name"] for one in candidates if one["peer"]]
     if len(rivals) > len(against):
-        pairs = [[one["name"], *(_against(one, name) for name in rivals)] for one in contestants if not one["peer"]]
-        found.append(Table(["contestant", *(f"/ {name}" for name in rivals)], pairs, "l" + "r" * len(rivals)))
+        pairs = [[one["name"], *(_against(one, name) for name in rivals)] for one in candidates if not one["peer"]]
+        found.append(Table(["candidate", *(f"/ {name}" for name in rivals)], pairs, "l" + "r" * len(rivals)))
     return found
 
 

@@ -15,7 +15,7 @@ from leanformer.bench import inference as bench_inference
 from leanformer.bench import mechanisms as bench_mechanisms
 from leanformer.bench import output
 from leanformer.bench import peers as bench_peers
-from leanformer.bench.entry import Race
+from leanformer.bench.entry import Benchmark
 from leanformer.bench.ours import Own
 from leanformer.bench.sizes import GIVEN, of_size, size
 from leanformer.comparison.variants import Variant, sized_variants
@@ -175,7 +175,7 @@ def peers(
     with _corpus(data, quiet) as corpus:
         if vocab_size is not None and vocab_size < corpus.vocab_size:
             raise ValueError(f"--vocab-size {vocab_size}: the data have {corpus.vocab_size} tokens; leave it out")
-        race = Race(
+        benchmark = Benchmark(
             corpus=corpus,
             sizes=sizes,
             vocab_size=vocab_size or corpus.vocab_size,
@@ -188,10 +188,10 @@ def peers(
             compile=compile,
         )
         for one in own.values():
-            one.config(race)
+            one.config(benchmark)
         settings = {
             "size": size_name,
-            "model": sizes | {"vocab_size": race.vocab_size},
+            "model": sizes | {"vocab_size": benchmark.vocab_size},
             "length": length,
             "batch": batch,
             "dropout": dropout,
@@ -207,14 +207,14 @@ def peers(
         setup = bench_peers.Setup(threads=threads, tuned=tuned, plugin=plugin)
         with new_directory(out, replace=False) if out else nullcontext() as directory:
             with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
-                found = bench_peers.measure(race, list(names), own, chosen, rounds, tick, setup)
+                found = bench_peers.measure(benchmark, list(names), own, chosen, rounds, tick, setup)
             return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)
 
 
 def _own(
     attention: str, recipes: Sequence[Path], given: Settings, precisions: list[str], sizes: dict[str, int]
 ) -> dict[str, Own]:
-    """leanformer's contestants by label: every mechanism and every recipe, in every precision."""
+    """leanformer's candidates by label: every mechanism and every recipe, in every precision."""
     free = {key: value for key, value in given.model.items() if key not in GIVEN}
     models: dict[str, tuple[dict[str, Any], Settings]] = {}
     for variant in sized_variants(attention) if attention else []:
@@ -223,7 +223,7 @@ def _own(
     for path in recipes:
         recipe = read_settings(path)
         if recipe.training.objective != "masked_lm":
-            raise ValueError(f"{path}: training.objective = {recipe.training.objective!r}: the race is of masked LMs")
+            raise ValueError(f"{path}: training.objective = {recipe.training.objective!r}: peers train masked LMs")
         models[f"leanformer {path.stem}"] = ({**of_size(recipe.model, sizes), **free}, recipe)
     return {
         f"{label} {precision}": Own(model=model, training=settings.training, bf16=precision == "bf16")

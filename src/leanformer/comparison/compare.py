@@ -39,7 +39,7 @@ from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.training.objectives.protocol import PretrainingObjective
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 
 PATIENCE = 60.0
 """Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
@@ -73,8 +73,8 @@ def compare(
     With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, and reported at the best one.
     `margin` (nats), `task_margin` (a fraction) and `main` (labels of the main contrast) are written down beforehand.
     """
-    recipe = RECIPES[settings.training.objective]
-    corpus = recipe.open(data)
+    kind = OBJECTIVES[settings.training.objective]
+    corpus = kind.open(data)
     variants, matches = matched(variants, settings, corpus)
     plan = Plan(
         settings=settings,
@@ -235,7 +235,7 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     for name in plan.tasks if not plan.generates else ():
         plan.settings.finetuning_for(name)
     trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks if not plan.generates]
-    objective = RECIPES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+    objective = OBJECTIVES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
     return objective, [examples.note for examples in trained if examples.note]
 
 

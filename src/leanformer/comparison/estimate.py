@@ -26,7 +26,7 @@ from leanformer.settings import TrainingSettings
 from leanformer.training.machine import timing
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.objectives.protocol import PretrainingObjective
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.run.scores import plans
 
@@ -128,7 +128,7 @@ class Estimator:
         first = self.objective.micro_batches(0, 0, 1)[0]
         batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
         with device:
-            model = RECIPES[training.objective].model(self._config(variant)).train()
+            model = OBJECTIVES[training.objective].model(self._config(variant)).train()
         elapsed, update = step_seconds(model, self.objective, batch, training, threads, device)
         tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
         return self._flops_per_token(variant) * tokens / elapsed, update
@@ -175,7 +175,7 @@ def seconds_of_an_update(model: nn.Module, training: TrainingSettings, device: t
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:
     """That of this run: an arm may have a budget and a batch of its own."""
     training = run.settings(plan.settings).training
-    return RECIPES[training.objective].objective(corpus, training, 1)
+    return OBJECTIVES[training.objective].objective(corpus, training, 1)
 
 
 def words_to_tokens(texts: list[tuple[str, ...]], max_length: float) -> float:

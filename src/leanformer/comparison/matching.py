@@ -24,7 +24,7 @@ from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 
 BUDGETS = ("max_steps", "max_tokens", "max_seconds")
 
@@ -93,7 +93,7 @@ def _budget(variant: Variant, settings: Settings, data: Prepared) -> dict[str, i
     training = settings.training
     if training.max_seconds is not None:
         raise ValueError(f"{variant.label}: equal FLOPs need a budget in steps or tokens, not training.max_seconds")
-    scored = RECIPES[training.objective].objective(data, training, 1).scored
+    scored = OBJECTIVES[training.objective].objective(data, training, 1).scored
 
     def flops(arm: Variant) -> float:
         costs = ledger(_config(arm, settings, data), training.sequence_length, scored, training.objective)

@@ -34,8 +34,8 @@ def distill(
 
     Without a student [model] of the settings describes a fresh one. All else is `pretrain`'s, validation included.
     """
-    teaching = Distilling(Path(teacher), None if student is None else Path(student))
-    return pretrain(settings, data, out, init=student, teaching=teaching, resume=resume, quiet=quiet, plugin=plugin)
+    teaches = Distilling(Path(teacher), None if student is None else Path(student))
+    return pretrain(settings, data, out, init=student, teacher=teaches, resume=resume, quiet=quiet, plugin=plugin)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Distilling:
     def command(self) -> list[str]:
         return ["distill", str(self.student or "CONFIG.toml"), "--teacher", str(self.place)]
 
-    def objective(
+    def build_objective(
         self, data: Prepared, settings: Settings, student: LeanformerConfig, world: int
     ) -> tuple[Distillation, dict[str, Any]]:
         training, saved = settings.training, SavedModel.open(self.place, data)

@@ -60,8 +60,8 @@ class Distillation(MaskedLM):
         self.distillation, self.pairs = settings, pairs
         self.teacher = teacher.eval().requires_grad_(False)
 
-    def reside(self, device: torch.device) -> None:
-        super().reside(device)
+    def cache_on_device(self, device: torch.device) -> None:
+        super().cache_on_device(device)
         self.teacher.to(device)
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:

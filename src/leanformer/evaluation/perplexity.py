@@ -27,7 +27,7 @@ from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.objectives.protocol import Batch, PretrainingObjective
-from leanformer.training.objectives.table import RECIPES
+from leanformer.training.objectives.table import OBJECTIVES
 from leanformer.training.run import saved_model
 
 
@@ -41,11 +41,11 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
         raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
     folder = saved_model.locate(run)
     length, kind = pretrained.length(run), pretrained.objective(folder)
-    recipe, prepared = RECIPES[kind], Path(data).is_dir() or kind == "seq2seq"
+    entry, prepared = OBJECTIVES[kind], Path(data).is_dir() or kind == "seq2seq"
     corpus = held_out(run, data)
     how = {"objective": kind, "sequence_length": length, "batch_size": 1, "validation_sequences": None}
     settings = TrainingSettings.of(how)
-    objective = recipe.objective(corpus, settings, 1)
+    objective = entry.objective(corpus, settings, 1)
 
     model = pretrained.load_evaluated(folder, kind)
     device = model.device
@@ -68,7 +68,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
         "targets": targets,
         "loss": loss,
         "perplexity": math.exp(loss),
-        "context_free_floor": objective.floor()["context_free"] if prepared else None,
+        "no_context_baseline": objective.floor()["context_free"] if prepared else None,
         **({"note": notes[0]} if notes else {}),
     }
 
@@ -79,7 +79,7 @@ def held_out(run: Path, data: str | Path) -> Any:
     folder = saved_model.locate(run)
     tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
     if Path(data).is_dir() or kind == "seq2seq":
-        corpus = RECIPES[kind].open(data)
+        corpus = OBJECTIVES[kind].open(data)
         pretrained.require_tokenizer(corpus, tokenizer, folder)
     else:
         corpus = in_memory(tokenizer, data)

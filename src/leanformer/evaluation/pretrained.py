@@ -20,7 +20,7 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.initialisation import initialise
-from leanformer.training.objectives.table import RECIPES
+from leanformer.training.objectives.table import OBJECTIVES
 from leanformer.training.run.record import RunDirectory
 from leanformer.training.run.saved_model import class_of, config_of, load_weights, locate, quiet
 
@@ -85,15 +85,15 @@ def reach(folder: Path, max_length: int | None) -> int:
 def objective(folder: Path) -> str:
     """What the model in `folder` was trained for, by its class; a classifier began as a masked language model."""
     classes = config_of(folder).architectures or []
-    return next((name for name, recipe in RECIPES.items() if recipe.model.__name__ in classes), "masked_lm")
+    return next((name for name, entry in OBJECTIVES.items() if entry.model.__name__ in classes), "masked_lm")
 
 
 def load(folder: Path, kind: str) -> Any:
     """The model of a pre-training objective."""
-    recipe = RECIPES[kind]
-    model, missing = load_weights(recipe.model, folder, config_of(folder))
+    entry = OBJECTIVES[kind]
+    model, missing = load_weights(entry.model, folder, config_of(folder))
     if missing:
-        raise ValueError(f"{folder} holds no {recipe.noun}, {missing[0]} is missing: give a pre-training run")
+        raise ValueError(f"{folder} holds no {entry.noun}, {missing[0]} is missing: give a pre-training run")
     return model
 
 

@@ -105,7 +105,7 @@ def _conversion(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "masked-LM loss before and after", f"{made['loss_before']:.4f}, {made['loss_after']:.4f} nats"
 
 
-def _lessons(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _training_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a run began with, and who taught it."""
     if start := record.get("start"):
         yield "started from", f"{_name(start['path'])}; {_weights(start['sha256'])}"
@@ -142,7 +142,7 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
         yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind
-        yield from _lessons(record)
+        yield from _training_rows(record)
         corpus = markup.markdown(repr(Path(data.get("path", UNKNOWN)).name))
         yield "training data", f"{_number(data.get('train_tokens'))} tokens, {corpus}"
         yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
@@ -184,7 +184,7 @@ def _results(record: Mapping[str, Any]) -> str:
     if "final_loss" in results:
         rows.append(("validation loss at the end, nats", f"{results['final_loss']:.4f}"))
         floor = (record.get("floor") or {}).get("context_free")
-        rows.append(("the same without any context (the floor)", UNKNOWN if floor is None else f"{floor:.4f}"))
+        rows.append(("the no-context baseline, nats", UNKNOWN if floor is None else f"{floor:.4f}"))
     if results.get("examples"):
         rows.append(("validation examples", _number(results["examples"])))
     if not rows:
@@ -198,7 +198,7 @@ def _limits(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
     yield "Biases, toxicity and what it repeats of its training data have not been measured."
     final, floor = (record.get("results") or {}).get("final_loss"), (record.get("floor") or {}).get("context_free")
     if final is not None and floor is not None and final >= floor:
-        yield "**Its loss is not below the context-free floor: it has learned nothing from context.**"
+        yield "**Its loss is not below the no-context baseline: it has learned nothing from context.**"
     if (record.get("results") or {}).get("collapsed"):
         yield "**It gives the same answer to almost everything: this fine-tuning has collapsed.**"
 

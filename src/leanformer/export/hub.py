@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leanformer.data import tokenizer_files
-from leanformer.export import stranger
+from leanformer.export import standalone_check
 from leanformer.export.card import card
 from leanformer.export.flatten import LICENCE, flat, flatten
 from leanformer.export.source import Source, sample
@@ -101,10 +101,10 @@ def verify(source: Source, folder: Path) -> float:
     """The largest difference between what the model answers here and, read from `folder`, in a process that cannot
     import leanformer. ValueError if it exceeds the tolerance or the folder does not load there."""
     inputs = sample(source.config, source.model, 2, min(17, source.config.max_position_embeddings))
-    expected = stranger.answers(source.model, inputs)
+    expected = standalone_check.answers(source.model, inputs)
     found = _asked(source.model, folder, inputs)
     if source.tokenizer is not None:
-        expected["tokens"] = torch.tensor(source.tokenizer(stranger.SENTENCE)["input_ids"])
+        expected["tokens"] = torch.tensor(source.tokenizer(standalone_check.SENTENCE)["input_ids"])
     largest = 0.0
     for name, tensor in expected.items():
         if name not in found or found[name].shape != tensor.shape:
@@ -120,7 +120,7 @@ def _asked(model: LeanformerPreTrainedModel, folder: Path, inputs: dict[str, tor
         asked, told = Path(scratch) / "inputs.safetensors", Path(scratch) / "outputs.safetensors"
         save_file(inputs, asked)
         threads = torch.get_num_threads()
-        command = [sys.executable, "-I", stranger.__file__, folder, auto_class(model), threads, asked, told]
+        command = [sys.executable, "-I", standalone_check.__file__, folder, auto_class(model), threads, asked, told]
         own = {"HF_MODULES_CACHE": str(Path(scratch) / "modules"), "HF_HUB_OFFLINE": "1"}
         ran = subprocess.run([*map(str, command)], env=os.environ | own, capture_output=True, text=True)
         if ran.returncode:

@@ -17,7 +17,7 @@ from torch import Tensor
 from leanformer.data.readers import documents
 from leanformer.export.graph import inputs_of
 from leanformer.export.source import Source
-from leanformer.export.stranger import answers
+from leanformer.export.standalone_check import answers
 from leanformer.models import LeanformerForMultipleChoice
 
 TOLERANCE = 1e-4

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.files import write_json
-from leanformer.finetuning.run import gather, tune
+from leanformer.finetuning.run import load_task, run_finetuning
 from leanformer.locks import claimed
 from leanformer.settings import Settings
 
@@ -40,15 +40,17 @@ def finetune(
         raise ValueError(f"{seeds} seeds: at least one is needed")
     if seeds is not None and (out / "run.json").exists():
         raise FileExistsError(f"{out} holds a single run, not a folder a seed: choose another --out")
-    material = gather(run, task, task_data, finetuning)
+    loaded = load_task(run, task, task_data, finetuning)
     if not quiet:
-        for note in material.record["data"]["notes"]:
+        for note in loaded.record["data"]["notes"]:
             print(f"note: {note}")
     if seeds is None:
-        return tune(material, finetuning, out, keep_model=keep_model, quiet=quiet)
+        return run_finetuning(loaded, finetuning, out, keep_model=keep_model, quiet=quiet)
     with claimed(out):
         records = [
-            tune(material, replace(finetuning, seed=seed), out / f"seed-{seed}", keep_model=keep_model, quiet=quiet)
+            run_finetuning(
+                loaded, replace(finetuning, seed=seed), out / f"seed-{seed}", keep_model=keep_model, quiet=quiet
+            )
             for seed in range(1, seeds + 1)
         ]
         summary = summarise(records)

@@ -13,7 +13,7 @@ from leanformer.evaluation.inputs.encoding import Encoded
 from leanformer.finetuning.methods.self_labelling import Labels
 from leanformer.finetuning.methods.weighing import Weighing
 from leanformer.training.objectives.protocol import Batch
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 ROWS = "rows"
 """The entry of a batch that says which examples it holds."""
@@ -53,13 +53,13 @@ class TaskObjective:
         return ()
 
 
-class WeighedObjective(TaskObjective, Companion):
+class WeighedObjective(TaskObjective, Callback):
     """The same with examples that count unequally, and labels that are replaced, either as far as it is given.
 
         loss = (1/B) sum_i w_i l_i
 
     A batch is one forward pass of each process, since weights compare all its losses. The loop must have this objective
-    among its companions, with `weighing` and `labels`: they tell the epoch and keep the state.
+    among its callbacks, with `weighing` and `labels`: they tell the epoch and keep the state.
     """
 
     name = "objective"

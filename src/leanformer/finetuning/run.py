@@ -3,7 +3,7 @@
     RUN/run.json            settings, seed, versions, hardware, data, status and results
     RUN/curve.jsonl         the training loss
     RUN/predictions.jsonl   a line an evaluated example, see `prediction.write_answers`
-    RUN/corrections.jsonl   if labels are corrected, see `ways`
+    RUN/corrections.jsonl   if labels are corrected, see `chosen_method`
     RUN/model/              save_pretrained and the tokenizer, unless not asked for
 
 Order of the examples, dropout and the head's initial values are functions of the fine-tuning seed: runs from different
@@ -33,7 +33,7 @@ from leanformer.evaluation.inputs import choices, encoding, windows
 from leanformer.evaluation.inputs.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer, write_answers
-from leanformer.finetuning import method
+from leanformer.finetuning import chosen_method
 from leanformer.settings import FinetuningSettings, TrainingSettings
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
@@ -57,7 +57,7 @@ ENCODERS: dict[str, Callable[[PreTrainedTokenizerBase, Examples, int], Encoded]]
 
 
 @dataclass(frozen=True)
-class Material:
+class TaskData:
     """What the runs of all seeds share, checked and loaded once."""
 
     task: Task
@@ -70,7 +70,7 @@ class Material:
     """Their part of run.json."""
 
 
-def gather(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> Material:
+def load_task(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> TaskData:
     of, source = tasks.task(task), saved_model.locate(Path(run))
     config, tokenizer = saved_model.config_of(source), pretrained.load_tokenizer(source)
     if settings.max_length > config.max_position_embeddings:
@@ -78,7 +78,7 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
             f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
             f"{config.max_position_embeddings} tokens"
         )
-    method.require(of, config, settings)
+    chosen_method.require(of, config, settings)
     train, validation = examples.load(of, task_data)
     splits = {"train": train.subset(settings.max_train_examples)}
     splits |= {split: part.subset(settings.max_eval_examples) for split, part in validation.items()}
@@ -97,7 +97,7 @@ def gather(run: str | Path, task: str, task_data: str | Path, settings: Finetuni
             "truncated": {split: part.truncated for split, part in encoded.items()},
         },
     }
-    return Material(of, source, tokenizer, encoded.pop("train"), encoded, record)
+    return TaskData(of, source, tokenizer, encoded.pop("train"), encoded, record)
 
 
 def _notes(
@@ -121,8 +121,8 @@ def _notes(
     return notes
 
 
-def tune(
-    material: Material, settings: FinetuningSettings, out: Path, *, keep_model: bool, quiet: bool
+def run_finetuning(
+    loaded: TaskData, settings: FinetuningSettings, out: Path, *, keep_model: bool, quiet: bool
 ) -> dict[str, Any]:
     """Fine-tune with `settings.seed` into the run directory `out`; its run.json."""
     prepare_cpu(settings.threads)
@@ -135,7 +135,7 @@ def tune(
         "kind": "finetune",
         "status": "running",
         "seed": settings.seed,
-        **material.record,
+        **loaded.record,
         "settings": {"finetuning": settings.to_dict()},
         "versions": versions(),
         "hardware": describe(device, 1, dtype),
@@ -147,47 +147,47 @@ def tune(
             print(f"{out} is finished already: kept")
         return before
 
-    model = pretrained.load_classifier(material.source, material.task, settings.seed)
-    way = method.way(model, material.train, settings)
-    training = _training(settings, way.objective.total_steps)
-    how: dict[str, Any] = {"accelerator": accelerator, "companions": way.companions, "quiet": quiet}
+    model = pretrained.load_classifier(loaded.source, loaded.task, settings.seed)
+    method = chosen_method.choose(model, loaded.train, settings)
+    training = _training(settings, method.objective.total_steps)
+    how: dict[str, Any] = {"accelerator": accelerator, "callbacks": method.callbacks, "quiet": quiet}
     with directory.claimed(new=before is None):
         _clear(directory)
         directory.write(record)
         with directory.outcome():
             try:
-                fitted = fit(model, way.objective, training, directory, **how)
+                fitted = fit(model, method.objective, training, directory, **how)
             except Stopped:
                 _clear(directory)
                 raise
             except ArithmeticError as error:
                 raise ArithmeticError(f"{out}: {error} (here: finetuning.learning_rate)") from error
-            more = way.finish(out)
-            results = _judge(model, material, device, out / PREDICTIONS) | more
+            more = method.finish(out)
+            results = _judge(model, loaded, device, out / PREDICTIONS) | more
             if keep_model:
                 with files.new_directory(directory.model) as folder, saved_model.quiet():
                     model.save_pretrained(folder)
-                    tokenizer_files.save(material.tokenizer, folder)
+                    tokenizer_files.save(loaded.tokenizer, folder)
                     tokenizer_files.fit(folder)
                     files.write_sums(folder)
             results |= {key: fitted[key] for key in ("steps", "seconds")}
             return directory.update(status="finished", results=results)
 
 
-def _judge(model: torch.nn.Module, material: Material, device: torch.device, path: Path) -> dict[str, Any]:
+def _judge(model: torch.nn.Module, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:
     """Score on every validation split, with the predictions written to `path`."""
     started = time.perf_counter()
-    answers = {split: answer(model, part, device) for split, part in material.validation.items()}
+    answers = {split: answer(model, part, device) for split, part in loaded.validation.items()}
     seconds = time.perf_counter() - started
     predicted = {
         split: Predicted(part.examples.labels, answers[split].read.predictions, part.examples.groups)
-        for split, part in material.validation.items()
+        for split, part in loaded.validation.items()
     }
     write_answers(path, predicted, answers)
     losses = np.concatenate([part.losses for part in answers.values()])
     return {
-        **metrics.score(material.task, predicted),
-        "chance": chance(material.task, {split: part.examples for split, part in material.validation.items()}),
+        **metrics.score(loaded.task, predicted),
+        "chance": chance(loaded.task, {split: part.examples for split, part in loaded.validation.items()}),
         "validation_loss": float(losses.mean(dtype=np.float64)),
         "examples": sum(len(part.predictions) for part in predicted.values()),
         "evaluation_seconds": seconds,
@@ -244,5 +244,5 @@ def _clear(directory: RunDirectory) -> None:
     """Takes away what an unfinished run left, but for its record."""
     for folder in (directory.checkpoints, directory.model):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (directory.curve, directory.path / PREDICTIONS, directory.path / method.CORRECTIONS):
+    for file in (directory.curve, directory.path / PREDICTIONS, directory.path / chosen_method.CORRECTIONS):
         file.unlink(missing_ok=True)

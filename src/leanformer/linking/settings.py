@@ -15,7 +15,7 @@ from leanformer.spelling import suggest
 
 KINDS = ("rescnn", "transformer")
 PROTOCOL = ("composites", "missing", "join", "train_on")
-RECIPES: dict[str, dict[str, Any]] = {
+OBJECTIVES: dict[str, dict[str, Any]] = {
     "rescnn": {"epochs": 100.0, "learning_rate": 1e-3, "weight_decay": 0.0},
     "transformer": {"epochs": 10.0, "learning_rate": 5e-5},
 }
@@ -100,7 +100,7 @@ class Linking:
         return LinkingSettings.of({key: self.given[key] for key in (*PROTOCOL, "threads") if key in self.given})
 
     def of(self, kind: str) -> LinkingSettings:
-        return LinkingSettings.of(RECIPES[kind] | self.given | self.kinds.get(kind, {}))
+        return LinkingSettings.of(OBJECTIVES[kind] | self.given | self.kinds.get(kind, {}))
 
 
 def read_linking(path: Path | None = None, overrides: Iterable[str] = ()) -> Linking:

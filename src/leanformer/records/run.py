@@ -59,7 +59,8 @@ class Results(Record):
     steps: Number | None = None
     seconds: Number | None = None
     tokens_per_second: Number | None = None
-    share_of_peak: Number | None = None
+    mfu: Number | None = None
+    share_of_peak: Number | None = None  # the name of `mfu` in records of version 0.1
     energy_joules: Number | None = None
     score: Number | None = None
     chance: Number | None = None

@@ -97,7 +97,7 @@ def _loss(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measure
 def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
     findings = _comparison(table, row, mechanism, evidence)
     target = findings.study.target(row.key.get("fraction", FRACTION))
-    if target is None or findings.study.stuck(row.baseline):
+    if target is None or findings.study.without_context(row.baseline):
         raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
     steps = [r for r in ratios(findings.study, findings.pairs, [target]) if r.resource == "steps"]
     found = next((r for r in corrected(steps) if r.attention == mechanism), None)
@@ -136,7 +136,7 @@ def _score(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     own, baseline = (spread([PERCENT * pair[side] for pair in values]) for side in (0, 1))
     found = _compared(findings, task, mechanism, own, baseline, PERCENT)
     for name in (mechanism, row.baseline):
-        if findings.study.stuck(name):
+        if findings.study.without_context(name):
             return replace(found, verdict=None, note=f"{name} learned nothing from context in pre-training")
     return found
 

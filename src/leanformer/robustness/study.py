@@ -20,7 +20,7 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
 from leanformer.files import write_json
-from leanformer.finetuning.run import ENCODERS, Material, gather, require_settings, tune
+from leanformer.finetuning.run import ENCODERS, TaskData, load_task, require_settings, run_finetuning
 from leanformer.locks import claimed
 from leanformer.records.reading import sealed
 from leanformer.report.records.runs import Run
@@ -139,15 +139,15 @@ def _carry_out(pieces: list[Piece], study: Study, plan: Plan, console: Console) 
         settings = plan.settings.finetuning_for(piece.task)
         if gathered != (piece.run, piece.task):
             gathered = (piece.run, piece.task)
-            material = gather(study.directory / piece.run.path, piece.task, plan.task_data, settings)
-            texts = Texts(plan, material.task, {split: of.examples for split, of in material.validation.items()})
+            loaded = load_task(study.directory / piece.run.path, piece.task, plan.task_data, settings)
+            texts = Texts(plan, loaded.task, {split: of.examples for split, of in loaded.validation.items()})
         seed = seed_of(piece.run.seed, piece.seed)
         try:
-            own, trained_on = _condition(material, settings, piece.condition, seed)
+            own, trained_on = _condition(loaded, settings, piece.condition, seed)
             own = replace(own, seed=piece.seed)
-            record = tune(trained_on, own, piece.folder, keep_model=piece.condition is None, quiet=True)
+            record = run_finetuning(trained_on, own, piece.folder, keep_model=piece.condition is None, quiet=True)
             if piece.condition is None:
-                run_tests(piece.folder, material, texts, settings, seed)
+                run_tests(piece.folder, loaded, texts, settings, seed)
             said = f"{100 * record['results']['score']:.1f}"
         except ArithmeticError as error:
             failed.append(f"{piece.name} failed: {error}")
@@ -157,23 +157,23 @@ def _carry_out(pieces: list[Piece], study: Study, plan: Plan, console: Console) 
 
 
 def _condition(
-    material: Material, settings: FinetuningSettings, condition: Point | None, seed: int
-) -> tuple[FinetuningSettings, Material]:
+    loaded: TaskData, settings: FinetuningSettings, condition: Point | None, seed: int
+) -> tuple[FinetuningSettings, TaskData]:
     """What a fine-tuning under the condition is trained with."""
-    whole = material.train.examples
+    whole = loaded.train.examples
     if condition is None:
-        return settings, material
+        return settings, loaded
     if condition.axis == LABELS:
         share = float(condition.at)
-        return settings, trained_on(material, settings, mislabelled(whole, len(material.task.labels), share, seed))
+        return settings, trained_on(loaded, settings, mislabelled(whole, len(loaded.task.labels), share, seed))
     few = whole.subset(int(condition.at), seed)
-    return few_settings(settings, len(few.labels), len(whole.labels)), trained_on(material, settings, few)
+    return few_settings(settings, len(few.labels), len(whole.labels)), trained_on(loaded, settings, few)
 
 
-def trained_on(material: Material, settings: FinetuningSettings, train: Examples) -> Material:
+def trained_on(loaded: TaskData, settings: FinetuningSettings, train: Examples) -> TaskData:
     """The same with other training examples, and a record that says so."""
-    encoded = ENCODERS[material.task.kind](material.tokenizer, train, settings.max_length)
-    data = dict(material.record["data"])
+    encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, train, settings.max_length)
+    data = dict(loaded.record["data"])
     for key, value in (("hash", train.hash), ("examples", len(train.labels)), ("truncated", encoded.truncated)):
         data[key] = data[key] | {"train": value}
-    return replace(material, train=encoded, record={**material.record, "data": data})
+    return replace(loaded, train=encoded, record={**loaded.record, "data": data})

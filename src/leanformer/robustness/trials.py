@@ -20,7 +20,7 @@ from leanformer.evaluation import metrics
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.files import write_json
-from leanformer.finetuning.run import ENCODERS, Material
+from leanformer.finetuning.run import ENCODERS, TaskData
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.records import reading
 from leanformer.records.studies import Tests
@@ -66,10 +66,10 @@ def relabelled(examples: Examples, source: Task, target: Task) -> Examples:
     return examples._replace(labels=examples.labels.dtype.type(positions)[examples.labels])
 
 
-def run_tests(folder: Path, material: Material, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
+def run_tests(folder: Path, loaded: TaskData, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
     """Those of the plan's tests that `folder`, a finished fine-tuning with its model, does not hold yet."""
     done = read_tests(folder)
-    missing = [point for point in texts.plan.tests(material.task.name) if point not in done]
+    missing = [point for point in texts.plan.tests(loaded.task.name) if point not in done]
     if not missing:
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -80,7 +80,7 @@ def run_tests(folder: Path, material: Material, texts: Texts, settings: Finetuni
     model.to(device)
     for point in missing:
         splits, changed = texts.at(point, seed)
-        found = {"changed": changed, **_tested(model, material, splits, settings, device)}
+        found = {"changed": changed, **_tested(model, loaded, splits, settings, device)}
         done[point] = {"axis": point.axis, "at": point.at, **found}
         write_json(folder / TESTS, {"schema": 1, "kind": "robustness-tests", "tests": list(done.values())})
 
@@ -94,15 +94,15 @@ def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:
 
 
 def _tested(
-    model: torch.nn.Module, material: Material, splits: Splits, settings: FinetuningSettings, device: torch.device
+    model: torch.nn.Module, loaded: TaskData, splits: Splits, settings: FinetuningSettings, device: torch.device
 ) -> dict[str, Any]:
     predicted = {}
     for split, examples in splits.items():
-        encoded = ENCODERS[material.task.kind](material.tokenizer, examples, settings.max_length)
+        encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, examples, settings.max_length)
         answers = answer(model, encoded, device)
         predicted[split] = Predicted(examples.labels, answers.read.predictions, examples.groups)
     return {
-        **metrics.score(material.task, predicted),
+        **metrics.score(loaded.task, predicted),
         "examples": sum(len(examples.labels) for examples in splits.values()),
         "hash": {split: examples.hash for split, examples in splits.items()},
     }

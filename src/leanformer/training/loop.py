@@ -27,11 +27,11 @@ from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
 from leanformer.training.machine.energy import Meter, outcome
 from leanformer.training.machine.hardware import autocast_dtype
-from leanformer.training.machine.processes import News, Team
+from leanformer.training.machine.process_group import ProcessGroup, StepInfo
 from leanformer.training.objectives.protocol import Batch, Objective
 from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 from leanformer.training.run.checkpoint import Checkpoints, Progress, weights
 from leanformer.training.run.curve import Curve, prefix_hash, read_curve
 from leanformer.training.run.display import Display
@@ -47,11 +47,11 @@ def fit(
     run: RunDirectory,
     *,
     accelerator: Accelerator,
-    companions: Sequence[Companion] = (),
+    callbacks: Sequence[Callback] = (),
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train `model` in place until the budget is spent, with its `companions`; returns the `results` of run.json.
+    """Train `model` in place until the budget is spent, with its `callbacks`; returns the `results` of run.json.
 
     Raises ArithmeticError if the loss or a weight is no longer finite, OSError if the disk is full (the checkpoints
     before stay in both cases), `Stopped` after the checkpoint a signal asked for, ValueError for a damaged checkpoint.
@@ -60,7 +60,7 @@ def fit(
     main = accelerator.is_main_process
     try:
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
-            loop = Loop(model, objective, settings, run, accelerator, resume, companions)
+            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks)
             title, silent = run.path.name, quiet or not main
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
@@ -81,15 +81,15 @@ class Loop:
         run: RunDirectory,
         accelerator: Accelerator,
         resume: bool,
-        companions: Sequence[Companion] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
-        self.companions = companions
+        self.callbacks = callbacks
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
         self.budget = Budget(objective.total_steps, settings.max_seconds, objective.tokens)
-        self.team = Team(accelerator)
+        self.group = ProcessGroup(accelerator)
 
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
@@ -97,7 +97,7 @@ class Loop:
         record = run.read() if self.main or resume else {}
         self.fork = fork(settings, objective.total_steps)
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record)
-        self.at = self.checkpoints.restore(model, self.optimizer, companions) if resume else Progress()
+        self.at = self.checkpoints.restore(model, self.optimizer, callbacks) if resume else Progress()
         if objective.total_steps is not None and self.at.step > objective.total_steps:
             raise ValueError(
                 f"{self.checkpoints.path(self.at.step)} is beyond the {objective.total_steps} steps of {run.path}: "
@@ -121,17 +121,17 @@ class Loop:
 
     def run(self, interrupts: Interrupts, display: Display) -> None:
         at, settings, budget = self.at, self.settings, self.budget
-        batches, news = self.look_ahead(interrupts.signal)
-        over = budget.spent(at.step, news.seconds)
-        while not over and not news.signal:
-            before = budget.fraction(at.step, news.seconds)
-            rate = learning_rate(settings, budget.fraction(at.step + 0.5, news.seconds))
-            norm = self.update(batches, news.targets, rate)
-            at.step, at.targets = at.step + 1, at.targets + news.targets
+        batches, info = self.look_ahead(interrupts.signal)
+        over = budget.spent(at.step, info.seconds)
+        while not over and not info.signal:
+            before = budget.fraction(at.step, info.seconds)
+            rate = learning_rate(settings, budget.fraction(at.step + 0.5, info.seconds))
+            norm = self.update(batches, info.targets, rate)
+            at.step, at.targets = at.step + 1, at.targets + info.targets
 
-            batches, news = self.look_ahead(interrupts.signal)
-            at.seconds, over = news.seconds, budget.spent(at.step, news.seconds)
-            validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, news.seconds))
+            batches, info = self.look_ahead(interrupts.signal)
+            at.seconds, over = info.seconds, budget.spent(at.step, info.seconds)
+            validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, info.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
             due = settings.checkpoint_every and (at.step % settings.checkpoint_every == 0 or at.step == self.fork)
@@ -141,23 +141,23 @@ class Loop:
             self.meter.tick()
         if not over:
             self.save()
-            raise Stopped(news.signal, at.step)
+            raise Stopped(info.signal, at.step)
         at.joules, at.energy_source = self.energy()
         at.seconds = time.perf_counter() - self.started
 
-    def look_ahead(self, signal: int) -> tuple[list[Batch], News]:
+    def look_ahead(self, signal: int) -> tuple[list[Batch], StepInfo]:
         """This process's batches of the coming step, and what all processes must know before it."""
         over = self.at.step == self.objective.total_steps
         batches = [] if over else self.objective.micro_batches(self.at.step, self.rank, self.world)
         targets = sum(self.objective.num_targets(batch) for batch in batches)
-        return batches, self.team.agree(targets, time.perf_counter() - self.started, signal)
+        return batches, self.group.step_info(targets, time.perf_counter() - self.started, signal)
 
     def update(self, batches: list[Batch], targets: int, rate: float) -> Tensor | None:
         """One step; the gradient's norm before clipping."""
         torch.manual_seed(int(random_bits(self.settings.seed, self.at.step, self.rank)))
         self.optimizer.zero_grad()
-        for companion in self.companions:
-            companion.before_step(self.at.step)
+        for callback in self.callbacks:
+            callback.before_step(self.at.step)
         for i, batch in enumerate(batches, start=1):
             with nullcontext() if i == len(batches) else self.accelerator.no_sync(self.learner):
                 loss = self.loss_sum(self.learner, batch)
@@ -169,8 +169,8 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
-        for companion in self.companions:
-            companion.after_step(self.at.step)
+        for callback in self.callbacks:
+            callback.after_step(self.at.step)
         return norm
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -184,7 +184,7 @@ class Loop:
         """A line in the curve: the mean loss since the line before."""
         at = self.at
         self.fetch_losses()
-        (loss,) = self.team.total(at.loss)
+        (loss,) = self.group.total(at.loss)
         line: dict[str, Any] = {
             "step": at.step,
             "tokens": self.objective.tokens(at.step),
@@ -218,13 +218,13 @@ class Loop:
                 targets += self.objective.num_targets(batch)
             loss = sum(torch.stack(losses).tolist()) if losses else 0.0
             self.model.train()
-            loss, targets = self.team.total(loss, targets)
+            loss, targets = self.group.total(loss, targets)
             return loss / targets if targets else None
 
     def save(self) -> None:
         at = self.at
         with self.idle():
-            (loss,) = self.team.total(at.loss)
+            (loss,) = self.group.total(at.loss)
             joules, source = self.energy()
             self.finite("the loss", loss)
             for name, tensor in weights(self.model).items():
@@ -242,7 +242,7 @@ class Loop:
                     joules=joules,
                     energy_source=source,
                 )
-                self.checkpoints.save(self.model, self.optimizer, progress, self.companions)
+                self.checkpoints.save(self.model, self.optimizer, progress, self.callbacks)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
@@ -250,7 +250,7 @@ class Loop:
     def energy(self) -> tuple[float | None, str]:
         """Joules of all processes so far, None if any of them is silent; what counted them, or why nothing does."""
         mine = self.meter.read()
-        (joules,) = self.team.total(math.nan if mine is None else mine)
+        (joules,) = self.group.total(math.nan if mine is None else mine)
         if not math.isnan(joules):
             return joules, self.meter.source
         return None, self.meter.source if mine is None else "another process of the run is silent"

@@ -28,8 +28,8 @@ from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
 from leanformer.training.objectives.protocol import PretrainingObjective
-from leanformer.training.objectives.table import RECIPES, model_config
-from leanformer.training.objectives.teacher import Teaching
+from leanformer.training.objectives.table import OBJECTIVES, model_config
+from leanformer.training.objectives.teacher import TeacherProtocol
 from leanformer.training.objectives.token_types import alike, follow_the_first
 from leanformer.training.run import extension
 from leanformer.training.run.checkpoint import Checkpoints
@@ -47,7 +47,7 @@ def pretrain(
     out: str | Path,
     *,
     init: str | Path | None = None,
-    teaching: Teaching | None = None,
+    teacher: TeacherProtocol | None = None,
     resume: bool = False,
     extend: int | None = None,
     quiet: bool = False,
@@ -71,7 +71,7 @@ def pretrain(
         settings = settings or settings_from(before["settings"])
         data, plugin = data or before["data"]["path"], plugin or (before["plugin"] or {}).get("path")
         init = init or (before.get("start") or {}).get("path")
-        if before.get("teacher") and teaching is None:
+        if before.get("teacher") and teacher is None:
             raise ValueError(f"{run.record} is of a student: continue it with leanformer distill ... --resume")
     else:
         run.require_unused()
@@ -82,16 +82,16 @@ def pretrain(
             require_same_plugin(before["plugin"], plugin, run)
         load_plugin(plugin)
     settings = settings or Settings()
-    training, recipe = settings.training, RECIPES[settings.training.objective]
-    corpus = recipe.open(data)
+    training, kind = settings.training, OBJECTIVES[settings.training.objective]
+    corpus = kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
     config = model_config(settings, corpus, start)
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
-    objective, teacher = _lesson(settings, corpus, config, accelerator.num_processes, teaching)
+    objective, taught = _build_objective(settings, corpus, config, accelerator.num_processes, teacher)
     record = new_record(training, config, corpus, objective, accelerator, plugin, start)
-    if teacher is not None:
-        record["teacher"] = teacher
+    if taught is not None:
+        record["teacher"] = taught
         record["settings"]["distillation"] = asdict(settings.distillation)
     main = accelerator.is_main_process
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
@@ -114,7 +114,7 @@ def pretrain(
             f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
             "no two have their documents at the same places; leave it out"
         )
-    model = recipe.model(config) if start is None else start.load(recipe.model, config, head=training.seed)
+    model = kind.model(config) if start is None else start.load(kind.model, config, head=training.seed)
     if start is None:
         initialise(model, training.seed)
     one_type = start is None or alike(model)
@@ -126,7 +126,7 @@ def pretrain(
             record["floor"] = record.get("floor") or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
-        objective.reside(accelerator.device)
+        objective.cache_on_device(accelerator.device)
         console.print(headline(record, objective, run))
         for note in held_out_notes(corpus, training.sequence_length):
             console.print(f"note: {note}")
@@ -134,7 +134,7 @@ def pretrain(
         try:
             results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
         except Stopped as stop:
-            verb = ["pretrain"] if teaching is None else teaching.command
+            verb = ["pretrain"] if teacher is None else teacher.command
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
@@ -149,7 +149,7 @@ def pretrain(
                 save_model(model, corpus, run.model)
                 rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
                 results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
-                results["share_of_peak"] = None if peak is None else rate / peak
+                results["mfu"] = None if peak is None else rate / peak
                 model_record = {"path": run.model.name, "sha256": weights_hash(run.model)}
                 model_record["sums_sha256"] = files.sha256(run.model / files.SUMS)
                 curve_hash = files.sha256(run.curve)
@@ -172,13 +172,13 @@ def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, 
         )
 
 
-def _lesson(
-    settings: Settings, data: Prepared, config: LeanformerConfig, world: int, teaching: Teaching | None
+def _build_objective(
+    settings: Settings, data: Prepared, config: LeanformerConfig, world: int, teacher: TeacherProtocol | None
 ) -> tuple[PretrainingObjective, dict[str, Any] | None]:
-    """What is learned, and what is told of the teacher, if there is one."""
-    if teaching is not None:
-        return teaching.objective(data, settings, config, world)
-    return RECIPES[settings.training.objective].objective(data, settings.training, world), None
+    """Returns what is learned, and what run.json records of the teacher (None without one)."""
+    if teacher is not None:
+        return teacher.build_objective(data, settings, config, world)
+    return OBJECTIVES[settings.training.objective].objective(data, settings.training, world), None
 
 
 def held_out_notes(corpus: Prepared, length: int) -> list[str]:

@@ -17,7 +17,7 @@ from leanformer.evaluation.inputs.encoding import Encoded
 from leanformer.finetuning.objective import TaskObjective
 from leanformer.settings import TrainingSettings
 from leanformer.training.loop import fit
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 from leanformer.training.run.record import RunDirectory
 
 
@@ -48,7 +48,7 @@ def as_rows(labels: Tensor) -> Encoded:
 def run(
     model: nn.Module,
     objective: TaskObjective,
-    companions: Sequence[Companion],
+    callbacks: Sequence[Callback],
     folder: Path,
     resume: bool = False,
     **training: Any,
@@ -60,7 +60,7 @@ def run(
     how = {"learning_rate": 3e-3, "precision": "fp32", "checkpoint_every": 0, "log_every": 100, "warmup": 0.0}
     settings = TrainingSettings.of(how | training)
     accelerator = Accelerator(cpu=True)
-    how = {"accelerator": accelerator, "companions": companions, "resume": resume, "quiet": True}
+    how = {"accelerator": accelerator, "callbacks": callbacks, "resume": resume, "quiet": True}
     fit(model, objective, settings, directory, **how)
     return model
 
@@ -73,13 +73,13 @@ def train(tmp_path: Path) -> Callable[..., nn.Module]:
     def into(
         model: nn.Module,
         objective: TaskObjective,
-        companions: Sequence[Companion] = (),
+        callbacks: Sequence[Callback] = (),
         resume: bool = False,
         **training: Any,
     ) -> nn.Module:
         if not resume:
             runs.append(tmp_path / f"run-{len(runs)}")
-        return run(model, objective, companions, runs[-1], resume, **training)
+        return run(model, objective, callbacks, runs[-1], resume, **training)
 
     return into
 

@@ -11,13 +11,13 @@ from torch.testing import assert_close
 
 from leanformer.finetuning.methods.distance import SLACK, DistanceConstraint
 from leanformer.finetuning.objective import TaskObjective
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 Make = Callable[..., Any]
 HEAD = ("classifier.",)
 
 
-class Watch(Companion):
+class Watch(Callback):
     """The lengths of all matrices' ways after every step."""
 
     def __init__(self, model: nn.Module) -> None:

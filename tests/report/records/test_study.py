@@ -54,8 +54,8 @@ def test_unequal_sweeps_are_told(fabricate):
 
 def test_a_run_on_the_floor_or_hardly_below_it_is_stuck(fabricate):
     study = read_study(fabricate(effects={"dot_product": 0.0, "shared": -0.2}, base=2.915, noise=0.0, seeds=(1, 2)))
-    assert [run.seed for run in study.stuck("dot_product")] == [1, 2]
-    assert study.stuck("shared") == []
+    assert [run.seed for run in study.without_context("dot_product")] == [1, 2]
+    assert study.without_context("shared") == []
 
 
 def test_a_single_run_is_a_study_without_baseline(fabricate_run):

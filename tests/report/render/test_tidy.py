@@ -126,7 +126,7 @@ STUDIES = {
         ]
     },
     "peers": {
-        "contestants": [
+        "candidates": [
             {"name": "bert fp32", "peer": True, "precision": "fp32", "tokens_per_second": [10.5, 11.5],
              "speed": {"other": {"median": 1.5, "low": 1.2, "high": 1.7}}, "share_of_square": None}
         ]
@@ -162,7 +162,7 @@ def test_every_study_has_its_tables(kind, tmp_path, command):
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"kind": "link"}, {"kind": "unheard of"}, {"kind": "peers", "contestants": [1]}]
+    "content", [{}, {"kind": "link"}, {"kind": "unheard of"}, {"kind": "peers", "candidates": [1]}]
 )
 def test_results_that_cannot_be_read_are_an_error_of_one_line(content, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(content))

@@ -13,9 +13,9 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 @pytest.fixture(scope="module")
-def alone(nursery: Any, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(fork_server: Any, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alone") / "run"
-    assert nursery.run(out, settings(NO_DROPOUT, max_steps=19, micro_batch_size=None)) == 0
+    assert fork_server.run(out, settings(NO_DROPOUT, max_steps=19, micro_batch_size=None)) == 0
     return out
 
 
@@ -27,28 +27,28 @@ def assert_close_curves(actual: list[dict[str, Any]], expected: list[dict[str, A
 
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
 def test_two_processes_draw_the_curve_of_one(
-    micro_batch_size: int | None, nursery: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
+    micro_batch_size: int | None, fork_server: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
 ) -> None:
     run = tmp_path / "run"
     tables = settings(NO_DROPOUT, max_steps=19, micro_batch_size=micro_batch_size)
-    assert nursery.run_two(run, tables) == [0, 0]
+    assert fork_server.run_two(run, tables) == [0, 0]
     assert_close_curves(curve(run), curve(alone))
     assert json.loads((run / "run.json").read_text())["hardware"]["processes"] == 2
 
 
 def test_accumulation_draws_the_same_curve(
-    nursery: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
+    fork_server: Any, settings: Any, tmp_path: Path, alone: Path, curve: Any
 ) -> None:
     run = tmp_path / "run"
-    assert nursery.run(run, settings(NO_DROPOUT, max_steps=19, micro_batch_size=3)) == 0
+    assert fork_server.run(run, settings(NO_DROPOUT, max_steps=19, micro_batch_size=3)) == 0
     assert_close_curves(curve(run), curve(alone))
 
 
-def test_two_processes_share_out_a_growing_batch(nursery: Any, settings: Any, tmp_path: Path, curve: Any) -> None:
+def test_two_processes_share_out_a_growing_batch(fork_server: Any, settings: Any, tmp_path: Path, curve: Any) -> None:
     """With Muon, whose updates are the same on both: they see the same gradient."""
     tables = settings(NO_DROPOUT, max_steps=19, first_batch_size=4, optimizer="muon", micro_batch_size=None)
-    assert nursery.run(tmp_path / "one", tables) == 0
-    assert nursery.run_two(tmp_path / "two", tables) == [0, 0]
+    assert fork_server.run(tmp_path / "one", tables) == 0
+    assert fork_server.run_two(tmp_path / "two", tables) == [0, 0]
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert [line["tokens"] for line in two] == [line["tokens"] for line in one]
     for line, other in zip(two, one, strict=True):  # rounding to bfloat16 makes more of a difference in the last bit
@@ -56,18 +56,18 @@ def test_two_processes_share_out_a_growing_batch(nursery: Any, settings: Any, tm
 
 
 def test_two_processes_stop_together_and_resume_exactly(
-    nursery: Any, settings: Any, tmp_path: Path, curve: Any
+    fork_server: Any, settings: Any, tmp_path: Path, curve: Any
 ) -> None:
     """Only the second process hears the signal. Dropout is on, so each process must find its own again."""
     undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
-    assert nursery.run_two(undisturbed, settings()) == [0, 0]
-    pids = nursery.start_two(run, settings())
+    assert fork_server.run_two(undisturbed, settings()) == [0, 0]
+    pids = fork_server.start_two(run, settings())
     written = run / "curve.jsonl"
-    nursery.until(lambda: written.exists() and written.read_bytes().count(b"\n") >= 4, pids[0])
+    fork_server.until(lambda: written.exists() and written.read_bytes().count(b"\n") >= 4, pids[0])
     os.kill(pids[1], signal.SIGTERM)
-    assert [nursery.wait(pid) for pid in pids] == [143, 143]
+    assert [fork_server.wait(pid) for pid in pids] == [143, 143]
     assert json.loads((run / "run.json").read_text())["status"] == "stopped"
     assert curve(run) == curve(undisturbed)[: len(curve(run))]
 
-    assert nursery.run_two(run, settings(), resume=True) == [0, 0]
+    assert fork_server.run_two(run, settings(), resume=True) == [0, 0]
     assert curve(run) == curve(undisturbed)

@@ -74,15 +74,15 @@ def test_documents_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("document_mask", [False, True])
-def test_a_resident_objective_asks_the_same_of_the_model(document_mask: bool, corpus: Path) -> None:
+def test_an_objective_cached_on_the_device_asks_the_same_of_the_model(document_mask: bool, corpus: Path) -> None:
     """Also in a batch that crosses epochs, while the mask rate moves; N is then that of the widest batch."""
     settings = {"max_steps": 50, "batch_size": 22, "micro_batch_size": 9, "sequence_length": 13}
     training = settings | {"mask_rate": 0.6, "final_mask_rate": 0.1, "document_mask": document_mask}
     asked = []
-    for resident in (False, True):
-        one = MaskedLM(Corpus.open(corpus), TrainingSettings.of(training | {"compile": not resident}))
-        if resident:
-            one.resident = DeviceMasks(one.corpus.train, 13, one.corpus.vocabulary, 1, CPU)
+    for cached in (False, True):
+        one = MaskedLM(Corpus.open(corpus), TrainingSettings.of(training | {"compile": not cached}))
+        if cached:
+            one.device_masks = DeviceMasks(one.corpus.train, 13, one.corpus.vocabulary, 1, CPU)
         batches = [batch for step in (0, 10, 49) for batch in one.micro_batches(step, 0, 1)]
         asked.append(([one.read(batch) for batch in batches], [one.num_targets(batch) for batch in batches]))
         assert all(batch["labels"].shape[1] == round(0.6 * 13) for batch in asked[-1][0])
@@ -91,8 +91,8 @@ def test_a_resident_objective_asks_the_same_of_the_model(document_mask: bool, co
 
 def test_on_a_cpu_nothing_moves(corpus: Path) -> None:
     one = MaskedLM(Corpus.open(corpus), TrainingSettings.of({"max_steps": 5, "batch_size": 22, "sequence_length": 13}))
-    one.reside(CPU)
-    assert one.resident is None
+    one.cache_on_device(CPU)
+    assert one.device_masks is None
 
 
 @pytest.mark.gpu
@@ -106,21 +106,21 @@ def test_a_step_waits_for_nothing(
     from leanformer.models.initialisation import initialise
     from leanformer.settings import settings_from
     from leanformer.training.loop import Loop
-    from leanformer.training.objectives.table import RECIPES, model_config
+    from leanformer.training.objectives.table import OBJECTIVES, model_config
     from leanformer.training.run.record import RunDirectory
 
     some = settings_from(settings(compile=compile, precision="bf16"))
     opened = Corpus.open(corpus)
-    objective, model = MaskedLM(opened, some.training), RECIPES["masked_lm"].model(model_config(some, opened))
+    objective, model = MaskedLM(opened, some.training), OBJECTIVES["masked_lm"].model(model_config(some, opened))
     initialise(model, 1)
-    objective.reside(torch.device("cuda"))
+    objective.cache_on_device(torch.device("cuda"))
     loop = Loop(model, objective, some.training, RunDirectory(tmp_path), Accelerator(), resume=False)
     for step in range(6):
         loop.at.step = step
         torch.cuda.set_sync_debug_mode("error" if step > 2 else "default")  # the first steps compile and allocate
         try:
-            batches, news = loop.look_ahead(0)
-            loop.update(batches, news.targets, 1e-3)
+            batches, info = loop.look_ahead(0)
+            loop.update(batches, info.targets, 1e-3)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     loop.fetch_losses()

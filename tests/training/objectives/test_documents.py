@@ -46,9 +46,12 @@ def test_a_packed_document_is_what_it_is_alone(attention: str, positions: str) -
 
 
 def test_a_run_with_documents_learns_and_says_so(
-    nursery: Any, tmp_path: Path, settings: Callable[..., dict[str, Any]], curve: Callable[[Path], list[dict[str, Any]]]
+    fork_server: Any,
+    tmp_path: Path,
+    settings: Callable[..., dict[str, Any]],
+    curve: Callable[[Path], list[dict[str, Any]]],
 ) -> None:
-    outcomes = [nursery.run(tmp_path / str(flag), settings(document_mask=flag)) for flag in (False, True)]
+    outcomes = [fork_server.run(tmp_path / str(flag), settings(document_mask=flag)) for flag in (False, True)]
     assert outcomes == [0, 0]
     plain, kept_apart = (curve(tmp_path / str(flag)) for flag in (False, True))
     assert plain != kept_apart and kept_apart[-1]["loss"] < kept_apart[0]["loss"]

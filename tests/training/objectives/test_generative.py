@@ -13,7 +13,7 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.settings import TrainingSettings, settings_from
 from leanformer.training.objectives.causal_lm import CausalLM
 from leanformer.training.objectives.seq2seq import Seq2Seq
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.pretrain import pretrain
 from leanformer.training.run.record import RunDirectory
 
@@ -28,7 +28,7 @@ def seq2seq(pairs, **training):
 def model_of(objective, name, **config):
     settings = settings_from({"model": SIZES | config, "training": {"objective": name, "sequence_length": 13}})
     torch.manual_seed(0)
-    return RECIPES[name].model(model_config(settings, objective.corpus)).eval()
+    return OBJECTIVES[name].model(model_config(settings, objective.corpus)).eval()
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nursery: Any, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(fork_server: Any, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert nursery.run(out, settings()) == 0
+    assert fork_server.run(out, settings()) == 0
     return out
 
 
@@ -34,8 +34,8 @@ def assert_same(undisturbed: Path, curve: Any) -> Callable[[Path], None]:
     return check
 
 
-def kill_when(nursery: Any, pid: int, condition: Callable[[], Any], number: int = signal.SIGKILL) -> None:
-    nursery.until(condition, pid)
+def kill_when(fork_server: Any, pid: int, condition: Callable[[], Any], number: int = signal.SIGKILL) -> None:
+    fork_server.until(condition, pid)
     os.kill(pid, number)
 
 
@@ -56,58 +56,58 @@ INSTANTS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("instant", INSTANTS)
 def test_killed_and_resumed_is_undisturbed(
-    instant: str, nursery: Any, settings: Any, tmp_path: Path, assert_same: Any
+    instant: str, fork_server: Any, settings: Any, tmp_path: Path, assert_same: Any
 ) -> None:
     run = tmp_path / "run"
-    pid = nursery.start(run, settings())
-    kill_when(nursery, pid, lambda: INSTANTS[instant](run))
-    assert nursery.wait(pid) == -signal.SIGKILL
-    assert nursery.run(run, settings(), resume=True) == 0
+    pid = fork_server.start(run, settings())
+    kill_when(fork_server, pid, lambda: INSTANTS[instant](run))
+    assert fork_server.wait(pid) == -signal.SIGKILL
+    assert fork_server.run(run, settings(), resume=True) == 0
     assert_same(run)
 
 
 def test_killed_in_the_middle_of_a_file(
-    nursery: Any, settings: Any, tmp_path: Path, undisturbed: Path, assert_same: Any
+    fork_server: Any, settings: Any, tmp_path: Path, undisturbed: Path, assert_same: Any
 ) -> None:
     """The kernel kills a process that writes beyond a limit, here inside optimizer.safetensors and inside the model."""
     run = tmp_path / "run"
     sizes = {p.name: p.stat().st_size for p in (undisturbed / "checkpoint/step-00000035").iterdir()}
     limit = (sizes["model.safetensors"] + sizes["optimizer.safetensors"]) // 2
-    assert nursery.run(run, settings(), file_limit=limit) == -signal.SIGXFSZ
+    assert fork_server.run(run, settings(), file_limit=limit) == -signal.SIGXFSZ
     (partial,) = (run / "checkpoint").glob(".step-00000007.*.tmp")
     assert (partial / "model.safetensors").stat().st_size == sizes["model.safetensors"]
     assert not (partial / "state.json").exists()
 
     limit = sizes["model.safetensors"] // 2
-    assert nursery.run(run, settings(), resume=True, file_limit=limit) == -signal.SIGXFSZ
-    assert nursery.run(run, settings(), resume=True) == 0
+    assert fork_server.run(run, settings(), resume=True, file_limit=limit) == -signal.SIGXFSZ
+    assert fork_server.run(run, settings(), resume=True) == 0
     assert_same(run)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_again_and_again_at_random(
-    seed: int, nursery: Any, settings: Any, tmp_path: Path, assert_same: Any
+    seed: int, fork_server: Any, settings: Any, tmp_path: Path, assert_same: Any
 ) -> None:
     run, draw = tmp_path / "run", random.Random(seed)
     resume = False
     for _ in range(3):
-        pid = nursery.start(run, settings(), resume=resume)
+        pid = fork_server.start(run, settings(), resume=resume)
         time.sleep(draw.uniform(0.1, 1.2))
         os.kill(pid, signal.SIGKILL)
-        nursery.wait(pid)
+        fork_server.wait(pid)
         resume = (run / "run.json").exists()
-    assert nursery.run(run, settings(), resume=resume) == 0
+    assert fork_server.run(run, settings(), resume=resume) == 0
     assert_same(run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU])
 def test_a_signal_makes_a_checkpoint_and_leaves_cleanly(
-    number: signal.Signals, nursery: Any, settings: Any, tmp_path: Path, assert_same: Any, curve: Any
+    number: signal.Signals, fork_server: Any, settings: Any, tmp_path: Path, assert_same: Any, curve: Any
 ) -> None:
     run = tmp_path / "run"
-    pid = nursery.start(run, settings())
-    kill_when(nursery, pid, lambda: lines(run) >= 4, number)
-    assert nursery.wait(pid) == 128 + number
+    pid = fork_server.start(run, settings())
+    kill_when(fork_server, pid, lambda: lines(run) >= 4, number)
+    assert fork_server.wait(pid) == 128 + number
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "stopped"
     newest = max((run / "checkpoint").glob("step-*"))
@@ -117,34 +117,34 @@ def test_a_signal_makes_a_checkpoint_and_leaves_cleanly(
     assert f"stopped by {number.name} after step {step}; continue with: leanformer pretrain --data" in log
     assert "--resume" in log and "Traceback" not in log
 
-    assert nursery.run(run, None, resume=True) == 0  # the settings are the run's own
+    assert fork_server.run(run, None, resume=True) == 0  # the settings are the run's own
     assert_same(run)
 
 
 def test_a_full_disk_spares_the_checkpoint_before(
-    nursery: Any, settings: Any, tmp_path: Path, undisturbed: Path, assert_same: Any
+    fork_server: Any, settings: Any, tmp_path: Path, undisturbed: Path, assert_same: Any
 ) -> None:
     run = tmp_path / "run"
-    pid = nursery.start(run, settings())
-    kill_when(nursery, pid, lambda: (run / "checkpoint/step-00000007").exists(), signal.SIGTERM)
-    assert nursery.wait(pid) == 128 + signal.SIGTERM
+    pid = fork_server.start(run, settings())
+    kill_when(fork_server, pid, lambda: (run / "checkpoint/step-00000007").exists(), signal.SIGTERM)
+    assert fork_server.wait(pid) == 128 + signal.SIGTERM
     before = sorted((run / "checkpoint").iterdir())
 
     limit = (undisturbed / "checkpoint/step-00000035/optimizer.safetensors").stat().st_size - 1
-    assert nursery.run(run, settings(), resume=True, file_limit=limit, fatal=False) == 2
+    assert fork_server.run(run, settings(), resume=True, file_limit=limit, fatal=False) == 2
     assert sorted((run / "checkpoint").iterdir()) == before
     (line,) = [x for x in Path(f"{run}.log").read_text().splitlines() if x.startswith("error: ")]
     assert f"{before[-1].name} is intact: free disk space and continue with --resume" in line
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "failed" and f"error: {record['error']}" == line
 
-    assert nursery.run(run, settings(), resume=True) == 0
+    assert fork_server.run(run, settings(), resume=True) == 0
     assert_same(run)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "stable_adamw"])
 def test_a_ramp_and_every_optimizer_resume_where_they_were(
-    optimizer: str, nursery: Any, settings: Any, tmp_path: Path, curve: Any
+    optimizer: str, fork_server: Any, settings: Any, tmp_path: Path, curve: Any
 ) -> None:
     """With the masking rate on its way, tables and tied maps at rates of their own, and a batch that grows."""
     tables = settings(
@@ -158,11 +158,11 @@ def test_a_ramp_and_every_optimizer_resume_where_they_were(
         lr_multipliers={"position_tables": 10.0, "tied_projections": 0.5},
     )
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert nursery.run(whole, tables) == 0
-    pid = nursery.start(run, tables)
-    kill_when(nursery, pid, lambda: (run / "checkpoint/step-00000014").exists())
-    assert nursery.wait(pid) == -signal.SIGKILL
-    assert nursery.run(run, tables, resume=True) == 0
+    assert fork_server.run(whole, tables) == 0
+    pid = fork_server.start(run, tables)
+    kill_when(fork_server, pid, lambda: (run / "checkpoint/step-00000014").exists())
+    assert fork_server.wait(pid) == -signal.SIGKILL
+    assert fork_server.run(run, tables, resume=True) == 0
     assert curve(run) == curve(whole)
     assert (run / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
     record = json.loads((run / "run.json").read_text())

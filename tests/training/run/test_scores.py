@@ -19,7 +19,7 @@ from leanformer.training.objectives.causal_lm import CausalLM
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.seq2seq import Seq2Seq
-from leanformer.training.objectives.table import RECIPES, model_config
+from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.run.scores import DRAWS, plan, score
 
 SIZES = {"hidden_size": 14, "num_hidden_layers": 1, "num_attention_heads": 7, "intermediate_size": 29}
@@ -40,7 +40,7 @@ def objective_of(name: str, data: Path, **more: Any) -> PretrainingObjective:
 def model_of(name: str, objective: Any) -> Any:
     settings = settings_from({"model": SIZES, "training": {"objective": name, "sequence_length": 31}})
     torch.manual_seed(0)
-    return RECIPES[name].model(model_config(settings, objective.corpus)).eval()
+    return OBJECTIVES[name].model(model_config(settings, objective.corpus)).eval()
 
 
 def scored(name: str, data: Path, targets: int, out: Path, **more: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -121,10 +121,10 @@ def test_documents_are_where_the_sequences_begin(corpus: Path) -> None:
     assert part.documents(np.arange(30)).tolist() == [1 + 13 * i // 97 for i in range(30)]
 
 
-def test_two_processes_share_the_sequences(nursery: Any, settings: Any, tmp_path: Path) -> None:
+def test_two_processes_share_the_sequences(fork_server: Any, settings: Any, tmp_path: Path) -> None:
     tables = settings({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}, max_steps=3)
-    assert nursery.run(tmp_path / "one", tables) == 0
-    assert nursery.run_two(tmp_path / "two", tables) == [0, 0]
+    assert fork_server.run(tmp_path / "one", tables) == 0
+    assert fork_server.run_two(tmp_path / "two", tables) == [0, 0]
     one, two = (
         json.loads((tmp_path / n / "run.json").read_text())["results"]["scores"]["valid"] for n in ("one", "two")
     )

@@ -19,12 +19,12 @@ import math
 import torch
 from torch import Tensor
 
-from leanformer.finetuning.methods.all_gather_variable import everyone
+from leanformer.finetuning.methods.all_gather_variable import all_gather_variable
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 
-class Absgd(Companion):
+class Absgd(Callback):
     name = "absgd"
 
     def __init__(self, temperature: float, rate: float = 1.0, warmup_epochs: float = 0.0) -> None:
@@ -42,7 +42,7 @@ class Absgd(Companion):
         """w (b,), float32; moves the normaliser."""
         if epoch < self.warmup_epochs:
             return torch.ones_like(losses)
-        whole = everyone(losses.float()) / self.temperature
+        whole = all_gather_variable(losses.float()) / self.temperature
         log_mean = whole.logsumexp(0) - math.log(len(whole))
         before = self.log_normaliser.to(losses.device)
         kept = math.log(1 - self.rate) if self.rate < 1 else -math.inf

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def everyone(values: Tensor) -> Tensor:
+def all_gather_variable(values: Tensor) -> Tensor:
     """`values` (b, ...) of all processes in the order of their ranks (B, ...), alike on each; they may differ in b."""
     if not (dist.is_available() and dist.is_initialized()):
         return values

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 SLACK = 1e-6
 """Relative: rounding of a projected matrix is not projected once more."""
 
 
-class DistanceConstraint(Companion):
+class DistanceConstraint(Callback):
     """Of the matrices of `model` as they are now; `head` are prefixes of the head's names. A bound of None: none."""
 
     name = "distance"

@@ -17,8 +17,8 @@ import math
 import torch
 from torch import Tensor
 
-from leanformer.finetuning.methods.all_gather_variable import everyone
-from leanformer.training.run.callback import Companion
+from leanformer.finetuning.methods.all_gather_variable import all_gather_variable
+from leanformer.training.run.callback import Callback
 
 DECAY, LEAST = 0.1, 0.5
 """Of tau: how fast it falls an epoch, and where it ends as a share of the first."""
@@ -37,11 +37,11 @@ class Reweighting:
             return torch.ones_like(losses)
         age = math.floor(epoch) - math.floor(self.start)
         tau = self.temperature * max(LEAST, math.exp(-DECAY * age))
-        whole = everyone(-losses.float() / tau)
+        whole = all_gather_variable(-losses.float() / tau)
         return len(whole) * (-losses.float() / tau - whole.logsumexp(0)).exp()
 
 
-class Labels(Companion):
+class Labels(Callback):
     """What the N rows are trained for (N,), and which of it has been replaced."""
 
     name = "labels"
@@ -60,7 +60,7 @@ class Labels(Companion):
             return labels
         sureness, guess = logits.float().softmax(-1).max(-1)
         labels = guess.where(sureness > self.threshold, labels)
-        every = everyone(torch.stack([rows, labels], dim=1))
+        every = all_gather_variable(torch.stack([rows, labels], dim=1))
         self.current[every[:, 0]] = every[:, 1]
         return labels
 

@@ -27,7 +27,7 @@ from torch.nn.utils import parametrize
 
 from leanformer.data.randomness import random_bits
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 BEGIN, END = 0.1, 0.7
 """Fractions of the steps between which weights are taken away."""
@@ -91,7 +91,7 @@ class Pst(Masked):
             return weight * (mask(scores.detach(), self.zeros) + (scores - scores.detach()))
 
 
-class Sparsity(Companion):
+class Sparsity(Callback):
     """Makes the linear maps of the model's layers sparse over `total` steps; of PST, freezes the weights of all but the
     modules whose names start with `head`. Nothing but the step matters, so there is no state."""
 

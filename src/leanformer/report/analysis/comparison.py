@@ -32,11 +32,11 @@ from leanformer.report.numbers.statistics import (
     with_holm,
 )
 from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study, is_stuck
+from leanformer.report.records.study import Study, learned_nothing
 
 LOSS, AVERAGE = "final_loss", "task_average"
 
-STUCK = "a run that learned nothing from context takes part, so the losses say nothing about attention"
+LEARNED_NOTHING = "a run that learned nothing from context takes part, so the losses say nothing about attention"
 
 Values = tuple[float, float] | None
 """(mechanism, baseline) of one pair."""
@@ -191,7 +191,7 @@ def _measured(
         blind = "" if metric == LOSS else at_chance(study, metric, name)
         measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
         difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
-        stuck = loss and any(is_stuck(run) for pair in of.pairs for run in pair)
+        nothing = loss and any(learned_nothing(run) for pair in of.pairs for run in pair)
         out.append(
             Comparison(
                 name,
@@ -200,8 +200,8 @@ def _measured(
                 seeds=tuple(seed for seed, _ in measured),
                 values=tuple(values for _, values in measured),
                 planned=len(study.seeds),
-                note="; ".join(filter(None, [difference.note, STUCK if stuck else "", blind])),
-                informative=not (stuck or blind),
+                note="; ".join(filter(None, [difference.note, LEARNED_NOTHING if nothing else "", blind])),
+                informative=not (nothing or blind),
             )
         )
     return out

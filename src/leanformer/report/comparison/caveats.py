@@ -84,7 +84,7 @@ def _design(findings: Findings) -> list[str]:
     if findings.ratios:
         out += [note for note in schedule_notes(study) if "constant after" not in note]
     if study.challengers and not findings.ratios and study.curve_floor is not None and study.at(study.baseline or ""):
-        out.append("What a target costs is not given: the baseline does not end below the context-free floor.")
+        out.append("What a target costs is not given: the baseline does not end below the no-context baseline.")
     if study.swept and not study.tuned:
         out.append(
             "Each mechanism's best learning rate was chosen by the very losses that are compared, so every mean is a "

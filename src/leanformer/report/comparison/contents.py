@@ -55,7 +55,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     facts = [("Runs finished", f"{done} of {len(study.runs)}"), ("Seeds", ", ".join(map(str, study.seeds)))]
     facts.append(("Training a run", text.budget(study)))
     if study.floor is not None:
-        facts.append(("Context-free floor", f"{fixed(study.floor, 3)} nats"))
+        facts.append(("No-context baseline", f"{fixed(study.floor, 3)} nats"))
     if study.unigram is not None:
         facts.append(("Unigram entropy", f"{fixed(study.unigram, 3)} nats"))
     return facts
@@ -124,8 +124,8 @@ def _answer(findings: Findings) -> list[Block]:
         return [Paragraph(text.headline(findings))]
     answers = text.answers(findings)
     floor = text.floor_sentences(study)
-    stuck = any(study.stuck(name) for name in study.attention)
-    points = [*floor, *answers] if stuck else [*answers, *floor]
+    nothing = any(study.without_context(name) for name in study.attention)
+    points = [*floor, *answers] if nothing else [*answers, *floor]
     points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
         points.append(text.power_sentence(findings))

@@ -28,7 +28,7 @@ def losses(findings: Findings) -> Table:
             mean_sd(study.spread(name, "final_loss"), fixed),
             mean_sd(study.spread(name, "selection_loss"), fixed),
             _perplexity(study.spread(name, "final_loss")),
-            (NONE if below is None else percent(below)) + (DAGGER if study.stuck(name) else ""),
+            (NONE if below is None else percent(below)) + (DAGGER if study.without_context(name) else ""),
         ]
         rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", "", ""]))
     header = [
@@ -37,7 +37,7 @@ def losses(findings: Findings) -> Table:
         "Final loss",
         "Validation loss",
         "Perplexity",
-        "Below floor",
+        "Below no context",
         "Difference [95 % CI]",
         "Holm p",
         "of equivalence",
@@ -45,15 +45,15 @@ def losses(findings: Findings) -> Table:
     ]
     caption = (
         f"Loss {study.wording.validation} in nats, mean ± sd over seeds; validation is what choices are made by. "
-        f"{_said(study)}Below floor: 1 - "
-        "final loss / context-free floor. Difference: mechanism minus baseline, paired by seed, with its 95 % "
+        f"{_said(study)}Below no context: 1 - "
+        "final loss / no-context baseline. Difference: mechanism minus baseline, paired by seed, with its 95 % "
         "interval; negative is better. Holm p: of the t-test of no difference, and of the two one-sided tests of a "
         f"difference of {margin_of(study.plan):g} nats or more; the verdict rests on them at 0.05."
     )
-    if any(study.stuck(name) for name in study.attention):
+    if any(study.without_context(name) for name in study.attention):
         caption += (
-            f"{DAGGER} Runs of it did not get below the floor: they learned nothing from context, so their losses say "
-            "nothing about attention."
+            f"{DAGGER} Runs of it did not get below that baseline: they learned nothing from context, so their losses "
+            "say nothing about attention."
         )
     table = without_baseline(study, Table(header, rows, "lrrrrrrrrl", caption), (6, 7, 8, 9))
     return table if study.wording.perplexity else without(table, (4,))

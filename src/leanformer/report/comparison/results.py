@@ -14,7 +14,7 @@ from leanformer.report.comparison.caveats import caveats
 from leanformer.report.comparison.families import families
 from leanformer.report.numbers.margins import margin_of, task_margin_of
 from leanformer.report.records.runs import SCHEMA, FineTuning, Run
-from leanformer.report.records.study import Study, is_stuck
+from leanformer.report.records.study import Study, learned_nothing
 from leanformer.report.records.sweep import Rate
 
 
@@ -94,7 +94,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "tokens": run.tokens,
         "seconds": run.seconds,
         "tokens_per_second": run.tokens_per_second,
-        "share_of_peak": run.share_of_peak,
+        "mfu": run.mfu,
         "energy_joules": run.energy_joules,
         "joules_per_million_tokens": run.joules_per_million_tokens,
         "final_loss": run.final_loss,
@@ -102,7 +102,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         "validation_loss": run.selection_loss,
         "best_loss": run.best_loss,
         "below_floor": below,
-        "learned_from_context": None if below is None else not is_stuck(run),
+        "learned_from_context": None if below is None else not learned_nothing(run),
         "path": run.path,
         "tasks": tasks,
     }

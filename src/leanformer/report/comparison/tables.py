@@ -26,10 +26,10 @@ DAGGER = " \N{DAGGER}"
 
 
 def costs(study: Study) -> Table:
-    """Share of peak and energy have columns where any run knows them."""
+    """MFU and energy have columns where any run has measured them."""
     peak, energy = (
         any(study.spread(name, quantity).n for name in study.attention)
-        for quantity in ("share_of_peak", "joules_per_million_tokens")
+        for quantity in ("mfu", "joules_per_million_tokens")
     )
     rows = []
     for name in study.attention:
@@ -43,19 +43,19 @@ def costs(study: Study) -> Table:
                 _relative(study, name, "flops_per_token"),
                 _scaled(study.spread(name, "tokens_per_second")),
                 _time(study.spread(name, "seconds")),
-                *[_percent(study.spread(name, "share_of_peak"))] * peak,
+                *[_percent(study.spread(name, "mfu"))] * peak,
                 *[_scaled(study.spread(name, "joules_per_million_tokens"))] * energy,
             ]
         )
     header = ["Attention", "Parameters", "vs baseline", "FLOPs / token", "vs baseline", "Tokens / s", "Time a run"]
-    header += ["Of peak"] * peak + ["J / M tokens"] * energy
+    header += ["MFU"] * peak + ["J / M tokens"] * energy
     caption = (
         "Parameters and training FLOPs (forward and backward) are exact counts; "
         "speed and time are measured (mean ± sd over seeds)."
     )
     if peak:
         caption += (
-            " Of peak: training FLOPs a second over those of a large square matrix product, which each run measured "
+            " MFU: training FLOPs per second over those of a large square matrix product, which each run measured "
             "when it was done."
         )
     if energy:

@@ -23,7 +23,7 @@ def tokens_to_target(findings: Findings) -> Table:
         rows.append([ratio.attention, _goal(ratio.target), _arrived(ratio), *means, *judged])
     header = ["Attention", "Target", "Runs that arrive", "Tokens", "Baseline's", "Ratio [95 % CI]", "Holm p", "Verdict"]
     caption = (
-        "Target: the loss at which so much of the baseline's final lead over the context-free floor is reached. "
+        "Target: the loss at which so much of the baseline's final lead over the no-context baseline is reached. "
         "Tokens: at the first crossing, interpolated linearly, mean over seeds. Runs that arrive: mechanism's, "
         "baseline's. Ratio: of tokens, as above. A row with a run that never arrives is censored and has no p-value."
     )
@@ -44,7 +44,7 @@ def ratios(findings: Findings) -> Table:
     header = ["Attention", "Target", "Arrive", *(word for _, word in shown), "Verdict on tokens"]
     header = [f"{word}, steps" if together and word == WORDS["tokens"] else word for word in header]
     caption = (
-        "Target: the loss at which so much of the baseline's final lead over the context-free floor is reached; "
+        "Target: the loss at which so much of the baseline's final lead over the no-context baseline is reached; "
         "arrive: the mechanism's runs, the baseline's. Then ratios, mechanism to baseline, paired by seed: geometric "
         "mean, its 95 % t interval and Holm p, all of the mean log ratio, corrected over all ratios of this table; "
         "below 1 is less than the baseline needs. Where a run never arrives only a bound is known: > more than this, < "

@@ -41,12 +41,12 @@ def headline(findings: Findings) -> str:
         return " ".join([_alone(study), "Nothing is compared."])
     if not study.at(study.baseline or ""):
         return f"Nothing can be compared: no run of the baseline, {study.baseline}, has finished."
-    if stuck := _stuck_names(study):
+    if nothing := _names_without_context(study):
         rest = [c for c in findings.of(LOSS) if c.informative]
-        scope = f"Comparing {listed([n for n in stuck if n != study.baseline])}" if rest else "This comparison"
-        who = f"runs of {'every mechanism' if set(stuck) == set(study.attention) else listed(stuck)}"
+        scope = f"Comparing {listed([n for n in nothing if n != study.baseline])}" if rest else "This comparison"
+        who = f"runs of {'every mechanism' if set(nothing) == set(study.attention) else listed(nothing)}"
         verdict = (
-            f"{scope} {NOTHING}: {who} did not get below the context-free floor, so they learned nothing from context."
+            f"{scope} {NOTHING}: {who} did not get below the no-context baseline, so they learned nothing from context."
         )
         return f"{verdict} {_standings(study, rest)}".strip()
     return _standings(study, findings.of(LOSS))
@@ -110,11 +110,11 @@ def _alone(study: Study) -> str:
     if loss is None:
         return f"{study.runs[0].attention} has no finished run ({study.runs[0].status}: {study.runs[0].problem})."
     below = study.below_floor(study.attention[0])
-    floor = f"the context-free floor ({fixed(study.floor or 0, 3)} nats)"
+    floor = f"the no-context baseline ({fixed(study.floor or 0, 3)} nats)"
     said = f"{study.attention[0]} ends at {fixed(loss, 3)} nats after {budget(study)}"
     if below is None:
         return f"{said}."
-    if study.stuck(study.attention[0]):
+    if study.without_context(study.attention[0]):
         return f"{said}: not below {floor}, so it learned nothing from context."
     return f"{said}, {percent(below)} below {floor}."
 
@@ -160,17 +160,19 @@ def though(c: Comparison) -> str:
 
 def _learned_nothing(c: Comparison, study: Study) -> str:
     names = (c.attention, study.baseline or "")
-    stuck = [name for name in names if study.stuck(name)]
+    nothing = [name for name in names if study.without_context(name)]
     runs = [
-        name if len(study.stuck(name)) == len(study.at(name)) else f"{_stuck_count(study, name)} of {name}"
-        for name in stuck
+        name
+        if len(study.without_context(name)) == len(study.at(name))
+        else f"{_count_without_context(study, name)} of {name}"
+        for name in nothing
     ]
-    whose = "their losses say" if len(stuck) == 2 else f"comparing the losses of {listed(list(names))} says"
+    whose = "their losses say" if len(nothing) == 2 else f"comparing the losses of {listed(list(names))} says"
     return f"{listed(runs)} learned nothing from context, so {whose} nothing about attention."
 
 
-def _stuck_count(study: Study, name: str) -> str:
-    return f"{len(study.stuck(name))} of {several(len(study.at(name)), 'run')}"
+def _count_without_context(study: Study, name: str) -> str:
+    return f"{len(study.without_context(name))} of {several(len(study.at(name)), 'run')}"
 
 
 def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
@@ -214,39 +216,39 @@ def cost_sentence(name: str, study: Study) -> str:
     return f"It has {listed(parts)}." if parts else ""
 
 
-def _stuck_names(study: Study) -> list[str]:
-    return [name for name in study.attention if study.stuck(name)]
+def _names_without_context(study: Study) -> list[str]:
+    return [name for name in study.attention if study.without_context(name)]
 
 
 def floor_sentences(study: Study) -> list[str]:
     floor = study.floor
     if floor is None:
-        return ["The records name no context-free floor, so it is unknown whether any run learned from context."]
+        return ["The records hold no no-context baseline, so it is unknown whether any run learned from context."]
     shown, out = f"{fixed(floor, 3)} nats", []
-    if stuck := _stuck_names(study):
-        each = [_stuck_runs(study, name) for name in stuck]
+    if nothing := _names_without_context(study):
+        each = [_runs_without_context(study, name) for name in nothing]
         out.append(
-            f"These runs did not end {percent(LEARNED, 0)} or more below the context-free floor of {shown}: "
+            f"These runs did not end {percent(LEARNED, 0)} or more below the no-context baseline of {shown}: "
             f"{listed(each)}. They learned nothing from context, and a comparison with them {NOTHING}; at most it "
             "shows which mechanism leaves the plateau first."
         )
     free = [
-        f"{n} by {percent(b)}" for n in study.attention if n not in stuck and (b := study.below_floor(n)) is not None
+        f"{n} by {percent(b)}" for n in study.attention if n not in nothing and (b := study.below_floor(n)) is not None
     ]
     if free:
         out.append(
-            f"Below the context-free floor of {shown}, which the best predictor reaches that {study.wording.floor}: "
+            f"Below the no-context baseline of {shown}, which the best predictor reaches that {study.wording.floor}: "
             f"{listed(free)}. These have learned from context."
         )
     return out
 
 
-def _stuck_runs(study: Study, name: str) -> str:
-    stuck, total = study.stuck(name), len(study.at(name))
-    if len(stuck) == total:
+def _runs_without_context(study: Study, name: str) -> str:
+    nothing, total = study.without_context(name), len(study.at(name))
+    if len(nothing) == total:
         return f"{name} ({'all ' * (total > 1)}{several(total, 'run')})"
-    seeds = listed([str(run.seed) for run in stuck])
-    return f"{name} ({len(stuck)} of {total} runs: seed{'s' * (len(stuck) > 1)} {seeds})"
+    seeds = listed([str(run.seed) for run in nothing])
+    return f"{name} ({len(nothing)} of {total} runs: seed{'s' * (len(nothing) > 1)} {seeds})"
 
 
 def power_sentence(findings: Findings) -> str:

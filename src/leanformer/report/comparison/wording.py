@@ -12,7 +12,7 @@ class Wording:
     validation: str
     """Where the loss is measured."""
     floor: str
-    """What the best predictor sees that reaches the context-free floor."""
+    """What the best predictor sees that reaches the no-context baseline."""
     perplexity: bool
     """Whether exp(loss) is a figure of the field."""
     task: str = "fine-tuning"

@@ -1,6 +1,6 @@
 """The pictures of a report, drawn from its findings; each twice, for a page and for a phone.
 
-Every picture of final losses holds the context-free floor as a line.
+Every picture of final losses holds the no-context baseline as a line.
 """
 
 from leanformer.report.analysis.comparison import Findings

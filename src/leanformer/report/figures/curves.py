@@ -132,7 +132,7 @@ def _range(curves: Curves, skip: float) -> tuple[float, float]:
 def _lines(axes: Axes, study: Study) -> None:
     """Floor and unigram entropy, named below and above their lines, so that the names never meet."""
     for mark, name, dashes, side in (
-        (study.curve_floor, "context-free floor", (0, (4, 3)), "top"),
+        (study.curve_floor, "no-context baseline", (0, (4, 3)), "top"),
         (study.curve_unigram, "unigram entropy", (0, (1, 2)), "bottom"),
     ):
         if mark is None:

@@ -128,7 +128,7 @@ def line_height(axes: Axes) -> float:
 def loss_axes(
     figure: Figure, box: tuple[float, float, float, float], losses: Sequence[float], floor: float | None
 ) -> tuple[Axes, Axes]:
-    """Axes for `losses` in the box (left, bottom, width, height, as fractions) with the context-free floor as a line.
+    """Axes for `losses` in the box (left, bottom, width, height, as fractions) with the no-context baseline as a line.
 
     Where the floor is so far off that it would flatten all else, it gets a strip of its own beyond a broken axis.
     The second axes returned are the lowest, which carry the horizontal labels.
@@ -167,7 +167,7 @@ def digits(span: float) -> int:
 def _draw_floor(axes: Axes, floor: float) -> None:
     axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
-        f"context-free floor, {fixed(floor, 2)} nats",
+        f"no-context baseline, {fixed(floor, 2)} nats",
         (0.012, floor),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),

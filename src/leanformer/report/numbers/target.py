@@ -3,7 +3,7 @@
     target(f) = floor - f (floor - b)        b the baseline's mean final loss, f = 0.95
 
 in words: the loss at which 95 % of what the baseline learns from context has been learned, that is b plus a margin of
-5 % of its distance from the context-free floor. Without a margin, a mechanism a hair worse than the baseline never
+5 % of its distance from the no-context baseline. Without a margin, a mechanism a hair worse than the baseline never
 arrives; and because any single threshold can flatter, the report shows 90 % and 99 % beside it.
 
 The crossing is interpolated linearly between the two validations around it. A run that never arrives is censored:

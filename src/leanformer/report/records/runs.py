@@ -97,8 +97,10 @@ class Run:
         return self._number("results", "tokens_per_second")
 
     @property
-    def share_of_peak(self) -> float | None:
-        return self._number("results", "share_of_peak")
+    def mfu(self) -> float | None:
+        """Model FLOPs utilization: training FLOP/s over those of the machine's matrix products."""
+        mfu = self._number("results", "mfu")
+        return self._number("results", "share_of_peak") if mfu is None else mfu
 
     @property
     def energy_joules(self) -> float | None:

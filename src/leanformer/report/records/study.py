@@ -14,7 +14,7 @@ from leanformer.report.records.runs import FineTuning, Run, flat, read_run
 from leanformer.report.records.sweep import Rate
 
 LEARNED = 0.01
-"""A run that ends less than this fraction below the context-free floor counts as still on it."""
+"""A run that ends less than this fraction below the no-context baseline counts as still on it."""
 ATTENTION_PAGE = "attention.html"
 """In a comparison directory."""
 DEFAULT_BASELINE = "dot_product"
@@ -86,7 +86,7 @@ class Study:
 
     @property
     def floor(self) -> float | None:
-        """Context-free floor in nats, of the baseline's data (`pairing` refuses runs with another)."""
+        """No-context baseline in nats, of the baseline's data (`pairing` refuses runs with another)."""
         return self._first("floor")
 
     @property
@@ -118,16 +118,16 @@ class Study:
         mean = self.spread(attention, "final_loss").mean
         return None if mean is None or not self.floor else 1 - mean / self.floor
 
-    def stuck(self, attention: str) -> list[Run]:
+    def without_context(self, attention: str) -> list[Run]:
         """The finished runs that learned nothing from context."""
-        return [run for run in self.at(attention) if is_stuck(run)]
+        return [run for run in self.at(attention) if learned_nothing(run)]
 
     def _first(self, quantity: str) -> float | None:
         runs = [run for name in (self.baseline, *self.attention) if name for run in self.at(name)]
         return next((v for run in (*runs, *self.runs) if (v := getattr(run, quantity)) is not None), None)
 
 
-def is_stuck(run: Run) -> bool:
+def learned_nothing(run: Run) -> bool:
     return run.final_loss is not None and run.floor is not None and run.final_loss > (1 - LEARNED) * run.floor
 
 

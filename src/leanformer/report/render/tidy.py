@@ -38,7 +38,7 @@ OF_A_DIFFERENCE = (
     *("bootstrap95_low", "bootstrap95_high", "standard_error", "margin", "detectable", "detectable_holm"),
 )
 QUANTITIES = (
-    *("parameters", "flops_per_token", "tokens", "seconds", "tokens_per_second", "share_of_peak"),
+    *("parameters", "flops_per_token", "tokens", "seconds", "tokens_per_second", "mfu"),
     *("joules_per_million_tokens", "final_loss", "best_loss"),
 )
 ENDINGS = re.compile(r"_(mean|sd|least|greatest|low|high|median|exact|more_than|at_most)$")
@@ -56,6 +56,7 @@ def tidy(found: dict[str, Any]) -> Tables:
 
 
 def _comparison(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
+    found = found | {"runs": [_renamed(run, share_of_peak="mfu") for run in found["runs"]]}  # version 0.1's name
     runs = [{key: value for key, value in run.items() if key != "tasks"} for run in found["runs"]]
     yield "mechanisms", _mechanisms(found)
     yield "runs", _rows(runs)
@@ -142,30 +143,30 @@ def _bench(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _peers(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
-    contestants = found["contestants"]
+    candidates = found.get("candidates") or found["contestants"]
     yield (
         "rounds",
         [
             {
-                "contestant": one["name"],
+                "candidate": one["name"],
                 "precision": one["precision"],
                 "round": number,
                 "tokens_per_second [tokens/s]": speed,
             }
-            for one in contestants
+            for one in candidates
             for number, speed in enumerate(one["tokens_per_second"], 1)
         ],
     )
     yield (
         "ratios",
         _rows(
-            {"contestant": one["name"], "against": other, **ratio}
-            for one in contestants
+            {"candidate": one["name"], "against": other, **ratio}
+            for one in candidates
             for other, ratio in one["speed"].items()
         ),
     )
     left = ("tokens_per_second", "speed")
-    yield "contestants", _rows({k: v for k, v in one.items() if k not in left} for one in contestants)
+    yield "candidates", _rows({k: v for k, v in one.items() if k not in left} for one in candidates)
 
 
 KINDS = {

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from leanformer.training.machine.processes import Team
+from leanformer.training.machine.process_group import ProcessGroup
 from leanformer.training.machine.timing import seconds
 
 SQUARE = {"cpu": 2048, "cuda": 8192}
@@ -32,14 +32,14 @@ def peak_of(accelerator: Accelerator, dtype: torch.dtype | None, trained: float)
     None if the run `trained` less than LEAST seconds, by the first process's clock, on another device than a CPU or
     CUDA, or if there is no memory left.
     """
-    team, device = Team(accelerator), accelerator.device
-    if team.agree(0, trained, 0).seconds < LEAST:
+    group, device = ProcessGroup(accelerator), accelerator.device
+    if group.step_info(0, trained, 0).seconds < LEAST:
         return None
     try:
         mine = square(device, dtype) if device.type in SQUARE else math.nan
     except torch.OutOfMemoryError:
         mine = math.nan
-    (rate,) = team.total(mine)
+    (rate,) = group.total(mine)
     return None if math.isnan(rate) else rate
 
 

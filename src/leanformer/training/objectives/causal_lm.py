@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanformer.data.corpus import TokenStore
-from leanformer.data.floor import Floor, next_token_floor
 from leanformer.data.masking import IGNORED
+from leanformer.data.no_context import Floor, next_token_baseline
 from leanformer.training.objectives.protocol import Batch
 from leanformer.training.objectives.sequences import SequenceObjective, tensors
 
@@ -37,7 +37,7 @@ class CausalLM(SequenceObjective):
         labels = batch["labels"]
         return model(input_ids=batch["input_ids"]).logits[:, :-1], labels[:, 1:]
 
-    def reside(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Nothing: a batch is small beside a step."""
 
     def num_targets(self, batch: Batch) -> int:
@@ -45,7 +45,7 @@ class CausalLM(SequenceObjective):
 
     def floor_on(self, store: TokenStore, ids: NDArray[np.int64], draws: int) -> Floor:
         targets = store.batch(ids, self.settings.sequence_length)[:, 1:]
-        return next_token_floor(self.training_counts, targets)
+        return next_token_baseline(self.training_counts, targets)
 
 
 def _labelled(tokens_BL: NDArray[np.int64]) -> Batch:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from leanformer.data.corpus import Corpus, TokenStore
-from leanformer.data.floor import Floor, context_free_floor
 from leanformer.data.masking import IGNORED, Masked, count, mask
+from leanformer.data.no_context import Floor, no_context_baseline
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.device_masks import DeviceMasks, fits
 from leanformer.training.objectives.documents import within_documents
@@ -31,7 +31,7 @@ VALIDATION_SEED, VALIDATION_RATE = 0, 0.15
 
 
 class MaskedLM(SequenceObjective):
-    resident: DeviceMasks | None = None
+    device_masks: DeviceMasks | None = None
 
     def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
         super().__init__(corpus, settings, world)
@@ -55,16 +55,16 @@ class MaskedLM(SequenceObjective):
         """The largest N of the run."""
         return max(self.count(0), self.count((self.total_steps or 1) - 1))
 
-    def reside(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Keep the training tokens on this device, if it is a GPU with room for them."""
         if fits(self.corpus.train, device):
             settings, corpus = self.settings, self.corpus
             masks = DeviceMasks(corpus.train, settings.sequence_length, corpus.vocabulary, settings.seed, device)
-            self.resident = masks
+            self.device_masks = masks
 
     def training(self, ids: NDArray[np.int64], epoch: int, step: int) -> Batch:
         number = self.count(step)
-        if self.resident is not None:
+        if self.device_masks is not None:
             one = np.ones_like(ids)
             return tensors({"sequences": ids, "epochs": epoch * one, "counts": number * one})
         store = self.corpus.train
@@ -90,8 +90,8 @@ class MaskedLM(SequenceObjective):
         return model(**inputs).logits, labels
 
     def num_targets(self, batch: Batch) -> int:
-        if self.resident is not None and "sequences" in batch:
-            return self.resident.num_targets(batch["sequences"], batch["counts"])
+        if self.device_masks is not None and "sequences" in batch:
+            return self.device_masks.num_targets(batch["sequences"], batch["counts"])
         return super().num_targets(batch)
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -99,10 +99,10 @@ class MaskedLM(SequenceObjective):
 
     def read(self, batch: Batch) -> Batch:
         """What the model is given, on the device where the batch is."""
-        if self.resident is not None and "sequences" in batch:
+        if self.device_masks is not None and "sequences" in batch:
             ids = batch["sequences"]
-            numbers = {"documents": self.resident.document_numbers(ids)} if self.settings.document_mask else {}
-            batch = self.resident.batch(ids, batch["epochs"], batch["counts"], self.widest) | numbers
+            numbers = {"documents": self.device_masks.document_numbers(ids)} if self.settings.document_mask else {}
+            batch = self.device_masks.batch(ids, batch["epochs"], batch["counts"], self.widest) | numbers
         if not self.settings.document_mask:
             return batch
         rest = {name: tensor for name, tensor in batch.items() if name != "documents"}
@@ -113,7 +113,7 @@ class MaskedLM(SequenceObjective):
         for draw in range(draws):
             for start in range(0, len(ids), 4096):
                 masked = self._frozen(store, ids[start : start + 4096], draw)
-                floors.append(context_free_floor(self.training_counts, masked, self.corpus.vocabulary))
+                floors.append(no_context_baseline(self.training_counts, masked, self.corpus.vocabulary))
                 targets.append((masked.labels != IGNORED).sum())
         return Floor(*np.average(floors, axis=0, weights=targets).tolist())
 

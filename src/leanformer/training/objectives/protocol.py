@@ -64,7 +64,7 @@ class HeldOut(Protocol):
         """(B,) the document in which each sequence begins."""
 
     def floor(self, ids: NDArray[np.int64], draws: int) -> dict[str, float]:
-        """`context_free` and `unigram` on these targets, nats (`data/floor.py`)."""
+        """`context_free` and `unigram` on these targets, nats (`data/no_context.py`)."""
 
 
 class PretrainingObjective(Objective, Protocol):
@@ -81,8 +81,8 @@ class PretrainingObjective(Objective, Protocol):
     def held_out(self) -> Mapping[str, HeldOut]:
         """The parts that a finished run is scored on, by name: valid and, if the data have them, test and others."""
 
-    def reside(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Keep what training reads on this device, if that is worth it; without this it stays on the CPU."""
 
     def floor(self) -> dict[str, float]:
-        """What predictors reach that know no context, `context_free` and `unigram`, nats (`data/floor.py`)."""
+        """What predictors reach that know no context, `context_free` and `unigram`, nats (`data/no_context.py`)."""

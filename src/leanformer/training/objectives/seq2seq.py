@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanformer.data.buckets import evaluation_batches, training_rows
-from leanformer.data.floor import next_token_floor
 from leanformer.data.masking import IGNORED
+from leanformer.data.no_context import next_token_baseline
 from leanformer.data.pairs import PairCorpus, PairStore
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.protocol import Batch
@@ -58,7 +58,7 @@ class Seq2Seq:
     def num_targets(self, batch: Batch) -> int:
         return int((batch["labels"] != IGNORED).sum())
 
-    def reside(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Nothing: a batch is small beside a step."""
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -83,7 +83,7 @@ class Seq2Seq:
     def floor_of(self, labels: Iterable[Tensor]) -> dict[str, float]:
         """The same on these labels, -100 aside."""
         asked = [array[array != IGNORED] for array in (tensor.numpy() for tensor in labels)]
-        return next_token_floor(self.training_counts, np.concatenate(asked))._asdict()
+        return next_token_baseline(self.training_counts, np.concatenate(asked))._asdict()
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:

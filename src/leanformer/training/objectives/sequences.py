@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanformer.data.corpus import Corpus, TokenStore
-from leanformer.data.floor import Floor
 from leanformer.data.masking import IGNORED
+from leanformer.data.no_context import Floor
 from leanformer.data.order import permutation
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.protocol import Batch

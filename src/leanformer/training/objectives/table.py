@@ -24,7 +24,7 @@ from leanformer.training.run.saved_model import SavedModel
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ObjectiveKind:
     noun: str
     open: Callable[[str | Path], Any]
     """A data directory of the kind that the objective reads; ValueError if it is of another."""
@@ -43,10 +43,12 @@ def _answerer(data: Prepared) -> dict[str, Any]:
     return _writer(data) | {"decoder_start_token_id": data.cls_id, "is_encoder_decoder": True}
 
 
-RECIPES = {
-    "masked_lm": Recipe("masked language model", Corpus.open, MaskedLM, LeanformerForMaskedLM, lambda data: {}),
-    "causal_lm": Recipe("causal language model", Corpus.open, CausalLM, LeanformerForCausalLM, _writer),
-    "seq2seq": Recipe("encoder-decoder model", PairCorpus.open, Seq2Seq, LeanformerForConditionalGeneration, _answerer),
+OBJECTIVES = {
+    "masked_lm": ObjectiveKind("masked language model", Corpus.open, MaskedLM, LeanformerForMaskedLM, lambda data: {}),
+    "causal_lm": ObjectiveKind("causal language model", Corpus.open, CausalLM, LeanformerForCausalLM, _writer),
+    "seq2seq": ObjectiveKind(
+        "encoder-decoder model", PairCorpus.open, Seq2Seq, LeanformerForConditionalGeneration, _answerer
+    ),
 }
 """The names are also those of the heads in `models/cost.py`."""
 
@@ -63,7 +65,7 @@ def model_config(settings: Settings, data: Prepared, start: SavedModel | None = 
         require_groups(settings.training, config)
         return config
     own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
-    own |= RECIPES[settings.training.objective].config(data)
+    own |= OBJECTIVES[settings.training.objective].config(data)
     config = LeanformerConfig.from_settings(own | settings.model)
     if config.vocab_size < data.vocab_size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A teacher, as far as the training of a model knows one; `leanformer.distillation` has one."""
+"""The protocol of a teacher, as the training of a model uses one; `leanformer.distillation` implements it."""
 
 from typing import Any, Protocol
 
@@ -8,15 +8,15 @@ from leanformer.settings import Settings
 from leanformer.training.objectives.protocol import PretrainingObjective
 
 
-class Teaching(Protocol):
+class TeacherProtocol(Protocol):
     @property
     def command(self) -> list[str]:
         """The verb and the arguments by which a run is continued, but for its data and its directory."""
 
-    def objective(
+    def build_objective(
         self, data: Prepared, settings: Settings, student: LeanformerConfig, world: int
     ) -> tuple[PretrainingObjective, dict[str, Any]]:
-        """What is learned, and what run.json says of the `teacher`: its path, its sha256, what it costs.
+        """Returns what is learned, and what run.json records of the `teacher`: its path, its sha256, what it costs.
 
         ValueError if the teacher, the student, the data and the settings do not fit each other.
         """

@@ -3,7 +3,7 @@
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
                   state.json              `Progress`, and the settings of the run
-                  companions.safetensors  what goes along with the training, if that has a state
+                  callbacks.safetensors  what goes along with the training, if that has a state
                   SHA256SUMS              of them all; `sha256sum -c SHA256SUMS` checks it too
 
 There is no generator to save: order, masks and dropout are functions of the step. A checkpoint appears under its name
@@ -27,12 +27,14 @@ from leanformer.files import SUMS
 from leanformer.records import reading
 from leanformer.records.checkpoint import State
 from leanformer.training.run import callback
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 from leanformer.training.run.provenance import identity, plan_at
 
 STATE = "state.json"
 FILES = ("model.safetensors", "optimizer.safetensors", STATE)
-COMPANIONS = "companions.safetensors"
+CALLBACKS = "callbacks.safetensors"
+OLD_CALLBACKS = "companions.safetensors"
+"""The name of this file in checkpoints of version 0.1."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Checkpoints:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         progress: Progress,
-        companions: Sequence[Companion] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         """An OSError leaves the others as they are."""
         target = self.path(progress.step)
@@ -98,8 +100,8 @@ class Checkpoints:
             save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
             state = asdict(progress) | {"identity": identity(self.record)}
             (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
-            if tensors := callback.states(companions):
-                save_file(tensors, folder / COMPANIONS)
+            if tensors := callback.states(callbacks):
+                save_file(tensors, folder / CALLBACKS)
             files.write_sums(folder)
         self.prune()
 
@@ -121,7 +123,7 @@ class Checkpoints:
                 files.remove_directory(self.path(step))
 
     def restore(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, companions: Sequence[Companion] = ()
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, callbacks: Sequence[Callback] = ()
     ) -> Progress:
         """Load the newest one; without any, the run starts over. ValueError names a damaged file and the one before."""
         found = self.all()
@@ -136,8 +138,8 @@ class Checkpoints:
         with _named(newest, remedy):
             _fill(model, load_file(newest / "model.safetensors"))
             _set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
-            tensors = newest / COMPANIONS
-            callback.resume(companions, load_file(tensors) if tensors.is_file() else {})
+            files = [newest / name for name in (CALLBACKS, OLD_CALLBACKS) if (newest / name).is_file()]
+            callback.resume(callbacks, load_file(files[0]) if files else {})
             return Progress(**{f.name: state[f.name] for f in fields(Progress)})
 
 

@@ -1,4 +1,4 @@
-"""What the processes of a run must agree on before each step. One process agrees with itself, at no cost."""
+"""The processes of a run, and what each must know of the others before a step; one process communicates nothing."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ import torch.distributed as dist
 from accelerate import Accelerator
 
 
-class News(NamedTuple):
-    """Known alike to every process."""
+class StepInfo(NamedTuple):
+    """What every process knows of the coming step; equal on all of them."""
 
     targets: int
     """Predictions in the global batch of the coming step."""
@@ -18,21 +18,22 @@ class News(NamedTuple):
     """Not 0 if any process was asked to stop."""
 
 
-class Team:
+class ProcessGroup:
     def __init__(self, accelerator: Accelerator) -> None:
         self.size = accelerator.num_processes
         # Host numbers travel over gloo, also beside NCCL: nobody waits for a GPU to learn them.
         self._group = dist.new_group(backend="gloo") if self.size > 1 else None
 
-    def agree(self, targets: int, seconds: float, signal: int) -> News:
-        rows = self._gather(targets, seconds, signal)
-        return News(int(sum(r[0] for r in rows)), rows[0][1], int(max(r[2] for r in rows)))
+    def step_info(self, targets: int, seconds: float, signal: int) -> StepInfo:
+        """Combines the processes' numbers: targets are summed, the clock is the first one's, the signal the largest."""
+        rows = self._all_gather(targets, seconds, signal)
+        return StepInfo(int(sum(r[0] for r in rows)), rows[0][1], int(max(r[2] for r in rows)))
 
     def total(self, *values: float) -> list[float]:
         """Sums over the processes, in float64 and in the order of the ranks."""
-        return [sum(column) for column in zip(*self._gather(*values), strict=True)]
+        return [sum(column) for column in zip(*self._all_gather(*values), strict=True)]
 
-    def _gather(self, *values: float) -> list[list[float]]:
+    def _all_gather(self, *values: float) -> list[list[float]]:
         """One row a process."""
         if self._group is None:
             return [list(values)]

@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from leanformer.data.floor import context_free_floor, expected_floor, unigram
 from leanformer.data.masking import Masked, mask
+from leanformer.data.no_context import expected_baseline, no_context_baseline, unigram
 from leanformer.data.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(9, (0, 1, 2, 3, 4), pad_id=0, unk_id=1, cls_id=2, sep_id=3, mask_id=4)
@@ -38,7 +38,7 @@ def test_every_loss_is_bayes_rule():
     posterior = joint() / joint().sum(axis=0).clip(1e-300)
     for target, seen in itertools.product(ORDINARY, (*ORDINARY, 4)):
         one = Masked(np.array([[seen, 2]]), np.array([[0]]), np.array([[target]]))
-        floor = context_free_floor(COUNTS, one, VOCABULARY)
+        floor = no_context_baseline(COUNTS, one, VOCABULARY)
         np.testing.assert_allclose(floor.context_free, -np.log(posterior[target, seen]), rtol=1e-12)
         np.testing.assert_allclose(floor.unigram, -np.log((COUNTS[target] + 1) / 104), rtol=1e-12)
 
@@ -47,7 +47,7 @@ def test_the_expectation_is_the_conditional_entropy():
     table = joint()
     posterior = table / table.sum(axis=0).clip(1e-300)
     entropy = -(table * np.log(posterior, where=posterior > 0, out=np.zeros_like(table))).sum()
-    floor = expected_floor(COUNTS, VOCABULARY)
+    floor = expected_baseline(COUNTS, VOCABULARY)
     np.testing.assert_allclose(floor.context_free, entropy, rtol=1e-12)
     u = unigram(COUNTS, VOCABULARY)[5:]
     np.testing.assert_allclose(floor.unigram, -(u * np.log(u)).sum(), rtol=1e-12)
@@ -62,7 +62,7 @@ def test_the_expectation_for_other_targets_is_their_cross_entropy():
     loss = sum(
         -weights[t] * likelihood[t, s] * np.log(posterior[t, s]) for t, s in itertools.product(ORDINARY, (*ORDINARY, 4))
     )
-    np.testing.assert_allclose(expected_floor(COUNTS, VOCABULARY, others).context_free, loss, rtol=1e-12)
+    np.testing.assert_allclose(expected_baseline(COUNTS, VOCABULARY, others).context_free, loss, rtol=1e-12)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def drawn():
 
 def test_the_masks_that_are_really_drawn_have_this_floor(drawn):
     """Ties the formula to masking.py: a floor for other shares than 80/10/10 would not agree."""
-    floor, expected = context_free_floor(COUNTS, drawn, VOCABULARY), expected_floor(COUNTS, VOCABULARY)
+    floor, expected = no_context_baseline(COUNTS, drawn, VOCABULARY), expected_baseline(COUNTS, VOCABULARY)
     assert abs(floor.context_free - expected.context_free) < 0.01
     assert abs(floor.unigram - expected.unigram) < 0.01
     assert floor.context_free < floor.unigram - 0.03
@@ -85,18 +85,18 @@ def test_no_table_of_predictions_does_better(drawn):
     table = np.zeros((9, 9))
     np.add.at(table, (drawn.labels.ravel(), seen), 1)
     fitted = -np.log((table / table.sum(axis=0).clip(1))[drawn.labels.ravel(), seen]).mean()
-    floor = context_free_floor(COUNTS, drawn, VOCABULARY).context_free
+    floor = no_context_baseline(COUNTS, drawn, VOCABULARY).context_free
     assert fitted < floor < fitted + 0.005
 
 
 def test_special_targets_do_not_count():
     one = Masked(np.array([[4, 2, 3]]), np.array([[0, 1]]), np.array([[5, -100]]))
-    assert context_free_floor(COUNTS, one, VOCABULARY).context_free == pytest.approx(-np.log(71 / 104))
+    assert no_context_baseline(COUNTS, one, VOCABULARY).context_free == pytest.approx(-np.log(71 / 104))
     with pytest.raises(ValueError, match="no ordinary token"):
-        context_free_floor(COUNTS, one._replace(labels=np.array([[-100, -100]])), VOCABULARY)
+        no_context_baseline(COUNTS, one._replace(labels=np.array([[-100, -100]])), VOCABULARY)
 
 
 def test_a_token_that_training_lacks_costs_much_but_not_everything():
     counts = COUNTS * (np.arange(9) != 8)
     one = Masked(np.array([[4]]), np.array([[0]]), np.array([[8]]))
-    assert 4 < context_free_floor(counts, one, VOCABULARY).context_free < 6
+    assert 4 < no_context_baseline(counts, one, VOCABULARY).context_free < 6

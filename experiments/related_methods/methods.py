@@ -1,6 +1,6 @@
-"""The ways of fine-tuning that the protocol compares, and what of them a trial chooses.
+"""The methods of fine-tuning that the protocol compares, and what of them a trial chooses.
 
-Every other setting is a default, or the same for all ways of a study: a rate of 1e-3 where none is named.
+Every other setting is a default, or the same for all methods of a study: a rate of 1e-3 where none is named.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     name: str
     settings: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
@@ -62,29 +62,29 @@ TRIED = {
     "noisy": Tried("absgd", ("loss=absgd",), tuple((f"absgd.temperature={each}",) for each in (-0.5, -1, -5)), "noise"),
 }
 LOW_RANK = ("method=pst", "sparse.score_rank=0", "sparse.structure_scale=0")
-WAYS = {
+METHODS = {
     "pst": (
-        Way("dense", (), ("dense",)),
-        Way("magnitude", ("method=magnitude", "sparse.sparsity=0.9"), ("magnitude",)),
-        Way("pst", ("method=pst", "sparse.sparsity=0.9"), ("pst",)),
-        Way("pst-by-magnitude", (*LOW_RANK, "sparse.sparsity=0.9"), ("pst",)),
-        Way("magnitude-half", ("method=magnitude", "sparse.sparsity=0.5"), ("magnitude",)),
-        Way("pst-half", ("method=pst", "sparse.sparsity=0.5"), ("pst",)),
+        Method("dense", (), ("dense",)),
+        Method("magnitude", ("method=magnitude", "sparse.sparsity=0.9"), ("magnitude",)),
+        Method("pst", ("method=pst", "sparse.sparsity=0.9"), ("pst",)),
+        Method("pst-by-magnitude", (*LOW_RANK, "sparse.sparsity=0.9"), ("pst",)),
+        Method("magnitude-half", ("method=magnitude", "sparse.sparsity=0.5"), ("magnitude",)),
+        Method("pst-half", ("method=pst", "sparse.sparsity=0.5"), ("pst",)),
     ),
     "regsl": (
-        Way("plain"),
-        Way("fewer-epochs", (), ("epochs-regsl",)),
-        Way("distance", (), ("distance",)),
-        Way("self-labelling", (), ("labels",)),
-        Way("both", (), ("distance", "labels")),
+        Method("plain"),
+        Method("fewer-epochs", (), ("epochs-regsl",)),
+        Method("distance", (), ("distance",)),
+        Method("self-labelling", (), ("labels",)),
+        Method("both", (), ("distance", "labels")),
     ),
     "absgd": (
-        Way("cross-entropy", (), (), "rare"),
-        Way("class-weights", ("loss=balanced",), (), "rare"),
-        Way("absgd", ("loss=absgd",), ("rare",), "rare"),
-        Way("cross-entropy", (), (), "noise"),
-        Way("fewer-epochs", (), ("epochs-absgd",), "noise"),
-        Way("absgd", ("loss=absgd",), ("noisy",), "noise"),
+        Method("cross-entropy", (), (), "rare"),
+        Method("class-weights", ("loss=balanced",), (), "rare"),
+        Method("absgd", ("loss=absgd",), ("rare",), "rare"),
+        Method("cross-entropy", (), (), "noise"),
+        Method("fewer-epochs", (), ("epochs-absgd",), "noise"),
+        Method("absgd", ("loss=absgd",), ("noisy",), "noise"),
     ),
 }
 """Of each study; the first of those that are compared is the one that the others are judged by."""

@@ -1,4 +1,4 @@
-"""The way a model is fine-tuned, as its settings ask: what is learned, what goes along, and what is left to do.
+"""The method by which a model is fine-tuned, as its settings ask: the objective, its callbacks, and what is left to do.
 
 RUN/corrections.jsonl    a line a row of training data whose label was replaced: {"row", "given", "label"}, labels by
                          their number, if `finetuning.regsl.correct_from` is set
@@ -24,15 +24,15 @@ from leanformer.finetuning.methods.sparse import Sparsity
 from leanformer.finetuning.objective import TaskObjective, WeighedObjective
 from leanformer.models.config import LeanformerConfig
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run.callback import Companion
+from leanformer.training.run.callback import Callback
 
 CORRECTIONS = "corrections.jsonl"
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     objective: TaskObjective
-    companions: Sequence[Companion] = ()
+    callbacks: Sequence[Callback] = ()
     labels: Labels | None = None
     sparsity: Sparsity | None = None
 
@@ -49,7 +49,7 @@ class Way:
 
 
 def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) -> None:
-    """ValueError if the task or the model cannot be fine-tuned in the way of the settings."""
+    """ValueError if the task or the model cannot be fine-tuned by the method of the settings."""
     if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
         raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
     if settings.loss == "balanced" and task.kind != "classification":
@@ -58,11 +58,11 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
         raise ValueError(f"finetuning.method = {settings.method!r}: heads of this model share maps; choose dense")
 
 
-def way(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Way:
-    """That of the settings; `model` is made ready for it, on whatever device it is."""
+def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Method:
+    """Returns the method of the settings; `model` is made ready for it, on whatever device it is."""
     of = (encoded, settings.batch_size, settings.epochs, settings.seed)
     objective = TaskObjective(*of)
-    companions: list[Companion] = []
+    callbacks: list[Callback] = []
     absgd = Absgd.of(settings) if settings.loss == "absgd" else None
     regsl, labels, reweighting = settings.regsl, None, None
     if regsl.reweight_from is not None:
@@ -72,11 +72,11 @@ def way(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> Way
     balanced = class_weights(torch.from_numpy(encoded.labels)) if settings.loss == "balanced" else None
     if absgd or reweighting or labels or balanced is not None:
         objective = weighed = WeighedObjective(*of, absgd or reweighting, labels, balanced)
-        companions += [each for each in (weighed, absgd, labels) if each is not None]
+        callbacks += [each for each in (weighed, absgd, labels) if each is not None]
     if regsl.distance is not None or regsl.head_distance is not None:
-        companions.append(DistanceConstraint.of(model, HEADS, settings))
+        callbacks.append(DistanceConstraint.of(model, HEADS, settings))
     sparsity = None
     if settings.method != "dense":
         sparsity = Sparsity(model, NEW, settings, objective.total_steps)
-        companions.append(sparsity)
-    return Way(objective, companions, labels, sparsity)
+        callbacks.append(sparsity)
+    return Method(objective, callbacks, labels, sparsity)

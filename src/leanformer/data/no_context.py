@@ -1,4 +1,4 @@
-"""The context-free floor: the loss of the best predictor that sees only the corrupted token itself.
+"""The no-context baseline: the loss of the best predictor that sees only the corrupted token itself.
 
 Let u(t) be the training frequency of the ordinary token t, K their number, o what is seen at a masked position. Under
 80/10/10 with uniform random replacement (`masking.py`), Bayes' rule gives
@@ -6,8 +6,9 @@ Let u(t) be the training frequency of the ordinary token t, K their number, o wh
     P(t | o = [MASK])   = u(t)
     P(t | o ordinary)   = u(t) ([t = o] + 1/K) / (u(o) + 1/K)
 
-and the floor is the mean of -log P(t | o) over the targets. It lies below the unigram entropy, the mean of -log u(t),
-because a token that was left as it is gives itself away. A run that is not below it has learned nothing from context.
+and the baseline is the mean of -log P(t | o) over the targets. It lies below the unigram entropy, the mean of
+-log u(t), because a token that was left as it is gives itself away. A run that is not below it has learned nothing from
+context.
 
 u is smoothed by one count a token, so that a token the training text lacks costs much, but not infinitely much.
 All losses in nats. V vocabulary, K ordinary tokens.
@@ -34,32 +35,32 @@ def unigram(counts: NDArray[np.integer], vocabulary: Vocabulary) -> NDArray[np.f
     return smoothed / smoothed.sum()
 
 
-def context_free_floor(counts: NDArray[np.integer], masked: Masked, vocabulary: Vocabulary) -> Floor:
-    """The floor on these very masks (the frozen validation masks: sequences side by side in one `Masked`)."""
+def no_context_baseline(counts: NDArray[np.integer], masked: Masked, vocabulary: Vocabulary) -> Floor:
+    """The baseline on these very masks (the frozen validation masks: sequences side by side in one `Masked`)."""
     asked = masked.labels != IGNORED
     targets = masked.labels[asked]
     seen = np.take_along_axis(masked.corrupted, masked.positions, axis=1)[asked]
     if not targets.size:
-        raise ValueError("no ordinary token is masked in these sequences: there is no floor to compute")
+        raise ValueError("no ordinary token is masked in these sequences: there is no baseline to compute")
     u, uniform = unigram(counts, vocabulary), 1 / len(vocabulary.ordinary_ids)
     unseen = -np.log(u[targets])
     evidence = ((targets == seen) + uniform) / (u[seen] + uniform)  # 1 where [MASK] is seen, since u([MASK]) = 0
     return Floor(float((unseen - np.log(evidence)).mean()), float(unseen.mean()))
 
 
-def next_token_floor(counts: NDArray[np.integer], targets: NDArray[np.integer]) -> Floor:
-    """The floor where nothing of the target is seen: both are the cross-entropy of the training frequencies.
+def next_token_baseline(counts: NDArray[np.integer], targets: NDArray[np.integer]) -> Floor:
+    """The baseline where nothing of the target is seen: both are the cross-entropy of the training frequencies.
 
     Special tokens are targets here, [SEP] ends a text, so u is smoothed by one count over all of the vocabulary (V,).
     """
     if not targets.size:
-        raise ValueError("these texts ask for no token: there is no floor to compute")
+        raise ValueError("these texts ask for no token: there is no baseline to compute")
     u = (counts + 1.0) / (counts.sum() + len(counts))
     loss = float(-np.log(u[targets]).mean())
     return Floor(loss, loss)
 
 
-def expected_floor(
+def expected_baseline(
     counts: NDArray[np.integer], vocabulary: Vocabulary, target_counts: NDArray[np.integer] | None = None
 ) -> Floor:
     """The same before any mask is drawn: the expectation over masks, for targets distributed as `target_counts` (V,),

@@ -1,6 +1,6 @@
 """A machine without leanformer: it loads an export as anyone would, and writes down what the model answers.
 
-    python -I stranger.py EXPORT AUTO_CLASS THREADS INPUTS OUTPUTS
+    python -I standalone_check.py EXPORT AUTO_CLASS THREADS INPUTS OUTPUTS
 
 INPUTS and OUTPUTS are safetensors files; `tokens` among the outputs are the tokenizer's ids of `SENTENCE`. In that
 process leanformer cannot be imported. `answers` is also what the answers are compared with.
