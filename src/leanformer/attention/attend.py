@@ -41,7 +41,8 @@ def attend(
     causal: bool = False,
     fused: bool = True,
 ) -> Tensor:
-    """The context (B, H, L, K); keys and values may be of fewer heads. `dropout` is the probability in force now: 0 outside training."""
+    """The context (B, H, L, K) of values of H heads or fewer; `dropout` is the probability in force now: 0 outside
+    training."""
     path = choose_path(logits, value_BHMK, mask, dropout, fused=fused)
     if path == "shared_rows":
         separate = separated(mask)

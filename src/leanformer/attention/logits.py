@@ -1,6 +1,7 @@
 """The seam between mechanisms: what a projection makes, and scores before they are multiplied out.
 
-Shape letters: B batch, L query length, M memory length, H heads, G key and value heads, K head size, C size of a compared vector.
+Shape letters: B batch, L query length, M memory length, H heads, G key and value heads, K head size, C size of a
+compared vector.
 """
 
 from typing import NamedTuple
