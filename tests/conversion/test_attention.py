@@ -1,10 +1,14 @@
 """One attention to another: exact where the target can express the source, else as near as is said."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from leanformer import LeanformerForCausalLM, LeanformerForMaskedLM, LeanformerModel, models
+from leanformer.attention import load_plugin
 from leanformer.conversion.attention.convert_attention import convert_attention
 from leanformer.conversion.attention.fits import FITS, Problem
 from leanformer.conversion.attention.layer_maps import head_maps
@@ -258,3 +262,83 @@ def test_an_encoder_alone_converts_too(tiny, sharp, batch):
         target, _ = convert_attention(source, "pairwise", {})
         assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
         assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
+
+
+def test_multi_query_starts_from_the_mean_key_and_value(tiny, sharp, batch):
+    """Ainslie et al., 2023: pooled by the mean. Heads that have one key and one value already are kept exactly."""
+    source = sharp(LeanformerForMaskedLM(tiny()))
+    target, residuals = convert_attention(source, "multi_query", {})
+    for old, new in zip(source.encoder.layers, target.encoder.layers, strict=True):
+        old, new = old.attention.projection, new.attention.projection
+        for part in ("key", "value"):
+            one, many = getattr(new, part), getattr(old, part)
+            assert_close(one.weight, many.weight.view(3, 10, 30).mean(0))
+            assert_close(one.bias, many.bias.view(3, 10).mean(0))
+        assert_close(new.query.weight, old.query.weight)
+    assert min(residual.logits_residual for residual in residuals) > 0.1 < residuals[0].value_residual
+    again, exact = convert_attention(convert_attention(target, "dot_product", {})[0], "multi_query", {})
+    assert_close(outputs(again, batch), outputs(target, batch), rtol=0, atol=2e-5)
+    assert max(max(residual.logits_residual, residual.value_residual) for residual in exact) < 1e-5
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_residuals_of_pooled_heads_are_what_their_maps_miss(positions, tiny, sharp):
+    """By the formula, under no text: |N - N'| with x of mean zero and variance one, biases apart."""
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False, positions=positions)))
+    target, residuals = convert_attention(model, "multi_query", {})
+    both = [head_maps(each.encoder.layers[0].attention) for each in (model, target)]
+    for old, new, residual in zip(*both, residuals[:3], strict=True):
+        if positions == "learned":
+            forms = [head.query.weight.T @ head.key.weight for head in (old, new)]
+        else:
+            planes = [[torch.complex(*m.weight.chunk(2)) for m in (head.query, head.key)] for head in (old, new)]
+            forms = [torch.einsum("cd,ce->cde", alpha, beta.conj()) for alpha, beta in planes]
+        expected = (forms[0] - forms[1]).norm() / forms[0].norm()
+        assert residual.logits_residual == pytest.approx(float(expected), rel=1e-5)
+        values = [head.output @ head.value.weight for head in (old, new)]
+        expected = (values[0] - values[1]).norm() / values[0].norm()
+        assert residual.value_residual == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.fixture
+def bilinear(own_registry, tmp_path):
+    """The plug-in of docs/add-a-mechanism.md."""
+    page = Path(__file__).parents[2] / "docs" / "add-a-mechanism.md"
+    file = tmp_path / "bilinear.py"
+    file.write_text(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL).group(1))
+    load_plugin(file)
+    return "bilinear"
+
+
+PLUGIN = {
+    "separate": ({}, {"projection": "separate", "rank": 10}),
+    "separate, more than full rank": ({}, {"projection": "separate", "rank": 11}),
+    "separate, rotary": (ROTARY, {"projection": "separate", "rank": 10}),
+    "symmetric": ({"attention": "symmetric"}, {"rank": 10}),
+    "pairwise": ({"attention": "pairwise"}, {"rank": 10}),
+    "shared": ({"attention": "shared"}, {"projection": "shared_all", "rank": 10}),
+}
+
+
+@pytest.mark.parametrize("case", PLUGIN)
+def test_a_plug_in_converts_by_its_bilinear_form(case, bilinear, tiny, sharp, batch):
+    """To it and back, with equal outputs, though conversion has never heard of its class."""
+    settings, options = PLUGIN[case]
+    source = sharp(LeanformerForMaskedLM(tiny(**settings)))
+    target, residuals = convert_attention(source, bilinear, options)
+    assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=5e-5)
+    assert max(residual.logits_residual for residual in residuals) < 1e-5
+    back, _ = convert_attention(target, "dot_product", {})
+    assert_close(outputs(back, batch), outputs(source, batch), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("options", [{"rank": 3}, {"rank": 3, "projection": "separate"}])
+def test_a_form_of_low_rank_is_the_nearest_and_its_residual_that_of_what_was_taken(options, bilinear, tiny, sharp):
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False)))
+    target, residuals = convert_attention(model, bilinear, options)
+    both = [head_maps(each.encoder.layers[1].attention) for each in (model, target)]
+    for old, new, residual in zip(*both, residuals[3:], strict=True):
+        forms = [head.query.weight.T @ head.key.weight for head in (old, new)]
+        assert torch.linalg.matrix_rank(forms[1], rtol=1e-5) == 3
+        expected = (forms[0] - forms[1]).norm() / forms[0].norm()
+        assert residual.logits_residual == pytest.approx(float(expected), rel=1e-4)
