@@ -236,7 +236,7 @@ REFUSED = {
     "no text": ({}, "random", {}, "random starts from where the model looks: give a sample of text with --text"),
     "norms": ({"qk_norm": True}, "pairwise", {}, "qk_norm divides by what it compares"),
     "shares": ({}, "random+dot_product", {"weights": "softmax"}, "weights = 'softmax' starts with shares of every"),
-    "phases": ({}, "phased", {}, "phased turns queries by their positions, and the model has learned ones"),
+    "phases": ({}, "phased", {}, "phased rotates queries by their positions, and the model has learned ones"),
     "nothing compared": ({"attention": "random"}, "dot_product", {}, "scores of random are no product of a query"),
     "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "random.dot_product are no product"),
     "two": ({}, "pairwise+dot_product", {"projection": "separate"}, "has two parts that compare"),

@@ -11,18 +11,17 @@ from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
-from leanformer.attention.mixers import MIXERS, check_mixer, group_names, mixer, mixer_options
+from leanformer.attention.mixers import MIXERS, check_mixer, group_names, mixer, mixer_options, register_mixer
 from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.plain import is_plain
+from leanformer.attention.plugins import load_plugin, plugins_of
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import (
     Mechanism,
-    load_plugin,
     mechanism,
     names,
-    plugins_of,
     projection_name,
     register,
 )
@@ -56,4 +55,5 @@ __all__ = [
     "plugins_of",
     "projection_name",
     "register",
+    "register_mixer",
 ]

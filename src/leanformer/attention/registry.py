@@ -1,8 +1,5 @@
 """Published mechanisms are rows of a table: a name, a projection, a compatibility and the paper they come from."""
 
-import importlib.util
-import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from leanformer.attention.attend import Path as AttendPath
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.mixture import Mixture, mixture_of
 from leanformer.attention.options import options_of
+from leanformer.attention.plugins import load_plugin, open_to_plugins, plugins_of, require_free, require_name
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
 from leanformer.attention.shape import Shape
@@ -153,8 +151,8 @@ class Mechanism:
         return self.compatibility.rotary
 
 
-_MECHANISMS: dict[str, Mechanism] = {}
-_PLUGINS: dict[Path, list[str]] = {}
+_MECHANISMS: dict[str, Mechanism] = open_to_plugins({})
+open_to_plugins(PROJECTIONS)
 
 
 def register(mechanism: Mechanism) -> Mechanism:
@@ -170,11 +168,9 @@ def register(mechanism: Mechanism) -> Mechanism:
                 raise ValueError(
                     f"mechanism {mechanism.name!r}: {old} of {made.__name__} is not read: declare parameter_groups"
                 )
-    mixed = issubclass(mechanism.compatibility, Mixture)
-    if not mixed and not re.fullmatch(r"[a-z][a-z0-9_]*", mechanism.name):
-        raise ValueError(f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores")
-    if mechanism.name in _MECHANISMS:
-        raise ValueError(f"a mechanism named {mechanism.name!r} is registered already: choose another name")
+    if not issubclass(mechanism.compatibility, Mixture):
+        require_name("mechanism", mechanism.name)
+    require_free("mechanism", mechanism.name, _MECHANISMS)
     _MECHANISMS[mechanism.name] = mechanism
     return mechanism
 
@@ -205,37 +201,6 @@ def _mixture(parts: tuple[Mechanism, ...]) -> Mechanism:
         paper="Tay et al. 2020",  # whatever the parts, the mixing is theirs
         cross=all(part.cross for part in parts),
     )
-
-
-def load_plugin(path: str | Path) -> list[str]:
-    """Run a user's file, which calls `register`; the names it added. Loading the same file twice does nothing."""
-    file = Path(path).resolve()
-    if file in _PLUGINS:
-        return []
-    if not file.is_file():
-        raise FileNotFoundError(f"plug-in {path} does not exist: give the path of a Python file")
-    spec = importlib.util.spec_from_file_location(f"leanformer_plugin_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"plug-in {path} is not a Python file (its name must end in .py)")
-    before = names()
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
-        if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # which came from outside
-            raise
-        for name in set(names()) - set(before):
-            del _MECHANISMS[name]
-        raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
-    _PLUGINS[file] = [name for name in names() if name not in before]
-    return list(_PLUGINS[file])
-
-
-def plugins_of(name: str) -> list[Path]:
-    """The plug-ins that a mechanism, or any part of it, comes from."""
-    wanted = {name, *name.split("+")}
-    return [file for file, added in _PLUGINS.items() if wanted & set(added)]
 
 
 def _found(name: str, plugins: list[Path]) -> Mechanism:

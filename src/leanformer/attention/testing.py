@@ -134,7 +134,7 @@ def check_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
 
 
 def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> None:
-    """Rotary logits are the complex products of unrotated pairs turned by their positions, and see distances only."""
+    """Rotary logits are the complex products of unrotated pairs rotated by their positions, and see distances only."""
     module = layer(name, options, head_size=2 * K)
     x = inputs(2, L, H * 2 * K)
     heads = module.projection(x, x)
@@ -155,11 +155,11 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
     if plain.query is None:
         return
     frequency = 7.0 ** (-torch.arange(size // 2, dtype=torch.float64) / (size // 2))
-    turn = torch.polar(torch.ones(L, size // 2, dtype=torch.float64), ids[0][:, None] * frequency)
+    rotation = torch.polar(torch.ones(L, size // 2, dtype=torch.float64), ids[0][:, None] * frequency)
     expected = torch.zeros_like(rotated)
     for query, key in zip(plain.query.split(size, -1), plain.key.split(size, -1), strict=True):  # a pair a part
         key = key.expand(-1, H, -1, -1) if key.shape[1] == 1 else key.repeat_interleave(H // key.shape[1], 1)
-        expected += torch.einsum("bhlc,bhmc->bhlm", _complex(query) * turn, (_complex(key) * turn).conj()).real
+        expected += torch.einsum("bhlc,bhmc->bhlm", _complex(query) * rotation, (_complex(key) * rotation).conj()).real
     assert_equal("logits", rotated, expected if plain.bias is None else expected + plain.bias)
     if plain.bias is None:
         assert_equal("logits after a common shift", scores(ids + 13), rotated)

@@ -30,7 +30,7 @@ class LeanformerConfig(PreTrainedConfig):
     `decoder_attention` for its decoder's self-attention (None: the same again) and `cross_attention` between the two;
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
-    `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
+    `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", which rotate queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
     residual step as in BERT, or "pre", before it and once behind the last.
 

@@ -1,6 +1,6 @@
 """Phased attention: a tied comparison that knows before from after (unpublished).
 
-With rotary positions a head's query and key are K / 2 complex numbers each, turned by their positions p at frequencies
+With rotary positions a head's query and key are K / 2 complex numbers each, rotated by their positions p at frequencies
 theta_c (`positions.py`). A learned phase and a learned gain a head and frequency multiply the query's:
 
     logit_h(i, j) = Re sum_c  g_hc e^(i phi_hc)  q_c conj(k_c)  e^(i theta_c (p_i - p_j)) / sqrt(K)
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.parameter_group import ParameterGroup
-from leanformer.attention.positions import Positions, turned
+from leanformer.attention.positions import Positions, apply_rotary
 from leanformer.attention.projections import SharedQueryKey
 from leanformer.attention.registry import Mechanism, register
 from leanformer.attention.shape import Shape
@@ -47,7 +47,7 @@ class Phased(Compatibility):
     def __init__(self, shape: Shape, phase_std: float = 1.0, phases: bool = True, gains: bool = True) -> None:
         super().__init__(shape)
         if shape.head_size % 2:
-            raise ValueError(f"phases turn pairs of numbers: head size {shape.head_size} must be even")
+            raise ValueError(f"phases rotate pairs of numbers: head size {shape.head_size} must be even")
         if phase_std < 0:
             raise ValueError(f"phase_std = {phase_std} must not be negative")
         if not (phases or gains):
@@ -65,11 +65,11 @@ class Phased(Compatibility):
         return {"phases": torch.randn(size) * self.phase_std, "gains": torch.ones(size)}
 
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
-        # Rotated first: what is both query and key is turned once for both.
+        # Rotated first: what is both query and key is rotated once for both.
         query, key = positions.rotate(heads.query, heads.key)
         phase_H1C, gain_H1C = (part.view(self.shape.num_heads, 1, -1) for part in (self.phases, self.gains))
         gain_H1C = gain_H1C * self.shape.head_size**-0.5
-        return Logits(turned(query, gain_H1C * phase_H1C.cos(), gain_H1C * phase_H1C.sin()), key)
+        return Logits(apply_rotary(query, gain_H1C * phase_H1C.cos(), gain_H1C * phase_H1C.sin()), key)
 
     def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
         """At equal positions."""

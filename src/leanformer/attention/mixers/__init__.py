@@ -14,6 +14,7 @@ import torch
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.mixers.clusters import ClusteredMemory
 from leanformer.attention.mixers.convolution import ConvolutionBesideAttention
+from leanformer.attention.plugins import open_to_plugins, require_free, require_name
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import mechanism, names
 from leanformer.attention.shape import Shape
@@ -25,6 +26,17 @@ MIXERS: dict[str, type[MultiHeadAttention]] = {
     "clusters": ClusteredMemory,
 }
 """Names for `model.mixer`."""
+open_to_plugins(MIXERS)
+
+
+def register_mixer(name: str, made: type[MultiHeadAttention]) -> None:
+    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `MultiHeadAttention`,
+    which has what models and the ledger ask of one."""
+    require_name("mixer", name)
+    require_free("mixer", name, MIXERS)
+    if not issubclass(made, MultiHeadAttention):
+        raise ValueError(f"mixer {name!r}: {made.__name__} must derive from leanformer.attention.MultiHeadAttention")
+    MIXERS[name] = made
 
 
 def group_names() -> set[str]:

@@ -106,8 +106,10 @@ class ClusteredMemory(MultiHeadAttention):
     ) -> Tensor | tuple[Tensor, Tensor]:
         if memory is not None or causal or cache is not None:
             raise ValueError("mixer 'clusters' makes means of one whole sequence: an encoder's only")
-        if positions is not None and positions.query_turn is not None:
-            raise ValueError("mixer 'clusters' attends to means, which rotary positions cannot turn: take learned ones")
+        if positions is not None and positions.query_rotation is not None:
+            raise ValueError(
+                "mixer 'clusters' attends to means: rotary positions cannot rotate them, take learned ones"
+            )
         self._check_length(x)
         tokens_BN = tokens_of(mask)
         peaks = density_peaks(x, None if tokens_BN is None else tokens_BN.expand(x.shape[0], -1), self.neighbours)

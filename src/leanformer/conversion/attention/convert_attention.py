@@ -58,7 +58,7 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
         )
     if mechanism(attention).rotary and model.config.positions != "rotary":
         raise ValueError(
-            f"{attention} turns queries by their positions, and the model has learned ones: choose another"
+            f"{attention} rotates queries by their positions, and the model has learned ones: choose another"
         )
     settings = model.config.to_dict() | {"attention": attention, "attention_options": options, "shared_heads": None}
     config = LeanformerConfig.from_dict(settings)  # a fit of a head is that head's own: nothing stays shared

@@ -1,4 +1,4 @@
-"""Closed-form starts: one head of separate maps, expressed by tied ones, where positions are not turned into them.
+"""Closed-form starts: one head of separate maps, expressed by tied ones, where positions are not rotary.
 
 Softmax does not see what is the same for every j. With m the mean hidden state a logit is, but for that,
 
@@ -156,8 +156,8 @@ def shared(problem: Problem) -> Start:
     S = (problem.N + problem.N.T) / 2
     linear = torch.outer(problem.r, problem.r) + _value_share(problem)
     V = _space(problem, S, linear)
-    values, turn = torch.linalg.eigh(V.T @ S @ V)
-    V = V @ turn
+    values, vectors = torch.linalg.eigh(V.T @ S @ V)
+    V = V @ vectors
     t = _solved(V * values, problem.r)
     token = problem.affine(V.T, t)
     roots = torch.nn.functional.pad(values.abs().sqrt(), (0, problem.size - len(values)))

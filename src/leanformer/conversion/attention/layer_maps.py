@@ -3,7 +3,7 @@
     logit_h(i, j) = (Q_h x_i + a_h) . (K_h x_j + b_h),    output_i = sum_h O_h sum_j w_h,ij (V_h x_j + c_h) + d
 
 in float64, the scale 1/sqrt(K) and whatever the mechanism puts between query and key inside Q. With rotary positions
-query and key are turned before they meet; coefficients stand before the turn, and phases commute with it.
+query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it.
 
 Shape letters: D width, H heads, K head size, E = H K.
 """
@@ -60,7 +60,7 @@ def _compared(layer: MultiHeadAttention) -> tuple[list[Affine], list[Affine]]:
 
 
 def to_planes(rows: Tensor) -> Tensor:
-    """(K, R) real -> (K / 2, R) complex: the pairs that rotary positions turn."""
+    """(K, R) real -> (K / 2, R) complex: the pairs that rotary positions rotate."""
     return torch.complex(*rows.chunk(2))
 
 

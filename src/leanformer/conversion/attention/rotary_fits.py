@@ -1,4 +1,4 @@
-"""The same starts where positions are turned into queries and keys: plane by plane.
+"""The same starts where positions rotate queries and keys: plane by plane.
 
 A pair of a head's channels is one complex number, q_c = alpha_c . x and k_c = beta_c . x, and a logit at distance p is
 
@@ -12,7 +12,7 @@ distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^
     shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
     pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
 
-Biases turn too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
+Biases are rotated, too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
 (or queries) are also the values, they stay as they are, and the value takes what it gets.
 """
 
@@ -50,9 +50,9 @@ class RotaryProblem:
         With unit vectors a and b and s = b^H a, the Hermitian part of a b^H has the eigenvector a + u b, where
         u = -i Im s + sqrt(1 - (Im s)^2), of eigenvalue (Re s + sqrt(1 - (Im s)^2)) / 2, its only positive one.
         """
-        turned = self.alpha * torch.exp(-1j * phases)[:, None]
-        lengths = _square(turned).sqrt().clamp(min=1e-150), _square(self.beta).sqrt().clamp(min=1e-150)
-        a, b = turned / lengths[0][:, None], self.beta / lengths[1][:, None]
+        rotated = self.alpha * torch.exp(-1j * phases)[:, None]
+        lengths = _square(rotated).sqrt().clamp(min=1e-150), _square(self.beta).sqrt().clamp(min=1e-150)
+        a, b = rotated / lengths[0][:, None], self.beta / lengths[1][:, None]
         s = _dot(b, a)
         root = (1 - s.imag.square()).clamp(min=0).sqrt()
         direction = a + torch.complex(root, -s.imag)[:, None] * b
