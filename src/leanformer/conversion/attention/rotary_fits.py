@@ -12,8 +12,8 @@ distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^
     shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
     pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
 
-Biases are rotated, too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
-(or queries) are also the values, they stay as they are, and the value takes what it gets.
+Biases are rotated, too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`;
+where keys (or queries) are also the values, they stay as they are, and the value takes what it gets.
 """
 
 from collections.abc import Callable
