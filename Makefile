@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUICK := runs/quickstart
 
-.PHONY: help install quickstart test test-peer test-versions torture package lint docs clean
+.PHONY: help install quickstart test test-peer test-versions torture package lint docs results clean
 
 help:
 	@echo "make quickstart  compare four attention mechanisms on real text (5 to 8 minutes on 2 CPU cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
 	@echo "make lint        check style and types"
 	@echo "make docs        build the documentation as a site, in build/site"
+	@echo "make results     render report.html and the pictures beside every record in docs/results that holds its runs"
 	@echo "make clean       remove the virtual environment and the quickstart's runs"
 
 install: $(VENV)/installed
@@ -56,6 +57,11 @@ lint: install
 docs: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# report.html is not kept in the repository: the site shows report.md, and this renders the rest where the runs are.
+results: install
+	@for record in $$(git ls-files 'docs/results/*comparison.json'); do \
+	  folder=$$(dirname $$record); test ! -d $$folder/runs || $(BIN)/leanformer report $$folder; done
 
 clean:
 	rm -rf $(VENV) $(QUICK) build/site

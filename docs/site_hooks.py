@@ -26,8 +26,6 @@ def on_page_markdown(markdown, page, config, files):
         mark, text, target, anchor = link.groups()
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         found = PAGES.get(path, path.removeprefix("docs/"))
-        if posixpath.basename(found) == "report.md":  # the report itself lies beside it
-            found = found.replace(".md", ".html")
         if files.get_file_from_path(found) is None:
             return text
         return f"{mark}[{text}]({posixpath.relpath(found, posixpath.dirname(own) or '.')}{anchor or ''})"

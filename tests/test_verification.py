@@ -26,7 +26,7 @@ SETTINGS = {
     "model": {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
     | {"max_position_embeddings": 16},
     "training": {"max_steps": 4, "batch_size": 4, "sequence_length": 16, "threads": 1, "checkpoint_every": 1}
-    | {"log_every": 1, "validation_sequences": 2, "precision": "fp32"},
+    | {"score_at": [128], "log_every": 1, "validation_sequences": 2, "precision": "fp32"},
 }
 
 
@@ -79,6 +79,8 @@ FILES = [
     "run/run.json",
     "run/scores/test.npz",
     "run/scores/valid.npz",
+    "run/scores/step-00000002/test.npz",
+    "run/scores/step-00000002/valid.npz",
     "run/checkpoint/step-00000002/state.json",
     "run/checkpoint/step-00000003/model.safetensors",
     "run/checkpoint/step-00000003/optimizer.safetensors",

@@ -96,8 +96,10 @@ def _run(folder: Path) -> None:
         raise FileNotFoundError(f"{run.model} is missing, though {run.record} says finished: {REMEDY}")
     if (told := record.get("curve_sha256")) and files.sha256(run.curve) != told:
         raise ValueError(f"{run.curve} is not the curve that {run.record} was finished with: {REMEDY}")
-    for part, score in ((record.get("results") or {}).get("scores") or {}).items():
-        read_losses(run.scores / f"{part}.npz", score["sha256"], REMEDY)
+    finished_scores = {"folder": run.scores.name, "scores": (record.get("results") or {}).get("scores") or {}}
+    for point in [*(record.get("scores_at") or []), finished_scores]:
+        for part, score in point["scores"].items():
+            read_losses(run.path / point["folder"] / f"{part}.npz", score["sha256"], REMEDY)
 
 
 def _comparison(folder: Path) -> None:

@@ -53,6 +53,9 @@ def compare(
             metavar="N", help="Seeds that choose the rates: 2 (1001, 1002) or a list. Default: one per 3 seeds."
         ),
     ] = None,
+    tuning_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of a tuning run. Default: as many as a reported run.")
+    ] = None,
     main: Annotated[
         str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")
     ] = None,
@@ -97,6 +100,7 @@ def compare(
         seeds=seeds_of(seeds, "--seeds") or [],
         learning_rates=floats(learning_rates, "--learning-rates"),
         tuning_seeds=seeds_of(tuning_seeds, "--tuning-seeds", FIRST_TUNING_SEED),
+        tuning_tokens=tuning_tokens,
         margin=margin,
         task_margin=task_margin / 100,
         main=None if main is None else [variant.label for variant in parse_variants(main)],

@@ -74,6 +74,10 @@ def whole(text: str, option: str) -> list[int]:
         raise ValueError(f"{option} {text!r}: write whole numbers separated by commas, for example 128,512") from None
 
 
+MOST_SEEDS = 500
+"""A larger count is a mistake: the number of a seed where a number of seeds is read."""
+
+
 def seeds_of(text: str | None, option: str, first: int = 1) -> list[int] | None:
     """ "3" -> three seeds from `first` on; "11-13", "1,4,7-9" -> these numbers."""
     if text is None:
@@ -82,6 +86,8 @@ def seeds_of(text: str | None, option: str, first: int = 1) -> list[int] | None:
     if not parts or None in parts:
         raise ValueError(f"{option} {text!r}: write how many, or which: 3, 11-25 or 1,4,7-9")
     if len(parts) == 1 and parts[0] and parts[0][2] is None:
+        if int(text) > MOST_SEEDS:
+            raise ValueError(f"{option} {text}: that is {text} seeds; write {text}-{text} for the seed {text} alone")
         numbers = list(range(first, first + int(text)))
     else:
         numbers = [n for part in parts if part for n in range(int(part[1]), int(part[2] or part[1]) + 1)]

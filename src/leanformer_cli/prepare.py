@@ -34,7 +34,10 @@ def prepare(
     algorithm: Annotated[
         str | None, typer.Option(help="wordpiece, bpe or characters; of a task always cased: bpe.")
     ] = None,
-    tokenizer: Annotated[str | None, typer.Option(metavar="FILE", help="Take this tokenizer instead.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Take this tokenizer instead: tokenizer.json, or a folder with it."),
+    ] = None,
     cased: Annotated[
         bool,
         typer.Option(

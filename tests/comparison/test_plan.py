@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from leanformer.comparison.choosing import tuning_tokens_of
 from leanformer.comparison.compare import compare
 from leanformer.comparison.continuing import check_continues
 from leanformer.comparison.plan import Plan, default_tuning_seeds
@@ -65,6 +66,49 @@ def test_there_is_a_tuning_seed_for_every_three_reported_ones(seeds, tuning):
 )  # fmt: skip
 def test_seeds_are_a_count_or_a_list(text, first, numbers):
     assert seeds_of(text, "--seeds", first) == numbers
+
+
+def test_the_number_of_a_seed_is_not_taken_for_a_number_of_seeds():
+    with pytest.raises(ValueError, match="--seeds 1001: that is 1001 seeds; write 1001-1001 for the seed 1001 alone"):
+        seeds_of("1001", "--seeds")
+
+
+def test_a_shorter_tuning_run_is_the_beginning_of_a_reported_one():
+    """A tenth of 6,000 tokens warm up, so half of the tuning runs' 1,200."""
+    budget = ("training.max_tokens=6000", "training.warmup=0.1", "training.score_at=[1200,6000]")
+    made = plan(overrides=budget, learning_rates=[1e-3], tuning_seeds=[1001], tuning_tokens=1200, chosen=dict.fromkeys(
+        ("dot_product", "shared"), 1e-3))  # fmt: skip
+    tuning, reported = (runs[0].settings(made.settings).training for runs in (made.tuning_runs, made.reported_runs))
+    assert (tuning.max_tokens, tuning.warmup, tuning.score_at) == (1200, 0.5, None)
+    assert (reported.max_tokens, reported.warmup, reported.score_at) == (6000, 0.1, [1200, 6000])
+    assert made.record()["tuning_tokens"] == 1200
+    by_hand = read_settings(None, [*budget, *made.tuning_runs[0].overrides()])
+    assert by_hand.training == tuning
+
+
+@pytest.mark.parametrize(
+    ("budget", "rates", "message"),
+    [
+        ("training.max_tokens=6000", None, "--tuning-tokens is for choosing a learning rate: add --learning-rates"),
+        (
+            "training.max_tokens=600",
+            [1e-3],
+            "--tuning-tokens 1200: a tuning run is a part of training.max_tokens = 600;",
+        ),
+        ("training.max_steps=6", [1e-3], "--tuning-tokens 1200: a tuning run is a part of training.max_tokens = None;"),
+    ],
+)
+def test_tuning_tokens_are_a_part_of_a_budget_in_tokens(budget, rates, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        tuning_tokens_of(tmp_path, read_settings(None, [budget]).training, rates, 1200)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_resumed_comparison_keeps_its_tuning_tokens(tmp_path):
+    budget = ("training.max_tokens=6000",)
+    first = plan(overrides=budget, learning_rates=[1e-3], tuning_seeds=[1001], tuning_tokens=1200)
+    out = started(tmp_path, first)
+    assert tuning_tokens_of(out, first.settings.training, [1e-3], None) == 1200
 
 
 def test_every_rate_is_tried_on_the_tuning_seeds_and_one_is_reported():

@@ -14,6 +14,7 @@ PAGES = [
     "docs/results/README.md",
     "docs/results/confirm/README.md",
     "docs/results/conversion.md",
+    "docs/results/size/README.md",
     "docs/results/synthesizer/README.md",
 ]
 """docs/results/related-methods.md is made of its records as a whole: tests/experiments/test_related_methods.py."""

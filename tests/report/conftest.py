@@ -36,6 +36,8 @@ class Fabrication:
     """Of a curve.jsonl, with a validation at each; none: the validations stand in run.json alone."""
     scored: Mapping[str, float] = field(default_factory=dict)
     """Held-out part -> sd of what one sequence adds to the difference of two mechanisms, nats per target."""
+    scored_at: Mapping[int, float] = field(default_factory=dict)
+    """Number of tokens -> what the losses there are above the final ones, on the same parts."""
     sequences: int = 200
     """In each of these parts; four begin in one document."""
 
@@ -75,6 +77,11 @@ class Fabrication:
             made["results"]["validations"] = logged(folder / "curve.jsonl", made["results"]["validations"], self.points)
         if self.scored:
             made["results"]["scores"] = self.score(folder / "scores", name, final, own)
+        for number, above in self.scored_at.items():
+            step = -(-number // 2048)
+            where = {"score_at": number, "step": step, "tokens": 2048 * step, "folder": f"scores/step-{step:08d}"}
+            scores = self.score(folder / where["folder"], name, final + above, own)
+            made.setdefault("scores_at", []).append(where | {"scores": scores})
         write(folder / "run.json", made)
         for task, score in self.tasks.items():
             for k in range(1, self.task_seeds + 1):

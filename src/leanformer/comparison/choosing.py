@@ -10,6 +10,7 @@ from leanformer.comparison.continuing import earlier, is_finished
 from leanformer.comparison.plan import Plan, PlannedRun, default_tuning_seeds
 from leanformer.report.records import sweep
 from leanformer.report.records.runs import Run, read_run
+from leanformer.settings import TrainingSettings
 
 
 def with_choice(out: Path, plan: Plan) -> Plan:
@@ -56,3 +57,20 @@ def tuning_seeds_of(out: Path, seeds: list[int], rates: list[float] | None, give
             "numbers with --tuning-seeds, for example 1001-1002"
         )
     return tuning
+
+
+def tuning_tokens_of(out: Path, settings: TrainingSettings, rates: list[float] | None, given: int | None) -> int | None:
+    """The tokens of a tuning run: those of the option, else those that the comparison was started with, else None, for
+    as many as a reported run has."""
+    before = earlier(out) or {}
+    tokens = given or before.get("tuning_tokens")
+    if tokens is None:
+        return None
+    if rates is None:
+        raise ValueError("--tuning-tokens is for choosing a learning rate: add --learning-rates, or leave it out")
+    if settings.max_tokens is None or not 0 < tokens <= settings.max_tokens:
+        raise ValueError(
+            f"--tuning-tokens {tokens}: a tuning run is a part of training.max_tokens = {settings.max_tokens}; set "
+            "that to a number at least as large, or leave the option out"
+        )
+    return tokens

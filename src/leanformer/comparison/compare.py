@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, with_choice
+from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, tuning_tokens_of, with_choice
 from leanformer.comparison.continuing import check_continues, check_runs, earlier, has_task, invariants, is_finished
 from leanformer.comparison.discarding import check_models, discard_models
 from leanformer.comparison.display import run_shown
@@ -40,6 +40,7 @@ from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
+from leanformer.training.run.score_points import check_reached
 
 PATIENCE = 60.0
 """Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
@@ -54,6 +55,7 @@ def compare(
     seeds: list[int],
     learning_rates: list[float] | None = None,
     tuning_seeds: list[int] | None = None,
+    tuning_tokens: int | None = None,
     margin: float = MARGIN,
     task_margin: float = TASK_MARGIN,
     main: list[str] | None = None,
@@ -70,7 +72,8 @@ def compare(
 ) -> dict[str, Any]:
     """Run what is still to run of the comparison in `out`, then write its report; returns the report's results.
 
-    With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, and reported at the best one.
+    With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, for `tuning_tokens` if given, and
+    reported at the best one.
     `margin` (nats), `task_margin` (a fraction) and `main` (labels of the main contrast) are written down beforehand.
     """
     kind = OBJECTIVES[settings.training.objective]
@@ -82,6 +85,7 @@ def compare(
         seeds=seeds,
         learning_rates=learning_rates,
         tuning_seeds=tuning_seeds_of(out, seeds, learning_rates, tuning_seeds),
+        tuning_tokens=tuning_tokens_of(out, settings.training, learning_rates, tuning_tokens),
         margin=margin,
         task_margin=task_margin,
         main=_main(variants, main),
@@ -236,6 +240,8 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
         plan.settings.finetuning_for(name)
     trained = [load(find_task(name), plan.task_data or "")[0] for name in plan.tasks if not plan.generates]
     objective = OBJECTIVES[plan.settings.training.objective].objective(corpus, plan.settings.training, 1)
+    for run in plan.foreseen_runs:
+        check_reached(run.settings(plan.settings).training, objective_of(run, plan, corpus))
     return objective, [examples.note for examples in trained if examples.note]
 
 

@@ -79,11 +79,12 @@ class Estimator:
         return read + objective.total_steps * self.update_seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
 
     def scoring_seconds(self, variant: Variant) -> float:
-        """The forward passes over held-out text take these seconds when a run is done."""
+        """The forward passes over held-out text take these seconds, at every score point and when a run is done."""
         training = self.plan.settings.training
         asked = plans(self.objective, training.score_targets)
         tokens = training.sequence_length * sum(len(ids) * draws for _, _, ids, draws in asked)
-        return tokens * self._ledger(variant)["flops_per_token"]["forward"] / self.flops_per_second
+        times = 1 + sum(number != training.max_tokens for number in training.score_at or [])
+        return times * tokens * self._ledger(variant)["flops_per_token"]["forward"] / self.flops_per_second
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]

@@ -30,13 +30,15 @@ class PlannedRun:
     path: str
     tuning: bool = False
     """Whether the run serves the choice of a learning rate only, and is in no mean, interval or verdict."""
+    budget: dict[str, Any] = field(default_factory=dict)
+    """Settings of training in which a tuning run is shorter than the reported ones (`Plan.tuning_budget`)."""
 
     def settings(self, common: Settings) -> Settings:
         """The comparison's settings with what is this run's own."""
         options: dict[str, Any] = {"attention": self.variant.mechanism}
         if self.variant.options:
             options["attention_options"] = {**common.model.get("attention_options", {}), **self.variant.options}
-        own = {**self.variant.training, "seed": self.seed, "learning_rate": self.learning_rate}
+        own = {**self.variant.training, **self.budget, "seed": self.seed, "learning_rate": self.learning_rate}
         training = common.training.updated(own)
         model = {**common.model, **options}
         for key, value in self.variant.model.items():
@@ -47,7 +49,8 @@ class PlannedRun:
         """The same as `--set` arguments: with `settings.json` they repeat this run by hand."""
         values: dict[str, Any] = {"model.attention": self.variant.mechanism}
         values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
-        for table, own in (("model", self.variant.model), ("training", self.variant.training)):
+        training = {**self.variant.training, **self.budget}
+        for table, own in (("model", self.variant.model), ("training", training)):
             for key, value in own.items():
                 if isinstance(value, dict):  # a table such as mixer_options: its entries join the common ones
                     values |= {f"{table}.{key}.{name}": each for name, each in value.items()}
@@ -77,6 +80,8 @@ class Plan:
     learning_rates: list[float] | None
     tuning_seeds: list[int] = field(default_factory=list)
     """None but with `learning_rates`."""
+    tuning_tokens: int | None = None
+    """The budget of a tuning run; None: it is as long as a reported one."""
     chosen: dict[str, float] = field(default_factory=dict)
     """{label: the learning rate that the tuning runs chose}; empty until they are done."""
     margin: float = MARGIN
@@ -89,6 +94,16 @@ class Plan:
     data: dict[str, Any]
     plugin: str | None
     command: str
+
+    @property
+    def tuning_budget(self) -> dict[str, Any]:
+        """With fewer tokens the warm-up takes as many of them, so that under a constant learning rate a tuning run is
+        the beginning of a reported one."""
+        full = self.settings.training
+        if self.tuning_tokens is None or full.max_tokens is None:
+            return {}
+        warmup = min(1.0, full.warmup * full.max_tokens / self.tuning_tokens)
+        return {"max_steps": None, "max_tokens": self.tuning_tokens, "warmup": warmup, "score_at": None}
 
     @property
     def tuning_runs(self) -> list[PlannedRun]:
@@ -132,6 +147,7 @@ class Plan:
             "seeds": self.seeds,
             "learning_rates": self.learning_rates,
             "tuning_seeds": self.tuning_seeds,
+            "tuning_tokens": self.tuning_tokens,
             "main": self.main,
             "margin": self.margin,
             "task_margin": self.task_margin,
@@ -151,7 +167,8 @@ class Plan:
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if swept is None else f"{variant.label}-lr{rate:g}"
             path = f"runs/{folder}/seed-{seed}"
-            yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=path, tuning=tuning)
+            budget = self.tuning_budget if tuning else {}
+            yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=path, tuning=tuning, budget=budget)
 
 
 def baseline_of(labels: list[str]) -> str:

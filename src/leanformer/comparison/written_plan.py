@@ -4,7 +4,7 @@
     attention, baseline, main          the arms, the one all others are compared with, those of the main contrast
     metric, margin, task_margin        what the main contrast compares; what counts as equivalent (nats; a fraction)
     family                             which tests are corrected together
-    seeds, learning_rates, tuning_seeds, tasks, task_seeds
+    seeds, learning_rates, tuning_seeds, tuning_tokens, tasks, task_seeds
     data_hash, settings_hash           what every run has in common
     amendments                         what a later `--resume` added, each with its time and command
 
@@ -49,7 +49,12 @@ def write_plan(out: Path, plan: Plan, invariants: dict[str, Any], begun: bool) -
             _write(out, written.record | {"amendments": amendments})
     elif not begun:
         record = _stamp(plan) | {"versions": versions()} | _intention(plan)
-        record |= {"metric": "final_loss", "family": FAMILY, "data_hash": plan.data["hash"]}
+        record |= {
+            "tuning_tokens": plan.tuning_tokens,
+            "metric": "final_loss",
+            "family": FAMILY,
+            "data_hash": plan.data["hash"],
+        }
         text = json.dumps(invariants, sort_keys=True)
         record |= {"settings_hash": hashlib.sha256(text.encode()).hexdigest(), "amendments": []}
         _write(out, record)

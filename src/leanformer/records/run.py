@@ -69,6 +69,16 @@ class Results(Record):
     metrics: dict[str, Any] | None = None
 
 
+class ScorePoint(Record):
+    """The scores of a run at the first step that reached `score_at` tokens; `folder`, in the run's, holds the files."""
+
+    score_at: Count
+    step: Count
+    tokens: Count
+    folder: Annotated[str, Field(pattern=r"^scores(/step-\d{8,})?$")]
+    scores: dict[FileName, HeldOutScore]
+
+
 class Data(Record):
     notes: list[str] = []
     examples: dict[str, Count] | Count | None = None
@@ -92,6 +102,7 @@ class Run(Record):
     floor: Floor | None = None
     data: Data | None = None
     results: Results | None = None
+    scores_at: list[ScorePoint] | None = None
     model: Weights | None = None
     model_discarded: bool = False
 

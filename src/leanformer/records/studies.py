@@ -40,6 +40,7 @@ class Comparison(Record):
     command: str | None = None
     learning_rates: list[Number] | None = None
     tuning_seeds: list[int] | None = None
+    tuning_tokens: Count | None = None
     main: list[str] | None = None
     margin: Number | None = None
     task_margin: Number | None = None
@@ -53,6 +54,7 @@ class Intention(Record):
     attention: list[str] = []
     seeds: list[int] = []
     tuning_seeds: list[int] = []
+    tuning_tokens: Count | None = None
     learning_rates: list[Number] | None = None
     tasks: list[str] = []
     task_seeds: Count | None = None
@@ -85,6 +87,7 @@ class ContinuedComparison(Record):
     data: DataHash
     learning_rates: list[Number] | None
     tuning_seeds: list[int] | None = None
+    tuning_tokens: Count | None = None
     runs: list[Planned] = []
 
 

@@ -62,6 +62,10 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         if not isinstance(value, Mapping):
             raise ValueError(f"{key} = {value!r}: it is a table, such as {{ name = 1.0 }}")
         return {name: _checked(f"{key}.{name}", each, options[1]) for name, each in value.items()}
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{key} = {value!r}: expected a list of {options[0].__name__}, such as [1, 2]")
+        return [_checked(key, each, options[0]) for each in value]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():

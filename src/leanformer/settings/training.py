@@ -78,6 +78,8 @@ class TrainingSettings(Table):
     """At most so many held-out sequences (None: all of them)."""
     score_targets: int = 65_536
     """Predictions that a finished run is scored on (`training/run/scores.py`), a quarter for validation; 0: none."""
+    score_at: list[int] | None = None
+    """Numbers of tokens at which the run is scored in the same way during training (`training/run/score_points.py`)."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; 0: none but the one a signal asks for."""
     keep_checkpoints: int = 2
@@ -104,6 +106,12 @@ class TrainingSettings(Table):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
         self._require("score_targets", self.score_targets >= 0, "must not be negative")
+        if self.score_at is not None:
+            steps_up = all(a < b for a, b in zip([0, *self.score_at], self.score_at, strict=False))
+            self._require("score_at", steps_up, "must be positive numbers of tokens, each larger than the one before")
+            within = self.max_tokens is None or max(self.score_at, default=0) <= self.max_tokens
+            self._require("score_at", within, f"must lie within training.max_tokens = {self.max_tokens}")
+            self._require("score_at", self.score_targets > 0, "has no effect with training.score_targets = 0")
         for key in ("warmup", "decay", "batch_ramp"):
             self._require(key, 0 <= getattr(self, key) <= 1, "is a fraction of the budget, from 0 to 1")
         for key in ("beta1", "beta2"):

@@ -37,6 +37,7 @@ from leanformer.training.run.curve import Curve, prefix_hash, read_curve
 from leanformer.training.run.display import Display
 from leanformer.training.run.interrupts import Interrupts, Stopped
 from leanformer.training.run.record import RunDirectory
+from leanformer.training.run.score_points import ScorePoints
 from leanformer.training.run.trackers import start_trackers
 
 
@@ -48,10 +49,12 @@ def fit(
     *,
     accelerator: Accelerator,
     callbacks: Sequence[Callback] = (),
+    points: ScorePoints | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train `model` in place until the budget is spent, with its `callbacks`; returns the `results` of run.json.
+    """Train `model` in place until the budget is spent, with its `callbacks`; returns the `results` of run.json. It is
+    scored at `points` on the way.
 
     Raises ArithmeticError if the loss or a weight is no longer finite, OSError if the disk is full (the checkpoints
     before stay in both cases), `Stopped` after the checkpoint a signal asked for, ValueError for a damaged checkpoint.
@@ -60,7 +63,7 @@ def fit(
     main = accelerator.is_main_process
     try:
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
-            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks)
+            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks, points)
             title, silent = run.path.name, quiet or not main
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
@@ -82,9 +85,10 @@ class Loop:
         accelerator: Accelerator,
         resume: bool,
         callbacks: Sequence[Callback] = (),
+        points: ScorePoints | None = None,
     ) -> None:
         self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
-        self.callbacks = callbacks
+        self.callbacks, self.points = callbacks, points
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
@@ -103,6 +107,8 @@ class Loop:
                 f"{self.checkpoints.path(self.at.step)} is beyond the {objective.total_steps} steps of {run.path}: "
                 "take it away"
             )
+        if points is not None:
+            points.rewind(self.at.step)
         self.curve = None
         if self.main:
             self.checkpoints.prune()
@@ -134,6 +140,10 @@ class Loop:
             validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, info.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
+            if self.points is not None and not over:
+                with self.idle():
+                    self.points.after(at.step)
+                self.model.train()
             due = settings.checkpoint_every and (at.step % settings.checkpoint_every == 0 or at.step == self.fork)
             if due and not over:
                 self.save()

@@ -37,6 +37,7 @@ from leanformer.training.run.interrupts import Stopped
 from leanformer.training.run.provenance import continued, difference, moved, new_record
 from leanformer.training.run.record import RunDirectory
 from leanformer.training.run.saved_model import SavedModel, locate, weights_hash
+from leanformer.training.run.score_points import ScorePoints, check_reached
 from leanformer.training.run.scores import score
 from leanformer.training.run.trackers import make_accelerator
 
@@ -89,6 +90,7 @@ def pretrain(
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
     objective, taught = _build_objective(settings, corpus, config, accelerator.num_processes, teacher)
+    check_reached(training, objective)
     record = new_record(training, config, corpus, objective, accelerator, plugin, start)
     if taught is not None:
         record["teacher"] = taught
@@ -131,19 +133,27 @@ def pretrain(
         for note in held_out_notes(corpus, training.sequence_length):
             console.print(f"note: {note}")
         exact = replace(training, precision=record["hardware"]["precision"])
+        dtype = autocast_dtype(exact.precision, accelerator.device)
+
+        def scored(folder: str) -> dict[str, Any]:
+            return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
+
+        points = ScorePoints(training, objective, run, scored, main=main)
         try:
-            results = fit(model, objective, exact, run, accelerator=accelerator, resume=resume, quiet=quiet)
+            results = fit(
+                model, objective, exact, run, accelerator=accelerator, points=points, resume=resume, quiet=quiet
+            )
         except Stopped as stop:
             verb = ["pretrain"] if teacher is None else teacher.command
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
-        dtype = autocast_dtype(exact.precision, accelerator.device)
         trained = 0.0 if moved(record) else results["seconds"]
         peak = peak_of(accelerator, dtype, trained)
-        results["scores"] = score(model, objective, training.score_targets, run.scores, accelerator, dtype)
+        results["scores"] = scored(run.scores.name)
         if main:
             with run.outcome():
+                points.finish(results["steps"], results["scores"])
                 if one_type:
                     follow_the_first(model)
                 save_model(model, corpus, run.model)

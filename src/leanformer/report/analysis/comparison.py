@@ -128,45 +128,39 @@ class Findings:
 
 def find(study: Study) -> Findings:
     paired = {name: pairs(study, name) for name in study.challengers}
-    named = study.plan.get("main")
-    main = named if isinstance(named, list) else study.challengers
     scores = Scores(study)
-    both = {name: scores.crossed(of.pairs) for name, of in paired.items()}
-    with_text = {name: one for name, one in both.items() if one is not None}
+    found = {name: scores.crossed(of.pairs) for name, of in paired.items()}
     losses = [
-        replace(_with_text(c, with_text.get(c.attention)), exploratory=c.attention not in main)
-        for c in _measured(study, paired, LOSS, lambda a, b: _both(a.final_loss, b.final_loss))
+        with_text(c, found[c.attention])
+        for c in measured(study, paired, LOSS, lambda a, b: both(a.final_loss, b.final_loss))
     ]
     tasks: list[Comparison] = []
     sound: list[Comparison] = []
     for task in study.tasks:
-        tasks += _measured(study, paired, task, partial(task_scores, task=task))
+        tasks += measured(study, paired, task, partial(task_scores, task=task))
         if any(tuning.collapsed for tuning in study.finetunings(task)):
-            sound += _measured(study, paired, task, partial(task_scores, task=task, collapsed=False))
+            sound += measured(study, paired, task, partial(task_scores, task=task, collapsed=False))
     if len(study.tasks) > 1:
-        tasks += _measured(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
+        tasks += measured(study, paired, AVERAGE, partial(average_scores, tasks=study.tasks))
     curve = (ratios(study, paired, [target]) for target in curve_targets(study))
     late = [of for of in curve if not any(ratio.early for ratio in of)]
-    planned, explored = ([c for c in losses if c.exploratory == other] for other in (False, True))
-    in_order = {name: place for place, name in enumerate(study.challengers)}
-    judged = sorted([*_family(planned), *_family(explored)], key=lambda c: in_order[c.attention])
     return Findings(
         study,
-        (*judged, *_family(tasks)),
+        (*contrasts(study, losses), *family(tasks)),
         paired,
         ratios=tuple(corrected(ratios(study, paired, table_targets(study)))),
         ratio_curve=tuple(chain.from_iterable(late)),
-        without_collapsed=tuple(_family(sound)),
+        without_collapsed=tuple(family(sound)),
         examples=example_tests(study, paired),
-        crossed=with_text,
-        other_texts=tuple(_family(_on_other_texts(study, paired, scores))),
+        crossed={name: one for name, one in found.items() if one is not None},
+        other_texts=tuple(family(_on_other_texts(study, paired, scores))),
     )
 
 
 def task_scores(run: Run, other: Run, task: str, *, collapsed: bool = True) -> Values:
     """Means over the fine-tuning seeds that both runs finished, collapsed ones included unless told otherwise."""
-    both = paired_finetunings(run, other, task, collapsed=collapsed)
-    scores = [[tuning.score or 0.0 for tuning in pair] for pair in both]
+    matched = paired_finetunings(run, other, task, collapsed=collapsed)
+    scores = [[tuning.score or 0.0 for tuning in pair] for pair in matched]
     return tuple(np.mean(scores, axis=0).tolist()) if scores else None  # type: ignore[return-value]
 
 
@@ -176,29 +170,34 @@ def average_scores(run: Run, other: Run, tasks: list[str]) -> Values:
     return tuple(np.mean(complete, axis=0).tolist()) if len(complete) == len(tasks) else None  # type: ignore[return-value]
 
 
-def _both(ours: float | None, theirs: float | None) -> Values:
+def both(ours: float | None, theirs: float | None) -> Values:
     return None if ours is None or theirs is None else (ours, theirs)
 
 
-def _measured(
-    study: Study, paired: dict[str, Pairs], metric: str, measure: Callable[[Run, Run], Values]
+def measured(
+    study: Study,
+    paired: dict[str, Pairs],
+    metric: str,
+    measure: Callable[[Run, Run], Values],
+    nothing_at: Callable[[Run], bool] = learned_nothing,
 ) -> list[Comparison]:
-    """Every mechanism in one metric, not yet corrected."""
+    """Every mechanism in one metric, not yet corrected. A loss of a pair with a run of which `nothing_at` is true says
+    nothing about attention."""
     loss = metric.startswith(LOSS)
     margin = margin_of(study.plan) if loss else task_margin_of(study.plan)
     out = []
     for name, of in paired.items():
         blind = "" if metric == LOSS else at_chance(study, metric, name)
-        measured = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
-        difference = paired_difference([ours - theirs for _, (ours, theirs) in measured], margin=margin)
-        nothing = loss and any(learned_nothing(run) for pair in of.pairs for run in pair)
+        values_of = [(run.seed, values) for run, other in of.pairs if (values := measure(run, other)) is not None]
+        difference = paired_difference([ours - theirs for _, (ours, theirs) in values_of], margin=margin)
+        nothing = loss and any(nothing_at(run) for pair in of.pairs for run in pair)
         out.append(
             Comparison(
                 name,
                 metric,
                 difference,
-                seeds=tuple(seed for seed, _ in measured),
-                values=tuple(values for _, values in measured),
+                seeds=tuple(seed for seed, _ in values_of),
+                values=tuple(values for _, values in values_of),
                 planned=len(study.seeds),
                 note="; ".join(filter(None, [difference.note, LEARNED_NOTHING if nothing else "", blind])),
                 informative=not (nothing or blind),
@@ -207,12 +206,12 @@ def _measured(
     return out
 
 
-def _with_text(c: Comparison, found: Crossed | None) -> Comparison:
+def with_text(c: Comparison, found: Crossed | None) -> Comparison:
     """The same difference, its standard error and degrees of freedom of both sources; the bootstrap knows one only."""
     if found is None or c.difference.standard_error is None or len(found.per_seed) != c.difference.n:
         return c
-    both = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
-    return replace(c, difference=both)
+    difference = replace(c.difference, standard_error=found.standard_error, df=found.df, bootstrap95=None)
+    return replace(c, difference=difference)
 
 
 def on_text(part: str) -> str:
@@ -222,16 +221,26 @@ def on_text(part: str) -> str:
 
 def _on_other_texts(study: Study, paired: dict[str, Pairs], scores: Scores) -> list[Comparison]:
     def losses(run: Run, other: Run, part: str) -> Values:
-        return _both(run.loss_on(part), other.loss_on(part))
+        return both(run.loss_on(part), other.loss_on(part))
 
     return [
-        _with_text(c, scores.crossed(paired[c.attention].pairs, part))
+        with_text(c, scores.crossed(paired[c.attention].pairs, part))
         for part in study.other_parts
-        for c in _measured(study, paired, on_text(part), partial(losses, part=part))
+        for c in measured(study, paired, on_text(part), partial(losses, part=part))
     ]
 
 
-def _family(of: list[Comparison]) -> list[Comparison]:
+def contrasts(study: Study, losses: list[Comparison]) -> list[Comparison]:
+    """The same in the order of the study, corrected: the main contrasts, which the plan may name, together, and the
+    exploratory ones among themselves."""
+    named = study.plan.get("main")
+    main = named if isinstance(named, list) else study.challengers
+    marked = [replace(c, exploratory=c.attention not in main) for c in losses]
+    families = [[c for c in marked if c.exploratory == other] for other in (False, True)]
+    return sorted(chain.from_iterable(map(family, families)), key=lambda c: study.challengers.index(c.attention))
+
+
+def family(of: list[Comparison]) -> list[Comparison]:
     """The same, the p-values of those that can be tested corrected together."""
     told = iter(with_holm([c.difference for c in of if c.informative]))
     return [replace(c, difference=next(told)) if c.informative else c for c in of]

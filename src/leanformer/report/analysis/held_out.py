@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from leanformer.records.scores import Losses, read_losses
 from leanformer.report.numbers.crossed import Crossed, crossed
@@ -21,20 +22,23 @@ class Scores:
         self.study = study
         self._read = cache(self._of)
 
-    def crossed(self, pairs: Iterable[tuple[Run, Run]], part: str | None = None) -> Crossed | None:
-        """Of pairs that were scored on the same text, that of their final losses or `part`; None where a record of that
-        is not there."""
-        both = [[self._read(run.path, part or run.part) for run in pair] for pair in pairs]
+    def crossed(
+        self, pairs: Iterable[tuple[Run, Run]], part: str | None = None, at: int | None = None
+    ) -> Crossed | None:
+        """Returns the analysis of pairs that were scored on the same text, of their final losses or those on `part`,
+        when training was done or at `at` tokens; None where the records do not hold it."""
+        both = [[self._read(run.path, part or run.part, at) for run in pair] for pair in pairs]
         ours = [pair[0] for pair in both if pair[0] is not None]
         theirs = [pair[1] for pair in both if pair[1] is not None]
         return crossed(ours, theirs) if len(ours) == len(theirs) == len(both) else None
 
-    def _of(self, path: str, part: str | None) -> Losses | None:
-        if part is None:
-            return None
+    def _of(self, path: str, part: str | None, at: int | None) -> Losses | None:
         run = next(run for run in self.study.runs if run.path == path)
-        file = self.study.directory / path / "scores" / f"{part}.npz"
-        return read_losses(file, run.scores[part]["sha256"], REMEDY) if file.is_file() else None
+        point: dict[str, Any] = {"folder": "scores", "scores": run.scores} if at is None else run.points.get(at, {})
+        if part is None or part not in point.get("scores", {}):
+            return None
+        file = self.study.directory / path / point["folder"] / f"{part}.npz"
+        return read_losses(file, point["scores"][part]["sha256"], REMEDY) if file.is_file() else None
 
 
 def scored_sentence(study: Study) -> str:

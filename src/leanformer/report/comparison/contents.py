@@ -33,6 +33,7 @@ def contents(findings: Findings) -> Document:
                 *(plan_text.footnoted(table, study.written_plan) for table in loss_tables.all_losses(findings)),
             ],
         ),
+        Section("At N tokens", [at] if (at := loss_tables.at_tokens(findings)) else []),
         Section("Loss over training", _pictures(drawn, "curves")),
         Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),

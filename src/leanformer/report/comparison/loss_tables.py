@@ -3,6 +3,7 @@
 import math
 
 from leanformer.report.analysis.comparison import LOSS, Findings, on_text
+from leanformer.report.analysis.score_points import score_points
 from leanformer.report.comparison.tables import DAGGER, fixed_nats, judged, mean_sd, without, without_baseline
 from leanformer.report.numbers.margins import margin_of
 from leanformer.report.numbers.quantities import NONE, fixed, percent
@@ -75,6 +76,28 @@ def other_texts(findings: Findings) -> Table | None:
         "a model that is good here as well has not only learned its own source."
     )
     return Table(header, rows, "llrrrrl", caption) if rows else None
+
+
+def at_tokens(findings: Findings) -> Table | None:
+    """The losses at the numbers of tokens at which the runs were scored during training; None where there are none."""
+    study, rows = findings.study, []
+    for point in score_points(findings):
+        by_name = {c.attention: c for c in point.comparisons}
+        for name, losses in point.losses.items():
+            row = [f"{point.score_at:,}", point.part, name, str(losses.n), mean_sd(losses, fixed)]
+            rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", "", ""]))
+    header = ["Tokens", "Text", "Attention", "Runs", "Loss", "Difference [95 % CI]", "Holm p", "of equivalence"]
+    caption = (
+        "Each run at the first step that had read so many tokens, in nats, mean ± sd over seeds; differences as in the "
+        "table of final losses. Holm's correction is over the mechanisms at one number of tokens on one text."
+    )
+    schedules = {run.settings.get("training.schedule") for run in study.runs if run.points}
+    if schedules - {"constant"}:
+        caption += (
+            " Before the end the learning rate has not fallen yet: a run of so many tokens in all would do better."
+        )
+    table = Table([*header, "Verdict"], rows, "rllrrrrrl", caption)
+    return without_baseline(study, table, (5, 6, 7, 8)) if rows else None
 
 
 def _perplexity(of: Spread) -> str:

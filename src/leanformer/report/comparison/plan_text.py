@@ -30,10 +30,11 @@ def blocks(plan: WrittenPlan | None, missing: Iterable[str]) -> list[Block]:
     ]
     if record.get("learning_rates"):
         rates = listed([f"{rate:g}" for rate in record["learning_rates"]])
-        one = len(record["tuning_seeds"]) == 1
+        one, tokens = len(record["tuning_seeds"]) == 1, record.get("tuning_tokens")
+        shorter = f" for {tokens:,} tokens" if tokens else ""
         said.append(
             f"Learning rates {rates} are tried on {'tuning seed' if one else 'tuning seeds'} "
-            f"{ranges(record['tuning_seeds'])}, and the one with the lowest mean validation loss is taken."
+            f"{ranges(record['tuning_seeds'])}{shorter}, and the one with the lowest mean validation loss is taken."
         )
     if record.get("tasks"):
         said.append(

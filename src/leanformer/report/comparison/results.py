@@ -8,6 +8,7 @@ from leanformer.report.analysis.chance import chance
 from leanformer.report.analysis.comparison import Comparison, Findings
 from leanformer.report.analysis.examples import ExampleTest
 from leanformer.report.analysis.ratios import Ratio
+from leanformer.report.analysis.score_points import ScorePoint, score_points
 from leanformer.report.analysis.suite import suites
 from leanformer.report.comparison import text
 from leanformer.report.comparison.caveats import caveats
@@ -31,6 +32,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "comparisons": [_comparison(c) for c in findings.comparisons],
             "other_texts": [_comparison(c) for c in findings.other_texts],
             "held_out": {name: asdict(one) for name, one in findings.crossed.items()},
+            "score_points": [_point(point) for point in score_points(findings)],
             "families": families(findings),
             "margin": margin_of(plan),
             "task_margin": task_margin_of(plan),
@@ -159,6 +161,15 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "bootstrap95": list(d.bootstrap95) if d.bootstrap95 else None,
         "detectable": d.detectable,
         "detectable_holm": d.detectable_holm,
+    }
+
+
+def _point(point: ScorePoint) -> dict[str, Any]:
+    return {
+        "score_at": point.score_at,
+        "part": point.part,
+        "mean_loss": {name: losses.mean for name, losses in point.losses.items()},
+        "comparisons": [_comparison(c) for c in point.comparisons],
     }
 
 

@@ -122,6 +122,11 @@ class Run:
         return (self.record.get("results") or {}).get("scores") or {}
 
     @property
+    def points(self) -> dict[int, dict[str, Any]]:
+        """What the run was scored at during training, by the number of tokens that was asked for."""
+        return {point["score_at"]: point for point in self.record.get("scores_at") or []}
+
+    @property
     def part(self) -> str | None:
         """The held-out part that the final loss is of."""
         return next((part for part in ("test", "valid") if part in self.scores), None)

@@ -128,7 +128,12 @@ class Study:
 
 
 def learned_nothing(run: Run) -> bool:
-    return run.final_loss is not None and run.floor is not None and run.final_loss > (1 - LEARNED) * run.floor
+    return no_better(run.final_loss, run.floor)
+
+
+def no_better(loss: float | None, baseline: float | None) -> bool:
+    """Whether the loss is no better than the no-context baseline, both in nats."""
+    return loss is not None and baseline is not None and loss > (1 - LEARNED) * baseline
 
 
 def read_study(directory: Path) -> Study:

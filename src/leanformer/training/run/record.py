@@ -3,7 +3,7 @@
     run.json      settings, seed, versions, hardware, ledger, data, floor, status and results; written before step 1
     curve.jsonl   see `curve`
     checkpoint/   see `checkpoint`
-    scores/       see `scores`
+    scores/       see `scores` and `score_points`
     model/        save_pretrained and the tokenizer, when the run is finished
 
 `status` is running (or killed: the directory's lock tells which), stopped (by a signal), failed or finished.
@@ -85,6 +85,7 @@ class RunDirectory:
                 (self.path, "run.json"),
                 (self.path, "model"),
                 (self.path, "scores"),
+                (self.scores, "step-*"),
                 (self.checkpoints, "step-*"),
             ):
                 files.remove_leftovers(folder, name)

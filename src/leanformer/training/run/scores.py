@@ -19,6 +19,7 @@ rates are chosen, gets a quarter of the targets.
 Masks depend on (draw, sequence) alone, so every run on the same data is asked for the same targets.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
@@ -100,14 +101,17 @@ def plan(part: HeldOut, targets: int) -> tuple[NDArray[np.int64], int]:
 
 
 def write(folder: Path, arrays: Mapping[str, Mapping[str, NDArray]], records: dict[str, dict[str, Any]]) -> None:
-    """Write the files of all parts or of none; each record gets the sha256 of its file."""
+    """Write the files of all parts or of none; each record gets the sha256 of its file. What was scored during training
+    (`score_points`), in folders below, stays."""
     with files.new_directory(folder) as made:
+        for earlier in folder.glob("step-*"):
+            shutil.copytree(earlier, made / earlier.name)
         for name, columns in arrays.items():
             np.savez_compressed(made / f"{name}.npz", allow_pickle=False, **columns)
             records[name]["sha256"] = files.sha256(made / f"{name}.npz")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _losses(
     model: LeanformerPreTrainedModel,
     part: HeldOut,

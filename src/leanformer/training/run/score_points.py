@@ -1,0 +1,85 @@
+"""Scores during training: `training.score_at` names numbers of tokens N_1 < N_2 < ... at which the run is judged.
+
+    step of N_i = the first step t with tokens(t) >= N_i
+
+After that step the run is scored as a finished run is (`scores`). Scoring draws no random number that training uses and
+changes no weight, so the curve is the same with and without it.
+
+    RUN/scores/step-00000123/PART.npz    the losses after that step, as `scores` writes them
+    run.json                             scores_at: a list with score_at (N_i), step, tokens, folder (of the files) and
+                                         scores (like results.scores), one entry per number that was reached
+
+A number that the last step alone reaches is answered by the scores of the finished run, whose files are in RUN/scores.
+A resumed run keeps the entries up to its checkpoint, whose step is scored before the checkpoint is written, and makes
+the later ones again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from leanformer import files
+from leanformer.settings import TrainingSettings
+from leanformer.training.objectives.protocol import Objective
+from leanformer.training.run.record import RunDirectory
+
+
+class ScorePoints:
+    """The points of one run. `score` takes the folder for the files, relative to the run directory, and returns the
+    scores of the model as it is; only the `main` process, which writes the record, needs what it returns."""
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        objective: Objective,
+        run: RunDirectory,
+        score: Callable[[str], dict[str, Any]],
+        *,
+        main: bool,
+    ) -> None:
+        self.asked, self.objective, self.run, self.score, self.main = (
+            settings.score_at or [],
+            objective,
+            run,
+            score,
+            main,
+        )
+
+    def due(self, step: int) -> list[int]:
+        """The numbers of tokens that `step`, the number of updates done, is the first to reach."""
+        before, now = self.objective.tokens(step - 1), self.objective.tokens(step)
+        return [number for number in self.asked if before < number <= now]
+
+    def rewind(self, step: int) -> None:
+        """Forget what was scored after `step`, from which a resumed run goes on."""
+        if not self.main:
+            return
+        entries = self.run.read().get("scores_at") or []
+        kept = [entry for entry in entries if entry["step"] <= step]
+        if kept != entries:
+            self.run.update(scores_at=kept)
+        for folder in self.run.scores.glob("step-*"):
+            if folder.relative_to(self.run.path).as_posix() not in [entry["folder"] for entry in kept]:
+                files.remove_directory(folder)
+
+    def after(self, step: int) -> None:
+        """Score the model after `step` updates, if a number of tokens is due; leaves it in evaluation mode."""
+        if numbers := self.due(step):
+            folder = f"{self.run.scores.name}/step-{step:08d}"
+            self.record(numbers, step, folder, self.score(folder))
+
+    def finish(self, step: int, scores: dict[str, Any]) -> None:
+        """Record the numbers that the last step alone has reached, with the scores of the finished run."""
+        self.record(self.due(step), step, self.run.scores.name, scores)
+
+    def record(self, numbers: list[int], step: int, folder: str, scores: dict[str, Any]) -> None:
+        if numbers and self.main:
+            where = {"step": step, "tokens": self.objective.tokens(step), "folder": folder, "scores": scores}
+            entries = self.run.read().get("scores_at") or []
+            self.run.update(scores_at=[*entries, *({"score_at": number, **where} for number in numbers)])
+
+
+def check_reached(settings: TrainingSettings, objective: Objective) -> None:
+    """ValueError if a number of `training.score_at` lies beyond the budget, where that is known in tokens."""
+    steps, asked = objective.total_steps, settings.score_at or []
+    if steps is not None and asked and asked[-1] > (end := objective.tokens(steps)):
+        raise ValueError(f"training.score_at = {asked}: the run ends after {end:,} tokens; leave out larger numbers")
