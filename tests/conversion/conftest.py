@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.models import conftest as of_models
 
-aligned, batch, scattered = of_models.aligned, of_models.batch, of_models.scattered
+aligned, batch, posed, scattered = of_models.aligned, of_models.batch, of_models.posed, of_models.scattered
 quiet_and_repeatable, tiny, tokenizer = of_models.quiet_and_repeatable, of_models.tiny, of_models.tokenizer
 
 

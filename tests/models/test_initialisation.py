@@ -24,10 +24,15 @@ def initialised(config, seed=1, model_class=LeanformerForMaskedLM, dtype=torch.f
     return dict(model.named_parameters())
 
 
+def of_one_shape(ours, baseline):
+    return {key for key in ours.keys() & baseline.keys() if ours[key].shape == baseline[key].shape}
+
+
 @pytest.mark.parametrize("attention", names())
 def test_weights_of_the_same_name_are_equal_in_every_mechanism(tiny, attention):
+    """And of the same shape, which a key that several heads read has not."""
     ours, baseline = initialised(tiny(attention=attention)), initialised(tiny())
-    common = ours.keys() & baseline.keys()
+    common = of_one_shape(ours, baseline)
     assert len(common) >= len(baseline) - 12
     for key in common:
         assert torch.equal(ours[key], baseline[key]), key
@@ -91,7 +96,7 @@ def test_a_mechanism_starts_alone_as_in_a_mixture(tiny, mixture):
 @pytest.mark.parametrize("attention", names())
 def test_decoders_start_from_the_same_weights(tiny, model_class, attention):
     ours, baseline = (initialised(tiny(attention=a), model_class=model_class) for a in (attention, "dot_product"))
-    common = ours.keys() & baseline.keys()
+    common = of_one_shape(ours, baseline)
     assert len(common) >= len(baseline) - 24
     for key in common:
         assert torch.equal(ours[key], baseline[key]), key
