@@ -29,7 +29,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out ho
 AutoResume = Annotated[bool, typer.Option("--autoresume", help="Go on with what --out holds, or start if it is empty.")]
 Plugin = Annotated[
     Path | None,
-    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers or tasks."),
+    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers, tasks."),
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
 Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every candidate.")]

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from transformers import AutoModelForMaskedLM
 
 from leanformer import LeanformerForCausalLM, LeanformerForConditionalGeneration, LeanformerForMaskedLM, LeanformerModel
-from leanformer.attention import MultiHeadAttention, Shape, names
+from leanformer.attention import MultiHeadAttention, Shape, mechanism, names
 from leanformer.attention.head_norm import HeadNorm
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.models.cost import ledger

@@ -36,10 +36,8 @@ class MultiQuery(Projection):
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        if memory is x:
-            query, key, value = self.heads(x, self.query, self.key, self.value)
-        else:
-            (query,), (key, value) = self.heads(x, self.query), self.heads(memory, self.key, self.value)
+        # Three products: stacked, the small maps would make the unscaled query stay for the backward pass.
+        query, key, value = (self.split(each) for each in (self.query(x), self.key(memory), self.value(memory)))
         return Heads(value, self.query_norm(query), self.key_norm(key))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,7 +61,7 @@ class MultiQuery(Projection):
 
     @staticmethod
     def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
-        return length * (shape.inner_size + 2 * shape.head_size) if fused else 0
+        return 2 * length * shape.head_size if fused else 0
 
 
 PROJECTIONS["multi_query"] = MultiQuery
