@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def own_registry():
-    """Mechanisms, mixers, blocks and plug-ins that the test registers are unknown to the next one."""
+    """Mechanisms, mixers and plug-ins that the test registers are unknown to the next one."""
     from leanformer.attention.plugins import forgotten
 
     with forgotten():

@@ -1,4 +1,4 @@
-"""A user's file that registers something by name: mechanisms, projections, mixers, blocks.
+"""A user's file that registers something by name: mechanisms, projections, mixers.
 
 Every table of names that a plug-in may add to is one of `TABLES`: so a file that fails leaves nothing behind, and what
 a name in a config comes from is found again.
