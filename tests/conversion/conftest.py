@@ -1,4 +1,6 @@
-"""Models whose heads look somewhere: attention far from uniform, so that outputs depend on every map."""
+"""The tiny model of tests/models, with heads that look somewhere: attention far from uniform, so that outputs depend on
+every map.
+"""
 
 from collections.abc import Callable
 
@@ -6,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models import conftest as of_models
+from tests.models.conftest import batch, posed, quiet_and_repeatable, scattered, tiny, tokenizer
 
-aligned, batch, posed, scattered = of_models.aligned, of_models.batch, of_models.posed, of_models.scattered
-quiet_and_repeatable, tiny, tokenizer = of_models.quiet_and_repeatable, of_models.tiny, of_models.tokenizer
+__all__ = ["batch", "posed", "quiet_and_repeatable", "scattered", "sharp", "tiny", "tokenizer"]
 
 
 @pytest.fixture
