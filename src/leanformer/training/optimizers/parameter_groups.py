@@ -43,10 +43,11 @@ def require_groups(settings: TrainingSettings, config: LeanformerConfig) -> None
     A group of other mechanisms passes, since the arms of a comparison share their settings.
     """
     own = [*config.parameter_groups(), MUON]
+    known = sorted(group_names() | set(own))
     for group in settings.lr_multipliers:
-        if group not in group_names() | set(own):
+        if group not in known:
             name = f"training.lr_multipliers.{group}"
-            raise ValueError(f"unknown group {name}: {suggest(group, own)} (this model's groups: {', '.join(own)})")
+            raise ValueError(f"unknown group {name}: {suggest(group, known)} (this model's groups: {', '.join(own)})")
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
