@@ -14,7 +14,7 @@ from leanformer import (
     LeanformerForSequenceClassification,
     LeanformerModel,
 )
-from leanformer.attention import names
+from leanformer.attention import Compatibility, Shape, names
 from leanformer.models.initialisation import initial_values, initialise
 
 
@@ -203,3 +203,13 @@ def test_the_map_of_answers_starts_as_under_its_older_name():
     initialise(model, 3)
     expected = torch.tensor([-0.011112866923213005, 0.012963286601006985, -0.017575513571500778])
     assert_close(model.qa_outputs.weight.flatten()[:3].detach(), expected, rtol=0, atol=1e-8)
+
+
+def test_a_rule_that_leaves_a_parameter_out_is_refused():
+    class Forgetful(Compatibility):
+        def __init__(self, shape):
+            super().__init__(shape)
+            self.temperature = nn.Parameter(torch.ones(shape.num_heads))
+
+    with pytest.raises(ValueError, match=r"Forgetful.initial_values\(\) has no temperature: name every parameter"):
+        initial_values(Forgetful(Shape(6, 2, 4)), 0.02)
