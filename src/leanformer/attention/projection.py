@@ -25,6 +25,8 @@ class Projection(nn.Module):
 
     compares: ClassVar[bool] = True
     """Whether it makes queries and keys."""
+    control: ClassVar[str] = ""
+    """What an arm of a comparison that has this projection in place of its own controls for."""
     parts: ClassVar[Mapping[str, str]] = {}
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 

@@ -40,6 +40,7 @@ class Separate(Projection):
     the logits do as if they were not divided by sqrt(K), or met N(0, 1) coefficients; `scaled` is as usual.
     """
 
+    control = "nothing is tied: what does the compatibility do by itself?"
     parts = {"query": "query", "key": "key", "value": "value"}
 
     def __init__(self, shape: Shape, key_init: str = "own", logits_init: str = "scaled") -> None:
@@ -84,6 +85,7 @@ class Separate(Projection):
 class SharedQueryKey(Projection):
     """q = x W_t,  k = y W_t,  v = y W_v: one map makes a token comparable (Courtois et al., 2024)."""
 
+    control = "query = key, value apart: what does tying the two that compare cost?"
     parts = {"query": "token", "key": "token", "value": "value"}
     parameter_groups = {"tied_projections": ParameterGroup(("token",))}
 
@@ -120,6 +122,7 @@ class SharedQueryKey(Projection):
 class SharedKeyValue(Projection):
     """q = x W_q,  k = v = y W_kv: what is compared is what is fetched."""
 
+    control = "key = value: as many parameters as query = key, and scores stay directed"
     parts = {"query": "query", "key": "key_value", "value": "key_value"}
     parameter_groups = {"tied_projections": ParameterGroup(("key_value",))}
 
@@ -155,6 +158,7 @@ class SharedKeyValue(Projection):
 class SharedQueryValue(Projection):
     """q = x W_qv,  k = y W_k,  v = y W_qv: a token is fetched as it asks."""
 
+    control = "query = value: as many parameters as query = key, and scores stay directed"
     parts = {"query": "query_value", "key": "key", "value": "query_value"}
     parameter_groups = {"tied_projections": ParameterGroup(("query_value",))}
 
@@ -194,6 +198,7 @@ class SharedAll(Projection):
     that q = k = v, or at `normal`, N(0, 1), which gives every channel a sign of its own.
     """
 
+    control = "shared with directed scores: is direction what it lacks?"
     parts = {"query": "shared", "key": "shared", "value": "shared"}
     parameter_groups = {"tied_projections": ParameterGroup(("shared",))}
     query_scale: nn.Parameter

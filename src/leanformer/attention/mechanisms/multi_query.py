@@ -27,6 +27,7 @@ from leanformer.attention.shape import Shape
 class MultiQuery(Projection):
     """q = x W_q of H heads,  k = y W_k and v = y W_v of one:  D E + b E + 2 (D K + b K) weights, and 2 n K gains."""
 
+    control = "one key and one value for all heads: what do keys and values of each head's own add?"
     parts = {"query": "query", "key": "key", "value": "value"}
 
     def __init__(self, shape: Shape) -> None:
