@@ -34,7 +34,8 @@ AutoResume = Annotated[
     bool, typer.Option("--autoresume", help="Resume the run in --out, or start one if there is none.")
 ]
 Plugin = Annotated[
-    Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
+    Path | None,
+    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers or tasks."),
 ]
 Device = Annotated[str, typer.Option(help="Device: auto (a GPU if there is one), cpu or cuda.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile every candidate with torch.compile.")]
