@@ -43,7 +43,7 @@ from leanformer.study.stages import run_stages
 from leanformer.training.machine.hardware import prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
-from leanformer.training.pretrain import save_model
+from leanformer.training.run.saved_model import save
 
 CONFIG = Path(__file__).parents[2] / "configs" / "teacher.toml"
 CLOSELY = "pairwise,phased,shared,phased[projection=shared_all]"
@@ -117,7 +117,7 @@ def prepare(p: Protocol) -> None:
             model = LeanformerForMaskedLM(model_config(p.settings, p.corpus))
             initialise(model, seed)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, p.corpus, folder)
+            save(model, p.corpus.tokenizer_files, folder)
 
 
 def run(p: Protocol, executor: Callable[[int], Executor] = LocalProcesses) -> list[str]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from leanformer.data.tasks import task
 from leanformer.evaluation import pretrained
+from leanformer.finetuning.classifier import load_classifier
 from leanformer.finetuning.finetune import finetune
 from leanformer.settings import FinetuningSettings, read_settings
 
@@ -66,7 +67,7 @@ def test_corrections_are_written_and_bounds_hold(run: Path, glue: Path, quick: Q
     assert record["results"]["corrected_labels"] == len(corrections)
     labels = [row["label"] for row in read(glue / "sst2" / "train.jsonl")]
     assert all(line["given"] == labels[line["row"]] == 1 - line["label"] for line in corrections)
-    start = pretrained.load_classifier(run / "model", task("sst2"), seed=1).state_dict()
+    start = load_classifier(run / "model", task("sst2"), seed=1).state_dict()
     end = pretrained.load_as_saved(tmp_path / "out" / "model").state_dict()
     assert end["classifier.weight"].norm() <= 1 + 1e-5
     for name, tensor in start.items():
