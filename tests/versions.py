@@ -67,7 +67,11 @@ def outcome(python: Path, arguments: list[str]) -> tuple[str, ...]:
 def record(bounds: str, row: tuple[str, ...], page: str) -> str:
     """The page with this row in its table, in place of that of the same bounds and Python."""
     before, _, table = page.partition(MARK)
-    rows = [tuple(cell.strip() for cell in line.strip("| ").split("|")) for line in table.strip().splitlines()[2:]]
+    rows = [
+        tuple(cell.strip() for cell in line.strip("| ").split("|"))
+        for line in table.strip().splitlines()
+        if line.startswith("|")
+    ][2:]
     rows = sorted([*(one for one in rows if one[:2] != (bounds, row[0])), (bounds, *row)])
     lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, ("---",) * 3 + ("---:",) * 3, *rows)]
     return before + MARK + "\n" + "\n".join(lines) + "\n"

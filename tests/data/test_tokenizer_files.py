@@ -80,6 +80,18 @@ def test_a_saved_tokenizer_keeps_its_class_and_length(source, tmp_path):
     assert isinstance(again, PreTrainedTokenizerFast) and again.model_max_length == 64
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("model_input_names", 2147483648), ("model_input_names", ["input_ids", 3]), ("model_max_length", "long")],
+)
+def test_a_damaged_tokenizer_config_is_named_with_its_key(source, tmp_path, key, value):
+    prepare(source, tmp_path / "data", vocab_size=503, quiet=True)
+    config = tmp_path / "data" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match=f"{key} = .*: mend|cannot be read as a tokenizer"):
+        tokenizer_files.load(tmp_path / "data")
+
+
 def beside(config, folder):
     folder.mkdir()
     tokenizer_files.save(tokenizer_files.wrap(train(["a tea [SEP] b"] * 9, "wordpiece", 60)), folder)

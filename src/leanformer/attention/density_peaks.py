@@ -39,7 +39,9 @@ def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: in
         apart = ~(tokens_BN[:, :, None] & tokens_BN[:, None, :])
         largest = squares.masked_fill_(apart, 0.0).amax((-2, -1), keepdim=True)[..., 0]
         squares.masked_fill_(apart, torch.inf)
-    nearest = squares.topk(torch.sym_min(neighbours, squares.shape[-1]), largest=False).values.clamp(min=0.0)
+    # torch.export needs sym_min for a size that it does not know; the compiler of PyTorch 2.11 cannot trace it.
+    smaller = min if torch.compiler.is_dynamo_compiling() else torch.sym_min
+    nearest = squares.topk(smaller(neighbours, squares.shape[-1]), largest=False).values.clamp(min=0.0)
     found = nearest.isfinite()
     log_density = -nearest.masked_fill(~found, 0.0).sum(-1) / found.sum(-1).clamp(min=1)
     log_density = log_density.masked_fill(~tokens_BN, -torch.inf)

@@ -82,6 +82,9 @@ def load(path: str | Path) -> Any:
     longest = tokenizer.model_max_length
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0:
         raise ValueError(f"{path}: model_max_length = {longest!r} is no number of tokens: mend tokenizer_config.json")
+    names = tokenizer.model_input_names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: model_input_names = {names!r} is no list of names: mend tokenizer_config.json")
     ids = tokenizer.get_vocab().values()
     if max(ids, default=0) > 2 * len(ids) + GAPS:
         raise ValueError(f"{path}: its ids reach {max(ids):,} with {len(ids):,} tokens: number them without such gaps")

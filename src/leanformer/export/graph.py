@@ -13,9 +13,10 @@ which `verification` checks.
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from copy import deepcopy
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,13 @@ def _forget_where_it_was_made(path: Path) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the exporter's warnings, of its own deprecations and of packages that are not needed."""
+    """Without the exporter's warnings, of its own deprecations and of packages that are not needed, and without what it
+    prints: standard output is the command's."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
