@@ -128,3 +128,18 @@ def test_leftovers_of_other_machines_and_names_without_an_owner(tmp_path):
     left = {".out.2-00000000.tmp", ".out.tmp", ".out.old", ".out.other.tmp", ".outer.tmp", "out.tmp", "out"}
     assert {path.name for path in tmp_path.iterdir()} == left
     assert files.holdings(tmp_path) == ["out", "out.tmp"]
+
+
+def test_sums_of_a_part_and_of_a_text_are_those_of_their_bytes(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes("aßc".encode() + b"def")
+    assert files.sha256(path) == files.sha256_of("aßcdef")
+    assert files.sha256_of_part(path, 1, 3) == files.sha256_of("ßc")
+    assert files.sha256_of_part(path, 4, 99) == files.sha256_of(b"def")
+    assert files.sha256_of_part(tmp_path / "none", 0, 0) == files.sha256_of(b"")
+
+
+def test_a_place_is_free_where_nothing_lies(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert [files.is_free(tmp_path / name) for name in ("absent", "empty", "file", "")] == [True, True, False, False]

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
     "settings": {"leanformer.records"},
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "finetuning")},
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report")}
     | {"leanformer.settings", "leanformer.settings.table"},

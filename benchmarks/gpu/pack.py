@@ -10,13 +10,14 @@ WORK/pieces keeps them until all are there, then WORK/data and WORK/tasks appear
 """
 
 import argparse
-import hashlib
 import io
 import json
 import lzma
 import shutil
 import tarfile
 from pathlib import Path
+
+from leanformer import files
 
 INDEX, LARGEST = "shards.json", 55_000_000
 PAIRS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 3, "lp": 1, "pb": 1}]
@@ -42,7 +43,7 @@ def pack(
         while piece := file.read(size):
             name = f"piece-{len(index):03d}"
             (out / name).write_bytes(piece)
-            index[name] = hashlib.sha256(piece).hexdigest()
+            index[name] = files.sha256_of(piece)
     whole.unlink()
     (out / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return len(index)
@@ -60,13 +61,14 @@ def unpack(shards: Path, work: Path) -> list[str]:
     if (work / "data").is_dir():
         return []
     pieces.mkdir(parents=True, exist_ok=True)
-    ours.write_text(json.dumps(index))
+    files.write_json(ours, index)
     for name, expected in index.items():
         if (shards / name).is_file() and not (pieces / name).exists():
             content = (shards / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
+            if files.sha256_of(content) != expected:
                 raise ValueError(f"{shards / name} is damaged: pack the data again")
-            (pieces / name).write_bytes(content)
+            with files.new_file(pieces / name) as whole:
+                whole.write_bytes(content)
     missing = [name for name in index if not (pieces / name).exists()]
     if not missing:
         _extract(b"".join((pieces / name).read_bytes() for name in index), work)
@@ -76,19 +78,17 @@ def unpack(shards: Path, work: Path) -> list[str]:
 
 def _extract(content: bytes, work: Path) -> None:
     """WORK/data comes last: where it is, everything is."""
-    fresh = work / "unpacking"
-    shutil.rmtree(fresh, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        tar.extractall(fresh, filter="data")
-    for file in (fresh / "data").iterdir():
-        with lzma.open(file) as packed, file.with_suffix("").open("wb") as plain:
-            shutil.copyfileobj(packed, plain)
-        file.unlink()
-    shutil.rmtree(work / "tasks", ignore_errors=True)
-    if (fresh / "tasks").is_dir():
-        (fresh / "tasks").rename(work / "tasks")
-    (fresh / "data").rename(work / "data")
-    fresh.rmdir()
+    with files.new_directory(work / "data") as data:
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(data, filter="data")
+        for file in (data / "data").iterdir():
+            with lzma.open(file) as packed, (data / file.stem).open("wb") as plain:
+                shutil.copyfileobj(packed, plain)
+        shutil.rmtree(data / "data")
+        if (data / "tasks").is_dir():
+            with files.new_directory(work / "tasks") as tasks:
+                shutil.copytree(data / "tasks", tasks, dirs_exist_ok=True)
+            shutil.rmtree(data / "tasks")
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -39,7 +39,7 @@ from leanformer.settings import Settings, read_settings, settings_from
 from leanformer.training.machine.hardware import prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
-from leanformer.training.pretrain import save_model
+from leanformer.training.run.saved_model import save
 
 CONFIG = Path(__file__).parents[2] / "configs" / "teacher.toml"
 CLOSELY = "pairwise,phased,shared,phased[projection=shared_all]"
@@ -113,7 +113,7 @@ def prepare(p: Protocol) -> None:
             model = LeanformerForMaskedLM(model_config(p.settings, p.corpus))
             initialise(model, seed)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, p.corpus, folder)
+            save(model, p.corpus.tokenizer_files, folder)
 
 
 def job(p: Protocol, piece: Piece) -> Job:

@@ -22,11 +22,11 @@ from leanformer.bench.rounds import alternate, ratio, repeats
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
 from leanformer.export import int8
+from leanformer.export.graph_check import Session
 from leanformer.export.onnx_files import SMALL, WHOLE
 from leanformer.export.source import open_source
-from leanformer.export.verification import Session
+from leanformer.models import saved
 from leanformer.models.inference import PRECISIONS, for_inference
-from leanformer.training.run import saved_model
 
 BATCH, ROUNDS = 8, 5
 
@@ -56,7 +56,7 @@ def measure(p: Protocol) -> list[dict[str, Any]]:
 
 
 def _steps(p: Protocol, name: str, run: Path, ids: torch.Tensor) -> dict[str, Callable[[], Any]]:
-    model = pretrained.load_masked_lm(saved_model.locate(run)).eval()
+    model = pretrained.load(saved.locate(run), "masked_lm").eval()
     models = {"hub": model} | {precision: for_inference(model, precision) for precision in PRECISIONS}
     folder = p.out / f"exports/{slug(name)}/onnx"
     sessions = {"onnx": Session(folder / WHOLE), "onnx int8": Session(folder / SMALL)}

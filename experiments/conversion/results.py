@@ -18,11 +18,11 @@ from experiments.conversion import exports, tables
 from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
 from leanformer.evaluation import pretrained
 from leanformer.files import write_json, write_text
+from leanformer.models import saved
 from leanformer.report.render.document import Document, Section
 from leanformer.report.render.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import versions
 
 SCHEMA = 1
@@ -121,7 +121,7 @@ def _loss(p: Protocol, path: str) -> float:
 
 @torch.inference_mode()
 def held_out_loss(p: Protocol, place: Path) -> float:
-    model = pretrained.load_masked_lm(saved_model.locate(place)).eval()
+    model = pretrained.load(saved.locate(place), "masked_lm").eval()
     how = {"sequence_length": p.settings.training.sequence_length, "batch_size": 1, "validation_sequences": None}
     objective = MaskedLM(p.corpus, TrainingSettings.of(how))
     loss, targets = 0.0, 0

@@ -32,6 +32,20 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_part(path: Path, start: int, length: int) -> str:
+    """The same of `length` bytes from `start` on; of none there need be no file."""
+    if not length:
+        return sha256_of(b"")
+    with path.open("rb") as file:
+        file.seek(start)
+        return sha256_of(file.read(length))
+
+
+def sha256_of(content: str | bytes) -> str:
+    """Of a text, in UTF-8, or of bytes."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
 def write_sums(folder: Path) -> None:
     """SHA256SUMS of the files in `folder` but those for people alone, which people edit: README.md, licences.
     `sha256sum -c SHA256SUMS` checks it, too."""
@@ -148,9 +162,14 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
 
 
 def require_unused(path: Path) -> None:
-    """FileExistsError unless `path` is free: nothing, or a directory that holds nothing."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """FileExistsError unless `path` is free."""
+    if not is_free(path):
         raise FileExistsError(f"{path}: there is something here already; choose another place, or remove it first")
+
+
+def is_free(path: Path) -> bool:
+    """Whether there is nothing, or a directory that holds nothing."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def holdings(folder: Path) -> list[str]:
@@ -209,7 +228,7 @@ def _alive(pid: int) -> bool:
 
 
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return sha256_of(socket.gethostname())[:8]
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from leanformer import files
 from leanformer.data.corpus import RECORD as DATA
 from leanformer.data.corpus import Corpus, read_record
 from leanformer.data.pairs import PairCorpus
+from leanformer.models import saved
 from leanformer.records import reading, studies
 from leanformer.records.models import Config
 from leanformer.records.run import CurveLine, Line, Pretraining
 from leanformer.records.scores import read_losses
-from leanformer.training.run import checkpoint, saved_model
+from leanformer.training.run import checkpoint
 from leanformer.training.run.curve import require_prefix
 from leanformer.training.run.record import RunDirectory
 
@@ -121,11 +122,11 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _model(folder: Path) -> None:
-    saved_model.require_intact(folder)
+    saved.require_intact(folder)
     reading.read(folder / "config.json", Config, REMEDY)
     if not any(folder.glob("*.safetensors")):
         return  # an export as a graph, say
-    for path in saved_model.weight_files(folder):
+    for path in saved.weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118  (not a dict)

@@ -1,10 +1,16 @@
-"""Models whose heads look somewhere: attention far from uniform, so that outputs depend on every map."""
+"""The tiny model of tests/models, with heads that look somewhere: attention far from uniform, so that outputs depend on
+every map.
+"""
 
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
+
+from tests.models.conftest import batch, posed, quiet_and_repeatable, scattered, tiny, tokenizer
+
+__all__ = ["batch", "posed", "quiet_and_repeatable", "scattered", "sharp", "tiny", "tokenizer"]
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from leanformer.data import verification
+from leanformer.data import integrity
 from leanformer.data.corpus import Corpus, read_record
 from leanformer.data.store import write_record
 
 
 @pytest.fixture
 def copy(data, tmp_path):
-    return shutil.copytree(data, tmp_path / "copy", ignore=shutil.ignore_patterns(verification.NOTE))
+    return shutil.copytree(data, tmp_path / "copy", ignore=shutil.ignore_patterns(integrity.NOTE))
 
 
 def test_sequences_are_slices_of_the_tokens(data):
@@ -75,17 +75,17 @@ def test_a_flipped_bit_is_named_at_the_next_opening(copy, name):
 
 def test_of_a_long_file_that_is_known_a_sample_of_blocks_is_read(copy, monkeypatch):
     """A bit that flips on the disk changes no time: the blocks' own sums tell it, all of them when asked to."""
-    monkeypatch.setattr(verification, "BLOCK", 64)
+    monkeypatch.setattr(integrity, "BLOCK", 64)
     record = read_record(copy)
-    write_record(copy, record | {"files": {name: verification.sums(copy / name) for name in record["files"]}})
+    write_record(copy, record | {"files": {name: integrity.sums(copy / name) for name in record["files"]}})
     Corpus.open(copy)
     times = (copy / "train.bin").stat()
     flip(copy / "train.bin", 100)
     os.utime(copy / "train.bin", ns=(times.st_atime_ns, times.st_mtime_ns))
-    monkeypatch.setattr(verification, "SAMPLED", 10**9)
+    monkeypatch.setattr(integrity, "SAMPLED", 10**9)
     with pytest.raises(ValueError, match=r"train.bin is damaged \(block 1 of 64 bytes\)"):
         Corpus.open(copy)
-    monkeypatch.setattr(verification, "SAMPLED", 0)
+    monkeypatch.setattr(integrity, "SAMPLED", 0)
     Corpus.open(copy)
     with pytest.raises(ValueError, match="train.bin is damaged .its content is not what was written"):
         Corpus.open(copy, verify=True)
@@ -97,12 +97,12 @@ def test_a_directory_that_may_only_be_read_is_read_whole(copy, monkeypatch):
 
     monkeypatch.setattr("leanformer.files.write_json", refuse)
     Corpus.open(copy)
-    assert not (copy / verification.NOTE).exists()
+    assert not (copy / integrity.NOTE).exists()
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"train.bin": 3}', "[" * 5000])
 def test_a_damaged_note_is_none(copy, note):
-    (copy / verification.NOTE).write_text(note)
+    (copy / integrity.NOTE).write_text(note)
     Corpus.open(copy)
 
 
@@ -167,8 +167,8 @@ def flip(path, byte):
 def rewritten(directory):
     """data.json with the sums of the files as they are now."""
     record = read_record(directory)
-    record["files"] = {name: verification.sums(directory / name) for name in record["files"]}
-    write_record(directory, record | {"hash": verification.content_hash(record)})
+    record["files"] = {name: integrity.sums(directory / name) for name in record["files"]}
+    write_record(directory, record | {"hash": integrity.content_hash(record)})
 
 
 def test_a_missing_file_is_named(copy):

@@ -96,7 +96,7 @@ def beside(config, folder):
     folder.mkdir()
     tokenizer_files.save(tokenizer_files.wrap(train(["a tea [SEP] b"] * 9, "wordpiece", 60)), folder)
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 64, **config}))
-    tokenizer_files.fit(folder)
+    tokenizer_files.match_model(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 

@@ -14,9 +14,10 @@ from leanformer.data.corpus import Corpus
 from leanformer.distillation.distill import distill
 from leanformer.models import LeanformerForMaskedLM, LeanformerModel
 from leanformer.models.initialisation import initialise
+from leanformer.models.saved import config_of, load_weights
 from leanformer.settings import settings_from
 from leanformer.training.pretrain import pretrain
-from leanformer.training.run.saved_model import SavedModel, config_of, load_weights
+from leanformer.training.run.saved_model import SavedModel
 
 Tables = Callable[..., dict[str, Any]]
 LEARNED = {"positions": "learned"}

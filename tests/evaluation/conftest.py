@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
+from leanformer.models import LeanformerConfig, LeanformerForMaskedLM, saved
 from leanformer.models.initialisation import initialise
 from leanformer.settings import FinetuningSettings, Settings
-from leanformer.training.run import saved_model
 
 WORDS = [f"w{i}" for i in range(24)]  # 29 tokens with the special ones
 
@@ -25,7 +24,7 @@ def make_model(tokenizer_of: Callable[[str], PreTrainedTokenizerBase]) -> Callab
         config = LeanformerConfig(**(dict(vocab_size=29, max_position_embeddings=19) | sizes | changes))
         model = LeanformerForMaskedLM(config)
         initialise(model, 3)
-        with saved_model.quiet():
+        with saved.quiet():
             model.save_pretrained(run / "model")
             tokenizer_of(" ".join(WORDS)).save_pretrained(run / "model")
         return run

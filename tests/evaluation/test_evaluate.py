@@ -14,8 +14,8 @@ from leanformer.data import tokenizer_files
 from leanformer.data.prepare import prepare
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.evaluate import evaluate
-from leanformer.models import LeanformerForMaskedLM
-from leanformer.training.run import saved_model
+from leanformer.finetuning.classifier import load_classifier
+from leanformer.models import LeanformerForMaskedLM, saved
 from leanformer.training.run.record import RunDirectory
 
 TEXT = "\n\n".join(" ".join(f"w{(i * j) % 24}" for j in range(1, 41)) for i in range(1, 60))
@@ -38,11 +38,11 @@ def data(run: Path, text: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def weights(run: Path, value: float) -> None:
     """Sets all of them: with zeros every token is equally likely."""
-    model = pretrained.load_masked_lm(run / "model")
+    model = pretrained.load(run / "model", "masked_lm")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(value)
-    with saved_model.quiet():
+    with saved.quiet():
         model.save_pretrained(run / "model")
 
 
@@ -128,8 +128,8 @@ def test_data_of_another_tokenizer_are_refused(
 def test_a_model_that_is_no_masked_language_model_is_refused(run: Path, text: Path, tmp_path: Path):
     from leanformer.data.tasks import task
 
-    with saved_model.quiet():
-        pretrained.load_classifier(run / "model", task("sst2"), 1).save_pretrained(tmp_path / "model")
+    with saved.quiet():
+        load_classifier(run / "model", task("sst2"), 1).save_pretrained(tmp_path / "model")
     for file in (run / "model").glob("tokenizer*"):
         shutil.copy(file, tmp_path / "model")
     with pytest.raises(ValueError, match="holds no masked language model, head.* is missing"):

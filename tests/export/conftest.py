@@ -9,7 +9,7 @@ import torch
 
 import leanformer.models as models
 from leanformer.attention import mechanism
-from leanformer.training.run.saved_model import quiet
+from leanformer.models.saved import quiet
 
 WORDS = "The old house by river where nobody had lived for years we went home again . ,"
 SIZES = {

@@ -9,7 +9,7 @@ from leanformer import files
 from leanformer.conversion.convert import convert
 from leanformer.export.card import card
 from leanformer.export.source import open_source
-from leanformer.training.run.saved_model import CONVERSION, weights_hash
+from leanformer.models.saved import CONVERSION, weights_hash
 
 ROWS = {
     "started from": "'converted'; weights with sha256 `5eed`",

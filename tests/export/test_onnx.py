@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from leanformer.attention import names
-from leanformer.export import graph, verification
+from leanformer.export import graph, graph_check
 from leanformer.export.source import open_source
 from leanformer.install import how_to_install
 
@@ -38,7 +38,7 @@ def test_a_graph_answers_as_the_model_does_at_every_size(saved, tmp_path, name):
     folder = saved(**ONE | (CASES | SLOW)[name])
     source = open_source(folder)
     told = graph.write(source, tmp_path / "model.onnx")
-    rows = verification.verify(source, tmp_path / "model.onnx")
+    rows = graph_check.verify(source, tmp_path / "model.onnx")
     assert {(row["batch"], row["length"]) for row in rows} > {(1, 1), (1, 29), (2, 29), (3, 28)}
     assert {row["input"] for row in rows} == {"random", "text"}
     assert max(row["difference"] for row in rows) < 2e-5
@@ -116,7 +116,7 @@ def test_a_graph_that_answers_otherwise_is_refused(saved, tmp_path):
     other = open_source(saved(attention="symmetric", **ONE))
     graph.write(other, tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="dot_product: the ONNX graph differs by .* in logits on random input"):
-        verification.verify(source, tmp_path / "model.onnx")
+        graph_check.verify(source, tmp_path / "model.onnx")
 
 
 def test_text_is_for_masked_language_models(saved, tmp_path):

@@ -17,6 +17,7 @@ from transformers import pipeline
 from leanformer.data.tasks import task
 from leanformer.evaluation import pretrained
 from leanformer.finetuning import objective
+from leanformer.finetuning.classifier import NEW, load_classifier
 from leanformer.finetuning.finetune import finetune
 from leanformer.training.run.interrupts import Stopped
 from leanformer.training.run.record import RunDirectory
@@ -109,8 +110,8 @@ def test_mechanisms_read_the_same_batches_from_the_same_head(
     seen = {}
     for name in ("dot_product", "pairwise", "shared"):
         run = make_model(tmp_path / name, attention=name)
-        model = pretrained.load_classifier(run / "model", task("sst2"), seed=5)
-        heads[name] = {k: v for k, v in model.state_dict().items() if k.startswith(pretrained.NEW)}
+        model = load_classifier(run / "model", task("sst2"), seed=5)
+        heads[name] = {k: v for k, v in model.state_dict().items() if k.startswith(NEW)}
         batches.clear()
         finetune(run, "sst2", glue, tmp_path / f"{name}-out", quick(epochs=0.5, seed=5), quiet=True)
         seen[name] = list(batches)
@@ -121,9 +122,9 @@ def test_mechanisms_read_the_same_batches_from_the_same_head(
 
 
 def test_another_seed_is_another_order_and_another_head(run: Path, glue: Path, quick: Quick, batches: list, tmp_path):
-    heads = [pretrained.load_classifier(run / "model", task("sst2"), seed).classifier.weight for seed in (1, 2)]
+    heads = [load_classifier(run / "model", task("sst2"), seed).classifier.weight for seed in (1, 2)]
     assert (heads[0] != heads[1]).all()
-    assert pretrained.load_classifier(run / "model", task("sst2"), 1).classifier.bias.abs().sum() == 0
+    assert load_classifier(run / "model", task("sst2"), 1).classifier.bias.abs().sum() == 0
     for seed in (1, 2):
         finetune(run, "sst2", glue, tmp_path / str(seed), quick(epochs=0.1, seed=seed), keep_model=False, quiet=True)
     assert len(batches) == 4
@@ -131,8 +132,8 @@ def test_another_seed_is_another_order_and_another_head(run: Path, glue: Path, q
 
 
 def test_the_encoder_is_the_pretrained_one(run: Path):
-    before = pretrained.load_masked_lm(run / "model").encoder.state_dict()
-    after = pretrained.load_classifier(run / "model", task("rte"), seed=1).encoder.state_dict()
+    before = pretrained.load(run / "model", "masked_lm").encoder.state_dict()
+    after = load_classifier(run / "model", task("rte"), seed=1).encoder.state_dict()
     assert {name for name in after if name not in before} == {"pooler.dense.weight", "pooler.dense.bias"}
     torch.testing.assert_close({name: after[name] for name in before}, before, rtol=0, atol=0)
 
@@ -292,11 +293,11 @@ def test_what_a_killed_run_left_is_replaced(run: Path, tuned: Path, glue: Path, 
 
 def test_a_finetuned_model_can_be_finetuned_again(tuned: Path, glue: Path, quick: Quick, tmp_path: Path):
     """Its pooler stays, its head of two labels makes room for one of three."""
-    model = pretrained.load_classifier(tuned / "model", task("mnli"), seed=1)
-    old = pretrained.load_classifier(tuned / "model", task("sst2"), seed=1)
+    model = load_classifier(tuned / "model", task("mnli"), seed=1)
+    old = load_classifier(tuned / "model", task("sst2"), seed=1)
     assert model.classifier.out_features == 3
     torch.testing.assert_close(model.encoder.state_dict(), old.encoder.state_dict(), rtol=0, atol=0)
-    fresh = pretrained.load_classifier(tuned / "model", task("sst2"), seed=2)
+    fresh = load_classifier(tuned / "model", task("sst2"), seed=2)
     assert (fresh.classifier.weight != old.classifier.weight).all()
     finetune(tuned, "mnli", glue, tmp_path, quick(epochs=0.1), keep_model=False, quiet=True)
 

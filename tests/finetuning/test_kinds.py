@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from leanformer.data.tasks import task
-from leanformer.evaluation import pretrained
+from leanformer.finetuning.classifier import load_classifier
 from leanformer.finetuning.finetune import finetune
 
 Row = dict[str, Any]
@@ -114,11 +114,11 @@ def test_heads_are_functions_of_the_seed(make_model: Callable, tmp_path: Path):
         start = {}
         for attention in ("dot_product", "shared"):
             folder = make_model(tmp_path / attention, attention=attention) / "model"
-            start[attention] = getattr(pretrained.load_classifier(folder, task(name), seed=5), head).weight
+            start[attention] = getattr(load_classifier(folder, task(name), seed=5), head).weight
         torch.testing.assert_close(start["shared"], start["dot_product"], rtol=0, atol=0)
         again = tmp_path / f"{name}-again"
-        trained = pretrained.load_classifier(folder, task(name), seed=6)
+        trained = load_classifier(folder, task(name), seed=6)
         trained.save_pretrained(again)
         assert (getattr(trained, head).weight != start["shared"]).all()
-        found = getattr(pretrained.load_classifier(again, task(name), seed=5), head).weight
+        found = getattr(load_classifier(again, task(name), seed=5), head).weight
         torch.testing.assert_close(found, start["shared"], rtol=0, atol=0)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from leanformer.data.tasks import task
 from leanformer.evaluation import pretrained
+from leanformer.finetuning.classifier import load_classifier
 from leanformer.finetuning.finetune import finetune
 from leanformer.settings import FinetuningSettings, read_settings
 
@@ -66,7 +67,7 @@ def test_corrections_are_written_and_bounds_hold(run: Path, glue: Path, quick: Q
     assert record["results"]["corrected_labels"] == len(corrections)
     labels = [row["label"] for row in read(glue / "sst2" / "train.jsonl")]
     assert all(line["given"] == labels[line["row"]] == 1 - line["label"] for line in corrections)
-    start = pretrained.load_classifier(run / "model", task("sst2"), seed=1).state_dict()
+    start = load_classifier(run / "model", task("sst2"), seed=1).state_dict()
     end = pretrained.load_as_saved(tmp_path / "out" / "model").state_dict()
     assert end["classifier.weight"].norm() <= 1 + 1e-5
     for name, tensor in start.items():
@@ -92,12 +93,12 @@ def test_a_run_from_before_there_were_ways_is_kept(
     assert not {"loss", "method", "absgd", "regsl", "sparse"} & record["settings"]["finetuning"].keys()
     finetune(run, "sst2", glue, tmp_path, quick(epochs=0.1))
     assert "finished already: kept" in capsys.readouterr().out
-    with pytest.raises(FileExistsError, match="another finetuning.chosen_method"):
+    with pytest.raises(FileExistsError, match="another finetuning.method"):
         finetune(run, "sst2", glue, tmp_path, quick(epochs=0.1, method="pst"))
     finetune(run, "sst2", glue, tmp_path / "pst", quick(epochs=0.1, method="pst"), keep_model=False, quiet=True)
     record = json.loads((tmp_path / "pst" / "run.json").read_text())
     assert record["settings"]["finetuning"]["sparse"]["sparsity"] == 0.9
-    with pytest.raises(FileExistsError, match="another finetuning.chosen_method"):
+    with pytest.raises(FileExistsError, match="another finetuning.method"):
         finetune(run, "sst2", glue, tmp_path / "pst", quick(epochs=0.1), quiet=True)
 
 
@@ -118,10 +119,10 @@ def test_what_does_not_fit_task_or_model_is_refused_before_anything_is_made(
     [
         (["method=pst", "sparse.sparsity=1"], "finetuning.sparse.sparsity = 1.0: is a share, from 0 to less than 1"),
         (["method=pst", "sparse.sparsity=-0.1"], "finetuning.sparse.sparsity = -0.1"),
-        (["method=pts"], "finetuning.chosen_method = 'pts': did you mean 'pst'?"),
+        (["method=pts"], "finetuning.method = 'pts': did you mean 'pst'?"),
         (["method=pst", "sparse.score_rang=1"], "finetuning.sparse.score_rang: did you mean 'score_rank'?"),
         (["method=pst", "sparse=1"], "finetuning.sparse = 1: it is a table"),
-        (["sparse.sparsity=0.5"], "no effect on finetuning.chosen_method = 'dense'"),
+        (["sparse.sparsity=0.5"], "no effect on finetuning.method = 'dense'"),
         (["method=magnitude", "sparse.update_rank=4"], "of method magnitude only sparsity"),
         (["method=pst", "regsl.distance=1"], "distances are for dense"),
         (["loss=absgd", "absgd.temperature=0"], "finetuning.absgd.temperature = 0.0: must not be 0"),

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from leanformer import LeanformerForCausalLM, LeanformerModel
 from leanformer.evaluation import pretrained
 from leanformer.inference import embed
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 TEXTS = ["w3 w4", "w1 w2 w3 w4 w5 w6 w7", "", "w9", "w5 w5 w6", " ".join(["w2"] * 40), "w1"]
 LENGTH = 19  # what the model reads
@@ -32,7 +32,7 @@ def expected(run: Path) -> dict[str, np.ndarray]:
     """One text at a time, no padding and no mask."""
     folder = run / "model"
     tokenizer = pretrained.load_tokenizer(folder)
-    with saved_model.quiet():
+    with saved.quiet():
         model = LeanformerModel.from_pretrained(folder).eval()
     found: dict[str, list] = {"mean": [], "cls": []}
     for text in TEXTS:
@@ -74,7 +74,7 @@ def test_mistakes_are_one_line(run, make_model, tmp_path):
     bare = make_model(tmp_path / "bare")
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (bare / "model" / file).unlink()
-    LeanformerForCausalLM(saved_model.config_of(run / "model")).save_pretrained(tmp_path / "decoder")
+    LeanformerForCausalLM(saved.config_of(run / "model")).save_pretrained(tmp_path / "decoder")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "decoder" / name).write_bytes((run / "model" / name).read_bytes())
     (tmp_path / "empty.txt").touch()

@@ -18,7 +18,7 @@ from leanformer.data.tokenizer import train
 from leanformer.evaluation import pretrained
 from leanformer.finetuning.finetune import finetune
 from leanformer.inference import predict, prediction
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 
 def said(run: Path) -> list[dict]:
@@ -93,7 +93,7 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
     source.write_text("w3 [MASK] w4\nw1 w2 w3 [MASK] w5 [MASK]\n")
     one, two = predict(run, [source], top=3)
     folder = run / "model"
-    tokenizer, model = pretrained.load_tokenizer(folder), pretrained.load_masked_lm(folder).eval()
+    tokenizer, model = pretrained.load_tokenizer(folder), pretrained.load(folder, "masked_lm").eval()
     with torch.no_grad():
         ids = tokenizer("w1 w2 w3 [MASK] w5 [MASK]", split_special_tokens=False)["input_ids"]
         (scores,) = model(torch.tensor([ids])).logits.softmax(-1)
@@ -108,10 +108,10 @@ def test_masks_are_filled_with_the_likeliest_words(run, tmp_path):
 
 def test_words_are_written_as_people_write_them(run, tmp_path):
     """Not as a byte-level tokenizer does, which has \u0120 for a space."""
-    config = saved_model.config_of(run / "model")
+    config = saved.config_of(run / "model")
     tokenizer = tokenizer_files.wrap(train(["a tired été " * 20], "bpe", 270))
     config.vocab_size = len(tokenizer)
-    with saved_model.quiet():
+    with saved.quiet():
         LeanformerForMaskedLM(config).save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
     source = tmp_path / "masked.txt"
@@ -122,7 +122,7 @@ def test_words_are_written_as_people_write_them(run, tmp_path):
 
 
 def test_a_saved_model_without_a_run_says_what_it_is_for(run, tmp_path):
-    config = saved_model.config_of(run / "model")
+    config = saved.config_of(run / "model")
     config.id2label = {0: "bad", 1: "middling", 2: "good"}
     source = tmp_path / "texts.txt"
     source.write_text("w1 w2\tw3\n")
@@ -164,7 +164,7 @@ def test_mistakes_are_one_line(run, tuned, make_model, tmp_path):
     nothing = tmp_path / "encoder"
     from leanformer import LeanformerModel
 
-    LeanformerModel(saved_model.config_of(run / "model")).save_pretrained(nothing)
+    LeanformerModel(saved.config_of(run / "model")).save_pretrained(nothing)
     cases = [
         ((nothing, [source]), {}, "a LeanformerModel, which predicts no label: give a run of leanformer finetune"),
         ((run, [source]), {}, r"texts.txt, line 1: no \[MASK\] among the first 19 tokens"),

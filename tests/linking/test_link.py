@@ -19,10 +19,9 @@ from leanformer.linking.encoders import Trigrams, build, specs
 from leanformer.linking.link import link
 from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.settings import LinkingSettings, read_linking
-from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
+from leanformer.models import LeanformerConfig, LeanformerForMaskedLM, saved
 from leanformer.models.initialisation import initialise
 from leanformer.training import loop
-from leanformer.training.run import saved_model
 from leanformer.training.run.interrupts import Stopped
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def model(made, tmp_path_factory) -> Path:
     config = LeanformerConfig(vocab_size=150, max_position_embeddings=19, **sizes)
     encoder = LeanformerForMaskedLM(config)
     initialise(encoder, 3)
-    with saved_model.quiet():
+    with saved.quiet():
         encoder.save_pretrained(run / "model")
         tokenizer_files.wrap(words).save_pretrained(run / "model")
     return run

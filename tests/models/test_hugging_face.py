@@ -180,7 +180,7 @@ def test_fill_mask_pipeline(tiny, scattered, tokenizer, tmp_path):
     model = scattered(LeanformerForMaskedLM(tiny(vocab_size=len(tokenizer))))
     model.save_pretrained(tmp_path)
     tokenizer_files.save(tokenizer, tmp_path)
-    tokenizer_files.fit(tmp_path)
+    tokenizer_files.match_model(tmp_path)
     fill = pipeline("fill-mask", model=str(tmp_path), device="cpu")
     ids = torch.tensor([fill.tokenizer("the [MASK] sat")["input_ids"]])
     expected = model(ids).logits[0, 2].softmax(-1)

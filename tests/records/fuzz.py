@@ -26,15 +26,14 @@ from typing import Any
 
 from leanformer.conversion.convert import convert
 from leanformer.data.corpus import Corpus
+from leanformer.data.integrity import NOTE
 from leanformer.data.prepare import prepare
-from leanformer.data.verification import NOTE
 from leanformer.evaluation import pretrained
-from leanformer.models import LeanformerConfig
+from leanformer.models import LeanformerConfig, saved
 from leanformer.records import reading
 from leanformer.report import write_report
 from leanformer.settings import read_settings, settings_from
 from leanformer.training.pretrain import pretrain
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory
 from leanformer.verification import verify
 
@@ -169,8 +168,8 @@ class Samples:
             lines = [f"{key} = {json.dumps(value)}" for key, value in SETTINGS["training"].items()]
             return "[training]\n" + "\n".join(lines) + "\n"
         if file.endswith("index.json"):
-            weights = saved_model.weight_shapes(self.run / "model")
-            return {"metadata": {}, "weight_map": dict.fromkeys(weights, saved_model.WEIGHTS)}
+            weights = saved.weight_shapes(self.run / "model")
+            return {"metadata": {}, "weight_map": dict.fromkeys(weights, saved.WEIGHTS)}
         if file == NOTE and not (directory / file).is_file():
             Corpus.open(directory)
         text = (directory / file).read_text(encoding="utf-8")
@@ -196,7 +195,7 @@ def _resume_resummed(run: Path) -> None:
 
 
 def _ask(run: Path) -> None:
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     pretrained.load_tokenizer(folder)("Anna likes tea", return_tensors="pt")
     pretrained.load_encoder(folder)
 

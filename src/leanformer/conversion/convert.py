@@ -5,26 +5,23 @@ Without either the outputs are equal. With them the start is the best that is kn
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import save_file
+from transformers.configuration_utils import PreTrainedConfig
 
-import leanformer.models as models
+from leanformer import files
 from leanformer.attention import mechanism
-from leanformer.conversion.attention.convert_attention import Residual, reattend
-from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
-from leanformer.conversion.attention.sample import Sample
-from leanformer.conversion.checkpoints import files
-from leanformer.conversion.checkpoints.placing import read_as
-from leanformer.conversion.checkpoints.reading import Checkpoint, read
+from leanformer.conversion.attention.change import change
+from leanformer.conversion.checkpoints.placing import place
+from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
 from leanformer.conversion.checkpoints.to_bert import to_bert
+from leanformer.conversion.checkpoints.tokenizer import check_tokenizer, copy_tokenizer
 from leanformer.data import tokenizer_files
-from leanformer.evaluation import pretrained
 from leanformer.models.config import LeanformerConfig
-from leanformer.training.run import saved_model
+from leanformer.models.saved import CONVERSION, WEIGHTS, read_as
 
 
 def convert(
@@ -57,135 +54,44 @@ def convert(
         raise ValueError("options without a mechanism: name it with --attention")
     if attention is not None:
         mechanism(attention).check_options(options or {})
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not files.is_free(target):
         raise FileExistsError(f"{target} exists already: name a new directory")
-    directory = fetch(source)
-    saved_model.require_intact(directory)
-    found = read(directory, encoder_only=encoder_only, ignore_remote_code=ignore_remote_code)
+
+    folder = fetch(source)
+    stored = read(folder, ignore_remote_code=ignore_remote_code)
+    found = place(stored, encoder_only=encoder_only)
+    check_tokenizer(folder, found.config.vocab_size, found.tokenizer_class)
     if mixer_options:
-        found = found._replace(config=_mixed(found.config, mixer_options, directory))
+        found = found._replace(config=_mixed(found.config, mixer_options, folder))
+    result: dict[str, Any] = {"source": str(source), "target": str(target)}
+    config: PreTrainedConfig
     if to == "bert":
-        if found.family != LeanformerConfig.model_type:
-            raise ValueError(f"{directory / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
-        bert, renamed, notes = to_bert(found.config, found.tensors, directory)
-        files.write(bert, renamed, target, tokenizer=directory, tokenizer_class=found.tokenizer_class)
-        return {"source": str(source), "target": str(target), "notes": found.notes + notes}
-    own = (found.config.attention, found.config.attention_options)
-    wanted = own if attention is None else (attention, options or {})
-    result: dict[str, Any] = {
-        "source": str(source),
-        "target": str(target),
-        "source_sha256": _hash(directory),
-        "from": found.family,
-        "attention": wanted[0],
-    }
-    result |= {"attention_options": wanted[1], "notes": found.notes}
-    result |= {"mixer_options": mixer_options} if mixer_options else {}
-    config, tensors = found.config, found.tensors
-    if wanted != own or text is not None or share:
-        model = _model(found)
-        sample = None if text is None else _sample(text, directory, found)
-        converted, residuals = model, list[Residual]()
-        if wanted != own:
-            statistics = None if sample is None else sample.statistics(model)
-            converted, residuals = reattend(model, *wanted, statistics)
-        if share:
-            converted, counts = _shared(converted, share, tie)
-            result |= counts
-        result |= _measured(model, converted, residuals, sample)
-        config, tensors = converted.config, _tensors(converted, next(iter(found.tensors.values())).dtype)
-    files.write(
-        config,
-        tensors,
-        target,
-        tokenizer=directory,
-        tokenizer_class=found.tokenizer_class,
-        files={saved_model.CONVERSION: json.dumps(result, indent=2) + "\n"},
-    )
+        config, tensors, notes = to_bert(found, folder)
+        result |= {"notes": notes}
+    else:
+        own = (found.config.attention, found.config.attention_options)
+        wanted = own if attention is None else (attention, options or {})
+        result |= {"source_sha256": stored.sha256, "from": found.family}
+        result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
+        result |= {"mixer_options": mixer_options} if mixer_options else {}
+        if wanted != own or text is not None or share:
+            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie)
+            result |= changes
+        config, tensors = found.config, found.tensors
+
+    with files.new_directory(target, replace=False) as made:
+        config.save_pretrained(made)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, made / WEIGHTS, {"format": "pt"})
+        if copy_tokenizer(folder, made, found.tokenizer_class):
+            tokenizer_files.match_model(made)
+        if to == "leanformer":
+            (made / CONVERSION).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        files.write_sums(made)
     return result
 
 
-def _hash(directory: Path) -> str | None:
-    """Of the source's weights, as runs know a model by; of those in several files there is none."""
-    return saved_model.weights_hash(directory) if (directory / saved_model.WEIGHTS).is_file() else None
-
-
-def _mixed(config: LeanformerConfig, options: dict[str, Any], directory: Path) -> LeanformerConfig:
+def _mixed(config: LeanformerConfig, options: dict[str, Any], folder: Path) -> LeanformerConfig:
     for key, value in options.items():
         if key != "mask_conv":
             raise ValueError(f"mixer_options.{key} = {value!r}: leave it out, a conversion changes mask_conv alone")
-    return read_as(LeanformerConfig, config.to_dict() | {"mixer_options": config.mixer_options | options}, directory)
-
-
-def _model(found: Checkpoint) -> Any:
-    """In float32, ready to be asked."""
-    kind = getattr(models, (found.config.architectures or [""])[0])
-    pooled = any("pooler." in key for key in found.tensors)
-    options = {"add_pooling_layer": pooled} if kind is models.LeanformerModel else {}
-    model = kind(found.config, **options)
-    model.load_state_dict({key: tensor.float() for key, tensor in found.tensors.items()}, strict=False)
-    model.tie_weights()
-    return model.eval()
-
-
-def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:
-    """The model with shared heads, and which: layers and heads counted from one."""
-    pairs = match_heads(model)
-    shared = share_heads(model, share, tie, pairs)
-    heads = model.config.num_hidden_layers * model.config.num_attention_heads
-    stored = stored_blocks(shared)
-    rows = [
-        {
-            "layer": layer + 1,
-            "head": head + 1,
-            "partner_layer": other + 1,
-            "partner_head": partner + 1,
-            "cosine": cosine,
-        }
-        for layer, head, other, partner, cosine in pairs[: heads - stored]
-    ]
-    return shared, {"tie": tie, "head_blocks": heads, "stored_blocks": stored, "pairs": rows}
-
-
-def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    tied = model.all_tied_weights_keys
-    return {key: tensor.detach().to(dtype) for key, tensor in model.state_dict().items() if key not in tied}
-
-
-def _sample(text: str | Path, directory: Path, found: Checkpoint) -> Sample:
-    """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
-    with tempfile.TemporaryDirectory() as folder, saved_model.quiet():
-        if not files.copy_tokenizer(directory, Path(folder), found.tokenizer_class):
-            raise ValueError(f"{directory} holds no tokenizer to read {text} with: copy the model's own there")
-        tokenizer = tokenizer_files.load(folder)
-    run = directory.parent if directory.name == "model" else directory
-    trained = found.family == LeanformerConfig.model_type and (run / "run.json").is_file()
-    length = pretrained.length(run) if trained else found.config.max_position_embeddings
-    sample = Sample(text, tokenizer, length)
-    if Path(text).is_dir():
-        pretrained.require_tokenizer(sample.corpus, tokenizer, directory)
-    return sample
-
-
-def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sample | None) -> dict[str, Any]:
-    """Parameters, loss and attention before and after; of every layer, and of every head."""
-    before, after = model.num_parameters(), converted.num_parameters()
-    result: dict[str, Any] = {"parameters_before": before, "parameters_after": after}
-    divergence: list[float] | None = None
-    if sample is not None:
-        result |= {"sequence_length": sample.length, "loss_before": sample.loss(model)}
-        result |= {"loss_after": sample.loss(converted)}
-        divergence = sample.divergence(model, converted)
-    if any(residual.logits_residual is not None for residual in residuals):
-        result["residuals_of"] = "weights" if sample is None else "logits on the text"
-    if not residuals and sample is None:
-        return result
-    layers = []
-    for number in range(1, model.config.num_hidden_layers + 1):
-        heads = [residual for residual in residuals if residual.layer == number]
-        row: dict[str, Any] = {"layer": number}
-        for key in ("logits_residual", "value_residual"):
-            values = [value for head in heads if (value := getattr(head, key)) is not None]
-            row[key] = sum(values) / len(values) if values else None
-        layers.append(row | {"divergence": None if divergence is None else divergence[number - 1]})
-    return result | {"layers": layers, "heads": [residual._asdict() for residual in residuals]}
+    return read_as(LeanformerConfig, config.to_dict() | {"mixer_options": config.mixer_options | options}, folder)

@@ -2,7 +2,7 @@
 
     data.json               what is here: sizes, sha256 of every file, special ids, sources, settings, `hash` of it all,
                             and (not in the hash) `unknown`, the share of [UNK] in each split, and `notes` to the user
-    .verified.json          which files were found to be as data.json says (`verification`)
+    .verified.json          which files were found to be as data.json says (`integrity`)
     SPLIT.bin               token ids, flat, uint16 (vocabularies up to 65536) or uint32; splits are train, valid (what
                             choices are made by) and test (what is reported), and the names of further texts that
                             are reported on; data from before there was a test part have none
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leanformer.data import verification
+from leanformer.data import integrity
+from leanformer.data.integrity import mapped
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.records import reading
 from leanformer.records.data import Data, Pairs
@@ -120,7 +121,7 @@ class Corpus(Prepared):
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
-        """The files are those that data.json describes (`verification`); `verify` reads every byte of them again."""
+        """The files are those that data.json describes (`integrity`); `verify` reads every byte of them again."""
         needed = [f"{split}{ending}" for split in ("train", "valid") for ending in (".bin", ".documents.bin")]
         common = checked(Path(path), "text", verify, needed)
         known = ("train", "valid", "test")
@@ -151,8 +152,8 @@ def checked(path: Path, kind: str, verify: bool, needed: Sequence[str]) -> dict[
         raise ValueError(f"{path} holds {record.get('kind', 'text')}, not {kind}: {remedy}")
     for name in needed:
         if name not in record["files"]:
-            raise ValueError(f"{path / RECORD} is damaged (it lists no {name}): {verification.REMEDY}")
-    verification.require_intact(path, record, whole=verify)
+            raise ValueError(f"{path / RECORD} is damaged (it lists no {name}): {integrity.REMEDY}")
+    integrity.require_intact(path, record, whole=verify)
     return {
         "path": path,
         "vocabulary": Vocabulary.of(record["vocabulary"]),
@@ -182,8 +183,3 @@ def read_record(path: Path) -> dict[str, Any]:
     if any(id is not None and id >= size for id in named) or (size > 1 << 16 and record["dtype"] == "uint16"):
         raise ValueError(f"{path / RECORD} is damaged (special ids or dtype outside a vocabulary of {size}): {remedy}")
     return record
-
-
-def mapped(file: Path, dtype: np.dtype) -> NDArray:
-    """The file as an array that is read when it is looked at; an empty file cannot be mapped."""
-    return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)

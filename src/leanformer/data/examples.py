@@ -11,7 +11,6 @@ missing, label outside the task's set.
 Where an entry of the table allows it, data without a training split are divided: see `Task.held_out`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leanformer import files
 from leanformer.data import labels, tables
 from leanformer.data.order import permutation
 from leanformer.data.tables import SUFFIXES
@@ -46,7 +46,7 @@ class Examples(NamedTuple):
     def hash(self) -> str:
         """sha256 of texts, labels and groups in order: equal data, whatever file they came from."""
         groups = [] if self.groups is None else [self.groups.tolist()]
-        return hashlib.sha256(json.dumps([self.texts, self.labels.tolist(), *groups]).encode()).hexdigest()
+        return files.sha256_of(json.dumps([self.texts, self.labels.tolist(), *groups]))
 
     def subset(self, size: int | None, seed: int = SEED) -> "Examples":
         """At most `size` of the examples (None: all), for a seed the same ones, in their order; a group at least."""

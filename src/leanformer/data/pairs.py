@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanformer import files
-from leanformer.data import verification
+from leanformer.data import integrity
 from leanformer.data.corpus import Prepared, TokenStore, checked, token_store
 from leanformer.data.masking import IGNORED
 from leanformer.records import reading
@@ -116,7 +116,7 @@ class PairCorpus(Prepared):
 
     def texts(self, split: str) -> list[dict[str, Any]]:
         """{"source", "references"} of every pair of an evaluation split."""
-        return list(reading.read_lines(self.path / f"{split}.jsonl", Texts, verification.REMEDY))
+        return list(reading.read_lines(self.path / f"{split}.jsonl", Texts, integrity.REMEDY))
 
 
 def _needed(splits: Iterable[str]) -> list[str]:

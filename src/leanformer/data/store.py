@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from leanformer.data.corpus import OFFSET, RECORD, SCHEMA, mapped
+from leanformer.data.corpus import OFFSET, RECORD, SCHEMA
+from leanformer.data.integrity import content_hash, mapped, sums
 from leanformer.data.tokenizer_files import FILE
-from leanformer.data.verification import content_hash, sums
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.files import write_json
 from leanformer.records.reading import sealed

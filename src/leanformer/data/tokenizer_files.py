@@ -1,7 +1,7 @@
 """A tokenizer as files: the ones given with --tokenizer, and those written into a data directory.
 
 Whatever it was, it is saved as transformers saves it, so that AutoTokenizer.from_pretrained(DATA) gives it back. Beside
-a model it also says what that model reads (`fit`).
+a model it also says what that model reads (`match_model`).
 
 A text that spells a special token, "[SEP]", is text here, as in `encoding.py`: `load` and `wrap` give tokenizers with
 split_special_tokens = True. No tokenizer's own code is ever run.
@@ -106,7 +106,7 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def save(tokenizer: Any, directory: Path) -> None:
-    """Into a data directory or, followed by `fit`, beside a model."""
+    """Into a data directory or, followed by `match_model`, beside a model."""
     try:
         tokenizer.save_pretrained(directory)
     except Exception as error:  # the tokenizers library reports a full disk so
@@ -116,7 +116,7 @@ def save(tokenizer: Any, directory: Path) -> None:
     _write_config(directory, _config(directory) | {"split_special_tokens": False})
 
 
-def fit(folder: Path) -> None:
+def match_model(folder: Path) -> None:
     """Make the tokenizer in a model's folder agree with the config.json there, for whoever loads the two together.
 
     model_max_length        the tokens that the model reads, where truncation ends

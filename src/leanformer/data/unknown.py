@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leanformer.data.corpus import mapped
+from leanformer.data.integrity import mapped
 from leanformer.data.store import split_files
 from leanformer.data.vocabulary import Vocabulary
 

@@ -22,10 +22,10 @@ from leanformer.data.buckets import evaluation_batches
 from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.evaluation import pretrained, text_metrics
+from leanformer.models import saved
 from leanformer.spelling import suggest
 from leanformer.training.machine.hardware import describe
 from leanformer.training.objectives.sequences import spread
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory, versions
 
 BATCH_SIZE = 64
@@ -50,7 +50,7 @@ def generation(
     for name, value in (("beams", beams), ("max-length", max_length), ("limit", limit)):
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: must be at least 1")
-    folder, corpus = saved_model.locate(run), PairCorpus.open(data)
+    folder, corpus = saved.locate(run), PairCorpus.open(data)
     require_packages(corpus.kind)
     split = split or corpus.test
     if split not in corpus.evaluation_splits:
@@ -60,7 +60,7 @@ def generation(
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.length(run)
     pretrained.require_tokenizer(corpus, tokenizer, folder)
     longest = max_length or length
-    config, device = saved_model.config_of(folder), Accelerator(mixed_precision="no").device
+    config, device = saved.config_of(folder), Accelerator(mixed_precision="no").device
     if longest > config.max_position_embeddings:
         raise ValueError(f"--max-length {longest}: {folder} reads at most {config.max_position_embeddings} tokens")
 
@@ -83,7 +83,7 @@ def generation(
         "attention": config.attention,
         "attention_options": config.attention_options,
         "pretrained": str(run),
-        "pretrained_hash": saved_model.weights_hash(folder),
+        "pretrained_hash": saved.weights_hash(folder),
         "data": {"path": str(data), "hash": corpus.hash, "split": split},
         "settings": {"generation": {"beams": beams, "max_length": longest, "limit": limit}},
         "versions": versions(),
@@ -119,7 +119,7 @@ def write(
     for batch in batches:
         pairs = store.batch(rows[batch], length, corpus.pad_id)
         ids, mask = (torch.from_numpy(array).to(model.device) for array in (pairs.sources, pairs.mask))
-        with saved_model.quiet():
+        with saved.quiet():
             tokens = model.generate(
                 input_ids=ids, attention_mask=mask, num_beams=beams, do_sample=False, max_new_tokens=max_length
             )

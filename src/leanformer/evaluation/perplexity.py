@@ -22,13 +22,13 @@ from leanformer.data.encoding import encoder
 from leanformer.data.readers import documents
 from leanformer.data.sampling import few_notes
 from leanformer.evaluation import pretrained
+from leanformer.models import saved
 from leanformer.models.inference import PRECISIONS, for_inference
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.objectives.protocol import Batch, PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES
-from leanformer.training.run import saved_model
 
 
 def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
     """
     if precision not in (None, "fp32", *PRECISIONS):
         raise ValueError(f"--precision {precision}: {suggest(precision, ('fp32', *PRECISIONS))}")
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     length, kind = pretrained.length(run), pretrained.objective(folder)
     entry, prepared = OBJECTIVES[kind], Path(data).is_dir() or kind == "seq2seq"
     corpus = held_out(run, data)
@@ -76,7 +76,7 @@ def perplexity(run: Path, data: str | Path, *, precision: str | None = None) -> 
 def held_out(run: Path, data: str | Path) -> Any:
     """Data for the model of `run`, in its tokenizer: of its objective's kind if prepared, else all of a text, held out.
     ValueError if there is not one sequence of its length."""
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     tokenizer, length, kind = pretrained.load_tokenizer(folder), pretrained.length(run), pretrained.objective(folder)
     if Path(data).is_dir() or kind == "seq2seq":
         corpus = OBJECTIVES[kind].open(data)

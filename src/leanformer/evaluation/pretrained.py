@@ -1,7 +1,8 @@
 """A pre-trained model from a run directory (RUN/model) or from any folder that save_pretrained wrote."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
@@ -12,26 +13,19 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import Task
 from leanformer.models import (
     LeanformerConfig,
-    LeanformerForMaskedLM,
     LeanformerForMultipleChoice,
     LeanformerForQuestionAnswering,
-    LeanformerForSequenceClassification,
     LeanformerModel,
     LeanformerPreTrainedModel,
 )
-from leanformer.models.initialisation import initialise
+from leanformer.models.saved import class_of, config_of, load_weights, locate, quiet, record_of
 from leanformer.training.objectives.table import OBJECTIVES
-from leanformer.training.run.record import RunDirectory
-from leanformer.training.run.saved_model import class_of, config_of, load_weights, locate, quiet
 
-HEADS = ("classifier.", "qa_outputs.")
-NEW = ("encoder.pooler.", *HEADS)
-"""Where a classifier starts that a masked language model does not have."""
+M = TypeVar("M", bound=LeanformerPreTrainedModel)
+
 DECODERS = ("LeanformerDecoder", "LeanformerForCausalLM", "LeanformerForConditionalGeneration")
 TOKENIZERS = (tokenizer_files.FILE, tokenizer_files.CONFIG)
 """Either will do."""
-PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "regression": "regression"}
-"""What transformers calls our kinds of task, as far as it has a word."""
 CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
     "span": LeanformerForQuestionAnswering,
     "multiple_choice": LeanformerForMultipleChoice,
@@ -41,7 +35,7 @@ CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies with the model; it tells the texts of a pair apart if the model can, and truncates to
-    what the model reads: `tokenizer_files.fit` has seen to that, but not in a folder of an older version."""
+    what the model reads: `tokenizer_files.match_model` has seen to that, but not in a folder of an older version."""
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise FileNotFoundError(f"{folder} holds no tokenizer ({TOKENIZERS[0]}): copy that of its training there")
     config = config_of(folder)  # first: the tokenizer's loader reads it too, and would be blamed for its faults
@@ -66,12 +60,21 @@ def require_tokenizer(data: Prepared, tokenizer: PreTrainedTokenizerBase, folder
 
 def length(run: Path) -> int:
     """The length the run was trained or fine-tuned with; of a model without its run, the longest it reads."""
-    directory, folder = RunDirectory(run), locate(run)
-    if directory.record.is_file() and directory.model == folder:
-        settings = directory.read()["settings"]
-        tuned = settings.get("finetuning")
-        return int(tuned["max_length"] if tuned else settings["training"]["sequence_length"])
-    return config_of(folder).max_position_embeddings
+    folder = locate(run)
+    return length_of(run_record(run, folder), config_of(folder))
+
+
+def length_of(record: Mapping[str, Any] | None, config: LeanformerConfig) -> int:
+    """The same, from the run's record and the model's config."""
+    if record is None:
+        return config.max_position_embeddings
+    tuned = record["settings"].get("finetuning")
+    return int(tuned["max_length"] if tuned else record["settings"]["training"]["sequence_length"])
+
+
+def run_record(place: str | Path, folder: Path) -> dict[str, Any] | None:
+    """run.json, where `place` is a run and not the `folder` of its model alone."""
+    return None if folder == Path(place) else record_of(folder)
 
 
 def reach(folder: Path, max_length: int | None) -> int:
@@ -99,7 +102,7 @@ def load(folder: Path, kind: str) -> Any:
 
 def load_evaluated(folder: Path, kind: str) -> Any:
     """The same to be asked, on a GPU if there is one."""
-    return load(folder, kind).to(Accelerator(mixed_precision="no").device).eval()
+    return _ready(load(folder, kind))
 
 
 def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTrainedModel:
@@ -114,42 +117,25 @@ def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTraine
         raise ValueError(
             f"{folder} lacks weights of its {kind.__name__}, {missing[0]} is missing: save the model again"
         )
-    return model.to(Accelerator(mixed_precision="no").device).eval()
+    return _ready(model)
 
 
 def load_encoder(folder: Path) -> LeanformerModel:
     """The encoder under whatever head, without a pooler, to be asked, on a GPU if there is one."""
     config = config_of(folder)
-    _require_encoder(folder, config)
+    require_encoder(folder, config)
     model, missing = load_weights(LeanformerModel, folder, config)
     if lost := [key for key in missing if not key.startswith("pooler.")]:
         raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
     model.pooler = None
-    return model.to(Accelerator(mixed_precision="no").device).eval()
+    return _ready(model)
 
 
-def _require_encoder(folder: Path, config: LeanformerConfig) -> None:
+def require_encoder(folder: Path, config: LeanformerConfig) -> None:
     if (name := (config.architectures or ["LeanformerModel"])[0]) in DECODERS:
         raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
 
 
-def load_masked_lm(folder: Path) -> LeanformerForMaskedLM:
-    return load(folder, "masked_lm")
-
-
-def load_classifier(folder: Path, task: Task, seed: int) -> LeanformerPreTrainedModel:
-    """The pre-trained encoder under a new head, whose values (the pooler's too if it is new) depend on `seed` only."""
-    config = config_of(folder)
-    _require_encoder(folder, config)
-    names = {"classification": task.labels, "span": ("start", "end")}.get(task.kind, ("score",))
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: i for i, name in enumerate(names)}
-    config.problem_type = PROBLEMS.get(task.kind)
-    kind = CLASSIFIERS.get(task.kind, LeanformerForSequenceClassification)
-    model, missing = load_weights(kind, folder, config, new=NEW)
-    if lost := [key for key in missing if not key.startswith(NEW)]:
-        raise ValueError(f"{folder} lacks weights of its encoder, {lost[0]} is missing: save the model again")
-    for module in NEW:
-        if module in HEADS or any(key.startswith(module) for key in missing):
-            initialise(model, seed, only=module.removesuffix("."))
-    return model
+def _ready(model: M) -> M:
+    model.to(Accelerator(mixed_precision="no").device)
+    return model.eval()

@@ -14,7 +14,7 @@ import leanformer.models as models
 from leanformer import markup
 from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.export.source import Source
-from leanformer.training.run.saved_model import name_of
+from leanformer.models.saved import name_of
 
 PIPELINES = {
     models.LeanformerForMaskedLM: "fill-mask",

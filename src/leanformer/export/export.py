@@ -34,7 +34,7 @@ def export(
         raise ValueError(f"unknown format {format!r}: {suggest(format, FORMATS)}")
     if format == "hub" and (int8 or text is not None):
         raise ValueError(f"{'--int8' if int8 else '--text'} is for --format onnx")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not files.is_free(target):
         raise FileExistsError(f"{target} exists already: name a new directory")
     if format == "onnx":
         graph.require_packages()

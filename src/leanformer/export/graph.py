@@ -7,7 +7,7 @@
 
 Decoders come without a cache: one pass over all that has been written. Where a table of N positions is cut to the
 sequence, the tracer insists on sequences shorter than N; the graph it makes cuts at run time, and reads N all the same,
-which `verification` checks.
+which `graph_check` checks.
 """
 
 import logging

@@ -34,7 +34,7 @@ from leanformer.models import (
     LeanformerPreTrainedModel,
 )
 from leanformer.models.hub import CLASSES
-from leanformer.training.run.saved_model import quiet
+from leanformer.models.saved import quiet
 
 ENTRANCE = flat("leanformer.models")
 TOLERANCE = 1e-6
@@ -66,7 +66,7 @@ def write(source: Source, folder: Path, name: str, licence: str | None = None) -
         source.model.save_pretrained(folder)
     if source.tokenizer is not None:
         tokenizer_files.save(source.tokenizer, folder)
-        tokenizer_files.fit(folder)
+        tokenizer_files.match_model(folder)
     own = auto_class(source.model)
     others = ", ".join(f"`{other}`" for other in auto_classes(source.model) if other != own)
     use = USE.format(auto_class=own, name=name, others=others)

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from leanformer.data.masking import IGNORED
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
+from leanformer.export.graph_check import Session, cases
 from leanformer.export.source import Source
-from leanformer.export.verification import Session, cases
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM

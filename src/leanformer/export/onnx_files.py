@@ -16,8 +16,8 @@ from leanformer import files
 from leanformer.data import tokenizer_files
 from leanformer.export import graph, int8
 from leanformer.export.card import card
+from leanformer.export.graph_check import TOLERANCE, verify
 from leanformer.export.source import Source
-from leanformer.export.verification import TOLERANCE, verify
 
 WHOLE, SMALL = "model.onnx", "model_int8.onnx"
 USE = """```python
@@ -59,7 +59,7 @@ def write(
     source.config.save_pretrained(folder)
     if source.tokenizer is not None:
         tokenizer_files.save(source.tokenizer, folder)
-        tokenizer_files.fit(folder)
+        tokenizer_files.match_model(folder)
     text_of_card = card(source, name, _use(source, name, report), ["onnx"], licence)
     (folder / "README.md").write_text(text_of_card, encoding="utf-8")
     return report

@@ -11,11 +11,9 @@ import leanformer.models as models
 from leanformer.attention import plugins_of
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
-from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
+from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel, saved
 from leanformer.records import reading
 from leanformer.records.models import Conversion
-from leanformer.training.run import saved_model
-from leanformer.training.run.record import RunDirectory
 
 
 class Source(NamedTuple):
@@ -52,16 +50,14 @@ class Source(NamedTuple):
 def open_source(run: Path) -> Source:
     """Of a run directory, or of a folder that save_pretrained wrote. ValueError for a class that is not leanformer's,
     and for weights that are missing or no safetensors."""
-    folder = saved_model.locate(run)
-    config = saved_model.config_of(folder)
+    folder = saved.locate(run)
+    config = saved.config_of(folder)
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
-    directory = RunDirectory(folder.parent)
-    record = directory.read() if folder == directory.model and directory.record.is_file() else None
-    return Source(run, _load(folder, config), tokenizer, record, _conversion(folder))
+    return Source(run, _load(folder, config), tokenizer, saved.record_of(folder), _conversion(folder))
 
 
 def _conversion(folder: Path) -> dict[str, Any] | None:
-    path = folder / saved_model.CONVERSION
+    path = folder / saved.CONVERSION
     if not path.is_file():
         return None
     return reading.read(path, Conversion, "convert the model again, or take the file away")
@@ -91,7 +87,7 @@ def sample(config: LeanformerConfig, model: LeanformerPreTrainedModel, size: int
 
 def _load(folder: Path, config: LeanformerConfig) -> LeanformerPreTrainedModel:
     model: Any
-    model, missing = saved_model.load_weights(saved_model.class_of(folder, config), folder, config, dtype="auto")
+    model, missing = saved.load_weights(saved.class_of(folder, config), folder, config, dtype="auto")
     if missing and all(key.startswith("pooler.") for key in missing):
         model.pooler, missing = None, []
     if missing:

@@ -15,12 +15,12 @@ from torch import nn
 from leanformer import files
 from leanformer.data.tasks import Task
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.evaluation.pretrained import HEADS, NEW
+from leanformer.finetuning.classifier import HEADS, NEW
 from leanformer.finetuning.methods.absgd import Absgd
-from leanformer.finetuning.methods.class_weights import class_weights
 from leanformer.finetuning.methods.distance import DistanceConstraint
 from leanformer.finetuning.methods.self_labelling import Labels, Reweighting
 from leanformer.finetuning.methods.sparse import Sparsity
+from leanformer.finetuning.methods.weighing import class_weights
 from leanformer.finetuning.objective import TaskObjective, WeighedObjective
 from leanformer.models.config import LeanformerConfig
 from leanformer.settings import FinetuningSettings

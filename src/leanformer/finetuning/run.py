@@ -13,7 +13,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,25 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from leanformer import files
-from leanformer.data import examples, tasks, tokenizer_files
+from leanformer.data import examples, tasks
 from leanformer.data.examples import Examples
 from leanformer.data.sampling import few_notes
 from leanformer.data.tasks import Task
 from leanformer.evaluation import metrics, pretrained
 from leanformer.evaluation.chance import chance
-from leanformer.evaluation.inputs import choices, encoding, windows
 from leanformer.evaluation.inputs.encoding import Encoded
+from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer, write_answers
 from leanformer.finetuning import chosen_method
+from leanformer.finetuning.classifier import load_classifier
+from leanformer.models import saved
 from leanformer.settings import FinetuningSettings, TrainingSettings
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
-from leanformer.training.run import saved_model
 from leanformer.training.run.interrupts import Stopped
 from leanformer.training.run.record import RunDirectory, versions
+from leanformer.training.run.saved_model import save
 from leanformer.training.run.trackers import make_accelerator
 
 PREDICTIONS = "predictions.jsonl"
@@ -47,13 +48,6 @@ LOGGED = 50
 """Lines of curve.jsonl, about."""
 MANY = 0.1
 """The fraction of examples that may be cut without a word."""
-ENCODERS: dict[str, Callable[[PreTrainedTokenizerBase, Examples, int], Encoded]] = {
-    "classification": encoding.encode,
-    "regression": encoding.encode,
-    "multiple_choice": choices.encode,
-    "span": windows.encode,
-}
-"""How the examples of each kind of task become what a model reads."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,8 @@ class TaskData:
 
 
 def load_task(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> TaskData:
-    of, source = tasks.task(task), saved_model.locate(Path(run))
-    config, tokenizer = saved_model.config_of(source), pretrained.load_tokenizer(source)
+    of, source = tasks.task(task), saved.locate(Path(run))
+    config, tokenizer = saved.config_of(source), pretrained.load_tokenizer(source)
     if settings.max_length > config.max_position_embeddings:
         raise ValueError(
             f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
@@ -88,7 +82,7 @@ def load_task(run: str | Path, task: str, task_data: str | Path, settings: Finet
         "attention": config.attention,
         "attention_options": config.attention_options,
         "pretrained": str(run),
-        "pretrained_hash": saved_model.weights_hash(source),
+        "pretrained_hash": saved.weights_hash(source),
         "data": {
             "path": str(task_data),
             "notes": _notes(task, splits, validation, encoded, settings),
@@ -147,7 +141,7 @@ def run_finetuning(
             print(f"{out} is finished already: kept")
         return before
 
-    model = pretrained.load_classifier(loaded.source, loaded.task, settings.seed)
+    model = load_classifier(loaded.source, loaded.task, settings.seed)
     method = chosen_method.choose(model, loaded.train, settings)
     training = _training(settings, method.objective.total_steps)
     how: dict[str, Any] = {"accelerator": accelerator, "callbacks": method.callbacks, "quiet": quiet}
@@ -165,11 +159,7 @@ def run_finetuning(
             more = method.finish(out)
             results = _judge(model, loaded, device, out / PREDICTIONS) | more
             if keep_model:
-                with files.new_directory(directory.model) as folder, saved_model.quiet():
-                    model.save_pretrained(folder)
-                    tokenizer_files.save(loaded.tokenizer, folder)
-                    tokenizer_files.fit(folder)
-                    files.write_sums(folder)
+                save(model, loaded.tokenizer, directory.model)
             results |= {key: fitted[key] for key in ("steps", "seconds")}
             return directory.update(status="finished", results=results)
 

@@ -26,9 +26,8 @@ from leanformer.data.tables import as_text
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
-from leanformer.models import LeanformerModel
+from leanformer.models import LeanformerModel, saved
 from leanformer.spelling import suggest
-from leanformer.training.run import saved_model
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 
@@ -56,7 +55,7 @@ def embed(
     suffix = out.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
-    folder = saved_model.locate(Path(run))
+    folder = saved.locate(Path(run))
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
     model = pretrained.load_encoder(folder)
     texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field")]

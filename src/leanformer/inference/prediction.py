@@ -25,12 +25,10 @@ from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
 from leanformer.data.tasks import Task
 from leanformer.evaluation import pretrained
+from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.evaluation.prediction import answer
-from leanformer.finetuning.run import ENCODERS
 from leanformer.inference.filling import TRUNCATED, fill
-from leanformer.models import LeanformerPreTrainedModel
-from leanformer.training.run import saved_model
-from leanformer.training.run.record import RunDirectory
+from leanformer.models import LeanformerPreTrainedModel, saved
 
 CHUNK = 4096
 """Rows that are read, sorted by length and answered together: memory does not grow with the file."""
@@ -63,7 +61,7 @@ def predict(
     """
     if top < 1:
         raise ValueError(f"--top {top}: must be at least 1")
-    folder = saved_model.locate(Path(run))
+    folder = saved.locate(Path(run))
     kind, task, length = _asked(Path(run), folder, columns, max_length)
     own = task.columns if task else ("text",)
     if len(set(columns or own)) != len(own):
@@ -85,15 +83,15 @@ def _asked(
     run: Path, folder: Path, columns: Sequence[str] | None, max_length: int | None
 ) -> tuple[str, Task | None, int]:
     """(the kind of model, its task unless it fills masks, the tokens it is given)"""
-    config = saved_model.config_of(folder)
+    config = saved.config_of(folder)
     name = (config.architectures or ["LeanformerModel"])[0]
     if name not in KINDS:
         raise ValueError(f"{folder} holds a {name}, which predicts no label: give a run of leanformer finetune")
     kind, length = KINDS[name], pretrained.reach(folder, max_length)
     if kind == "masked_lm":
         return kind, None, length
-    directory = RunDirectory(run)
-    if directory.record.is_file() and directory.model == folder and "task" in (record := directory.read()):
+    record = pretrained.run_record(run, folder)
+    if record is not None and "task" in record:
         return kind, tasks.task(record["task"]), max_length or int(record["settings"]["finetuning"]["max_length"])
     if kind == "multiple_choice":
         raise ValueError(f"{folder} scores choices, and only a run says how many: give that of leanformer finetune")

@@ -31,9 +31,8 @@ from leanformer.inference.embedding import POOL
 from leanformer.linking.residual_cnn import ResidualCNN
 from leanformer.linking.search import Vectors
 from leanformer.linking.settings import LinkingSettings
-from leanformer.models import LeanformerModel
+from leanformer.models import LeanformerModel, saved
 from leanformer.spelling import suggest
-from leanformer.training.run import saved_model
 
 TFIDF, RESCNN = "tfidf", "rescnn"
 BATCH_SIZE = 256
@@ -60,7 +59,7 @@ class Spec:
 
     @property
     def hash(self) -> str | None:
-        return None if self.source is None else saved_model.weights_hash(self.source)
+        return None if self.source is None else saved.weights_hash(self.source)
 
 
 def specs(asked: Sequence[str]) -> list[Spec]:
@@ -86,8 +85,8 @@ def _spec(text: str) -> Spec:
         raise FileNotFoundError(
             f"{text} is neither a run nor a saved model nor a kind of encoder: {suggest(text, [TFIDF, RESCNN])}"
         )
-    source = saved_model.locate(place)
-    name = saved_model.name_of(place)
+    source = saved.locate(place)
+    name = saved.name_of(place)
     return Spec(f"{RESCNN}-{name}", RESCNN, source) if lent else Spec(name, "transformer", source)
 
 

@@ -17,7 +17,6 @@ from typing import Any
 from accelerate import Accelerator
 
 from leanformer import files
-from leanformer.data import tokenizer_files
 from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Neural, Pooled, Spec, build
 from leanformer.linking.mentions import Mention
@@ -27,8 +26,8 @@ from leanformer.linking.settings import LinkingSettings
 from leanformer.settings import TrainingSettings
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory, versions
+from leanformer.training.run.saved_model import save
 from leanformer.training.run.trackers import make_accelerator
 
 PREDICTIONS = "predictions.jsonl"
@@ -106,11 +105,7 @@ def _carry_out(
     results, rows = score(encoder, question.mentions, question.dictionary, settings.composites)
     files.write_json_lines(directory.path / PREDICTIONS, rows)
     if keep_model and isinstance(encoder, Neural) and isinstance(encoder.model, Pooled):
-        with files.new_directory(directory.model) as folder, saved_model.quiet():
-            encoder.model.encoder.save_pretrained(folder)
-            tokenizer_files.save(encoder.words, folder)
-            tokenizer_files.fit(folder)
-            files.write_sums(folder)
+        save(encoder.model.encoder, encoder.words, directory.model)
     results |= {"steps": fitted["steps"], "training_seconds": fitted["seconds"]}
     finished = directory.update(status="finished", results=results)
     shutil.rmtree(directory.checkpoints, ignore_errors=True)

@@ -12,7 +12,6 @@ so that a flipped bit or a hand's edit is noticed where the value itself looks r
 there were any, is checked against its schema alone.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from leanformer import files
 
 SCHEMA = 1
 CHECKSUM = "checksum"
@@ -105,8 +106,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checksum(record: Mapping[str, Any]) -> str:
-    text = json.dumps(record, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return files.sha256_of(json.dumps(record, sort_keys=True, ensure_ascii=True))
 
 
 def _parsed(data: bytes, place: str, remedy: str) -> Any:

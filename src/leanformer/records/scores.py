@@ -1,6 +1,5 @@
 """RUN/scores/PART.npz: losses of a finished run on held-out text, per sequence (from `training/run/scores.py`)."""
 
-import hashlib
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +7,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from leanformer import files
 
 
 class Losses(NamedTuple):
@@ -28,7 +29,7 @@ def read_losses(path: Path, sha256: str, remedy: str) -> Losses:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, though its run is scored: {remedy}")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if files.sha256_of(content) != sha256:
         raise ValueError(f"{path} is damaged (its content is not what its run.json says): {remedy}")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:

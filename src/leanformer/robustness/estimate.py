@@ -9,7 +9,8 @@ import torch
 from leanformer.comparison.estimate import Estimate, seconds_of_a_step, words_to_tokens
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
-from leanformer.evaluation import pretrained
+from leanformer.finetuning.classifier import load_classifier
+from leanformer.models import saved
 from leanformer.models.cost import ledger
 from leanformer.report.records.runs import Run
 from leanformer.report.records.study import Study
@@ -17,7 +18,6 @@ from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings
 from leanformer.training.machine.hardware import prepare_cpu
-from leanformer.training.run import saved_model
 
 MEASURED_LENGTH = 32
 PIECE_SECONDS = 1.0
@@ -70,8 +70,8 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
     """Training FLOPs a second of the model of `run`."""
     prepare_cpu(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = saved_model.locate(study.directory / run.path)
-    model: torch.nn.Module = pretrained.load_classifier(folder, tasks.task(task), 1)
+    folder = saved.locate(study.directory / run.path)
+    model: torch.nn.Module = load_classifier(folder, tasks.task(task), 1)
     model.to(device).train()
     ids = torch.full((settings.batch_size, min(MEASURED_LENGTH, settings.max_length)), 1, device=device)
     elapsed = seconds_of_a_step(lambda: model(input_ids=ids).logits.float().square().sum(), settings.precision, device)
@@ -79,4 +79,4 @@ def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) ->
 
 
 def _ledger(study: Study, run: Run) -> dict:
-    return ledger(saved_model.config_of(saved_model.locate(study.directory / run.path)), MEASURED_LENGTH, 0)
+    return ledger(saved.config_of(saved.locate(study.directory / run.path)), MEASURED_LENGTH, 0)

@@ -19,9 +19,11 @@ from rich.console import Console
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
+from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.files import write_json
-from leanformer.finetuning.run import ENCODERS, TaskData, load_task, require_settings, run_finetuning
+from leanformer.finetuning.run import TaskData, load_task, require_settings, run_finetuning
 from leanformer.locks import claimed
+from leanformer.models import saved
 from leanformer.records.reading import sealed
 from leanformer.report.records.runs import Run
 from leanformer.report.records.study import Study
@@ -35,7 +37,6 @@ from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory
 
 
@@ -101,7 +102,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], 
                 notes.append(f"{name} has {sizes[name]:,} training examples: --train-sizes {size} is left out")
     for name in study.attention:
         for run in study.at(name):
-            saved_model.locate(study.directory / run.path)
+            saved.locate(study.directory / run.path)
     return sizes, constant, notes
 
 

@@ -11,23 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.data.tasks import Task
-from leanformer.evaluation import metrics
+from leanformer.evaluation import metrics, pretrained
+from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.files import write_json
-from leanformer.finetuning.run import ENCODERS, TaskData
-from leanformer.models import LeanformerForSequenceClassification
+from leanformer.finetuning.run import TaskData
+from leanformer.models import LeanformerPreTrainedModel
 from leanformer.records import reading
 from leanformer.records.studies import Tests
 from leanformer.robustness.noise import disturbed
 from leanformer.robustness.plan import TRANSFER, Plan, Point
 from leanformer.settings import FinetuningSettings
-from leanformer.training.run import saved_model
 
 TESTS = "tests.json"
 
@@ -72,15 +70,10 @@ def run_tests(folder: Path, loaded: TaskData, texts: Texts, settings: Finetuning
     missing = [point for point in texts.plan.tests(loaded.task.name) if point not in done]
     if not missing:
         return
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with saved_model.quiet():
-        model: torch.nn.Module = LeanformerForSequenceClassification.from_pretrained(
-            folder / "model", dtype=torch.float32, trust_remote_code=False
-        )
-    model.to(device)
+    model = pretrained.load_as_saved(folder / "model")
     for point in missing:
         splits, changed = texts.at(point, seed)
-        found = {"changed": changed, **_tested(model, loaded, splits, settings, device)}
+        found = {"changed": changed, **_tested(model, loaded, splits, settings)}
         done[point] = {"axis": point.axis, "at": point.at, **found}
         write_json(folder / TESTS, {"schema": 1, "kind": "robustness-tests", "tests": list(done.values())})
 
@@ -94,12 +87,12 @@ def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:
 
 
 def _tested(
-    model: torch.nn.Module, loaded: TaskData, splits: Splits, settings: FinetuningSettings, device: torch.device
+    model: LeanformerPreTrainedModel, loaded: TaskData, splits: Splits, settings: FinetuningSettings
 ) -> dict[str, Any]:
     predicted = {}
     for split, examples in splits.items():
         encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, examples, settings.max_length)
-        answers = answer(model, encoded, device)
+        answers = answer(model, encoded, model.device)
         predicted[split] = Predicted(examples.labels, answers.read.predictions, examples.groups)
     return {
         **metrics.score(loaded.task, predicted),

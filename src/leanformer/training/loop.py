@@ -23,6 +23,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from leanformer import files
 from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
 from leanformer.training.machine.energy import Meter, outcome
@@ -33,7 +34,7 @@ from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
 from leanformer.training.run.callback import Callback
 from leanformer.training.run.checkpoint import Checkpoints, Progress, weights
-from leanformer.training.run.curve import Curve, prefix_hash, read_curve
+from leanformer.training.run.curve import Curve, read_curve
 from leanformer.training.run.display import Display
 from leanformer.training.run.interrupts import Interrupts, Stopped
 from leanformer.training.run.record import RunDirectory
@@ -248,7 +249,7 @@ class Loop:
                     at,
                     loss=loss,
                     curve_bytes=written,
-                    curve_sha256=prefix_hash(self.curve.path, written),
+                    curve_sha256=files.sha256_of_part(self.curve.path, 0, written),
                     joules=joules,
                     energy_source=source,
                 )

@@ -4,7 +4,6 @@ From fresh weights, or from those of a saved model (`init`); alone, or with a te
 """
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -12,31 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers.utils import logging
 
 from leanformer import files
 from leanformer.attention import load_plugin, mechanism
-from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.sampling import few_notes
-from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel
+from leanformer.models import LeanformerConfig, saved
 from leanformer.models.initialisation import initialise
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
-from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
 from leanformer.training.objectives.table import OBJECTIVES, model_config
-from leanformer.training.objectives.teacher import TeacherProtocol
 from leanformer.training.objectives.token_types import alike, follow_the_first
 from leanformer.training.run import extension
 from leanformer.training.run.checkpoint import Checkpoints
 from leanformer.training.run.interrupts import Stopped
 from leanformer.training.run.provenance import continued, difference, moved, new_record
 from leanformer.training.run.record import RunDirectory
-from leanformer.training.run.saved_model import SavedModel, locate, weights_hash
+from leanformer.training.run.saved_model import SavedModel, save
 from leanformer.training.run.score_points import ScorePoints, check_reached
 from leanformer.training.run.scores import score
 from leanformer.training.run.trackers import make_accelerator
@@ -101,7 +97,7 @@ def pretrain(
         if changed := difference(before, record):
             raise ValueError(f"{run.record} was made with {changed}: {_remedy(before, changed, run)}")
         if before["status"] == "finished":
-            locate(run.path)  # raises if its model is missing or damaged
+            saved.locate(run.path)  # raises if its model is missing or damaged
             console.print(f"{run.path} is already finished")
             return before
         record = continued(before, record)
@@ -156,11 +152,14 @@ def pretrain(
                 points.finish(results["steps"], results["scores"])
                 if one_type:
                     follow_the_first(model)
-                save_model(model, corpus, run.model)
+                try:
+                    save(model, corpus.tokenizer_files, run.model)
+                except OSError as error:
+                    raise OSError(f"{error}: free disk space and continue with --resume") from error
                 rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
                 results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
                 results["mfu"] = None if peak is None else rate / peak
-                model_record = {"path": run.model.name, "sha256": weights_hash(run.model)}
+                model_record = {"path": run.model.name, "sha256": saved.weights_hash(run.model)}
                 model_record["sums_sha256"] = files.sha256(run.model / files.SUMS)
                 curve_hash = files.sha256(run.curve)
                 record = run.update(status="finished", results=results, model=model_record, curve_sha256=curve_hash)
@@ -221,17 +220,3 @@ def headline(record: Mapping[str, Any], objective: PretrainingObjective, run: Ru
         f"-> {run.path}",
     ]
     return "; ".join(parts)
-
-
-def save_model(model: LeanformerPreTrainedModel, corpus: Prepared, path: Path) -> None:
-    """save_pretrained and the tokenizer, all or nothing."""
-    logging.disable_progress_bar()
-    try:
-        with files.new_directory(path) as folder:
-            model.save_pretrained(folder)
-            for file in corpus.tokenizer_files:
-                shutil.copyfile(file, folder / file.name)
-            tokenizer_files.fit(folder)
-            files.write_sums(folder)
-    except OSError as error:
-        raise OSError(f"{error}: free disk space and continue with --resume") from error

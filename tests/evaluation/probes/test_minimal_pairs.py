@@ -12,7 +12,7 @@ import torch
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.evaluation.probes.minimal_pairs import accuracy, read
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 BIAS = torch.arange(29) / 7
 """The score of every token: the later a word in the vocabulary, the likelier, whatever stands around it."""
@@ -25,7 +25,7 @@ def frequent(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     for parameter in model.parameters():
         parameter.data.zero_()
     model.head.decoder.bias.data.copy_(BIAS)
-    with saved_model.quiet():
+    with saved.quiet():
         model.save_pretrained(run / "model")
     return run
 

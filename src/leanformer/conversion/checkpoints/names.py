@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
+
+from leanformer.models.config import LeanformerConfig
 
 OURS = {
     "MaskedLM": "LeanformerForMaskedLM",
@@ -77,6 +79,13 @@ class Family:
         """The class of the bare encoder."""
         return next(theirs for theirs, ours in self.classes.items() if ours == "LeanformerModel")
 
+    def settings_of(self, config: Any, ours: str) -> dict[str, Any]:
+        """What our config says for theirs, of a model of our class `ours`."""
+        found = in_common(config, LeanformerConfig, self.settings) | dict(self.fixed) | self.derived(config)
+        if ours in ("LeanformerForSequenceClassification", "LeanformerForMultipleChoice"):
+            found |= self.classifier(config)
+        return found | {"max_position_embeddings": found["max_position_embeddings"] - self.offset(config)}
+
     def to_leanformer(self, key: str) -> str | None:
         """bert.pooler.dense.bias -> encoder.pooler.dense.bias; None if the table lacks the module."""
         module, _, leaf = key.rpartition(".")
@@ -102,3 +111,10 @@ def renamed(key: str, table: Mapping[str, str]) -> str | None:
     layer = re.search(r"\.(\d+)\.", module)
     new = table.get(module.replace(layer[0], ".#.", 1) if layer else module)
     return None if new is None else f"{new.replace('#', layer[1]) if layer else new}.{leaf}"
+
+
+def in_common(config: PreTrainedConfig, to: type[PreTrainedConfig], settings: Mapping[str, str]) -> dict[str, Any]:
+    """What both families' configs know, by the names of `to`; `settings` translates."""
+    known = {field.name for field in fields(to)} - {"transformers_version"}
+    pairs = ((settings.get(field.name, field.name), field.name) for field in fields(config))
+    return {new: getattr(config, old) for new, old in pairs if new in known}

@@ -1,13 +1,13 @@
-"""Tensors into the places of a model's class.
+"""Tensors into the places of a model's class: those of a checkpoint in one of leanformer's, with equal outputs.
 
 Strict by design. A tensor that nothing can place, and one that the target needs and the source lacks, are errors; what
 the target's class has no place for, such as the next-sentence head, is left behind with a note.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,40 +17,95 @@ from transformers.models.bert import modeling_bert
 from transformers.models.bert.configuration_bert import BertConfig
 
 import leanformer.models as models
+from leanformer.conversion.checkpoints.names import Family
+from leanformer.conversion.checkpoints.reading import Stored
+from leanformer.models.config import LeanformerConfig
+from leanformer.models.saved import read_as
+from leanformer.spelling import suggest
 
-C = TypeVar("C", bound=PreTrainedConfig)
+POSITIONS = "encoder.embeddings.position_embeddings.weight"
+ENCODER = "LeanformerModel"
 Renamed = list[tuple[str, str | None, Tensor]]
 """Old name, new name if there is one, and the tensor."""
 
 
-def read_as(of: type[C], settings: Mapping[str, Any], source: Path) -> C:
-    """The config of a config.json; ValueError that names the wrong key."""
-    try:
-        return of.from_dict(dict(settings))
-    except Exception as error:  # ValueError from us, others of its own from huggingface_hub and every family
-        raise ValueError(f"{source / 'config.json'}: {' '.join(str(error.__cause__ or error).split())}") from None
+class Checkpoint(NamedTuple):
+    """A model as leanformer's config and tensors."""
+
+    config: LeanformerConfig
+    tensors: dict[str, Tensor]
+    tokenizer_class: str
+    notes: list[str]
+    family: str
+    """What it was: a `model_type`."""
 
 
-def in_common(config: PreTrainedConfig, to: type[PreTrainedConfig], settings: Mapping[str, str]) -> dict[str, Any]:
-    """What both families' configs know, by the names of `to`; `settings` translates."""
-    known = {field.name for field in fields(to)} - {"transformers_version"}
-    pairs = ((settings.get(field.name, field.name), field.name) for field in fields(config))
-    return {new: getattr(config, old) for new, old in pairs if new in known}
+def place(stored: Stored, *, encoder_only: bool = False) -> Checkpoint:
+    """With `encoder_only` the bare encoder, whatever head there is."""
+    if stored.family is None:
+        assert isinstance(stored.config, LeanformerConfig)
+        return _own(stored, stored.config, encoder_only)
+    return _translated(stored, stored.family, encoder_only)
 
 
-def template(config: PreTrainedConfig, names: set[str | None]) -> PreTrainedModel:
-    """The target without values: it knows the names and shapes that its class loads; with a pooler if `names` do."""
-    class_name, options = (config.architectures or [""])[0], {}
-    if class_name in ("BertModel", "LeanformerModel"):
-        options["add_pooling_layer"] = any(name is not None and "pooler." in name for name in names)
-    with torch.device("meta"):
-        return getattr(modeling_bert if isinstance(config, BertConfig) else models, class_name)(config, **options)
+def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoint:
+    folder, path = stored.folder, stored.folder / "config.json"
+    tensors = prefixed(stored.tensors, family.prefix)
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(".position_ids")}
+    heads = [key for key in tensors if not key.startswith(family.prefix)]
+    ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
+    dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
+    config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
+    if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
+        raise ValueError(
+            f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
+            "and leanformer has one for both: add --encoder-only, which leaves the head behind"
+        )
+    config.architectures = [ours]
+    renamed, offset = Renamed(), family.offset(stored.config)
+    for key, tensor in tensors.items():
+        new = None if encoder_only and key in heads else family.to_leanformer(key)
+        renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
+    placed, notes = settled(renamed, config, folder, dropped)
+    return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
 
 
-def place(
-    renamed: Renamed, model: PreTrainedModel, source: Path, dropped: Mapping[str, str]
+def _counterpart(family: Family, config: PreTrainedConfig, heads: list[str], path: Path) -> str:
+    masked_lm = next((name for name, ours in family.classes.items() if ours == "LeanformerForMaskedLM"), family.base)
+    guess = masked_lm if f"{family.masked_lm_module}.weight" in heads else family.base
+    found = (config.architectures or [guess])[0]
+    found = family.aliases.get(found, found)
+    if found not in family.classes:
+        raise ValueError(
+            f"{path}: no counterpart of {found}; {suggest(found, family.classes)} "
+            "With --encoder-only the head is left behind"
+        )
+    return family.classes[found]
+
+
+def _own(stored: Stored, config: LeanformerConfig, encoder_only: bool) -> Checkpoint:
+    tensors, found = stored.tensors, (config.architectures or ["LeanformerForMaskedLM"])[0]
+    if found not in models.__all__:
+        place = stored.folder / "config.json"
+        raise ValueError(f"{place}: leanformer has no {found}; {suggest(found, models.__all__)}")
+    if found == ENCODER:
+        tensors = prefixed(tensors, "encoder.")
+    for old, new in getattr(getattr(models, found), "renamed", {}).items():
+        tensors = {re.sub(old, new, key): tensor for key, tensor in tensors.items()}
+    heads = [key for key in tensors if not key.startswith("encoder.")] if encoder_only else []
+    config.architectures = [ENCODER if encoder_only else found]
+    renamed: Renamed = [(key, None if key in heads else key, tensor) for key, tensor in tensors.items()]
+    dropped = {key.rpartition(".")[0]: "the head" for key in heads}
+    placed, notes = settled(renamed, config, stored.folder, dropped)
+    return Checkpoint(config, placed, "BertTokenizer", notes, LeanformerConfig.model_type)
+
+
+def settled(
+    renamed: Renamed, config: PreTrainedConfig, source: Path, dropped: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Every tensor that the model saves, under the name it saves it by, and notes of what was left behind."""
+    """Every tensor that a model of this config saves, under the name it saves it by, and notes of what was left
+    behind."""
+    model = _template(config, {new for _, new, _ in renamed})
     prefix = f"{model.base_model_prefix}." if model.base_model is model else ""
     wanted = {prefix + key: tensor.shape for key, tensor in model.state_dict().items()}
     tied = {prefix + key for key in model.all_tied_weights_keys}
@@ -75,6 +130,15 @@ def place(
         raise ValueError(f"{source} holds no values for {missing[0]}{more}: save the whole model again")
     notes = [f"left behind: {what} ({', '.join(modules)})" for what, modules in behind.items()]
     return {key.removeprefix(prefix): placed[key] for key in wanted if key not in tied}, notes
+
+
+def _template(config: PreTrainedConfig, names: set[str | None]) -> PreTrainedModel:
+    """The target without values: it knows the names and shapes that its class loads; with a pooler if `names` do."""
+    class_name, options = (config.architectures or [""])[0], {}
+    if class_name in ("BertModel", "LeanformerModel"):
+        options["add_pooling_layer"] = any(name is not None and "pooler." in name for name in names)
+    with torch.device("meta"):
+        return getattr(modeling_bert if isinstance(config, BertConfig) else models, class_name)(config, **options)
 
 
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

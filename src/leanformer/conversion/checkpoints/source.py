@@ -6,15 +6,23 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-from leanformer.conversion.checkpoints.files import INDEX, TOKENIZER
+from leanformer.conversion.checkpoints.tokenizer import TOKENIZER
+from leanformer.models.saved import INDEX, require_intact
 
 FILES = ["config.json", "model*.safetensors", INDEX, *TOKENIZER]
 """Never a pickle, and never code."""
 
 
 def fetch(source: str | Path) -> Path:
-    """The directory of the checkpoint: `source` itself, its folder `model` if it is a run, or the copy of `hf:NAME`, or
-    of NAME where no such directory exists. OSError if the hub cannot be reached, ValueError if it has no such model."""
+    """The directory of the checkpoint, whose files are as they were saved: `source` itself, its folder `model` if it is
+    a run, or the copy of `hf:NAME`, or of NAME where no such directory exists. OSError if the hub cannot be reached,
+    ValueError if it has no such model."""
+    folder = _folder(source)
+    require_intact(folder)
+    return folder
+
+
+def _folder(source: str | Path) -> Path:
     path, name = Path(source), str(source).removeprefix("hf:")
     if path.exists():
         return path / "model" if (path / "model" / "config.json").is_file() else path

@@ -6,17 +6,19 @@ from torch import Tensor
 from transformers.models.bert.configuration_bert import BertConfig
 
 from leanformer.conversion.checkpoints.families import FAMILIES
-from leanformer.conversion.checkpoints.placing import Renamed, in_common, place, prefixed, template
+from leanformer.conversion.checkpoints.names import in_common
+from leanformer.conversion.checkpoints.placing import Checkpoint, Renamed, prefixed, settled
 from leanformer.models.config import LeanformerConfig
 from leanformer.spelling import suggest
 
 BERT = FAMILIES["bert"]
 
 
-def to_bert(
-    config: LeanformerConfig, tensors: dict[str, Tensor], source: Path
-) -> tuple[BertConfig, dict[str, Tensor], list[str]]:
+def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tensor], list[str]]:
     """BERT's config and tensors, and notes; ValueError for a model that BERT cannot express, by the setting's name."""
+    config = found.config
+    if found.family != LeanformerConfig.model_type:
+        raise ValueError(f"{source / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
     for key, value, only in (
         ("attention", config.attention, "dot_product"),
         ("attention_options.projection", config.attention_options.get("projection", "separate"), "separate"),
@@ -34,18 +36,18 @@ def to_bert(
         if value != only:
             raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")
     theirs = {ours: berts for berts, ours in BERT.classes.items()}
-    found = (config.architectures or [""])[0]
-    if found not in theirs:
-        raise ValueError(f"{source / 'config.json'}: no counterpart of {found}; {suggest(found, theirs)}")
-    tensors = prefixed(tensors, "encoder.")
+    kind = (config.architectures or [""])[0]
+    if kind not in theirs:
+        raise ValueError(f"{source / 'config.json'}: no counterpart of {kind}; {suggest(kind, theirs)}")
     bert = BertConfig(**in_common(config, BertConfig, {}))
+    tensors = prefixed(found.tensors, "encoder.")
     types = "encoder.embeddings.token_type_embeddings.weight"
     if not config.type_vocab_size:  # BERT cannot do without: a type of zeros is none
         bert.type_vocab_size = 1
         tensors[types] = tensors["encoder.embeddings.word_embeddings.weight"].new_zeros(1, config.hidden_size)
-    bert.architectures = [theirs[found]]
+    bert.architectures = [theirs[kind]]
     renamed: Renamed = [(key, BERT.from_leanformer(key), tensor) for key, tensor in tensors.items()]
     if "head.decoder.bias" in tensors:  # BERT holds it twice
         renamed.append(("head.decoder.bias", "cls.predictions.bias", tensors["head.decoder.bias"].clone()))
-    placed, notes = place(renamed, template(bert, {new for _, new, _ in renamed}), source, BERT.dropped)
-    return bert, placed, notes
+    placed, notes = settled(renamed, bert, source, BERT.dropped)
+    return bert, placed, found.notes + notes

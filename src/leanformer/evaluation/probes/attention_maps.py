@@ -30,8 +30,8 @@ from leanformer.attention import MultiHeadAttention
 from leanformer.attention.logits import Logits
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
+from leanformer.models import saved
 from leanformer.training.objectives.sequences import spread
-from leanformer.training.run import saved_model
 
 SEQUENCES = 64
 BATCH = 8
@@ -48,7 +48,7 @@ def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[
     """Statistics on `limit` held-out sequences of the length of training, evenly spread; 64 unless given."""
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     kind, length = pretrained.objective(folder), pretrained.length(run)
     require_one_text(kind, folder)
     corpus = held_out(run, data)
@@ -66,7 +66,7 @@ def attention(run: Path, data: str | Path, *, limit: int | None = None) -> dict[
     even = statistics(*uniform(sequences, length, kind == "causal_lm"), special_BL)
     return {
         "objective": kind,
-        "attention": saved_model.config_of(folder).attention,
+        "attention": saved.config_of(folder).attention,
         "sequence_length": length,
         "sequences": sequences,
         **{name: float(value.mean()) for name, value in values.items()},

@@ -11,10 +11,10 @@ from leanformer.data.corpus import Corpus
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import attention_maps, require_one_text, statistics
 from leanformer.evaluation.probes.likelihood import encode
+from leanformer.models import saved
 from leanformer.report import write_report
 from leanformer.report.records.study import ATTENTION_PAGE, read_study
 from leanformer.report.render.attention_page import Panel, page
-from leanformer.training.run import saved_model
 from leanformer.training.run.record import RunDirectory
 
 TOKENS = 24
@@ -59,15 +59,15 @@ def _beginning(run: Path) -> str:
     if not long.size:
         raise ValueError(f"{place} has no validation document of {TOKENS} tokens: give a sentence with --text")
     ids = corpus.valid.tokens[starts[long[0]] :][:TOKENS].tolist()
-    tokenizer = pretrained.load_tokenizer(saved_model.locate(run))
+    tokenizer = pretrained.load_tokenizer(saved.locate(run))
     words = str(tokenizer.decode(ids, skip_special_tokens=True)).split()
     return " ".join(words[1:-1] or words)
 
 
 def panel(run: Path, text: str) -> Panel:
     """Of the model of a run, or of any saved model."""
-    folder = saved_model.locate(run)
-    kind, config = pretrained.objective(folder), saved_model.config_of(folder)
+    folder = saved.locate(run)
+    kind, config = pretrained.objective(folder), saved.config_of(folder)
     require_one_text(kind, folder)
     tokenizer = pretrained.load_tokenizer(folder)
     (sentence,) = encode(tokenizer, [text], config.max_position_embeddings)

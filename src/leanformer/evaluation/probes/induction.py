@@ -37,7 +37,7 @@ from leanformer.data.randomness import below, random_bits
 from leanformer.data.vocabulary import Vocabulary
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import require_one_text
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 BLOCK = 8
 SEQUENCES = 256
@@ -58,14 +58,14 @@ def induction(run: Path, *, limit: int | None = None, gaps: Sequence[int] | None
     """A row for every gap and condition, of `limit` sequences each, 256 unless given."""
     if limit is not None and limit < 2:
         raise ValueError(f"--limit {limit}: must be at least 2, for an interval")
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     kind, length = pretrained.objective(folder), pretrained.length(run)
     require_one_text(kind, folder)
     vocabulary = tokenizer_files.vocabulary(pretrained.load_tokenizer(folder))
     model = pretrained.load_evaluated(folder, kind)
     return {
         "objective": kind,
-        "attention": saved_model.config_of(folder).attention,
+        "attention": saved.config_of(folder).attention,
         "sequence_length": length,
         **probe(model, kind, vocabulary, length, limit or SEQUENCES, gaps),
     }

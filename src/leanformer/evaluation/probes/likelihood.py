@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 TOKENS = 4096
 """Of a batch."""
@@ -61,7 +61,7 @@ def log_likelihoods(
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: int) -> list[Encoded]:
     """[CLS] text [SEP], as `prepare` stores a document."""
-    with saved_model.quiet():
+    with saved.quiet():
         batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
     sentences = []
     for i, text in enumerate(texts):

@@ -25,7 +25,7 @@ from leanformer.data.decoding import kind
 from leanformer.data.order import permutation
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.likelihood import log_likelihoods
-from leanformer.training.run import saved_model
+from leanformer.models import saved
 
 CHANCE = 0.5
 SEED = 0
@@ -52,7 +52,7 @@ def minimal_pairs(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}: must be at least 1")
-    folder = saved_model.locate(run)
+    folder = saved.locate(run)
     tokenizer, kind = pretrained.load_tokenizer(folder), pretrained.objective(folder)
     paradigms, skipped = read(Path(data), limit)
     model = pretrained.load_evaluated(folder, kind)

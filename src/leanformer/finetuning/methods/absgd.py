@@ -19,8 +19,8 @@ import math
 import torch
 from torch import Tensor
 
-from leanformer.finetuning.methods.all_gather_variable import all_gather_variable
 from leanformer.settings import FinetuningSettings
+from leanformer.training.machine.process_group import all_gather_variable
 from leanformer.training.run.callback import Callback
 
 

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from leanformer.finetuning.methods.all_gather_variable import all_gather_variable
+from leanformer.training.machine.process_group import all_gather_variable
 from leanformer.training.run.callback import Callback
 
 DECAY, LEAST = 0.1, 0.5

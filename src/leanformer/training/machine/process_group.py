@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from torch import Tensor
 
 
 class StepInfo(NamedTuple):
@@ -41,3 +42,18 @@ class ProcessGroup:
         rows = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(rows, mine, group=self._group)
         return [row.tolist() for row in rows]
+
+
+def all_gather_variable(values: Tensor) -> Tensor:
+    """`values` (b, ...) of all processes in the order of their ranks (B, ...), alike on each; they may differ in b."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    count = torch.tensor([len(values)], device=values.device)
+    counts = [torch.empty_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, count)
+    sizes = [int(each) for each in counts]
+    padded = values.new_zeros(max(sizes), *values.shape[1:])
+    padded[: len(values)] = values
+    found = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(found, padded)
+    return torch.cat([each[:size] for each, size in zip(found, sizes, strict=True)])

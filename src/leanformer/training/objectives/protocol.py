@@ -12,6 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from leanformer.data.corpus import Prepared
+from leanformer.models.config import LeanformerConfig
+from leanformer.settings import Settings
+
 Batch = dict[str, Tensor]
 
 
@@ -86,3 +90,19 @@ class PretrainingObjective(Objective, Protocol):
 
     def floor(self) -> dict[str, float]:
         """What predictors reach that know no context, `context_free` and `unigram`, nats (`data/no_context.py`)."""
+
+
+class TeacherProtocol(Protocol):
+    """A teacher, as the training of a model uses one; `leanformer.distillation` implements it."""
+
+    @property
+    def command(self) -> list[str]:
+        """The verb and the arguments by which a run is continued, but for its data and its directory."""
+
+    def build_objective(
+        self, data: Prepared, settings: Settings, student: LeanformerConfig, world: int
+    ) -> tuple[PretrainingObjective, dict[str, Any]]:
+        """Returns what is learned, and what run.json records of the `teacher`: its path, its sha256, what it costs.
+
+        ValueError if the teacher, the student, the data and the settings do not fit each other.
+        """

@@ -6,12 +6,12 @@
 itself. A line is complete on its own, so a reader may follow the file while the run writes it.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from leanformer import files
 from leanformer.records.reading import read_lines
 from leanformer.records.run import CurveLine
 
@@ -40,20 +40,12 @@ class Curve:
             return os.fstat(file.fileno()).st_size
 
 
-def prefix_hash(path: Path, length: int) -> str:
-    """sha256 of the first `length` bytes."""
-    if not length:
-        return hashlib.sha256().hexdigest()
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(length)).hexdigest()
-
-
 def require_prefix(path: Path, length: int, sha256: str | None) -> None:
     """ValueError unless the curve's first `length` bytes are there, and are those whose sha256 is given."""
     size = path.stat().st_size if path.exists() else 0
     if size < length:
         raise ValueError(f"{path} has {size} bytes, not the checkpoint's {length}: restore it, or start over")
-    if sha256 is not None and prefix_hash(path, length) != sha256:
+    if sha256 is not None and files.sha256_of_part(path, 0, length) != sha256:
         raise ValueError(f"{path} was edited or damaged since the checkpoint: restore it, or start over")
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.finetuning.methods.class_weights import class_weights
+from leanformer.finetuning.methods.weighing import class_weights
 from leanformer.finetuning.objective import WeighedObjective
 
 

@@ -18,6 +18,7 @@ from random import SystemRandom
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leanformer import files
 
@@ -34,7 +35,7 @@ def sums(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             whole.update(block)
-            blocks.append(hashlib.sha256(block).hexdigest())
+            blocks.append(files.sha256_of(block))
     record: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": whole.hexdigest()}
     return record | ({"blocks": {"bytes": BLOCK, "sha256": blocks}} if len(blocks) > 1 else {})
 
@@ -49,7 +50,7 @@ def content_hash(record: Mapping[str, Any]) -> str:
         if key != "hash":
             content[key] = value
     seen = [content, {name: _seen(file) for name, file in record["files"].items() if name.endswith((".bin", ".jsonl"))}]
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    return files.sha256_of(json.dumps(seen))
 
 
 def require_intact(directory: Path, record: Mapping[str, Any], *, whole: bool = False) -> None:
@@ -80,14 +81,14 @@ def _require_whole(path: Path, expected: Mapping[str, Any], record: Mapping[str,
     if files.sha256(path) != expected["sha256"]:
         raise ValueError(f"{path} is damaged (its content is not what was written): {REMEDY}")
     if path.name.endswith(".documents.bin"):
-        starts = _array(path, np.dtype(np.int64))
+        starts = mapped(path, np.dtype(np.int64))
         tokens = path.with_name(path.name.removesuffix(".documents.bin") + ".bin").stat().st_size
         tokens //= np.dtype(record["dtype"]).itemsize
         right = len(starts) == 0 or (starts[0] == 0 and bool(np.all(np.diff(starts) > 0)) and starts[-1] < tokens)
         if not right:
             raise ValueError(f"{path} is damaged (documents do not start one after the other): {REMEDY}")
     elif path.suffix == ".bin":
-        ids, size = _array(path, np.dtype(record["dtype"])), record["vocabulary"]["size"]
+        ids, size = mapped(path, np.dtype(record["dtype"])), record["vocabulary"]["size"]
         if len(ids) and int(ids.max()) >= size:
             raise ValueError(f"{path} is damaged (id {ids.max()} in a vocabulary of {size}): {REMEDY}")
 
@@ -96,17 +97,12 @@ def _require_blocks(path: Path, expected: Mapping[str, Any]) -> None:
     """Some of them: none in a file that was prepared before blocks had sums."""
     blocks = expected.get("blocks") or {"bytes": BLOCK, "sha256": []}
     for i in SystemRandom().sample(range(len(blocks["sha256"])), min(SAMPLED, len(blocks["sha256"]))):
-        if _block_hash(path, i, blocks["bytes"]) != blocks["sha256"][i]:
+        if files.sha256_of_part(path, i * blocks["bytes"], blocks["bytes"]) != blocks["sha256"][i]:
             raise ValueError(f"{path} is damaged (block {i} of {blocks['bytes']} bytes): {REMEDY}")
 
 
-def _block_hash(path: Path, number: int, size: int) -> str:
-    with path.open("rb") as file:
-        file.seek(number * size)
-        return hashlib.sha256(file.read(size)).hexdigest()
-
-
-def _array(path: Path, dtype: np.dtype) -> np.ndarray:
+def mapped(path: Path, dtype: np.dtype) -> NDArray:
+    """The file as an array that is read when it is looked at; an empty file cannot be mapped."""
     if path.stat().st_size % dtype.itemsize:
         raise ValueError(f"{path} is damaged (half a number at its end): {REMEDY}")
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)

@@ -1,0 +1,110 @@
+"""A model with another attention, or with shared heads, and what of the source that keeps.
+
+Without a text the fits are those of the weights; with one they are those of real hidden states, and the loss and the
+attention weights are compared on it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import leanformer.models as models
+from leanformer.conversion.attention.convert_attention import Residual, reattend
+from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
+from leanformer.conversion.attention.sample import Sample
+from leanformer.conversion.checkpoints.placing import Checkpoint
+from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
+from leanformer.evaluation import pretrained
+from leanformer.models.saved import record_of
+
+
+def change(
+    found: Checkpoint,
+    folder: Path,
+    wanted: tuple[str, dict[str, Any]] | None,
+    text: str | Path | None,
+    share: float,
+    tie: str,
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
+    and this `share` of its heads tied; and what conversion.json says of that."""
+    model = _model(found)
+    sample = None if text is None else _sample(text, folder, found)
+    converted, residuals, counts = model, list[Residual](), dict[str, Any]()
+    if wanted is not None:
+        statistics = None if sample is None else sample.statistics(model)
+        converted, residuals = reattend(model, *wanted, statistics)
+    if share:
+        converted, counts = _shared(converted, share, tie)
+    tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)
+    changed = found._replace(config=converted.config, tensors=tensors)
+    return changed, counts | _measured(model, converted, residuals, sample)
+
+
+def _model(found: Checkpoint) -> Any:
+    """In float32, ready to be asked."""
+    kind = getattr(models, (found.config.architectures or [""])[0])
+    pooled = any("pooler." in key for key in found.tensors)
+    options = {"add_pooling_layer": pooled} if kind is models.LeanformerModel else {}
+    model = kind(found.config, **options)
+    model.load_state_dict({key: tensor.float() for key, tensor in found.tensors.items()}, strict=False)
+    model.tie_weights()
+    return model.eval()
+
+
+def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
+    """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
+    words = read_tokenizer(folder, found.tokenizer_class, text)
+    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config))
+    if Path(text).is_dir():
+        pretrained.require_tokenizer(sample.corpus, words, folder)
+    return sample
+
+
+def _shared(model: Any, share: float, tie: str) -> tuple[Any, dict[str, Any]]:
+    """The model with shared heads, and which: layers and heads counted from one."""
+    pairs = match_heads(model)
+    shared = share_heads(model, share, tie, pairs)
+    heads = model.config.num_hidden_layers * model.config.num_attention_heads
+    stored = stored_blocks(shared)
+    rows = [
+        {
+            "layer": layer + 1,
+            "head": head + 1,
+            "partner_layer": other + 1,
+            "partner_head": partner + 1,
+            "cosine": cosine,
+        }
+        for layer, head, other, partner, cosine in pairs[: heads - stored]
+    ]
+    return shared, {"tie": tie, "head_blocks": heads, "stored_blocks": stored, "pairs": rows}
+
+
+def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    tied = model.all_tied_weights_keys
+    return {key: tensor.detach().to(dtype) for key, tensor in model.state_dict().items() if key not in tied}
+
+
+def _measured(model: Any, converted: Any, residuals: list[Residual], sample: Sample | None) -> dict[str, Any]:
+    """Parameters, loss and attention before and after; of every layer, and of every head."""
+    before, after = model.num_parameters(), converted.num_parameters()
+    result: dict[str, Any] = {"parameters_before": before, "parameters_after": after}
+    divergence: list[float] | None = None
+    if sample is not None:
+        result |= {"sequence_length": sample.length, "loss_before": sample.loss(model)}
+        result |= {"loss_after": sample.loss(converted)}
+        divergence = sample.divergence(model, converted)
+    if any(residual.logits_residual is not None for residual in residuals):
+        result["residuals_of"] = "weights" if sample is None else "logits on the text"
+    if not residuals and sample is None:
+        return result
+    layers = []
+    for number in range(1, model.config.num_hidden_layers + 1):
+        heads = [residual for residual in residuals if residual.layer == number]
+        row: dict[str, Any] = {"layer": number}
+        for key in ("logits_residual", "value_residual"):
+            values = [value for head in heads if (value := getattr(head, key)) is not None]
+            row[key] = sum(values) / len(values) if values else None
+        layers.append(row | {"divergence": None if divergence is None else divergence[number - 1]})
+    return result | {"layers": layers, "heads": [residual._asdict() for residual in residuals]}
