@@ -38,8 +38,10 @@ tokenizer = AutoTokenizer.from_pretrained(pretrained, trust_remote_code=False, s
 model = AutoModelForSequenceClassification.from_pretrained(
     pretrained, id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1}, trust_remote_code=False
 )
-print("adapts", ", ".join(leanformer.lora_targets(model.config)))
-model = get_peft_model(model, LoraConfig(r=8, task_type="SEQ_CLS", modules_to_save=["classifier", "pooler"]))
+targets = leanformer.lora_targets(model.config)
+print("adapts", ", ".join(targets))
+lora = LoraConfig(r=8, task_type="SEQ_CLS", target_modules=targets, modules_to_save=["classifier", "pooler"])
+model = get_peft_model(model, lora)
 model.print_trainable_parameters()
 
 batch = dict(tokenizer(BAD + GOOD, padding=True, return_tensors="pt"))

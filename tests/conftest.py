@@ -35,12 +35,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def own_registry(monkeypatch):
-    """Mechanisms and plug-ins that the test registers are unknown to the next one."""
-    from leanformer.attention import registry
+def own_registry():
+    """Mechanisms, mixers and plug-ins that the test registers are unknown to the next one."""
+    from leanformer.attention.plugins import forgotten
 
-    monkeypatch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+    with forgotten():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ STEPS = {
     "masks": {"training.mask_rate", "training.final_mask_rate"},
     "warmup-stable-decay": {"training.schedule", "training.decay"},
     "batch-ramp": {"training.first_batch_size", "training.micro_batch_size"},
-    "fast": {"training.optimizer", "training.muon_rate"},
+    "fast": {"training.optimizer", "training.lr_multipliers"},
 }
 
 

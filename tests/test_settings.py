@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from leanformer.records import renamed
+from leanformer.records.renamed import as_recorded
 from leanformer.settings import FinetuningSettings, TrainingSettings, parse_override, read_settings, settings_from
 
 
@@ -63,10 +65,12 @@ def test_overrides_are_toml_or_bare_words(text, expected):
         (["training.schedule=liner"], "did you mean 'linear'?"),
         (["training.max_steps=1", "training.max_tokens=1"], "give one budget"),
         (["training.optimizer=moun"], "did you mean 'muon'?"),
-        (["training.muon_rate=0"], "training.muon_rate = 0.0: must be positive"),
-        (["training.table_rate=0"], "training.table_rate = 0.0: must be positive"),
-        (["training.phase_rate=0"], "training.phase_rate = 0.0: must be positive"),
-        (["training.tied_rate=-1"], "training.tied_rate = -1.0: must be positive"),
+        (["training.muon_rate=0"], "training.lr_multipliers.muon = 0.0: must be positive"),
+        (["training.table_rate=0"], "training.lr_multipliers.position_tables = 0.0: must be positive"),
+        (["training.phase_rate=0"], "training.lr_multipliers.phases = 0.0: must be positive"),
+        (["training.tied_rate=-1"], "training.lr_multipliers.tied_projections = -1.0: must be positive"),
+        (["training.lr_multipliers.phases=fast"], "training.lr_multipliers.phases = 'fast': expected float"),
+        (["training.lr_multipliers=3"], "training.lr_multipliers = 3: it is a table"),
         (["training.batch_ramp=0"], "training.batch_ramp = 0.0: must be positive"),
         (["training.batch_ramp=1.5"], "training.batch_ramp = 1.5: is a fraction of the budget"),
         (["training.first_batch_size=257"], "first_batch_size = 257: must be positive and at most batch_size = 256"),
@@ -88,6 +92,42 @@ def test_overrides_are_toml_or_bare_words(text, expected):
 def test_mistakes_are_refused_with_a_remedy(overrides, message):
     with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("]", r"\]").replace("?", r"\?")):
         read_settings(None, overrides)
+
+
+OLD = {
+    "muon_rate": "muon",
+    "table_rate": "position_tables",
+    "phase_rate": "phases",
+    "tied_rate": "tied_projections",
+}
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_old_names_of_multipliers_are_read_with_a_note(old, tmp_path, capsys):
+    renamed._note.cache_clear()
+    group, file = OLD[old], tmp_path / "run.toml"
+    file.write_text(f"[training]\n{old} = 7\n")
+    assert read_settings(file).training.lr_multipliers == {group: 7.0}
+    assert capsys.readouterr().err == (
+        f"note: training.{old} is now training.lr_multipliers.{group}; the old name is read for one more version\n"
+    )
+    assert read_settings(None, [f"training.{old}=2"]).training.lr_multipliers == {group: 2.0}
+    assert read_settings(file, [f"training.lr_multipliers.{group}=2"]).training.lr_multipliers == {group: 2.0}
+    file.write_text(f"[training]\n{old} = 7\nlr_multipliers = {{ {group} = 7.0 }}\n")
+    with pytest.raises(ValueError, match=f"{old} is the old name of training.lr_multipliers.{group}, and both"):
+        read_settings(file)
+    assert TrainingSettings.of({"lr_multipliers": {"a": 1.0}}).updated({"lr_multipliers": {"b": 2}}).lr_multipliers == {
+        "a": 1.0,
+        "b": 2.0,
+    }
+
+
+def test_a_record_under_old_names_says_what_differs_from_the_defaults(capsys):
+    table = {"training": {"seed": 3, "table_rate": 100.0, "tied_rate": 1.0, "phase_rate": 30.0, "muon_rate": 1.0}}
+    assert as_recorded(table) == {"training": {"seed": 3, "lr_multipliers": {"position_tables": 100.0}}}
+    assert as_recorded({"training": {"phase_rate": 30.0}}) == {"training": {"lr_multipliers": {}}}
+    assert "phase_rate" in str(table), "the record itself is left alone"
+    assert not capsys.readouterr().err
 
 
 def test_a_broken_file_is_named(tmp_path):

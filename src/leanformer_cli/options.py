@@ -28,7 +28,8 @@ RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run dire
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
 AutoResume = Annotated[bool, typer.Option("--autoresume", help="Go on with what --out holds, or start if it is empty.")]
 Plugin = Annotated[
-    Path | None, typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms or tasks.")
+    Path | None,
+    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers, tasks."),
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
 Compile = Annotated[bool, typer.Option("--compile", help="torch.compile every candidate.")]

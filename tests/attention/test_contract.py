@@ -3,10 +3,23 @@
 import pytest
 import torch
 
-from leanformer.attention import PROJECTIONS, Mechanism, MultiHeadAttention, mechanism, names, register
+from leanformer.attention import (
+    PROJECTIONS,
+    Compatibility,
+    Heads,
+    Logits,
+    Mechanism,
+    MultiHeadAttention,
+    Projection,
+    mechanism,
+    names,
+    register,
+)
 from leanformer.attention.mechanisms.dot_product import DotProduct
+from leanformer.attention.projection import affine
 from leanformer.attention.projections import Separate
 from leanformer.attention.testing import CHECKS, check_mechanism
+from leanformer.models import LeanformerConfig
 
 ROWS = [(name, {}) for name in names()]
 GRID = [
@@ -108,6 +121,94 @@ def test_contract_catches_a_broken_mechanism(projection, compatibility, promise,
     register(Mechanism("broken", projection, compatibility, "nobody"))
     with pytest.raises(AssertionError, match=promise):
         check_mechanism("broken")
+
+
+class LowRank(Projection):
+    """Queries and keys of R numbers a head, whatever the size of the values."""
+
+    def __init__(self, shape, rank=6):
+        super().__init__(shape)
+        self.query, self.key = (torch.nn.Linear(shape.hidden_size, shape.num_heads * rank) for _ in range(2))
+        self.value = self.linear()
+
+    def forward(self, x, memory):
+        pairs = ((self.value, memory), (self.query, x), (self.key, memory))
+        return Heads(*(f(y).unflatten(-1, (self.shape.num_heads, -1)).transpose(1, 2) for f, y in pairs))
+
+    def formula(self, x, y):
+        return affine(self.query, x), affine(self.key, y), affine(self.value, y)
+
+    @staticmethod
+    def num_params(shape, rank=6):
+        return shape.linear_params + 2 * shape.num_heads * rank * (shape.hidden_size + 1)
+
+    @staticmethod
+    def flops(shape, length, memory=None, rank=6):
+        tokens = length + (memory or length)
+        return shape.linear_flops(memory or length) + 2 * tokens * shape.hidden_size * shape.num_heads * rank
+
+
+class Small(Compatibility):
+    """logit_h(i, j) = q_i . k_j / R"""
+
+    def __init__(self, shape, rank=6):
+        super().__init__(shape)
+
+    def forward(self, heads, x, memory, positions):
+        query, key = positions.rotate(heads.query, heads.key)
+        return Logits(query / heads.query.shape[-1], key)
+
+    def formula(self, q, k, x, y, h, i, j):
+        return (q * k).sum() / len(q)
+
+    @staticmethod
+    def num_params(shape, rank=6):
+        return 0
+
+    @staticmethod
+    def flops(shape, length, memory=None, rank=6):
+        return 2 * shape.num_heads * rank * length * (memory or length)
+
+
+@pytest.mark.parametrize("rank", [6, 7, 23])
+def test_vectors_of_any_size_may_be_compared(rank, own_registry):
+    register(Mechanism("low_rank", LowRank, Small, "nobody"))
+    check_mechanism("low_rank", rank=rank)
+
+
+def test_a_model_refuses_vectors_that_rotary_positions_do_not_fit(own_registry):
+    register(Mechanism("low_rank", LowRank, Small, "nobody"))
+    LeanformerConfig(attention="low_rank")
+    with pytest.raises(ValueError, match="low_rank: rotary positions rotate 64 numbers of a head, and 6 are compared"):
+        LeanformerConfig(attention="low_rank", positions="rotary")
+
+
+class Blind(DotProduct):
+    """Forgets to rotate."""
+
+    def forward(self, heads, x, memory, positions):
+        return Logits(heads.query * self.scale, heads.key)
+
+
+def test_scores_that_rotary_positions_do_not_move_are_refused(own_registry):
+    register(Mechanism("blind", Separate, Blind, "nobody"))
+    with pytest.raises(AssertionError, match="rotary positions have no effect"):
+        check_mechanism("blind")
+    LeanformerConfig(attention="blind")
+    for key in ("attention", "decoder_attention"):
+        with pytest.raises(ValueError, match="blind makes nothing of positions, .*or take learned"):
+            LeanformerConfig(**{key: "blind"}, positions="rotary", is_encoder_decoder=True)
+
+
+class Misstated(DotProduct):
+    def bilinear_form(self):
+        return 2 * super().bilinear_form()
+
+
+def test_a_form_that_is_not_that_of_the_scores_is_noticed(own_registry):
+    register(Mechanism("misstated", Separate, Misstated, "nobody"))
+    with pytest.raises(AssertionError, match="check_bilinear_form_is_that_of_the_scores: logits is wrong"):
+        check_mechanism("misstated")
 
 
 def test_each_check_alone_notices_a_leak(own_registry):

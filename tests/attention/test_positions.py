@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from leanformer.attention.positions import Positions, Rotary, turned
+from leanformer.attention.positions import Positions, Rotary, apply_rotary
 
 
 def complex_turned(x, positions, base):
@@ -47,7 +47,7 @@ def test_angles_learn_as_complex_numbers_do():
     torch.manual_seed(3)
     x = torch.randn(2, 3, 5, 14, dtype=torch.float64)
     factors = torch.randn(2, 3, 1, 7, dtype=torch.float64, requires_grad=True)
-    y = turned(x, *factors)
+    y = apply_rotary(x, *factors)
     expected = torch.complex(x[..., :7].contiguous(), x[..., 7:].contiguous()) * torch.complex(*factors)
     expected = torch.cat((expected.real, expected.imag), dim=-1)
     assert_close(y, expected)

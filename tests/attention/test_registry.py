@@ -1,6 +1,7 @@
 """Names, options and plug-ins: everything unknown is refused with the nearest known name."""
 
 import pytest
+from torch import nn
 
 from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register
 from leanformer.attention.mechanisms.dot_product import DotProduct
@@ -12,17 +13,16 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 PLUGIN = '''
 """Attention with a temperature of its own for every head."""
 import torch
-from torch import nn
-from leanformer.attention import Logits, Mechanism, PROJECTIONS, register
+from leanformer.attention import Compatibility, Logits, Mechanism, PROJECTIONS, register
 
 
-class Tempered(nn.Module):
+class Tempered(Compatibility):
     """logit_h(i, j) = a_h q_i . k_j"""
 
     def __init__(self, shape, start: float = 1.0):
-        super().__init__()
-        self.shape, self.start = shape, start
-        self.temperature = nn.Parameter(self.initial_values()["temperature"])
+        super().__init__(shape)
+        self.start = start
+        self.make_parameters()
 
     def initial_values(self):
         return {"temperature": torch.full((self.shape.num_heads,), self.start)}
@@ -73,6 +73,14 @@ def test_published_names_stand_in_reading_order():
         (lambda: MultiHeadAttention("dot_product", 10, 4, 4), "not divisible by num_heads = 4"),
         (lambda: MultiHeadAttention("dot_product", 8, 0, 4), "num_heads = 0"),
         (lambda: register(mechanism("shared")), "registered already"),
+        (
+            lambda: register(Mechanism("loose", Separate, nn.Module, "")),
+            "Module is no compatibility: derive it from leanformer.attention.Compatibility",
+        ),
+        (
+            lambda: register(Mechanism("old", Separate, type("Old", (DotProduct,), {"position_tables": ("a",)}), "")),
+            "position_tables of Old is not read: declare parameter_groups",
+        ),
         (lambda: register(Mechanism("Bad Name", Separate, DotProduct, "")), "lower-case"),
         (lambda: register(Mechanism("random+dot", Separate, DotProduct, "")), "lower-case"),
     ],

@@ -3,7 +3,9 @@
 import pytest
 
 from leanformer.attention import names
+from leanformer.comparison.plan import PlannedRun
 from leanformer.comparison.variants import grid, parse_variants
+from leanformer.settings import read_settings
 
 
 def test_names_and_options_are_read():
@@ -45,6 +47,21 @@ def test_an_arm_may_have_a_mixer_with_options():
     text = "pairwise[model.mixer=convolution,model.mixer_options.kernel=5,model.mixer_options.head_ratio=3]"
     (variant,) = parse_variants(text)
     assert variant.model == {"mixer": "convolution", "mixer_options": {"kernel": 5, "head_ratio": 3}}
+
+
+@pytest.mark.parametrize("key", ["table_rate", "lr_multipliers.position_tables"])
+def test_an_arm_may_have_a_multiplier_of_its_own(key):
+    """Beside the settings' other groups; the label, which old records have, stays as it was written."""
+    (variant,) = parse_variants(f"random[training.{key}=100,init_std=0.1]")
+    assert variant.label == f"random[training.{key}=100,init_std=0.1]"
+    assert (variant.options, variant.training) == ({"init_std": 0.1}, {"lr_multipliers": {"position_tables": 100}})
+    run = PlannedRun(variant=variant, seed=3, learning_rate=0.1, path="")
+    common = read_settings(None, ["training.lr_multipliers.muon=4"])
+    multipliers = {"muon": 4.0, "position_tables": 100.0}
+    assert run.settings(common).training.lr_multipliers == multipliers
+    assert (
+        read_settings(None, [*run.overrides(), "training.lr_multipliers.muon=4"]).training.lr_multipliers == multipliers
+    )
 
 
 def test_an_arm_may_have_a_recipe_of_its_own(tmp_path):

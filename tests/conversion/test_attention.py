@@ -1,11 +1,15 @@
 """One attention to another: exact where the target can express the source, else as near as is said."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from leanformer import LeanformerForCausalLM, LeanformerForMaskedLM, LeanformerModel, models
-from leanformer.conversion.attention.convert_attention import reattend
+from leanformer.attention import load_plugin
+from leanformer.conversion.attention.convert_attention import convert_attention
 from leanformer.conversion.attention.fits import FITS, Problem
 from leanformer.conversion.attention.layer_maps import head_maps
 from leanformer.conversion.attention.sample import Statistics
@@ -49,7 +53,7 @@ def outputs(model, batch):
 def test_what_the_target_can_express_is_exact(case, tiny, sharp, batch):
     settings, attention, options = EXACT[case]
     source = sharp(LeanformerForMaskedLM(tiny(**settings)))
-    target, residuals = reattend(source, attention, options)
+    target, residuals = convert_attention(source, attention, options)
     assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
     assert len(residuals) == 6
     for residual in residuals:
@@ -68,11 +72,11 @@ def test_a_tied_model_written_out_is_found_again(tied, rotary, tiny, sharp, batc
         for layer in source.encoder.layers:
             for part in ("query", "key", "value"):
                 getattr(layer.attention.projection, f"{part}_scale").data.fill_(1.0 if part != "query" else -1.0)
-    written, _ = reattend(source, "dot_product", {})
+    written, _ = convert_attention(source, "dot_product", {})
     if tied == "pairwise" and rotary:  # keys are kept, and queries are made of them
-        again, residuals = reattend(written, "pairwise", {})
+        again, residuals = convert_attention(written, "pairwise", {})
     else:
-        again, residuals = reattend(written, tied, {})
+        again, residuals = convert_attention(written, tied, {})
     assert_close(outputs(again, batch), outputs(source, batch), rtol=0, atol=1e-4)
     assert max(residual.logits_residual for residual in residuals) < 1e-5
 
@@ -91,7 +95,7 @@ def trained(tiny, sharp):
 def test_residuals_are_what_the_logits_of_the_target_miss(attention, weighted, trained):
     """Measured on the target's own maps: logits of pairs of tokens, each row without its mean, as softmax sees them."""
     model, statistics, x = trained
-    target, residuals = reattend(model, attention, {}, [statistics] * 2 if weighted else None)
+    target, residuals = convert_attention(model, attention, {}, [statistics] * 2 if weighted else None)
     if not weighted:  # tokens of mean zero and variance one, exactly
         x = torch.linalg.qr(torch.cat((torch.ones(997, 1), torch.randn(997, 30)), 1).double())[0][:, 1:] * 997**0.5
     for layer in (0, 1):
@@ -113,7 +117,7 @@ def test_rotary_residuals_are_what_the_planes_of_the_target_miss(attention, weig
     """Over all distances alike: |q_i conj(k_j)| of every plane, on pairs of tokens."""
     _, statistics, x = trained
     model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
-    target, residuals = reattend(model, attention, {}, [statistics] * 2 if weighted else None)
+    target, residuals = convert_attention(model, attention, {}, [statistics] * 2 if weighted else None)
     if not weighted:
         x = torch.linalg.qr(torch.cat((torch.ones(997, 1), torch.randn(997, 30)), 1).double())[0][:, 1:] * 997**0.5
     both = [head_maps(each.encoder.layers[1].attention) for each in (model, target)]
@@ -133,7 +137,7 @@ def test_no_space_nearby_is_better(attention, trained):
     model, _, _ = trained
     head = head_maps(model.encoder.layers[0].attention)[0]
     problem = Problem(head, torch.zeros(30, dtype=torch.float64), torch.eye(30, dtype=torch.float64), 10**-0.5)
-    kind = ("shared_query_key", "Pairwise") if attention == "pairwise" else ("shared_all", "DotProduct")
+    kind = ("qk,v", "matrix") if attention == "pairwise" else ("qkv", "scale")
     start = FITS[kind](problem)
     token = next(iter(start.maps.values()))
     T = token.weight.clone().requires_grad_()
@@ -161,7 +165,7 @@ def test_no_space_nearby_is_better(attention, trained):
 def test_symmetric_fits_are_the_positive_part(tiny, sharp):
     """Without biases T' T is the projection of (N + N') / 2 to what is positive: Eckart and Young, Higham."""
     model = sharp(LeanformerForMaskedLM(tiny(biases=False)))
-    target, residuals = reattend(model, "symmetric", {})
+    target, residuals = convert_attention(model, "symmetric", {})
     both = [head_maps(each.encoder.layers[0].attention) for each in (model, target)]
     for old, new, residual in zip(*both, residuals[:3], strict=True):
         N = old.query.weight.T @ old.key.weight
@@ -198,7 +202,7 @@ def descended(wanted, phased, seed):
 def test_rotary_fits_are_best_in_every_plane(attention, tiny, sharp):
     """Against gradient descent on what a plane is, from where the start is and from elsewhere."""
     model = sharp(LeanformerForMaskedLM(tiny(positions="rotary")))
-    _, residuals = reattend(model, attention, {})
+    _, residuals = convert_attention(model, attention, {})
     head = head_maps(model.encoder.layers[0].attention)[0]
     rows = [torch.cat((part.weight, part.bias[:, None]), 1) for part in (head.query, head.key)]
     alpha, beta = (torch.complex(*part.chunk(2)) for part in rows)
@@ -213,15 +217,15 @@ def test_a_table_is_the_mean_of_what_heads_look_at(tiny, sharp):
     weights = torch.rand(3, 29, 29, dtype=torch.float64).softmax(-1)
     statistics = [Statistics(torch.zeros(30).double(), torch.eye(30).double(), weights)] * 2
     for attention in ("random", "fixed_random"):
-        target, residuals = reattend(model, attention, {}, statistics)
+        target, residuals = convert_attention(model, attention, {}, statistics)
         table = target.encoder.layers[1].attention.compatibility.table
         assert_close(table.softmax(-1), weights.float())
         assert residuals[0].logits_residual is None
-    target, _ = reattend(model, "factorized_random", {"rank": 29}, statistics)
+    target, _ = convert_attention(model, "factorized_random", {"rank": 29}, statistics)
     part = target.encoder.layers[0].attention.compatibility
     assert_close((part.left @ part.right.transpose(-1, -2)).softmax(-1), weights.float(), rtol=0, atol=1e-6)
     short = [Statistics(one.mean, one.second, weights[:, :7, :7].softmax(-1)) for one in statistics]
-    target, _ = reattend(model, "random", {}, short)
+    target, _ = convert_attention(model, "random", {}, short)
     table = target.encoder.layers[0].attention.compatibility.table
     assert_close(table[:, :7, :7].softmax(-1), short[0].weights.float())
     assert_close(table[:, 28, 20], table[:, 9, 1])  # beyond the sample a distance is what counts
@@ -232,7 +236,7 @@ REFUSED = {
     "no text": ({}, "random", {}, "random starts from where the model looks: give a sample of text with --text"),
     "norms": ({"qk_norm": True}, "pairwise", {}, "qk_norm divides by what it compares"),
     "shares": ({}, "random+dot_product", {"weights": "softmax"}, "weights = 'softmax' starts with shares of every"),
-    "phases": ({}, "phased", {}, "phased turns queries by their positions, and the model has learned ones"),
+    "phases": ({}, "phased", {}, "phased rotates queries by their positions, and the model has learned ones"),
     "nothing compared": ({"attention": "random"}, "dot_product", {}, "scores of random are no product of a query"),
     "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "random.dot_product are no product"),
     "two": ({}, "pairwise+dot_product", {"projection": "separate"}, "has two parts that compare"),
@@ -244,17 +248,97 @@ REFUSED = {
 def test_what_cannot_be_expressed_is_refused_by_name(case, tiny):
     settings, attention, options, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
-        reattend(LeanformerForMaskedLM(tiny(**settings)), attention, options)
+        convert_attention(LeanformerForMaskedLM(tiny(**settings)), attention, options)
 
 
 def test_decoders_keep_their_attention(tiny):
     with pytest.raises(ValueError, match="LeanformerForCausalLM has a decoder: only encoders"):
-        reattend(LeanformerForCausalLM(tiny()), "symmetric", {})
+        convert_attention(LeanformerForCausalLM(tiny()), "symmetric", {})
 
 
 def test_an_encoder_alone_converts_too(tiny, sharp, batch):
     for pooled in (True, False):
         source = sharp(LeanformerModel(tiny(attention="symmetric"), add_pooling_layer=pooled))
-        target, _ = reattend(source, "pairwise", {})
+        target, _ = convert_attention(source, "pairwise", {})
         assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
         assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
+
+
+def test_multi_query_starts_from_the_mean_key_and_value(tiny, sharp, batch):
+    """Ainslie et al., 2023: pooled by the mean. Heads that have one key and one value already are kept exactly."""
+    source = sharp(LeanformerForMaskedLM(tiny()))
+    target, residuals = convert_attention(source, "multi_query", {})
+    for old, new in zip(source.encoder.layers, target.encoder.layers, strict=True):
+        old, new = old.attention.projection, new.attention.projection
+        for part in ("key", "value"):
+            one, many = getattr(new, part), getattr(old, part)
+            assert_close(one.weight, many.weight.view(3, 10, 30).mean(0))
+            assert_close(one.bias, many.bias.view(3, 10).mean(0))
+        assert_close(new.query.weight, old.query.weight)
+    assert min(residual.logits_residual for residual in residuals) > 0.1 < residuals[0].value_residual
+    again, exact = convert_attention(convert_attention(target, "dot_product", {})[0], "multi_query", {})
+    assert_close(outputs(again, batch), outputs(target, batch), rtol=0, atol=2e-5)
+    assert max(max(residual.logits_residual, residual.value_residual) for residual in exact) < 1e-5
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_residuals_of_pooled_heads_are_what_their_maps_miss(positions, tiny, sharp):
+    """By the formula, under no text: |N - N'| with x of mean zero and variance one, biases apart."""
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False, positions=positions)))
+    target, residuals = convert_attention(model, "multi_query", {})
+    both = [head_maps(each.encoder.layers[0].attention) for each in (model, target)]
+    for old, new, residual in zip(*both, residuals[:3], strict=True):
+        if positions == "learned":
+            forms = [head.query.weight.T @ head.key.weight for head in (old, new)]
+        else:
+            planes = [[torch.complex(*m.weight.chunk(2)) for m in (head.query, head.key)] for head in (old, new)]
+            forms = [torch.einsum("cd,ce->cde", alpha, beta.conj()) for alpha, beta in planes]
+        expected = (forms[0] - forms[1]).norm() / forms[0].norm()
+        assert residual.logits_residual == pytest.approx(float(expected), rel=1e-5)
+        values = [head.output @ head.value.weight for head in (old, new)]
+        expected = (values[0] - values[1]).norm() / values[0].norm()
+        assert residual.value_residual == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.fixture
+def bilinear(own_registry, tmp_path):
+    """The plug-in of docs/add-a-mechanism.md."""
+    page = Path(__file__).parents[2] / "docs" / "add-a-mechanism.md"
+    file = tmp_path / "bilinear.py"
+    file.write_text(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL).group(1))
+    load_plugin(file)
+    return "bilinear"
+
+
+PLUGIN = {
+    "separate": ({}, {"projection": "separate", "rank": 10}),
+    "separate, more than full rank": ({}, {"projection": "separate", "rank": 11}),
+    "separate, rotary": (ROTARY, {"projection": "separate", "rank": 10}),
+    "symmetric": ({"attention": "symmetric"}, {"rank": 10}),
+    "pairwise": ({"attention": "pairwise"}, {"rank": 10}),
+    "shared": ({"attention": "shared"}, {"projection": "shared_all", "rank": 10}),
+}
+
+
+@pytest.mark.parametrize("case", PLUGIN)
+def test_a_plug_in_converts_by_its_bilinear_form(case, bilinear, tiny, sharp, batch):
+    """To it and back, with equal outputs, though conversion has never heard of its class."""
+    settings, options = PLUGIN[case]
+    source = sharp(LeanformerForMaskedLM(tiny(**settings)))
+    target, residuals = convert_attention(source, bilinear, options)
+    assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=5e-5)
+    assert max(residual.logits_residual for residual in residuals) < 1e-5
+    back, _ = convert_attention(target, "dot_product", {})
+    assert_close(outputs(back, batch), outputs(source, batch), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("options", [{"rank": 3}, {"rank": 3, "projection": "separate"}])
+def test_a_form_of_low_rank_is_the_nearest_and_its_residual_that_of_what_was_taken(options, bilinear, tiny, sharp):
+    model = sharp(LeanformerForMaskedLM(tiny(biases=False)))
+    target, residuals = convert_attention(model, bilinear, options)
+    both = [head_maps(each.encoder.layers[1].attention) for each in (model, target)]
+    for old, new, residual in zip(*both, residuals[3:], strict=True):
+        forms = [head.query.weight.T @ head.key.weight for head in (old, new)]
+        assert torch.linalg.matrix_rank(forms[1], rtol=1e-5) == 3
+        expected = (forms[0] - forms[1]).norm() / forms[0].norm()
+        assert residual.logits_residual == pytest.approx(float(expected), rel=1e-4)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from leanformer import LeanformerForMaskedLM
-from leanformer.conversion.attention.convert_attention import reattend
+from leanformer.conversion.attention.convert_attention import convert_attention
 from leanformer.conversion.attention.head_sharing import (
     Pair,
     match_heads,
@@ -180,7 +180,7 @@ def test_what_cannot_be_shared_is_refused(deep, tiny):
 
 def test_a_shared_model_converts_on(deep, batch):
     shared = share_heads(deep(), 0.4, "qkvo")
-    again, _ = reattend(shared, "pairwise", {"projection": "separate"})
+    again, _ = convert_attention(shared, "pairwise", {"projection": "separate"})
     assert again.config.shared_heads is None
     assert_close(again(**batch).logits, shared(**batch).logits, rtol=0, atol=1e-5)
 
@@ -195,7 +195,7 @@ def test_the_command_shares(deep, tmp_path, command, batch):
     assert (found["tie"], found["head_blocks"], found["stored_blocks"], len(found["pairs"])) == ("qkv", 15, 9, 6)
     loaded = LeanformerForMaskedLM.from_pretrained(tmp_path / "shared")
     assert loaded.num_parameters() == found["parameters_after"]
-    expected = share_heads(reattend(model, "symmetric", {})[0], 0.4, "qkv")
+    expected = share_heads(convert_attention(model, "symmetric", {})[0], 0.4, "qkv")
     assert_close(loaded.eval()(**batch).logits, expected(**batch).logits, rtol=0, atol=1e-6)
     status, out, _ = command("convert", tmp_path / "shared", tmp_path / "copy")
     assert status == 0 and stored_blocks(LeanformerForMaskedLM.from_pretrained(tmp_path / "copy")) == 9

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from leanformer.attention import load_plugin, registry
+from leanformer.attention import load_plugin
+from leanformer.attention.plugins import forgotten
 from leanformer.export import hub, standalone_check
 from leanformer.export.export import export
 from leanformer.export.flatten import LICENCE, flatten
@@ -52,9 +53,7 @@ def isolated(script, *arguments, modules):
 def plugin(tmp_path_factory):
     file = tmp_path_factory.mktemp("plugin") / "bi-linear.py"
     file.write_text(PLUGIN)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_MECHANISMS", dict(registry._MECHANISMS))
-        patch.setattr(registry, "_PLUGINS", {})
+    with forgotten():
         load_plugin(file)
         yield file
 

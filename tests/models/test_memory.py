@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leanformer.attention import names
+from leanformer.attention import PROJECTIONS, mechanism, names
 from leanformer.attention.dropout import LEVELS
 from leanformer.attention.shape import Shape
 from leanformer.models.memory import attention_bytes
@@ -47,6 +47,22 @@ def test_a_fused_kernel_keeps_no_weights(name):
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_a_table_is_kept_once_for_a_whole_batch(name, dropout):
     assert attention_bytes(name, SHAPE, LENGTH, dropout) == 4 * LENGTH * SHARED_ROWS[name]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("name", [*PLAIN, *SHARED_ROWS, "factorized_random", "multi_query"])
+def test_the_closed_form_of_the_classes_is_what_is_measured(name, dropout):
+    numbers = mechanism(name).kept_numbers(SHAPE, LENGTH, dropout)
+    weights = 0 if name in (*SHARED_ROWS, "factorized_random") else 9 if dropout else 4 * (name == "dense")
+    expected = 4 * numbers + weights * HEADS * LENGTH**2
+    assert abs(attention_bytes(name, SHAPE, LENGTH, dropout) - expected) < (LEVELS if dropout else 1)
+
+
+@pytest.mark.parametrize("projection", [name for name in PROJECTIONS if name != "value_only"])
+@pytest.mark.parametrize("name", ["dot_product", "pairwise"])
+def test_the_closed_form_adds_up_for_every_projection(name, projection):
+    numbers = mechanism(name).kept_numbers(SHAPE, LENGTH, projection=projection)
+    assert attention_bytes(name, SHAPE, LENGTH, projection=projection) == 4 * numbers
 
 
 @pytest.mark.parametrize("name", names())

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from transformers import AutoModelForMaskedLM
 
 from leanformer import LeanformerForCausalLM, LeanformerForConditionalGeneration, LeanformerForMaskedLM, LeanformerModel
-from leanformer.attention import MultiHeadAttention, Shape, names
+from leanformer.attention import MultiHeadAttention, Shape, mechanism, names
 from leanformer.attention.head_norm import HeadNorm
 from leanformer.models import LeanformerForSequenceClassification
 from leanformer.models.cost import ledger
@@ -154,6 +154,7 @@ def test_queries_and_keys_are_normed_where_they_are_made(tiny, attention):
     gains = {key.rpartition("projection.")[2] for key in keys if "_norm.weight" in key}
     tied = {"symmetric", "pairwise", "phased", "random+symmetric", "random+pairwise"}
     made = {"dot_product", "shared", "random+dot_product", "dense+dot_product", "random+shared"}
+    made |= {name for name in names() if mechanism(name).compares} - tied
     expected = {"token_norm.weight"} if attention in tied else set()
     expected |= {"query_norm.weight", "key_norm.weight"} if attention in made else set()
     assert gains == expected

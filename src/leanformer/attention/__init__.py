@@ -7,31 +7,45 @@ attend        (logits, value, mask)          -> context                       th
 
 import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
 from leanformer.attention.attend import attend, attention_weights, choose_path
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
-from leanformer.attention.mixers import MIXERS, check_mixer, mixer, mixer_options
+from leanformer.attention.mixers import MIXERS, check_mixer, group_names, mixer, mixer_options, register_mixer
+from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.plain import is_plain
+from leanformer.attention.plugins import load_plugin, plugins_of
 from leanformer.attention.positions import Positions, Rotary
+from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS
-from leanformer.attention.registry import Mechanism, load_plugin, mechanism, names, plugins_of, register
+from leanformer.attention.registry import (
+    Mechanism,
+    mechanism,
+    names,
+    projection_name,
+    register,
+)
 from leanformer.attention.shape import Shape
 
 __all__ = [
     "MIXERS",
     "PROJECTIONS",
+    "Compatibility",
     "Dropout",
     "Heads",
     "Logits",
     "Mechanism",
     "MultiHeadAttention",
+    "ParameterGroup",
     "Positions",
+    "Projection",
     "Rotary",
     "Shape",
     "attend",
     "attention_weights",
     "check_mixer",
     "choose_path",
+    "group_names",
     "is_plain",
     "load_plugin",
     "mechanism",
@@ -39,5 +53,7 @@ __all__ = [
     "mixer_options",
     "names",
     "plugins_of",
+    "projection_name",
     "register",
+    "register_mixer",
 ]

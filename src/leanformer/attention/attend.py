@@ -23,7 +23,7 @@ from torch import Tensor
 
 from leanformer.attention.dropout import dropout as drop
 from leanformer.attention.flex import flex_attend
-from leanformer.attention.logits import Logits
+from leanformer.attention.logits import Logits, repeated
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
 
 Path = Literal["plain", "fused", "flex", "shared_rows"]
@@ -41,7 +41,8 @@ def attend(
     causal: bool = False,
     fused: bool = True,
 ) -> Tensor:
-    """The context (B, H, L, K); `dropout` is the probability in force now: 0 outside training."""
+    """The context (B, H, L, K) of values of H heads or fewer; `dropout` is the probability in force now: 0 outside
+    training."""
     path = choose_path(logits, value_BHMK, mask, dropout, fused=fused)
     if path == "shared_rows":
         separate = separated(mask)
@@ -50,9 +51,11 @@ def attend(
         weights_HLM = shared_weights(logits.bias[0], pairs, causal)
         return shared_rows(weights_HLM, value_BHMK, keys, dropout)
     if path == "plain":
-        return attention_weights(logits, mask, dropout, causal=causal) @ value_BHMK
+        weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
+        return weights_BHLM @ repeated(value_BHMK, weights_BHLM.shape[1])
     query, key, bias = logits
     assert query is not None and key is not None
+    key, value_BHMK = (repeated(each, query.shape[1]) for each in (key, value_BHMK))
     length, memory = query.shape[-2], key.shape[-2]
     if path == "fused" and bias is None and mask is None and (not causal or length in (1, memory)):
         is_causal = bool(causal and length > 1)  # exported, the length is a symbol, and so is what is said of it

@@ -1,13 +1,18 @@
 """Multi-head attention with a mechanism in its slots."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from leanformer.attention.attend import Path, attend, attention_weights, choose_path
-from leanformer.attention.logits import Heads
+from leanformer.attention.attend import Path as AttendPath
+from leanformer.attention.attend import attend, attention_weights, choose_path
+from leanformer.attention.compatibility import Compatibility
+from leanformer.attention.logits import Heads, repeated
+from leanformer.attention.parameter_group import ParameterGroup
+from leanformer.attention.plugins import reference, referenced
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
@@ -32,9 +37,10 @@ class MultiHeadAttention(nn.Module):
 
     paper = "Vaswani et al. 2017"
     keeps_places = True  # what is attended has positions, so that keys may be rotated
+    parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 
-    projection: Any  # a projection's module has more than nn.Module: see `projections` and the mechanisms' files
-    compatibility: Any
+    projection: Any  # a `Projection`; Any, since what a mixer or a test asks of it may be a subclass's own
+    compatibility: Compatibility
 
     def __init__(
         self,
@@ -54,7 +60,7 @@ class MultiHeadAttention(nn.Module):
         self.shape = Shape(hidden_size, num_heads, max_length, bias, head_size or 0, qk_norm)
         self.dropout = dropout
         self.fused = True
-        self.path: Path | None = None
+        self.path: AttendPath | None = None
         self.projection, self.compatibility = self.mechanism.build(self.shape, **options)
         self.output = nn.Linear(self.shape.inner_size, hidden_size, bias=bias)
         self.whole, self.mixing = self.shape, dict[str, Any]()
@@ -91,7 +97,7 @@ class MultiHeadAttention(nn.Module):
             logits = self.compatibility(heads, x, memory, positions)
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
-            return self._merge(weights_BHLM @ heads.value, x, heads, mask), weights_BHLM
+            return self._merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
         kept = self._kept_rows(heads, x, positions, mask, causal)
         if kept is not None:
             return self._merge(kept, x, heads, mask)
@@ -102,8 +108,8 @@ class MultiHeadAttention(nn.Module):
         return self._merge(context_BHLK, x, heads, mask)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The mechanism is read first when a layer is unpickled: it brings the plug-in that the modules come from."""
-        return _blank, (type(self), self.mechanism), self.__dict__ | {"_rows": None}
+        """Layer and mechanism are read first when a layer is unpickled: they bring the plug-ins of the modules."""
+        return _blank, (*reference(type(self)), self.mechanism), self.__dict__ | {"_rows": None}
 
     def train(self, mode: bool = True) -> Self:
         self._rows = None
@@ -178,7 +184,7 @@ class MultiHeadAttention(nn.Module):
         if self.training or torch.is_grad_enabled():
             self._rows = None
             return None
-        if not self.fused or positions.start is None or getattr(self.compatibility, "uses_input", True):
+        if not self.fused or positions.start is None or self.compatibility.uses_input:
             return None
         parts = separated(mask)
         if parts is None or parts[0] is not None:
@@ -195,5 +201,6 @@ class MultiHeadAttention(nn.Module):
         return shared_rows(self._rows[1], heads.value, parts[1])
 
 
-def _blank(kind: type[MultiHeadAttention], mechanism: Mechanism) -> MultiHeadAttention:
+def _blank(module: str, name: str, plugin: Path | None, mechanism: Mechanism) -> MultiHeadAttention:
+    kind = referenced(module, name, plugin)
     return kind.__new__(kind)

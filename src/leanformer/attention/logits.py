@@ -1,6 +1,7 @@
 """The seam between mechanisms: what a projection makes, and scores before they are multiplied out.
 
-Shape letters: B batch, L query length, M memory length, H heads, K head size, C size of a compared vector.
+Shape letters: B batch, L query length, M memory length, H heads, G key and value heads, K head size, C size of a
+compared vector.
 """
 
 from typing import NamedTuple
@@ -10,11 +11,11 @@ from torch import Tensor
 
 
 class Heads(NamedTuple):
-    """What a projection makes of its input, a head each."""
+    """What a projection makes of its input, per head. There are G key and value heads, as many as queries or fewer."""
 
-    value: Tensor  # B H M K
-    query: Tensor | None = None  # B H L K, absent where nothing is compared
-    key: Tensor | None = None  # B H M K
+    value: Tensor  # B G M K
+    query: Tensor | None = None  # B H L C, absent where nothing is compared
+    key: Tensor | None = None  # B G M C
 
 
 class Logits(NamedTuple):
@@ -25,7 +26,7 @@ class Logits(NamedTuple):
     """
 
     query: Tensor | None = None  # B H L C
-    key: Tensor | None = None  # B H M C
+    key: Tensor | None = None  # B G M C
     bias: Tensor | None = None  # broadcastable to B H L M
 
     def scale(self, weight: Tensor | float) -> "Logits":
@@ -50,8 +51,16 @@ class Logits(NamedTuple):
             if self.bias is None:
                 raise ValueError("these logits hold neither query and key nor a bias")
             return self.bias
-        product = self.query @ self.key.transpose(-1, -2)
+        product = self.query @ repeated(self.key, self.query.shape[1]).transpose(-1, -2)
         return product if self.bias is None else _sum(product, self.bias)
+
+
+def repeated(x_BGMK: Tensor, heads: int) -> Tensor:
+    """Keys or values for so many heads, (B, H, M, K): head h reads h G // H. A view where all read one."""
+    groups = x_BGMK.shape[1]
+    if groups >= heads:
+        return x_BGMK
+    return x_BGMK.expand(-1, heads, -1, -1) if groups == 1 else x_BGMK.repeat_interleave(heads // groups, dim=1)
 
 
 def _sum(a: Tensor, b: Tensor) -> Tensor:

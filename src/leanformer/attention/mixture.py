@@ -13,11 +13,12 @@ gate. All parts see the same heads, so a mixture needs one projection that serve
 """
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.options import options_of
 from leanformer.attention.positions import Positions
@@ -33,30 +34,25 @@ class Part(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def compatibility(self) -> type[Any]: ...
+    def compatibility(self) -> type[Compatibility]: ...
 
 
-class Mixture(nn.Module):
+class Mixture(Compatibility):
     """A weighted sum of compatibilities, each a submodule under its mechanism's name; see the formulas above.
 
     An option that several parts know goes to all of them. Use a subclass made by `mixture_of`.
     """
 
-    parts: tuple[Part, ...] = ()
-    compares: bool
-    uses_input: bool
-    learns: bool
-    rotary: bool
+    parts: ClassVar[tuple[Part, ...]] = ()
     gate: Tensor
 
     def __init__(self, shape: Shape, weights: str = "sum", per_head: bool = False, **options: Any) -> None:
-        super().__init__()
-        self.shape, self.weights, self.per_head = shape, weights, per_head
+        super().__init__(shape)
+        self.weights, self.per_head = weights, per_head
         self._check(weights)
         for part in self.parts:
             self.add_module(part.name, part.compatibility(shape, **_of(part, options)))
-        for name, value in self.initial_values().items():
-            self.register_parameter(name, nn.Parameter(value))
+        self.make_parameters()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its class has no name that pickle could look up, so a mixture is pickled as its parts."""
@@ -76,11 +72,19 @@ class Mixture(nn.Module):
         first = self.gate.sigmoid()
         return torch.stack((first, 1 - first)).view(2, -1)
 
+    def _part(self, name: str) -> Compatibility:
+        return cast(Compatibility, self.get_submodule(name))
+
+    def summands(self) -> list[Compatibility]:
+        if self.weights != "sum":
+            raise ValueError(f"weights = {self.weights!r} starts with shares of every part: only 'sum' adds")
+        return [self._part(part.name) for part in self.parts]
+
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
         weights = self.mixing_weights()
         total = Logits()
         for number, part in enumerate(self.parts):
-            logits = self.get_submodule(part.name)(heads, x, memory, positions)
+            logits = self._part(part.name)(heads, x, memory, positions)
             if weights is not None:
                 weight_H11 = weights[number, :, None, None]
                 logits = logits.scale(weight_H11 if logits.query is None else weight_H11.to(logits.query.dtype))
@@ -91,10 +95,13 @@ class Mixture(nn.Module):
         weights = self.mixing_weights()
         total = x.new_zeros(())
         for number, part in enumerate(self.parts):
-            compatibility: Any = self.get_submodule(part.name)
-            logit = compatibility.formula(q, k, x, y, h, i, j)
+            logit = self._part(part.name).formula(q, k, x, y, h, i, j)
             total = total + (logit if weights is None else weights[number, h if self.per_head else 0] * logit)
         return total
+
+    @classmethod
+    def group_names(cls) -> list[str]:
+        return list(dict.fromkeys(group for part in cls.parts for group in part.compatibility.group_names()))
 
     @classmethod
     def options(cls) -> dict[str, Any]:
@@ -136,8 +143,8 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
-    flags = {"compares": True, "uses_input": True, "learns": True, "rotary": False}
-    own = {flag: any(getattr(part.compatibility, flag, usual) for part in parts) for flag, usual in flags.items()}
+    flags = ("compares", "uses_input", "learns", "rotary")
+    own = {flag: any(getattr(part.compatibility, flag) for part in parts) for flag in flags}
     return type("Mixture", (Mixture,), {"parts": parts, **own})
 
 

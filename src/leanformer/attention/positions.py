@@ -9,9 +9,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rotary:
-    """Rotary positions: pair c of a head's K / 2 pairs turns by the angle  p base^(-2 c / K)  at position p.
+    """Rotary positions: pair c of a head's K / 2 pairs is rotated by the angle  p base^(-2 c / K)  at position p.
 
-    A pair is (x_c, x_{c + K/2}). The dot product of a turned query and a turned key depends on their distance only.
+    A pair is (x_c, x_{c + K/2}). The dot product of a rotated query and a rotated key depends on their distance only.
     """
 
     head_size: int
@@ -19,9 +19,9 @@ class Rotary:
 
     def __post_init__(self) -> None:
         if self.head_size % 2:
-            raise ValueError(f"rotary positions turn pairs of numbers: head size {self.head_size} must be even")
+            raise ValueError(f"rotary positions rotate pairs of numbers: head size {self.head_size} must be even")
 
-    def turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def cos_sin(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin of the angles, each (#B, 1, L, K / 2), in float32 or better."""
         pair = torch.arange(self.head_size // 2, device=positions.device, dtype=torch.float64)
         frequency = self.base ** (-2 * pair / self.head_size)
@@ -30,7 +30,7 @@ class Rotary:
 
 
 class Positions(NamedTuple):
-    """Positions of the queries (#B, L) and of the keys (#B, M), and their turns if positions are rotary.
+    """Positions of the queries (#B, L) and of the keys (#B, M), and their rotations (cos, sin) if positions are rotary.
 
     A compatibility indexes its tables by them and rotates what it compares; made once a forward pass, not once a layer.
     `start` is the first query's position where all queries count start, start + 1, ... and all keys 0, 1, 2, ...: then
@@ -39,16 +39,16 @@ class Positions(NamedTuple):
 
     query: Tensor
     key: Tensor
-    query_turn: tuple[Tensor, Tensor] | None = None
-    key_turn: tuple[Tensor, Tensor] | None = None
+    query_rotation: tuple[Tensor, Tensor] | None = None
+    key_rotation: tuple[Tensor, Tensor] | None = None
     start: int | None = None
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor | None = None, rotary: Rotary | None = None) -> "Positions":
-        query_turn = None if rotary is None else rotary.turn(query)
+        query_rotation = None if rotary is None else rotary.cos_sin(query)
         if key is None:
-            return cls(query, query, query_turn, query_turn)
-        return cls(query, key, query_turn, None if rotary is None else rotary.turn(key))
+            return cls(query, query, query_rotation, query_rotation)
+        return cls(query, key, query_rotation, None if rotary is None else rotary.cos_sin(key))
 
     @classmethod
     def counted(
@@ -83,28 +83,33 @@ class Positions(NamedTuple):
         return rows.expand(size[0], -1, -1, -1).gather(-1, self.key[:, None, None, :].expand(size))
 
     def rotate(self, query_BHLK: Tensor | None, key_BHMK: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Query and key as they are compared: turned to where they stand, or unchanged if positions are not rotary."""
+        """Query and key as they are compared: rotated to where they stand, or unchanged if positions are not rotary."""
         if query_BHLK is None or key_BHMK is None:
             raise ValueError("this compatibility compares queries with keys, and the projection makes none")
-        if self.query_turn is None or self.key_turn is None:
+        if self.query_rotation is None or self.key_rotation is None:
             return query_BHLK, key_BHMK
-        query = turned(query_BHLK, *self.query_turn)
-        if key_BHMK is query_BHLK and self.key_turn is self.query_turn:
+        if query_BHLK.shape[-1] != 2 * self.query_rotation[0].shape[-1]:
+            raise ValueError(
+                f"rotary positions rotate {2 * self.query_rotation[0].shape[-1]} numbers of a head, and "
+                f"{query_BHLK.shape[-1]} are compared: compare as many, or take learned positions"
+            )
+        query = apply_rotary(query_BHLK, *self.query_rotation)
+        if key_BHMK is query_BHLK and self.key_rotation is self.query_rotation:
             return query, query
-        return query, turned(key_BHMK, *self.key_turn)
+        return query, apply_rotary(key_BHMK, *self.key_rotation)
 
 
-def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2), broadcast to it."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     if not torch.compiler.is_compiling():
-        return _Turn.apply(x, cos, sin)
+        return _ApplyRotary.apply(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-class _Turn(torch.autograd.Function):
-    """The formula above in four passes over half of x, and backward in four more: a turn the other way.
+class _ApplyRotary(torch.autograd.Function):
+    """The formula above in four passes over half of x, and backward in four more: a rotation the other way.
 
     Written out, autograd makes thirteen of them, and a compiler one. Angles may learn, too:
     dcos = sum g_1 x_1 + g_2 x_2,  dsin = sum g_2 x_1 - g_1 x_2, over what they were broadcast to.
@@ -115,15 +120,15 @@ class _Turn(torch.autograd.Function):
         ctx.save_for_backward(cos, sin, x if any(ctx.needs_input_grad[1:]) else None)
         y = x.new_empty(x.shape)
         first, second = x.chunk(2, dim=-1)
-        turned_first, turned_second = y.chunk(2, dim=-1)
-        torch.mul(first, cos, out=turned_first).addcmul_(second, sin, value=-1)
-        torch.mul(second, cos, out=turned_second).addcmul_(first, sin)
+        rotated_first, rotated_second = y.chunk(2, dim=-1)
+        torch.mul(first, cos, out=rotated_first).addcmul_(second, sin, value=-1)
+        torch.mul(second, cos, out=rotated_second).addcmul_(first, sin)
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin, x = ctx.saved_tensors
-        dx = _Turn.apply(gradient, cos, -sin) if ctx.needs_input_grad[0] else None
+        dx = _ApplyRotary.apply(gradient, cos, -sin) if ctx.needs_input_grad[0] else None
         if x is None:
             return dx, None, None
         (x1, x2), (g1, g2) = x.chunk(2, dim=-1), gradient.chunk(2, dim=-1)

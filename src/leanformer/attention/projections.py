@@ -19,49 +19,16 @@ Published mechanisms use separate, shared_query_key, shared_all and value_only; 
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leanformer.attention.head_norm import HeadNorm
 from leanformer.attention.logits import Heads
-from leanformer.attention.plain import is_plain
+from leanformer.attention.parameter_group import ParameterGroup
+from leanformer.attention.projection import Projection, affine
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
 
 KEY_INITS, LOGITS_INITS = ("own", "query"), ("scaled", "unscaled")
-
-
-class Projection(nn.Module):
-    """What all projections share: D x E maps, and the split into heads.
-
-    `tied_maps` are its maps that play more than one part: `training.tied_rate` is theirs.
-    """
-
-    tied_maps: tuple[str, ...] = ()
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def linear(self) -> nn.Linear:
-        return nn.Linear(self.shape.hidden_size, self.shape.inner_size, bias=self.shape.bias)
-
-    def heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
-        """Each map of x as heads, (B, H, L, K); in training by one product of the stacked maps.
-
-        So x is cast and read once, forward and backward: a step of 4 layers of 256 takes 0.95 of the time on a CPU.
-        Not where stacking costs more than it saves, for a few tokens, nor where a map is more than its weight.
-        """
-        rows = x.shape[0] * x.shape[1]
-        if not torch.is_grad_enabled() or rows < self.shape.hidden_size or not all(map(is_plain, maps)):
-            return [self.split(each(x)) for each in maps]
-        bias = torch.cat([each.bias for each in maps]) if self.shape.bias else None
-        stacked = F.linear(x, torch.cat([each.weight for each in maps]), bias)
-        return [self.split(part) for part in stacked.chunk(len(maps), dim=-1)]
-
-    def split(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, E) -> (B, H, L, K)"""
-        return x_BLD.unflatten(-1, (self.shape.num_heads, self.shape.head_size)).transpose(1, 2)
 
 
 class Separate(Projection):
@@ -72,6 +39,9 @@ class Separate(Projection):
     structures of self-attention"). `logits_init`: with `unscaled`, W_q and W_k start K^(1/4) times as large, so that
     the logits do as if they were not divided by sqrt(K), or met N(0, 1) coefficients; `scaled` is as usual.
     """
+
+    control = "nothing is tied: what does the compatibility do by itself?"
+    parts = {"query": "query", "key": "key", "value": "value"}
 
     def __init__(self, shape: Shape, key_init: str = "own", logits_init: str = "scaled") -> None:
         super().__init__(shape)
@@ -107,11 +77,17 @@ class Separate(Projection):
     def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
         return shape.linear_flops(length) + 2 * shape.linear_flops(memory or length)
 
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return 3 * length * shape.inner_size if fused else 0
+
 
 class SharedQueryKey(Projection):
     """q = x W_t,  k = y W_t,  v = y W_v: one map makes a token comparable (Courtois et al., 2024)."""
 
-    tied_maps = ("token",)
+    control = "query = key, value apart: what does tying the two that compare cost?"
+    parts = {"query": "token", "key": "token", "value": "value"}
+    parameter_groups = {"tied_projections": ParameterGroup(("token",))}
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -138,11 +114,17 @@ class SharedQueryKey(Projection):
             return 2 * shape.linear_flops(length)
         return shape.linear_flops(length) + 2 * shape.linear_flops(memory)
 
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return 2 * length * shape.inner_size if fused else 0
+
 
 class SharedKeyValue(Projection):
     """q = x W_q,  k = v = y W_kv: what is compared is what is fetched."""
 
-    tied_maps = ("key_value",)
+    control = "key = value: as many parameters as query = key, and scores stay directed"
+    parts = {"query": "query", "key": "key_value", "value": "key_value"}
+    parameter_groups = {"tied_projections": ParameterGroup(("key_value",))}
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -168,11 +150,17 @@ class SharedKeyValue(Projection):
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
         return shape.linear_flops(length) + shape.linear_flops(memory or length)
 
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return 2 * length * shape.inner_size if fused else 0
+
 
 class SharedQueryValue(Projection):
     """q = x W_qv,  k = y W_k,  v = y W_qv: a token is fetched as it asks."""
 
-    tied_maps = ("query_value",)
+    control = "query = value: as many parameters as query = key, and scores stay directed"
+    parts = {"query": "query_value", "key": "key", "value": "query_value"}
+    parameter_groups = {"tied_projections": ParameterGroup(("query_value",))}
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -198,6 +186,10 @@ class SharedQueryValue(Projection):
             return 2 * shape.linear_flops(length)
         return shape.linear_flops(length) + 2 * shape.linear_flops(memory)
 
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return 2 * length * shape.inner_size if fused else 0
+
 
 class SharedAll(Projection):
     """q = s D_q,  k = t D_k,  v = t D_v  with  s = x W_s,  t = y W_s  and diagonal D (Kowsher et al., 2024).
@@ -206,7 +198,9 @@ class SharedAll(Projection):
     that q = k = v, or at `normal`, N(0, 1), which gives every channel a sign of its own.
     """
 
-    tied_maps = ("shared",)
+    control = "shared with directed scores: is direction what it lacks?"
+    parts = {"query": "shared", "key": "shared", "value": "shared"}
+    parameter_groups = {"tied_projections": ParameterGroup(("shared",))}
     query_scale: nn.Parameter
     key_scale: nn.Parameter
     value_scale: nn.Parameter
@@ -239,6 +233,9 @@ class SharedAll(Projection):
         )
         return Heads(value, self.query_norm(query), self.key_norm(key))
 
+    def part_scale(self, part: str) -> Tensor:
+        return getattr(self, f"{part}_scale")
+
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         s, t = affine(self.shared, x), affine(self.shared, y)
         query, key = self.query_norm.formula(s * self.query_scale), self.key_norm.formula(t * self.key_scale)
@@ -252,9 +249,16 @@ class SharedAll(Projection):
     def flops(shape: Shape, length: int, memory: int | None = None, scale_init: str = "ones") -> int:
         return shape.linear_flops(length) + (0 if memory is None else shape.linear_flops(memory))
 
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return (3 if fused else 1) * length * shape.inner_size
+
 
 class ValueOnly(Projection):
     """v = y W_v: for scores that compare nothing (Tay et al., 2020)."""
+
+    compares = False
+    parts = {"value": "value"}
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -274,11 +278,9 @@ class ValueOnly(Projection):
     def flops(shape: Shape, length: int, memory: int | None = None) -> int:
         return shape.linear_flops(memory or length)
 
-
-def affine(linear: nn.Linear, x: Tensor) -> Tensor:
-    """W x + b for one vector: the formulas' own, since a reference shares no code with what it checks."""
-    product = (linear.weight * x).sum(dim=-1)
-    return product if linear.bias is None else product + linear.bias
+    @staticmethod
+    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
+        return 0
 
 
 PROJECTIONS: dict[str, type[Projection]] = {

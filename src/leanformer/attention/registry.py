@@ -1,8 +1,5 @@
 """Published mechanisms are rows of a table: a name, a projection, a compatibility and the paper they come from."""
 
-import importlib.util
-import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from leanformer.attention.attend import Path as AttendPath
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.mixture import Mixture, mixture_of
 from leanformer.attention.options import options_of
+from leanformer.attention.plugins import load_plugin, open_to_plugins, plugins_of, require_free, require_name
+from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
@@ -30,8 +30,8 @@ class Mechanism:
     """
 
     name: str
-    projection: type[Any] | None
-    compatibility: type[Any]
+    projection: type[Projection] | None
+    compatibility: type[Compatibility]
     paper: str
     cross: bool = True
 
@@ -39,7 +39,7 @@ class Mechanism:
         """A row is pickled as its name and the plug-ins it comes from, which a process that lacks them runs."""
         return _found, (self.name, plugins_of(self.name))
 
-    def build(self, shape: Shape, **options: Any) -> tuple[nn.Module, nn.Module]:
+    def build(self, shape: Shape, **options: Any) -> tuple[Projection, Compatibility]:
         projection, of_projection, of_compatibility = self._assign(options)
         return projection(shape, **of_projection), self.compatibility(shape, **of_compatibility)
 
@@ -61,7 +61,7 @@ class Mechanism:
     def options(self, projection: str | None = None) -> dict[str, Any]:
         """Name and default value of every option."""
         chosen = self._chosen(projection)
-        return {"projection": _projection_name(chosen)} | options_of(chosen) | options_of(self.compatibility)
+        return {"projection": projection_name(chosen)} | options_of(chosen) | options_of(self.compatibility)
 
     def num_params(self, shape: Shape, **options: Any) -> int:
         """Parameters of projection and compatibility, in closed form."""
@@ -81,12 +81,35 @@ class Mechanism:
             + context
         )
 
+    def projection_class(self, options: Mapping[str, Any]) -> type[Projection]:
+        """The one that these options choose."""
+        return self._chosen(options.get("projection"))
+
+    def group_names(self, options: Mapping[str, Any]) -> list[str]:
+        """Groups of parameters with a learning-rate multiplier of their own (`parameter_group`)."""
+        return [*self.projection_class(options).parameter_groups, *self.compatibility.group_names()]
+
+    def kept_numbers(self, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int | None:
+        """Numbers of one sequence kept for the backward pass by a layer of float32 on a CPU, weights and masks of
+        dropout aside: x, what the maps and the scores keep, values and context. None if no closed form is known.
+        """
+        projection, of_projection, of_compatibility = self._assign(options)
+        path: AttendPath = "plain" if dropout or not self.compares else "fused"
+        path = path if self.compatibility.uses_input else "shared_rows"
+        maps = projection.kept(shape, length, path == "fused", **of_projection)
+        scores = self.compatibility.kept(shape, length, path, **of_compatibility)
+        if maps is None or scores is None:
+            return None
+        attended = {"plain": 2 * shape.inner_size, "fused": shape.inner_size + shape.num_heads}
+        return maps + scores + length * (shape.hidden_size + attended.get(path, shape.inner_size))
+
     def _assign(self, options: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any], dict[str, Any]]:
         """Each option to the constructor that takes it."""
         rest = dict(options)
         projection = self._chosen(rest.pop("projection", None))
-        if self.compares and projection is ValueOnly:
-            raise ValueError(f"{self.name} compares queries with keys, and projection = 'value_only' makes none")
+        if self.compares and not projection.compares:
+            made = projection_name(projection)
+            raise ValueError(f"{self.name} compares queries with keys, and projection = {made!r} makes none")
         of_projection, of_compatibility = options_of(projection), options_of(self.compatibility)
         for option in rest:
             if option not in of_projection and option not in of_compatibility:
@@ -98,14 +121,14 @@ class Mechanism:
             {k: v for k, v in rest.items() if k in of_compatibility},
         )
 
-    def _chosen(self, name: str | None) -> type[Any]:
+    def _chosen(self, name: str | None) -> type[Projection]:
         if name is not None:
             if name not in PROJECTIONS:
                 raise ValueError(f"unknown projection {name!r} for {self.name}; {suggest(name, PROJECTIONS)}")
             return PROJECTIONS[name]
         if self.projection is None:
             parts = [mechanism(part) for part in self.name.split("+")]
-            wanted = ", ".join(f"{part.name} {_projection_name(part.projection)}" for part in parts if part.compares)
+            wanted = ", ".join(f"{part.name} {projection_name(part.projection)}" for part in parts if part.compares)
             raise ValueError(
                 f"{self.name} needs one projection for all its parts, and they want different ones ({wanted}): "
                 "leave one out, or give the option projection"
@@ -115,30 +138,39 @@ class Mechanism:
     @property
     def compares(self) -> bool:
         """Whether it needs queries and keys."""
-        return getattr(self.compatibility, "compares", True)
+        return self.compatibility.compares
 
     @property
     def learns(self) -> bool:
         """Whether a gradient goes through the scores."""
-        return getattr(self.compatibility, "learns", True)
+        return self.compatibility.learns
 
     @property
     def rotary(self) -> bool:
         """Whether it makes no sense but with rotary positions."""
-        return getattr(self.compatibility, "rotary", False)
+        return self.compatibility.rotary
 
 
-_MECHANISMS: dict[str, Mechanism] = {}
-_PLUGINS: dict[Path, list[str]] = {}
+_MECHANISMS: dict[str, Mechanism] = open_to_plugins({})
+open_to_plugins(PROJECTIONS)
 
 
 def register(mechanism: Mechanism) -> Mechanism:
     """Make a mechanism known by its name to models, commands and the contract of `leanformer.attention.testing`."""
-    mixed = issubclass(mechanism.compatibility, Mixture)
-    if not mixed and not re.fullmatch(r"[a-z][a-z0-9_]*", mechanism.name):
-        raise ValueError(f"mechanism name {mechanism.name!r}: use lower-case letters, digits and underscores")
-    if mechanism.name in _MECHANISMS:
-        raise ValueError(f"a mechanism named {mechanism.name!r} is registered already: choose another name")
+    slots: list[tuple[Any, type[Any]]] = [(mechanism.compatibility, Compatibility)]
+    slots += [] if mechanism.projection is None else [(mechanism.projection, Projection)]
+    for made, base in slots:
+        if not issubclass(made, base):
+            remedy = f"derive it from leanformer.attention.{base.__name__}"
+            raise ValueError(f"mechanism {mechanism.name!r}: {made.__name__} is no {base.__name__.lower()}: {remedy}")
+        for old in ("position_tables", "rotary_phases", "tied_maps"):
+            if hasattr(made, old):
+                raise ValueError(
+                    f"mechanism {mechanism.name!r}: {old} of {made.__name__} is not read: declare parameter_groups"
+                )
+    if not issubclass(mechanism.compatibility, Mixture):
+        require_name("mechanism", mechanism.name)
+    require_free("mechanism", mechanism.name, _MECHANISMS)
     _MECHANISMS[mechanism.name] = mechanism
     return mechanism
 
@@ -171,43 +203,13 @@ def _mixture(parts: tuple[Mechanism, ...]) -> Mechanism:
     )
 
 
-def load_plugin(path: str | Path) -> list[str]:
-    """Run a user's file, which calls `register`; the names it added. Loading the same file twice does nothing."""
-    file = Path(path).resolve()
-    if file in _PLUGINS:
-        return []
-    if not file.is_file():
-        raise FileNotFoundError(f"plug-in {path} does not exist: give the path of a Python file")
-    spec = importlib.util.spec_from_file_location(f"leanformer_plugin_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"plug-in {path} is not a Python file (its name must end in .py)")
-    before = names()
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
-        if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # which came from outside
-            raise
-        for name in set(names()) - set(before):
-            del _MECHANISMS[name]
-        raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
-    _PLUGINS[file] = [name for name in names() if name not in before]
-    return list(_PLUGINS[file])
-
-
-def plugins_of(name: str) -> list[Path]:
-    """The plug-ins that a mechanism, or any part of it, comes from."""
-    wanted = {name, *name.split("+")}
-    return [file for file, added in _PLUGINS.items() if wanted & set(added)]
-
-
 def _found(name: str, plugins: list[Path]) -> Mechanism:
     for file in plugins:
         load_plugin(file)
     return mechanism(name)
 
 
-def _projection_name(projection: type[Any] | None) -> str:
+def projection_name(projection: type[Projection] | None) -> str:
+    """Its name in `PROJECTIONS`, or that of its class."""
     known = (name for name, built in PROJECTIONS.items() if built is projection)
     return next(known, getattr(projection, "__name__", "none"))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from leanformer.attention.dropout import dropout as drop
+from leanformer.attention.logits import repeated
 
 FLOOR = 70.0
 """Nats; float32 underflows at 87."""
@@ -49,7 +50,7 @@ def shared_weights(scores_HLM: Tensor, pairs: Tensor | None = None, causal: bool
 
 def shared_rows(weights_HLM: Tensor, value_BHMK: Tensor, keys_BM: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """The context (B, H, L, K); an example without any token to attend to gets zeros."""
-    dropped_HLM = drop(weights_HLM, dropout)
+    dropped_HLM, value_BHMK = drop(weights_HLM, dropout), repeated(value_BHMK, weights_HLM.shape[0])
     if keys_BM is None:
         return _mixed(dropped_HLM, value_BHMK)
     keys = keys_BM.to(weights_HLM.dtype)

@@ -77,7 +77,8 @@ def invariants(record: dict[str, Any]) -> dict[str, Any]:
     """What may not change between the runs of one comparison."""
     flat = {"data.hash": record["data"]["hash"]}
     for table, values in record["settings"].items():
-        flat |= {f"{table}.{key}": value for key, value in values.items() if not isinstance(value, dict)}
+        whole = table == "training"  # the tables in [finetuning] are a task's own
+        flat |= {f"{table}.{key}": value for key, value in values.items() if whole or not isinstance(value, dict)}
     for key in ("model.attention", "training.seed", "finetuning.seed", "training.threads", "finetuning.threads"):
         flat.pop(key, None)
     if record["learning_rates"] is not None:

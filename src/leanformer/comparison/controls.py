@@ -3,6 +3,7 @@
 A control changes one thing that came along with a mechanism, so that a difference can be laid to the other.
 """
 
+from leanformer.attention import PROJECTIONS
 from leanformer.comparison.variants import Variant
 
 OPTIONS = {
@@ -18,15 +19,10 @@ OPTIONS = {
     "coefficients_init=identity": "coefficients start at the identity, and the arm as its symmetric form: what do "
     "random ones add?",
     "scale_init=normal": "the diagonals start from N(0, 1), not at 1: does a sign a channel matter at the start?",
-    "projection=separate": "nothing is tied: what does the compatibility do by itself?",
-    "projection=shared_query_key": "query = key, value apart: what does tying the two that compare cost?",
-    "projection=shared_key_value": "key = value: as many parameters as query = key, and scores stay directed",
-    "projection=shared_query_value": "query = value: as many parameters as query = key, and scores stay directed",
-    "projection=shared_all": "shared with directed scores: is direction what it lacks?",
     "model.positions=rotary": "rotary positions: is an early lead the escape from the plateau that they give to all?",
     "model.positions=learned": "learned positions: does the result hold with BERT's own?",
 }
-"""What a value of an option controls for."""
+"""What a value of an option controls for; of `projection` the class says so."""
 MATCHES = {
     "parameters": "feed-forward layers of {inner}, so as many parameters as {other}: is a plain smaller model as good?",
     "width": "width {width}, feed-forward layers of {inner}, so as many parameters as {other}: is a plain narrower "
@@ -41,7 +37,8 @@ def control(variant: Variant) -> str | None:
         return None
     settings = variant.options | {f"model.{key}": value for key, value in variant.model.items()}
     written = [f"{key}={str(value).lower()}" for key, value in settings.items()]
-    said = [OPTIONS[setting] for setting in written if setting in OPTIONS]
+    known = OPTIONS | {f"projection={name}": made.control for name, made in PROJECTIONS.items() if made.control}
+    said = [known[setting] for setting in written if setting in known]
     width, inner = (variant.model.get(key, "its own") for key in ("hidden_size", "intermediate_size"))
     said += [MATCHES[key].format(width=width, inner=inner, other=arm.label) for key, arm in variant.match.items()]
     return "; ".join(said) or None

@@ -49,12 +49,13 @@ class PlannedRun:
         """The same as `--set` arguments: with `settings.json` they repeat this run by hand."""
         values: dict[str, Any] = {"model.attention": self.variant.mechanism}
         values |= {f"model.attention_options.{key}": value for key, value in self.variant.options.items()}
-        for key, value in self.variant.model.items():
-            if isinstance(value, dict):  # a table such as mixer_options: its entries join the common ones
-                values |= {f"model.{key}.{name}": each for name, each in value.items()}
-            else:
-                values[f"model.{key}"] = value
-        values |= {f"training.{key}": value for key, value in {**self.variant.training, **self.budget}.items()}
+        training = {**self.variant.training, **self.budget}
+        for table, own in (("model", self.variant.model), ("training", training)):
+            for key, value in own.items():
+                if isinstance(value, dict):  # a table such as mixer_options: its entries join the common ones
+                    values |= {f"{table}.{key}.{name}": each for name, each in value.items()}
+                else:
+                    values[f"{table}.{key}"] = value
         values |= {"training.seed": self.seed, "training.learning_rate": self.learning_rate}
         return [f"{key}={'none' if value is None else json.dumps(value)}" for key, value in values.items()]
 

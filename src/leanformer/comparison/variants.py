@@ -8,6 +8,7 @@ dot_product[model.intermediate_size=640]     a model of another size: a baseline
 pairwise[model.mixer=convolution,model.mixer_options.kernel=5]    another token mixer around it, with an option
 dot_product[parameters=shared]               the same, its size found (`matching.py`); also width=, flops=
 dot_product[training.optimizer=muon]         another way to train it
+random[training.lr_multipliers.position_tables=100]    a multiple of the learning rate for a group of parameters
 dot_product[config=configs/recipes/fast.toml]    another recipe: the [model] and [training] of that file
 """
 
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
-from leanformer.attention.projections import ValueOnly
 from leanformer.models import LeanformerConfig
+from leanformer.records.renamed import current_name, new_name
 from leanformer.settings import TrainingSettings, parse_override, read_tables
 
 MATCHES = ("parameters", "width", "flops")
@@ -76,7 +77,7 @@ def grid(*, rotary: bool) -> list[Variant]:
     variants = []
     for compatibility, name in first.items():
         for projection, built in PROJECTIONS.items():
-            if mechanism(name).compares == (built is ValueOnly):  # nothing to compare, or weights that never learn
+            if mechanism(name).compares == (not built.compares):  # nothing to compare, or weights that never learn
                 continue
             published = rows.get((built, compatibility))
             variants.append(_parse(published or f"{name}[projection={projection}]"))
@@ -104,7 +105,8 @@ def _parse(text: str) -> Variant:
     own: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "match": {}}
     label = text
     for item in _split(listed or ""):
-        (_, *prefix, key), value = parse_override(f"option.{item}")
+        (_, *written), value = parse_override(f"option.{item}")
+        *prefix, key = new_name(".".join(written)).split(".")
         if not prefix and key == "config":
             for table, values in _recipe(text, Path(str(value))).items():
                 own[table] |= values
@@ -116,8 +118,8 @@ def _parse(text: str) -> Variant:
         elif prefix[0] in ("model", "training") and len(prefix) == 1:
             _require_free(text, item.strip(), prefix[0], key)
             own[prefix[0]][key] = value
-        elif prefix == ["model", "mixer_options"]:
-            own["model"].setdefault("mixer_options", {})[key] = value
+        elif ".".join(prefix) in TABLES:
+            own[prefix[0]].setdefault(prefix[1], {})[key] = value
         else:
             raise ValueError(
                 f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "
@@ -129,6 +131,8 @@ def _parse(text: str) -> Variant:
     return Variant(label, name, options, **own)
 
 
+TABLES = ("model.mixer_options", "training.lr_multipliers")
+"""Tables of settings whose entries an arm changes one by one."""
 FIXED = {
     "model.attention": "the mechanism is the name before the bracket",
     "model.attention_options": "the mechanism's options stand in the bracket by their own names",
@@ -143,8 +147,10 @@ def _check(text: str, name: str, options: dict[str, Any]) -> None:
         mechanism(name).check_options(options)
     except ValueError as error:
         for table, known in (("model", fields(LeanformerConfig)), ("training", fields(TrainingSettings))):
-            for key in options.keys() & {f.name for f in known}:
-                raise ValueError(f"--attention {text!r}: {error}, or write {table}.{key}={options[key]}") from None
+            for key in options:
+                setting = current_name(f"{table}.{key}")
+                if key in {f.name for f in known} or setting != f"{table}.{key}":
+                    raise ValueError(f"--attention {text!r}: {error}, or write {setting}={options[key]}") from None
         raise
 
 

@@ -58,6 +58,6 @@ def require_alike(teacher: LeanformerConfig, student: LeanformerConfig) -> None:
     sizes = [config.attention_shape().head_size for config in (teacher, student)]
     if student.positions == "rotary" and sizes[0] != sizes[1]:
         raise ValueError(
-            f"distillation.anneal: rotary positions turn heads of one size, and the teacher's are of {sizes[0]}, the "
+            f"distillation.anneal: rotary positions rotate heads of one size, and the teacher's are of {sizes[0]}, the "
             f"student's of {sizes[1]}; leave it out"
         )

@@ -11,7 +11,7 @@ With x a layer's queries, keys or values in R heads of size S, and the softmax o
                widths and numbers of heads are free (Wang et al., 2021, "MiniLMv2", section 3)
 
 A relation is L x L whatever the widths, so a student of 384 learns from a teacher of 768. Heads are taken as the
-projection makes them, before rotary positions, which turn heads of different sizes differently.
+projection makes them, before rotary positions, which rotate heads of different sizes differently.
 
 A student has the relations of its mechanism. One that has no queries and keys (`random`, `dense`) has its values' only;
 in v1 the distribution it synthesises stands in for attention. What plays two parts has one relation for both: with

@@ -10,13 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from leanformer.attention import Heads, MultiHeadAttention, Positions
+from leanformer.attention.logits import repeated
 
 
 class Watched:
     """The layer's last forward pass."""
 
     x_BLD: Tensor
-    heads: Heads
+    heads: Heads  # as many keys and values as queries, those that several heads read repeated
     positions: Positions
 
     def __init__(self, layer: MultiHeadAttention) -> None:
@@ -40,7 +41,9 @@ def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
         seen.x_BLD, seen.positions = args[0], kwargs["positions"]
 
     def projected(module: nn.Module, args: tuple[Any, ...], heads: Heads) -> None:
-        seen.heads = heads
+        value = repeated(heads.value, layer.shape.num_heads)
+        key = None if heads.key is None else repeated(heads.key, layer.shape.num_heads)
+        seen.heads = Heads(value, heads.query, value if heads.key is heads.value else key)
 
     hooks = [
         layer.register_forward_pre_hook(before, with_kwargs=True),

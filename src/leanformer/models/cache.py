@@ -1,8 +1,8 @@
 """Hugging Face's key/value caches, as our attention layers use them.
 
-Kept are the heads as they are projected, before any rotation: a layer turns all keys anew. A mechanism without keys, or
-with keys that are the values, keeps one tensor, in the place of the keys, by which a cache knows its length. A static
-cache gives back all its room, of which layers attend to the part that is filled.
+Kept are the heads as they are projected, before any rotation: a layer rotates all keys anew. A mechanism without keys,
+or with keys that are the values, keeps one tensor, in the place of the keys, by which a cache knows its length. A
+static cache gives back all its room, of which layers attend to the part that is filled.
 """
 
 from collections.abc import Callable

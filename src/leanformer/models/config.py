@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.attention import Rotary, Shape, check_mixer, mechanism, mixer, names
+from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
+from leanformer.attention.rotary_check import require_positions
 from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.spelling import suggest
 
@@ -29,7 +30,7 @@ class LeanformerConfig(PreTrainedConfig):
     `decoder_attention` for its decoder's self-attention (None: the same again) and `cross_attention` between the two;
     `num_decoder_layers` is num_hidden_layers if None. Training smooths the labels of both by `label_smoothing`.
 
-    `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", turned into queries and keys
+    `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", which rotate queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
     residual step as in BERT, or "pre", before it and once behind the last.
 
@@ -152,11 +153,14 @@ class LeanformerConfig(PreTrainedConfig):
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
             tied_maps(self.projection(), self.shared_heads["tie"])
-        self.rotary()
-        for key in ("attention", "decoder_attention"):
-            name = getattr(self, key)
-            needs = name is not None and mechanism(name).rotary
+        rotary = self.rotary()
+        for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
+            if (name := getattr(self, key)) is None:
+                continue
+            needs = mechanism(name).rotary
             self._require(key, not needs or self.positions == "rotary", 'needs model.positions = "rotary"')
+            if rotary is not None:
+                require_positions(mechanism(name), shape, getattr(self, f"{key}_options"), rotary)
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -187,9 +191,21 @@ class LeanformerConfig(PreTrainedConfig):
         """Of the heads that attend in the encoder; a mixer may leave a part to others."""
         return mixer(self.mixer).attention_shape(self.shape(), **self.mixer_options)
 
-    def projection(self) -> str:
-        """The name of the encoder's, the mechanism's own or the option's."""
-        return mechanism(self.attention).options(self.attention_options.get("projection"))["projection"]
+    def projection(self) -> type[Projection]:
+        """The encoder's, the mechanism's own or the option's."""
+        return mechanism(self.attention).projection_class(self.attention_options)
+
+    def attentions(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and options of every mechanism that a model of this config has."""
+        used = [(self.attention, self.attention_options)]
+        if self.is_encoder_decoder:
+            used += [self.decoder_self_attention(), (self.cross_attention, self.cross_attention_options)]
+        return used
+
+    def parameter_groups(self) -> list[str]:
+        """Names of the groups of parameters with a learning-rate multiplier of their own."""
+        groups = [group for name, options in self.attentions() for group in mechanism(name).group_names(options)]
+        return list(dict.fromkeys([*groups, *mixer(self.mixer).parameter_groups]))
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
         """Name and options of the mechanism in a decoder's self-attention."""

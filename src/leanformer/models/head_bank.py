@@ -17,26 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leanformer.attention import MultiHeadAttention
+from leanformer.attention import MultiHeadAttention, Projection, projection_name
 from leanformer.attention.shape import Shape
 
-PARTS = {
-    "separate": {"query": "query", "key": "key", "value": "value"},
-    "shared_query_key": {"query": "token", "key": "token", "value": "value"},
-    "shared_key_value": {"query": "query", "key": "key_value", "value": "key_value"},
-    "shared_query_value": {"query": "query_value", "key": "key", "value": "query_value"},
-    "shared_all": {"query": "shared", "key": "shared", "value": "shared"},
-    "value_only": {"value": "value"},
-}
-"""Which map of a projection plays which part."""
 TIES = {"qk": ("query", "key"), "qkv": ("query", "key", "value"), "qkvo": ("query", "key", "value", "output")}
 
 
-def tied_maps(projection: str, tie: str) -> list[str]:
-    """The names of the maps, each once; ValueError where there is no query and key."""
-    parts = PARTS.get(projection, {}) | {"output": "output"}
+def tied_maps(projection: type[Projection], tie: str) -> list[str]:
+    """The names of the maps, each once; ValueError where there is no query and key, or heads share theirs already."""
+    parts = {**projection.parts, "output": "output"}
     if missing := [part for part in TIES[tie] if part not in parts]:
-        raise ValueError(f"heads of projection {projection!r} have no {missing[0]} to share")
+        raise ValueError(f"heads of projection {projection_name(projection)!r} have no {missing[0]} to share")
+    if projection.kv_heads is not Projection.kv_heads:
+        raise ValueError(f"heads of projection {projection_name(projection)!r} share keys and values already")
     return list(dict.fromkeys(parts[part] for part in TIES[tie]))
 
 
@@ -55,7 +48,7 @@ def stored(shared: dict[str, Any]) -> int:
     return 1 + max(number for row in shared["blocks"] for number in row)
 
 
-def saved_params(shared: dict[str, Any], projection: str, shape: Shape, layers: int) -> tuple[int, int]:
+def saved_params(shared: dict[str, Any], projection: type[Projection], shape: Shape, layers: int) -> tuple[int, int]:
     """Parameters less than without sharing: of the projections, of the output maps."""
     absent, block = layers * shape.num_heads - stored(shared), shape.head_size * shape.hidden_size
     maps = tied_maps(projection, shared["tie"])
@@ -118,7 +111,7 @@ class GatheredOutput(nn.Module):
         return F.linear(x, self.weight, cast("Tensor | None", self.bias))
 
 
-def gather(layers: Iterable[Any], shared: dict[str, Any], projection: str, std: float) -> nn.ModuleDict:
+def gather(layers: Iterable[Any], shared: dict[str, Any], projection: type[Projection], std: float) -> nn.ModuleDict:
     """Put gathered maps into the layers' attention; the banks, by the maps' names."""
     attentions: list[MultiHeadAttention] = [layer.attention for layer in layers]
     count, shape, banks = stored(shared), attentions[0].shape, nn.ModuleDict()

@@ -32,7 +32,10 @@ def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
                 weight[module.padding_idx] = 0
             return {"weight": weight}
         if (own := getattr(module, "initial_values", None)) is not None:
-            return own()
+            values = own()
+            if missing := [name for name, _ in module.named_parameters(recurse=False) if name not in values]:
+                raise ValueError(f"{type(module).__name__}.initial_values() has no {missing[0]}: name every parameter")
+            return values
         if not list(module.parameters(recurse=False)):
             return {}
         if (reset := getattr(copy.deepcopy(module).to_empty(device="cpu"), "reset_parameters", None)) is not None:

@@ -5,19 +5,10 @@ saved; parameters and buffers, which are there anyway, count nothing. That is al
 what functions of our own keep by themselves (dropout's masks, a byte a number).
 
 It grows with the batch, but for what the whole batch shares (a table's softmax, stacked weights). One more sequence of
-L tokens takes, with D the width, E = H K the heads' together and p the dropout of attention, in float32 on a CPU,
+L tokens takes, with H the heads and p the dropout of attention, in float32 on a CPU,
 
-    4 L a + b L^2 + c bytes       plain        fused              shared_rows
-    a    dot_product              D + 4 E      D + 5 E + H
-         symmetric                D + 4 E      D + 4 E + H
-         pairwise                 D + 5 E      D + 6 E + H
-         shared                   D + 5 E      D + 5 E + H
-         dense                    D + 5 E
-         random                                                   D + 2 E
-         fixed_random                                             D + E
-    b    p = 0                    4 H          0                  0
-         p > 0                    9 H                             0
-    c    pairwise                 4 E K        4 E K
+    4 n + b L^2 bytes       n = Mechanism.kept_numbers, a closed form of projection and compatibility
+    b = 4 H                 where weights are computed plainly; 9 H if p > 0, 0 in a kernel and for a table's rows
 
 without rotary positions, norms of queries and masks. So a plain path keeps L^2 numbers, dropout doubles them and adds
 its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice; other

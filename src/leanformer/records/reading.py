@@ -2,7 +2,8 @@
 
 A schema is a pydantic model: the type of every field that this package looks at. A record may lack what the schema has
 a default for and may hold more than the schema names, so older and newer records can be read. What comes back is the
-record as it was parsed, not a copy: checking changes nothing.
+record as it was parsed, not a copy: checking changes nothing, but for settings, which come under today's names
+(`renamed`).
 
 A record that this package reads again carries a checksum, the sha256 of the rest of it,
 
@@ -22,6 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from leanformer import files
+from leanformer.records.renamed import as_recorded
 
 SCHEMA = 1
 CHECKSUM = "checksum"
@@ -54,6 +56,8 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
             f"{path} is damaged (it is not what was written, by its checksum): {remedy}; "
             f"if somebody edited it on purpose, take the line {CHECKSUM!r} out"
         )
+    if isinstance(record.get("settings"), dict):
+        record["settings"] = as_recorded(record["settings"])
     return record
 
 

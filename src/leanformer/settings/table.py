@@ -25,6 +25,7 @@ class Table:
         return cls().updated(values)
 
     def updated(self, values: Mapping[str, Any]) -> Self:
+        """With these values; a value that is a table of numbers has its entries changed, not replaced as a whole."""
         hints = get_type_hints(type(self))
         for key in values:
             if key not in hints:
@@ -33,6 +34,8 @@ class Table:
 
     def _new(self, key: str, value: Any, hint: Any) -> Any:
         name, old = f"{self.title()}.{key}", getattr(self, key)
+        if isinstance(old, dict):
+            return old | _checked(name, value, hint)
         if not isinstance(old, Table):
             return _checked(name, value, hint)
         if not isinstance(value, Mapping):
@@ -55,6 +58,10 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         if value not in options:
             raise ValueError(f"{key} = {value!r}: {suggest(str(value), map(str, options))}")
         return value
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{key} = {value!r}: it is a table, such as {{ name = 1.0 }}")
+        return {name: _checked(f"{key}.{name}", each, options[1]) for name, each in value.items()}
     if origin is list:
         if not isinstance(value, list):
             raise ValueError(f"{key} = {value!r}: expected a list of {options[0].__name__}, such as [1, 2]")

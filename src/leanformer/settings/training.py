@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from leanformer.records.models import Config
 from leanformer.records.reading import problem
+from leanformer.records.renamed import new_name, with_new_names
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
@@ -52,14 +53,8 @@ class TrainingSettings(Table):
     optimizer: Literal["adamw", "stable_adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
     """The peak."""
-    muon_rate: float = 1.0
-    """Times the learning rate: that of Muon's matrices, whose updates are as long as AdamW's on noise."""
-    table_rate: float = 1.0
-    """Times the learning rate: that of tables of positions (`random`, `factorized_random`)."""
-    tied_rate: float = 1.0
-    """Times the learning rate: that of projections which play several parts."""
-    phase_rate: float = 30.0
-    """Times the learning rate: that of the phases and gains of `phased`, which have whole turns to go."""
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+    """Times the learning rate, for a named group of parameters; those left out learn at the group's own multiple."""
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.999
@@ -99,8 +94,10 @@ class TrainingSettings(Table):
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
         for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("muon_rate", "table_rate", "tied_rate", "phase_rate", "batch_ramp"):
-            self._require(key, getattr(self, key) > 0, "must be positive")
+        self._require("batch_ramp", self.batch_ramp > 0, "must be positive")
+        for group, multiplier in self.lr_multipliers.items():
+            if multiplier <= 0:
+                raise ValueError(f"training.lr_multipliers.{group} = {multiplier!r}: must be positive")
         for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key in ("validate_every", "validation_sequences"):
@@ -215,6 +212,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
     """The tables, which are changed, with the overrides."""
     for override in overrides:
         key, value = parse_override(override)
+        key = new_name(".".join(key)).split(".")
         table = tables
         for name in key[:-1]:
             table = table.setdefault(name, {})
@@ -235,7 +233,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a {'JSON' if json_file else 'TOML'} file: {reason}") from None
     if not isinstance(tables, dict):
         raise ValueError(f"{path} holds no tables of settings, such as [training]")
-    return tables
+    return with_new_names(tables)
 
 
 def settings_from(tables: Mapping[str, Any]) -> Settings:
@@ -245,6 +243,7 @@ def settings_from(tables: Mapping[str, Any]) -> Settings:
             raise ValueError(f"unknown table of settings [{name}]: {suggest(name, known)}")
         if not isinstance(table, Mapping):
             raise ValueError(f"setting {name} must be a table, such as [{name}] in TOML or --set {name}.key=value")
+    tables = with_new_names(tables)
     finetuning = tables.get("finetuning", {})
     own = {f.name for f in fields(FinetuningSettings)}
     tasks = {k: dict(v) for k, v in finetuning.items() if isinstance(v, Mapping) and k not in own}

@@ -370,7 +370,7 @@ def test_more_clusters_than_a_sequence_has_tokens():
     module = layer(("clusters", "dot_product", {"clusters": 6}, {}))
     with pytest.raises(ValueError, match="clusters = 6 are more than the sequence's 5 tokens: ask for fewer"):
         module(inputs(2, 5))
-    with pytest.raises(ValueError, match="rotary positions cannot turn: take learned ones"):
+    with pytest.raises(ValueError, match="rotary positions cannot rotate them, take learned ones"):
         module(inputs(2), positions=Positions.counted(L, L, torch.device("cpu"), Rotary(6)))
 
 

@@ -64,6 +64,26 @@ def test_an_arm_may_have_a_budget_of_its_own(fabricate, edit):
     assert pairs(read_study(directory), half).doubts == ()
 
 
+@pytest.mark.parametrize(
+    "label", ["random[training.table_rate=100]", "random[training.lr_multipliers.position_tables=100]"]
+)
+def test_an_arm_may_have_a_multiplier_of_its_own_under_its_old_name_or_its_new_one(fabricate, edit, label):
+    directory = fabricate(seeds=(1, 2, 3), effects={"dot_product": 0.0, label: 0.1})
+    old = {"table_rate": 1.0, "tied_rate": 1.0, "phase_rate": 30.0, "muon_rate": 1.0}
+    new = {"lr_multipliers": {}}
+    own = {"table_rate": 100.0}, {"lr_multipliers": {"position_tables": 100.0}}
+    for seed, (theirs, ours) in enumerate([(old, old | own[0]), (old, own[1]), (new, old | own[0])], 1):
+        edit(
+            directory / f"runs/dot_product/seed-{seed}/run.json",
+            lambda r, it=theirs: r["settings"]["training"].update(it),
+        )
+        edit(directory / f"runs/{label}/seed-{seed}/run.json", lambda r, it=ours: r["settings"]["training"].update(it))
+    assert pairs(read_study(directory), label).doubts == ()
+    file = directory / "runs/dot_product/seed-1/run.json"
+    edit(file, lambda r: r["settings"]["training"].update(muon_rate=4.0))
+    assert "training.lr_multipliers.muon (None against 4.0)" in pairs(read_study(directory), label).doubts[0]
+
+
 def test_an_arm_may_have_a_recipe_of_its_own(fabricate, edit):
     fast = "dot_product[config=fast]"
     directory = fabricate(seeds=(1, 2), effects={"dot_product": 0.0, fast: 0.1})

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from leanformer import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
 from leanformer.training.optimizers.muon import RMS, Muon, orthogonal
-from leanformer.training.optimizers.parameter_groups import make_optimizer
+from leanformer.training.optimizers.parameter_groups import make_optimizer, require_groups
 from leanformer.training.optimizers.stable_adamw import StableAdamW
 
 
@@ -58,8 +58,8 @@ def test_matrices_decay_and_vectors_do_not(optimizer: str, kind: type[torch.opti
 @pytest.mark.parametrize("tied", [True, False])
 def test_muon_gets_the_hidden_matrices_and_adamw_the_rest(tied: bool) -> None:
     model = small_model("pairwise", tie_word_embeddings=tied)
-    assert {group["factor"] for group, _ in groups_of(model, optimizer="adamw", muon_rate=4.0)} == {1.0}
-    how = {"optimizer": "muon", "weight_decay": 0.07, "muon_rate": 4.0, "tied_rate": 0.5}
+    assert {group["factor"] for group, _ in groups_of(model, optimizer="adamw", lr_multipliers={"muon": 4.0})} == {1.0}
+    how = {"optimizer": "muon", "weight_decay": 0.07, "lr_multipliers": {"muon": 4.0, "tied_projections": 0.5}}
     groups = groups_of(model, **how)
     muon = [(group, names) for group, names in groups if "momentum" in group]
     block = "encoder.layers.0."
@@ -109,7 +109,8 @@ def test_tables_and_tied_maps_have_rates_of_their_own(
 ) -> None:
     model = small_model(attention, attention_options={"projection": projection} if projection else {})
     factors: dict[float, set[str]] = {}
-    for group, names in groups_of(model, optimizer=optimizer, table_rate=30.0, tied_rate=0.5):
+    rates = {"position_tables": 30.0, "tied_projections": 0.5}
+    for group, names in groups_of(model, optimizer=optimizer, lr_multipliers=rates):
         factors.setdefault(group["factor"], set()).update(name.partition(".attention.")[2] or name for name in names)
     assert factors.pop(1.0)
     assert (factors.get(0.5, set()), factors.get(30.0, set())) == (slow, fast)
@@ -118,8 +119,23 @@ def test_tables_and_tied_maps_have_rates_of_their_own(
 def test_phases_have_a_rate_of_their_own_and_do_not_decay() -> None:
     model = small_model("phased", positions="rotary")
     own = {f"encoder.layers.0.attention.compatibility.{name}" for name in ("phases", "gains")}
-    (group,) = (group for group, names in groups_of(model, phase_rate=3.0, weight_decay=0.07) if names == own)
+    (group,) = (
+        group for group, names in groups_of(model, lr_multipliers={"phases": 3.0}, weight_decay=0.07) if names == own
+    )
     assert (group["factor"], group["weight_decay"]) == (3.0, 0.0)
+    (group,) = (group for group, names in groups_of(model) if names == own)
+    assert group["factor"] == 30.0, "the group's own multiple, if the settings name none"
+
+
+def test_an_unknown_group_is_refused_with_the_nearest_name_and_this_models_groups() -> None:
+    config = small_model("phased", positions="rotary").config
+    require_groups(TrainingSettings.of({"lr_multipliers": {"phases": 3.0, "position_tables": 100.0}}), config)
+    with pytest.raises(ValueError) as error:
+        require_groups(TrainingSettings.of({"lr_multipliers": {"phase": 3.0}}), config)
+    assert str(error.value) == (
+        "unknown group training.lr_multipliers.phase: did you mean 'phases'? "
+        "(this model's groups: tied_projections, phases, muon)"
+    )
 
 
 def with_singular_values(values: list[float], rows: int, columns: int, seed: int = 0) -> Tensor:

@@ -155,8 +155,7 @@ def test_a_ramp_and_every_optimizer_resume_where_they_were(
         mask_rate=0.4,
         final_mask_rate=0.1,
         schedule="warmup_stable_decay",
-        table_rate=10.0,
-        tied_rate=0.5,
+        lr_multipliers={"position_tables": 10.0, "tied_projections": 0.5},
     )
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert fork_server.run(whole, tables) == 0

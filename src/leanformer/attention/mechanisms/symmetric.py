@@ -15,10 +15,13 @@ and so attention sharp instead of uniform; `scaled_normal`, N(0, 1/K), and `iden
 """
 
 from math import sqrt
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from leanformer.attention.attend import Path
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.positions import Positions
 from leanformer.attention.projections import SharedQueryKey
@@ -33,16 +36,18 @@ INITS = {
 }
 
 
-class Pairwise(nn.Module):
+class Pairwise(Compatibility):
     """logit_h(i, j) = q_i U_h k_j' / sqrt(K),  U of shape (H, K, K);  E K weights, 2 E (K L + L M) FLOPs."""
 
+    family = "matrix"
+    coefficients: Tensor
+
     def __init__(self, shape: Shape, coefficients_init: str = "normal") -> None:
-        super().__init__()
+        super().__init__(shape)
         if coefficients_init not in INITS:
             raise ValueError(f"coefficients_init = {coefficients_init!r}; {suggest(coefficients_init, INITS)}")
-        self.shape = shape
         self.coefficients_init = coefficients_init
-        self.coefficients = nn.Parameter(self.initial_values()["coefficients"])
+        self.make_parameters()
 
     def initial_values(self) -> dict[str, Tensor]:
         return {"coefficients": INITS[self.coefficients_init](self.shape.num_heads, self.shape.head_size)}
@@ -55,6 +60,12 @@ class Pairwise(nn.Module):
     def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
         return (q[:, None] * self.coefficients[h] * k[None, :]).sum() / sqrt(len(q))
 
+    def bilinear_form(self) -> Tensor:
+        return self.coefficients.detach().double() * self.shape.head_size**-0.5
+
+    def set_bilinear_form(self, form_HCC: Tensor) -> None:
+        self.coefficients.copy_(form_HCC / self.shape.head_size**-0.5)
+
     @staticmethod
     def num_params(shape: Shape, coefficients_init: str = "normal") -> int:
         return shape.inner_size * shape.head_size
@@ -62,6 +73,10 @@ class Pairwise(nn.Module):
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, coefficients_init: str = "normal") -> int:
         return 2 * shape.inner_size * length * (shape.head_size + (memory or length))
+
+    @staticmethod
+    def kept(shape: Shape, length: int, path: Path, **_: Any) -> int:
+        return 3 * length * shape.inner_size + shape.inner_size * shape.head_size
 
 
 DotProduct = mechanism("dot_product").compatibility

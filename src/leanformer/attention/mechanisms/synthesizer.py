@@ -26,9 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leanformer.attention.attend import Path
+from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.position_tables import FactorizedRandom, FixedRandom, Random
 from leanformer.attention.positions import Positions
-from leanformer.attention.projections import ValueOnly, affine
+from leanformer.attention.projection import affine
+from leanformer.attention.projections import ValueOnly
 from leanformer.attention.registry import Mechanism, mechanism, register
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
@@ -36,112 +40,15 @@ from leanformer.spelling import suggest
 SECOND_LAYERS = ("per_head", "shared")
 
 
-class Synthetic(nn.Module):
-    """Scores without queries and keys; `training.table_rate` is that of its `position_tables`."""
-
-    compares = False
-    uses_input = True
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def initial_values(self) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def _make_parameters(self) -> None:
-        for name, value in self.initial_values().items():
-            self.register_parameter(name, nn.Parameter(value))
-
-
-class Random(Synthetic):
-    """logit_h(i, j) = R_h[i, j];  H N^2 weights, no FLOPs."""
-
-    uses_input = False
-    position_tables = ("table",)
-    table: Tensor
-
-    def __init__(self, shape: Shape, init_std: float = 0.02) -> None:
-        super().__init__(shape)
-        self.init_std = init_std
-        self._make_parameters()
-
-    def initial_values(self) -> dict[str, Tensor]:
-        heads, length = self.shape.num_heads, self.shape.max_length
-        return {"table": torch.randn(heads, length, length) * self.init_std}
-
-    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
-        return Logits(bias=positions.columns(positions.rows(self.table)))
-
-    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
-        return self.table[h, i, j]
-
-    @staticmethod
-    def num_params(shape: Shape, **_: Any) -> int:
-        return shape.num_heads * shape.max_length**2
-
-    @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
-        return 0
-
-
-class FixedRandom(Random):
-    """logit_h(i, j) = R_h[i, j], drawn once: a buffer, saved but never trained."""
-
-    learns = False
-
-    def __init__(self, shape: Shape, init_std: float = 1.0) -> None:
-        super().__init__(shape, init_std)
-
-    def _make_parameters(self) -> None:
-        self.register_buffer("table", self.initial_values()["table"])
-
-    @staticmethod
-    def num_params(shape: Shape, **_: Any) -> int:
-        return 0
-
-
-class FactorizedRandom(Synthetic):
-    """logit_h(i, j) = R1_h[i] . R2_h[j], rank k;  2 H N k weights, 2 H L M k FLOPs, once for a whole batch."""
-
-    uses_input = False
-    position_tables = ("left", "right")
-    left: Tensor
-    right: Tensor
-
-    def __init__(self, shape: Shape, rank: int = 8, init_std: float = 0.02) -> None:
-        super().__init__(shape)
-        if rank < 1:
-            raise ValueError(f"rank = {rank} must be positive")
-        self.rank, self.init_std = rank, init_std
-        self._make_parameters()
-
-    def initial_values(self) -> dict[str, Tensor]:
-        size = (self.shape.num_heads, self.shape.max_length, self.rank)
-        std = sqrt(self.init_std / sqrt(self.rank))  # k products of variance std^4 add up to init_std^2
-        return {"left": torch.randn(size) * std, "right": torch.randn(size) * std}
-
-    def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
-        return Logits(bias=positions.rows(self.left) @ positions.memory_rows(self.right).transpose(-1, -2))
-
-    def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
-        return (self.left[h, i] * self.right[h, j]).sum()
-
-    @staticmethod
-    def num_params(shape: Shape, rank: int = 8, **_: Any) -> int:
-        return 2 * shape.num_heads * shape.max_length * rank
-
-    @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, rank: int = 8, **_: Any) -> int:
-        return 2 * shape.num_heads * length * (memory or length) * rank
-
-
-class Hidden(Synthetic):
+class Hidden(Compatibility):
     """The first layer of the dense forms, relu(x W1 + b1) (B, H, L, K); with `tie_query` the relu of the query.
 
     `biases` (of both layers) are the layer's own choice if None. The authors' code takes the query for W1.
     """
 
+    compares = False
+    zero_columns = slice(None)
+    """Columns of the second layer without which scores are zero."""
     second: Tensor
     second_bias: Tensor
 
@@ -156,6 +63,12 @@ class Hidden(Synthetic):
         if heads.query is None:
             raise ValueError("tie_query takes the projection's query and value_only makes none: add a part that does")
         return F.relu(heads.query)
+
+    def zero_init(self) -> None:
+        """What would have no gradient then keeps one factor at random."""
+        self.second[..., self.zero_columns] = 0
+        if self.biases:
+            self.second_bias[..., self.zero_columns] = 0
 
     def hidden_formula(self, q: Tensor, x: Tensor, h: int) -> Tensor:
         """(K,)"""
@@ -186,7 +99,7 @@ class Dense(Hidden):
         if second_layer not in SECOND_LAYERS:
             raise ValueError(f"second_layer = {second_layer!r}; {suggest(second_layer, SECOND_LAYERS)}")
         self.tables = shape.num_heads if second_layer == "per_head" else 1
-        self._make_parameters()
+        self.make_parameters()
 
     def initial_values(self) -> dict[str, Tensor]:
         size, length = self.shape.head_size, self.shape.max_length
@@ -215,6 +128,10 @@ class Dense(Hidden):
     def flops(shape: Shape, length: int, memory: int | None = None, **options: Any) -> int:
         return Hidden.first_flops(shape, length, **options) + 2 * length * shape.inner_size * (memory or length)
 
+    @staticmethod
+    def kept(shape: Shape, length: int, path: Path, tie_query: bool = False, **_: Any) -> int | None:
+        return None if tie_query else 3 * length * shape.inner_size
+
 
 class FactorizedDense(Hidden):
     """logit_h(i, j) = A_i[j div b] B_i[j mod b],  A = relu(x W1_h) W_A,h + b_A,  B = relu(x W1_h) W_B,h + b_B.
@@ -233,7 +150,8 @@ class FactorizedDense(Hidden):
     ) -> None:
         super().__init__(shape, tie_query, biases)
         self.a, self.b = _factors(shape, a, b)
-        self._make_parameters()
+        self.zero_columns = slice(self.a, None)
+        self.make_parameters()
 
     def initial_values(self) -> dict[str, Tensor]:
         heads, size, total = self.shape.num_heads, self.shape.head_size, self.a + self.b

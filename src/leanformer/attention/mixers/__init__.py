@@ -14,6 +14,9 @@ import torch
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.mixers.clusters import ClusteredMemory
 from leanformer.attention.mixers.convolution import ConvolutionBesideAttention
+from leanformer.attention.plugins import open_to_plugins, require_free, require_name
+from leanformer.attention.projections import PROJECTIONS
+from leanformer.attention.registry import mechanism, names
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
 
@@ -23,6 +26,25 @@ MIXERS: dict[str, type[MultiHeadAttention]] = {
     "clusters": ClusteredMemory,
 }
 """Names for `model.mixer`."""
+open_to_plugins(MIXERS)
+
+
+def register_mixer(name: str, made: type[MultiHeadAttention]) -> None:
+    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `MultiHeadAttention`,
+    which has what models and the ledger ask of one."""
+    require_name("mixer", name)
+    require_free("mixer", name, MIXERS)
+    if not issubclass(made, MultiHeadAttention):
+        raise ValueError(f"mixer {name!r}: {made.__name__} must derive from leanformer.attention.MultiHeadAttention")
+    MIXERS[name] = made
+
+
+def group_names() -> set[str]:
+    """Groups of parameters (`parameter_group`) that any mechanism, projection or mixer has."""
+    made = {group for name in names() for group in mechanism(name).compatibility.group_names()}
+    chosen = [mechanism(name).projection for name in names()]
+    owners: list[Any] = [*PROJECTIONS.values(), *(each for each in chosen if each is not None), *MIXERS.values()]
+    return made.union(*(owner.parameter_groups for owner in owners))
 
 
 def mixer(name: str) -> type[MultiHeadAttention]:

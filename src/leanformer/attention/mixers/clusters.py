@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from leanformer.attention.attend import attend, attention_weights
 from leanformer.attention.density_peaks import density_peaks, members
 from leanformer.attention.layer import MultiHeadAttention
-from leanformer.attention.logits import Heads, Logits
+from leanformer.attention.logits import Heads, Logits, repeated
 from leanformer.attention.mixers.masks import tokens_of
 from leanformer.attention.positions import Positions
 from leanformer.attention.projections import Separate
@@ -106,8 +106,10 @@ class ClusteredMemory(MultiHeadAttention):
     ) -> Tensor | tuple[Tensor, Tensor]:
         if memory is not None or causal or cache is not None:
             raise ValueError("mixer 'clusters' makes means of one whole sequence: an encoder's only")
-        if positions is not None and positions.query_turn is not None:
-            raise ValueError("mixer 'clusters' attends to means, which rotary positions cannot turn: take learned ones")
+        if positions is not None and positions.query_rotation is not None:
+            raise ValueError(
+                "mixer 'clusters' attends to means: rotary positions cannot rotate them, take learned ones"
+            )
         self._check_length(x)
         tokens_BN = tokens_of(mask)
         peaks = density_peaks(x, None if tokens_BN is None else tokens_BN.expand(x.shape[0], -1), self.neighbours)
@@ -129,7 +131,7 @@ class ClusteredMemory(MultiHeadAttention):
                 present = (number_M < real_B[:, None])[:, None, None, :]
             if return_weights:
                 weights_BHNM = attention_weights(logits, present, dropout)
-                context.append(weights_BHNM @ heads.value)
+                context.append(weights_BHNM @ repeated(heads.value, weights_BHNM.shape[1]))
                 weights.append(weights_BHNM @ share_B1MN.to(weights_BHNM.dtype))
             else:
                 context.append(attend(logits, heads.value, present, dropout, fused=self.fused))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import leanformer.models as models
-from leanformer.conversion.attention.convert_attention import Residual, reattend
+from leanformer.conversion.attention.convert_attention import Residual, convert_attention
 from leanformer.conversion.attention.head_sharing import match_heads, share_heads, stored_blocks
 from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints.placing import Checkpoint
@@ -34,7 +34,7 @@ def change(
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
     if wanted is not None:
         statistics = None if sample is None else sample.statistics(model)
-        converted, residuals = reattend(model, *wanted, statistics)
+        converted, residuals = convert_attention(model, *wanted, statistics)
     if share:
         converted, counts = _shared(converted, share, tie)
     tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)

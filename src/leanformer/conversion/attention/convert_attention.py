@@ -1,34 +1,26 @@
 """A trained model with another mechanism in its attention slots, each layer started from the old one's.
 
 What the mechanism does not concern is copied: embeddings, feed-forward layers, norms, heads. Of the attention every
-head is fitted by itself, by `fits`, by `rotary_fits` where positions are turned, by `tables` where nothing is compared.
-Separate projections are copied, too, and the mechanism then starts as the dot product exactly.
+head is fitted by itself, by `fits`, by `rotary_fits` where positions are rotated, by the class of the compatibility
+where nothing is compared. Separate projections are copied, too, and the mechanism then starts as the dot product
+exactly, if its form can be the identity and every head has a key and a value.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from leanformer.attention import MultiHeadAttention, mechanism
-from leanformer.attention.mechanisms.dot_product import DotProduct
-from leanformer.attention.mechanisms.phased import Phased
-from leanformer.attention.mechanisms.symmetric import Pairwise
-from leanformer.attention.mixture import Mixture
+from leanformer.attention import Compatibility, MultiHeadAttention, mechanism
 from leanformer.conversion.attention import fits, rotary_fits
-from leanformer.conversion.attention.fits import Problem, Start
+from leanformer.conversion.attention.fits import Start
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, head_maps
-from leanformer.conversion.attention.position_tables import add_nothing, look
-from leanformer.conversion.attention.rotary_fits import RotaryProblem
+from leanformer.conversion.attention.moments import Moments
 from leanformer.conversion.attention.sample import Statistics, unknown
 from leanformer.models import LeanformerDecoder, LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.head_bank import PARTS
 from leanformer.models.initialisation import initialise
-
-RIDGE = 1e-4
-"""Of the mean variance, added to each direction: what a sample does not show still counts a little."""
 
 
 class Residual(NamedTuple):
@@ -40,7 +32,7 @@ class Residual(NamedTuple):
     value_residual: float | None
 
 
-def reattend(
+def convert_attention(
     model: Any, attention: str, options: dict[str, Any], statistics: list[Statistics] | None = None
 ) -> tuple[LeanformerPreTrainedModel, list[Residual]]:
     """The model, which stays as it is, with this mechanism, in float32; ValueError for what it cannot express."""
@@ -66,7 +58,7 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
         )
     if mechanism(attention).rotary and model.config.positions != "rotary":
         raise ValueError(
-            f"{attention} turns queries by their positions, and the model has learned ones: choose another"
+            f"{attention} rotates queries by their positions, and the model has learned ones: choose another"
         )
     settings = model.config.to_dict() | {"attention": attention, "attention_options": options, "shared_heads": None}
     config = LeanformerConfig.from_dict(settings)  # a fit of a head is that head's own: nothing stays shared
@@ -81,85 +73,123 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
 
 @torch.no_grad()
 def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool) -> Sequence[Start | None]:
-    parts = _parts(new)
-    comparing = [part for part in parts if isinstance(part, DotProduct | Pairwise | Phased)]
+    parts, name = new.compatibility.summands(), new.mechanism.name
+    comparing = [part for part in parts if part.family is not None]
     if len(comparing) > 1:
-        raise ValueError(f"{new.mechanism.name} has two parts that compare: which should take the start is not said")
-    if not comparing and len(parts) > 1 and not any(getattr(part, "position_tables", ()) for part in parts):
-        raise ValueError(f"{new.mechanism.name} has no part with a closed form")
-    if any(getattr(part, "compares", True) and part not in comparing for part in parts):
-        raise ValueError(f"no closed form is known for {new.mechanism.name}: train it, or distil into it")
+        raise ValueError(f"{name} has two parts that compare: which should take the start is not said")
+    if not comparing and len(parts) > 1 and not any(part.reads_attention for part in parts):
+        raise ValueError(f"{name} has no part with a closed form")
+    if any(part.compares and part not in comparing for part in parts):
+        raise ValueError(f"no closed form is known for {name}: train it, or distil into it")
     heads = head_maps(old, compares=new.mechanism.compares)
-    if not new.mechanism.compares:
-        _tables(new, parts, known)
-        name = PARTS[new.mechanism.options(new.options.get("projection"))["projection"]]["value"]
-        _set(getattr(new.projection, name), [head.value for head in heads])
-        if name == "shared":
-            new.projection.value_scale.fill_(1.0)
-        new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
-        return [None] * len(heads)
+    if new.mechanism.compares:
+        first = comparing[0]
+    else:
+        first = next((part for part in parts if part.reads_attention), parts[0])
+        _read_attention(first, name, known.weights)
     for part in parts:
-        if part is not comparing[0]:
-            add_nothing(part)
-    starts = _fitted(heads, new, comparing[0], known, rotary)
-    _fill(new, comparing[0], starts)
+        if part is not first:
+            part.zero_init()
+    if new.mechanism.compares:
+        starts = _fitted(heads, new, first, known, rotary)
+        _fill(new, starts)
+        return starts
+    _set(getattr(new.projection, new.projection.parts["value"]), [head.value for head in heads])
+    if (scale := new.projection.part_scale("value")) is not None:
+        scale.fill_(1.0)
+    new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
+    return [None] * len(heads)
+
+
+def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) -> None:
+    if not part.reads_attention:
+        raise ValueError(
+            f"{name}: its scores are a network of one token, which no map of a trained model gives: "
+            "convert to another mechanism, or distil into it"
+        )
+    if weights_HLL is None:
+        raise ValueError(f"{name} starts from where the model looks: give a sample of text with --text")
+    part.init_from_attention(weights_HLL)
+
+
+def _fitted(
+    heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, known: Statistics, rotary: bool
+) -> list[Start]:
+    """A start for each head, and `part` with the form that goes with it."""
+    shape, name = new.shape, new.mechanism.name
+    if shape.qk_norm:
+        raise ValueError(f"{name} with qk_norm divides by what it compares: no closed form")
+    moments = Moments.of(known, centred=shape.bias, rotary=rotary)
+    if new.projection.ties() == "q,k,v":
+        return _copied(heads, new, part, moments)
+    kind, table = (new.projection.ties(), str(part.family)), rotary_fits.FITS if rotary else fits.FITS
+    if kind not in table:
+        raise ValueError(f"no closed form is known for the projection of {name}: train it, or distil into it")
+    scale = shape.head_size**-0.5
+    if part.family == "scale":
+        scale = float(cast(Tensor, part.bilinear_form())[0, 0, 0])
+    starts = [table[kind](moments.problem(head, scale, values=kind[0] != "qk,v")) for head in heads]
+    identity = torch.eye(shape.head_size, dtype=torch.float64)
+    forms = torch.stack([identity if start.form is None else start.form for start in starts]) * scale
+    return _with_forms(heads, starts, part, forms, new, moments)
+
+
+def _with_forms(
+    heads: list[HeadMaps],
+    starts: list[Start],
+    part: Compatibility,
+    forms_HKK: Tensor,
+    new: MultiHeadAttention,
+    moments: Moments,
+) -> list[Start]:
+    """The starts, after `part` took the forms: where it cannot express one, the residual is of what it took."""
+    part.set_bilinear_form(forms_HKK)
+    taken_HKK = cast(Tensor, part.bilinear_form())
+    if float((taken_HKK - forms_HKK).abs().max()) <= 1e-5 * float(forms_HKK.abs().max()):
+        return starts
+    for head, start, taken in zip(heads, starts, taken_HKK, strict=True):
+        query = start.maps["query"]
+        key = start.maps.get("key", query)
+        start.logits_residual = moments.logits_error(head, head._replace(query=query.mapped(taken.T), key=key))
     return starts
 
 
-def _parts(layer: MultiHeadAttention) -> list[nn.Module]:
-    if not isinstance(layer.compatibility, Mixture):
-        return [layer.compatibility]
-    if layer.compatibility.weights != "sum":
-        raise ValueError(f"weights = {layer.compatibility.weights!r} starts with shares of every part: only 'sum' adds")
-    return list(layer.compatibility.children())
+def _copied(heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments) -> list[Start]:
+    """Maps as they were, or pooled where the projection has fewer of them; the query takes up what stands between."""
+    identity = torch.eye(new.shape.head_size, dtype=torch.float64)
+    part.set_bilinear_form(identity.expand(len(heads), -1, -1) * new.shape.head_size**-0.5)
+    kept = {name: _pooled(new, name, [getattr(head, name) for head in heads]) for name in ("key", "value")}
+    starts = []
+    for number, (head, form) in enumerate(zip(heads, cast(Tensor, part.bilinear_form()), strict=True)):
+        assert head.query is not None
+        scaled = torch.equal(form, form[0, 0] * identity)
+        if scaled:
+            query = Affine(head.query.weight / form[0, 0], head.query.bias / form[0, 0])
+        else:
+            query = head.query.mapped(torch.linalg.pinv(form).T)
+        key, value = (each[number * len(each) // len(heads)] for each in (kept["key"], kept["value"]))
+        start = Start({"query": query, "key": key, "value": value}, head.output, torch.zeros(len(head.output)), 0.0)
+        if not scaled or len(kept["key"]) < len(heads):
+            now = HeadMaps(query.mapped(form.T), key, value, head.output)
+            start.logits_residual = moments.logits_error(head, now)
+            start.value_residual = fits.value_error(head, now, moments.metric)
+        starts.append(start)
+    return starts
 
 
-def _tables(new: MultiHeadAttention, parts: list[nn.Module], known: Statistics) -> None:
-    first = next((part for part in parts if getattr(part, "position_tables", ())), parts[0])
-    look(first, new.mechanism.name, known.weights)
-    for part in parts:
-        if part is not first:
-            add_nothing(part)
+def _pooled(new: MultiHeadAttention, part: str, heads: list[Affine]) -> list[Affine]:
+    weight = new.projection.pooled(part, torch.stack([head.weight for head in heads]))
+    bias = new.projection.pooled(part, torch.stack([head.bias for head in heads]))
+    return [Affine(*pair) for pair in zip(weight, bias, strict=True)]
 
 
-def _fitted(heads: list[HeadMaps], new: MultiHeadAttention, part: Any, known: Statistics, rotary: bool) -> list[Start]:
-    shape, projection = new.shape, new.mechanism.options(new.options.get("projection"))["projection"]
-    if shape.qk_norm:
-        raise ValueError(f"{new.mechanism.name} with qk_norm divides by what it compares: no closed form")
-    scale = getattr(part, "scale", shape.head_size**-0.5)
-    if projection == "separate":
-        return [_copied(head, scale) for head in heads]
-    ridge = 0.0 if known.weights is None else RIDGE * float(known.second.diagonal().mean())
-    second = known.second + ridge * torch.eye(shape.hidden_size, dtype=torch.float64)
-    mean = known.mean if shape.bias else torch.zeros_like(known.mean)  # without biases nothing can be centred
-    metric = second - torch.outer(mean, mean)
-    kind = (projection, type(part).__name__)
-    if not rotary:
-        values = projection != "shared_query_key"
-        return [fits.FITS[kind](Problem(head, mean, metric, scale, values)) for head in heads]
-    border, one = known.mean[:, None], torch.ones(1, 1, dtype=torch.float64)
-    bordered = torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1)))
-    return [rotary_fits.FITS[kind](RotaryProblem(head, mean, metric, bordered, scale)) for head in heads]
-
-
-def _copied(head: HeadMaps, scale: float) -> Start:
-    assert head.query is not None and head.key is not None
-    query = Affine(head.query.weight / scale, head.query.bias / scale)
-    maps = {"query": query, "key": head.key, "value": head.value}
-    return Start(maps, head.output, head.output.new_zeros(len(head.output)), 0.0)
-
-
-def _fill(new: MultiHeadAttention, part: Any, starts: list[Start]) -> None:
-    for name in starts[0].maps:
-        _set(getattr(new.projection, name), [start.maps[name] for start in starts])
-    if isinstance(part, Pairwise):
-        part.coefficients.copy_(torch.eye(new.shape.head_size).expand_as(part.coefficients))
-    if isinstance(part, Phased):
-        part.phases.zero_()
-        part.gains.fill_(1.0)
+def _fill(new: MultiHeadAttention, starts: list[Start]) -> None:
+    for part in starts[0].maps:
+        linear = getattr(new.projection, new.projection.parts[part])
+        heads = linear.weight.shape[0] // new.shape.head_size
+        _set(linear, [start.maps[part] for start in starts[:: len(starts) // heads]])
     for name in starts[0].extras:
-        owner = part if hasattr(part, name) else new.projection
-        parameter = getattr(owner, name)
+        parameter = getattr(new.projection, name)
         parameter.copy_(torch.stack([start.extras[name] for start in starts]).view_as(parameter))
     new.output.weight.copy_(torch.cat([start.output for start in starts], dim=1))
     if new.output.bias is not None:

@@ -1,11 +1,11 @@
-"""Closed-form starts: one head of separate maps, expressed by tied ones, where positions are not turned into them.
+"""Closed-form starts: one head of separate maps, expressed by tied ones, where positions are not rotary.
 
 Softmax does not see what is the same for every j. With m the mean hidden state a logit is, but for that,
 
     (x_i - m)' N (x_j - m) + r' (x_j - m),      N = Q' K,   r = K' (Q m + a)
 
-so a head is a matrix N and a vector r, in the coordinates of a `Frame` under the covariance of x. All tied forms have
-one map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions with an orthonormal basis V:
+so a head is a matrix N and a vector r, in the coordinates of a `MetricBasis` under the covariance of x. All tied forms
+have one map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dimensions with an orthonormal basis V:
 
     pairwise             N ~ T' U T          given V the best U is V' N V, and r is met in the space by U' t = V' r:
                                              V maximises |V' N V|^2 + |V' r|^2
@@ -27,15 +27,16 @@ import torch
 from torch import Tensor
 
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
-from leanformer.conversion.attention.metric import Frame
+from leanformer.conversion.attention.metric import MetricBasis
 
 TRIALS, STEPS, SETTLED = 15, 300, 1e-12
 
 
 @dataclass
 class Start:
-    """One head's: `maps` by the projection's names, `extras` by the names of its and the compatibility's parameters,
-    the output map, what it adds to the output bias, and the relative errors that remain of N and r, and of the value.
+    """One head's: `maps` by the part that each plays, the first where it plays several; `extras` by the names of the
+    projection's other parameters; `form`, what stands between query and key, None if nothing but the scale does; the
+    output map, what it adds to the output bias, and the relative errors that remain of N and r, and of the value.
     """
 
     maps: dict[str, Affine]
@@ -44,6 +45,7 @@ class Start:
     logits_residual: float
     value_residual: float = 0.0
     extras: dict[str, Tensor] = field(default_factory=dict)
+    form: Tensor | None = None  # K K, times the scale it is the compatibility's
 
 
 class Problem:
@@ -55,8 +57,8 @@ class Problem:
         self.head, self.mean, self.metric = head, mean, metric
         self.size = len(head.query.weight)
         rows = [head.query.weight, head.key.weight] + [head.value.weight] * values
-        self.frame = Frame(torch.cat(rows), metric)
-        self.query, self.key, *value = self.frame.coordinates.split(self.size)
+        self.basis = MetricBasis(torch.cat(rows), metric)
+        self.query, self.key, *value = self.basis.coordinates.split(self.size)
         self.N = self.query.T @ self.key / scale
         self.r = self.key.T @ (head.query.weight @ mean + head.query.bias) / scale
         self.O = head.output @ value[0] if values else torch.zeros_like(self.query)
@@ -67,20 +69,22 @@ class Problem:
         """rows (x - m) + constant; short of K rows, the rest are zero."""
         missing = self.size - len(rows_KR)
         rows_KR = torch.nn.functional.pad(rows_KR, (0, 0, 0, missing))
-        weight = self.frame.rows(rows_KR)
+        weight = self.basis.rows(rows_KR)
         return Affine(weight, torch.nn.functional.pad(constant_K, (0, missing)) - weight @ self.mean)
 
     def residual(self, N: Tensor, r: Tensor) -> float:
         return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
 
-    def own_value(self, maps: dict[str, Affine], logits: float, **extras: Tensor) -> Start:
+    def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
         """With the value and output maps as they were."""
         output = self.head.output
-        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, extras=extras)
+        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
 
-    def tied_value(self, maps: dict[str, Affine], tied: Affine, logits: float, **extras: Tensor) -> Start:
+    def tied_value(
+        self, maps: dict[str, Affine], tied: Affine, logits: float, form: Tensor | None = None, **extras: Tensor
+    ) -> Start:
         output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
-        return Start(maps, output, shift, logits, residual, extras)
+        return Start(maps, output, shift, logits, residual, extras, form)
 
 
 def value_of(head: HeadMaps, tied: Affine, mean: Tensor, metric: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -96,18 +100,37 @@ def value_of(head: HeadMaps, tied: Affine, mean: Tensor, metric: Tensor) -> tupl
     return output, constant - output @ (tied.weight @ mean + tied.bias), residual
 
 
+def logits_error(old: HeadMaps, new: HeadMaps, mean: Tensor, metric: Tensor) -> float:
+    """What the logits of `new` miss of those of `old`, relative to these: the residual of N and r."""
+    assert old.query is not None and old.key is not None and new.query is not None and new.key is not None
+    rows = torch.cat([each.weight for each in (old.query, old.key, new.query, new.key)])
+    query, key, query2, key2 = MetricBasis(rows, metric).coordinates.chunk(4)
+    N, N2 = query.T @ key, query2.T @ key2
+    r, r2 = (k.T @ (q.weight @ mean + q.bias) for k, q in ((key, old.query), (key2, new.query)))
+    energy = (N.square().sum() + r.square().sum()).clamp(min=1e-300)
+    return float((((N - N2).square().sum() + (r - r2).square().sum()) / energy).sqrt())
+
+
+def value_error(old: HeadMaps, new: HeadMaps, metric: Tensor) -> float:
+    """What the output map makes of the values of `new`, against `old`, relative to this."""
+    wanted, found = (each.output @ each.value.weight for each in (old, new))
+    missed, energy = (((part @ metric) * part).sum() for part in (wanted - found, wanted))
+    return float((missed.clamp(min=0) / energy.clamp(min=1e-300)).sqrt())
+
+
 def pairwise(problem: Problem) -> Start:
     V, U, t = _directed(problem, torch.outer(problem.r, problem.r))
     token = problem.affine(V.T, t)
-    return problem.own_value({"token": token}, _bilinear(problem, V, U, t), coefficients=_square(U, problem.size))
+    return problem.own_value({"query": token}, _bilinear(problem, V, U, t), _square(U, problem.size))
 
 
 def pairwise_shared(problem: Problem) -> Start:
     """One map for all three, and coefficients."""
     V, U, t = _directed(problem, torch.outer(problem.r, problem.r) + _value_share(problem))
     token, one = problem.affine(V.T, t), torch.ones(problem.size, dtype=V.dtype)
-    extras = dict(coefficients=_square(U, problem.size), query_scale=one, key_scale=one, value_scale=one)
-    return problem.tied_value({"shared": token}, token, _bilinear(problem, V, U, t), **extras)
+    scales = dict(query_scale=one, key_scale=one, value_scale=one)
+    form = _square(U, problem.size)
+    return problem.tied_value({"query": token}, token, _bilinear(problem, V, U, t), form, **scales)
 
 
 def symmetric(problem: Problem) -> Start:
@@ -126,22 +149,22 @@ def symmetric(problem: Problem) -> Start:
         if best is None or found < best[0]:
             best = found, T, t
     assert best is not None
-    return problem.own_value({"token": problem.affine(*best[1:])}, best[0])
+    return problem.own_value({"query": problem.affine(*best[1:])}, best[0])
 
 
 def shared(problem: Problem) -> Start:
     S = (problem.N + problem.N.T) / 2
     linear = torch.outer(problem.r, problem.r) + _value_share(problem)
     V = _space(problem, S, linear)
-    values, turn = torch.linalg.eigh(V.T @ S @ V)
-    V = V @ turn
+    values, vectors = torch.linalg.eigh(V.T @ S @ V)
+    V = V @ vectors
     t = _solved(V * values, problem.r)
     token = problem.affine(V.T, t)
     roots = torch.nn.functional.pad(values.abs().sqrt(), (0, problem.size - len(values)))
     signs = torch.nn.functional.pad(values.sign(), (0, problem.size - len(values)))
     logits = problem.residual((V * values) @ V.T, (V * values) @ t)
     extras = dict(query_scale=signs * roots, key_scale=roots, value_scale=torch.ones_like(roots))
-    return problem.tied_value({"shared": token}, token, logits, **extras)
+    return problem.tied_value({"query": token}, token, logits, **extras)
 
 
 def shared_key_value(problem: Problem) -> Start:
@@ -149,7 +172,7 @@ def shared_key_value(problem: Problem) -> Start:
     V = _leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
     tied = problem.affine(V.T, torch.zeros(V.shape[1], dtype=V.dtype))
     query = problem.affine((N @ V).T, V.T @ r)
-    return problem.tied_value({"query": query, "key_value": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
+    return problem.tied_value({"query": query, "key": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
 
 
 def shared_query_value(problem: Problem) -> Start:
@@ -158,7 +181,7 @@ def shared_query_value(problem: Problem) -> Start:
     key = V.T @ N
     t = _solved(key.T, r)
     tied = problem.affine(V.T, t)
-    maps = {"query_value": tied, "key": problem.affine(key, torch.zeros(len(key), dtype=V.dtype))}
+    maps = {"query": tied, "key": problem.affine(key, torch.zeros(len(key), dtype=V.dtype))}
     return problem.tied_value(maps, tied, problem.residual(V @ key, key.T @ t))
 
 
@@ -217,13 +240,13 @@ def _square(U: Tensor, size: int) -> Tensor:
 
 
 FITS: dict[tuple[str, str], Callable[[Problem], Start]] = {
-    ("shared_query_key", "DotProduct"): symmetric,
-    ("shared_query_key", "Pairwise"): pairwise,
-    ("shared_all", "DotProduct"): shared,
-    ("shared_all", "Pairwise"): pairwise_shared,
-    ("shared_key_value", "DotProduct"): shared_key_value,
-    ("shared_key_value", "Pairwise"): shared_key_value,
-    ("shared_query_value", "DotProduct"): shared_query_value,
-    ("shared_query_value", "Pairwise"): shared_query_value,
+    ("qk,v", "scale"): symmetric,
+    ("qk,v", "matrix"): pairwise,
+    ("qkv", "scale"): shared,
+    ("qkv", "matrix"): pairwise_shared,
+    ("q,kv", "scale"): shared_key_value,
+    ("q,kv", "matrix"): shared_key_value,
+    ("qv,k", "scale"): shared_query_value,
+    ("qv,k", "matrix"): shared_query_value,
 }
-"""By projection and compatibility. Separate maps need no fit; coefficients that a start leaves are the identity."""
+"""By what the projection ties and the family of the compatibility's form. Separate maps need no fit."""

@@ -3,7 +3,7 @@
     logit_h(i, j) = (Q_h x_i + a_h) . (K_h x_j + b_h),    output_i = sum_h O_h sum_j w_h,ij (V_h x_j + c_h) + d
 
 in float64, the scale 1/sqrt(K) and whatever the mechanism puts between query and key inside Q. With rotary positions
-query and key are turned before they meet; coefficients stand before the turn, and phases commute with it.
+query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it.
 
 Shape letters: D width, H heads, K head size, E = H K.
 """
@@ -14,11 +14,7 @@ import torch
 from torch import Tensor
 
 from leanformer.attention import MultiHeadAttention
-from leanformer.attention.mechanisms.dot_product import DotProduct
-from leanformer.attention.mechanisms.phased import Phased
-from leanformer.attention.mechanisms.symmetric import Pairwise
 from leanformer.attention.shape import Shape
-from leanformer.models.head_bank import PARTS
 
 
 class Affine(NamedTuple):
@@ -26,6 +22,10 @@ class Affine(NamedTuple):
 
     weight: Tensor  # K D
     bias: Tensor  # K
+
+    def mapped(self, matrix: Tensor) -> "Affine":
+        """matrix (W x + b)"""
+        return Affine(matrix @ self.weight, matrix @ self.bias)
 
 
 class HeadMaps(NamedTuple):
@@ -50,30 +50,17 @@ def head_maps(layer: MultiHeadAttention, compares: bool = True) -> list[HeadMaps
 
 
 def _compared(layer: MultiHeadAttention) -> tuple[list[Affine], list[Affine]]:
-    name, compatibility = layer.mechanism.name, layer.compatibility
+    name, form_HCC = layer.mechanism.name, layer.compatibility.bilinear_form()
     if layer.shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares, which no product of maps can express")
-    if not isinstance(compatibility, DotProduct | Pairwise | Phased):
+    if form_HCC is None:
         raise ValueError(f"the scores of {name} are no product of a query and a key: nothing can be fitted to them")
     query, key = _part(layer, "query"), _part(layer, "key")
-    scale = layer.shape.head_size**-0.5
-    if isinstance(compatibility, DotProduct):
-        query = [_mapped(each, lambda rows: rows * compatibility.scale) for each in query]
-    elif isinstance(compatibility, Pairwise):
-        between = compatibility.coefficients.detach().double() * scale
-        query = [_mapped(each, matrix.T.__matmul__) for each, matrix in zip(query, between, strict=True)]
-    else:
-        turns = torch.polar(compatibility.gains.detach().double() * scale, compatibility.phases.detach().double())
-        turns = turns.view(layer.shape.num_heads, -1)
-        query = [
-            _mapped(each, lambda rows, turn=turn: to_rows(turn[:, None] * to_planes(rows)))
-            for each, turn in zip(query, turns, strict=True)
-        ]
-    return query, key
+    return [each.mapped(form_CC.T) for each, form_CC in zip(query, form_HCC, strict=True)], key
 
 
 def to_planes(rows: Tensor) -> Tensor:
-    """(K, R) real -> (K / 2, R) complex: the pairs that rotary positions turn."""
+    """(K, R) real -> (K / 2, R) complex: the pairs that rotary positions rotate."""
     return torch.complex(*rows.chunk(2))
 
 
@@ -81,16 +68,14 @@ def to_rows(planes: Tensor) -> Tensor:
     return torch.cat((planes.real, planes.imag))
 
 
-def _mapped(affine: Affine, f: Any) -> Affine:
-    return Affine(f(affine.weight), f(affine.bias[:, None])[:, 0])
-
-
 def _part(layer: MultiHeadAttention, part: str) -> list[Affine]:
-    name = PARTS.get(layer.mechanism.options(layer.options.get("projection"))["projection"], {}).get(part)
+    """Those of H heads: a key or value that several heads read is repeated."""
+    name = layer.projection.parts.get(part)
     if name is None:
         raise ValueError(f"the projection of {layer.mechanism.name} makes no {part} that could be converted")
-    scale = getattr(layer.projection, f"{part}_scale", None)
-    return split(getattr(layer.projection, name), layer.shape, None if scale is None else scale.detach().double())
+    scale = layer.projection.part_scale(part)
+    heads = split(getattr(layer.projection, name), layer.shape, None if scale is None else scale.detach().double())
+    return [each for each in heads for _ in range(layer.shape.num_heads // len(heads))]
 
 
 def split(linear: Any, shape: Shape, scale: Tensor | None = None) -> list[Affine]:

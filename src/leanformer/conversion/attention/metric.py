@@ -15,7 +15,9 @@ KEPT = 1e-12
 """Of the largest eigenvalue: what is smaller is the rounding of float32 weights."""
 
 
-class Frame:
+class MetricBasis:
+    """Coordinates of these rows under the metric, and the way back."""
+
     def __init__(self, rows: Tensor, metric: Tensor) -> None:
         values, vectors = torch.linalg.eigh(rows @ metric @ rows.T)
         kept = values > KEPT * values[-1]

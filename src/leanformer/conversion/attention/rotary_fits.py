@@ -1,4 +1,4 @@
-"""The same starts where positions are turned into queries and keys: plane by plane.
+"""The same starts where positions rotate queries and keys: plane by plane.
 
 A pair of a head's channels is one complex number, q_c = alpha_c . x and k_c = beta_c . x, and a logit at distance p is
 
@@ -12,8 +12,8 @@ distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^
     shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
     pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
 
-Biases turn too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`; where keys
-(or queries) are also the values, they stay as they are, and the value takes what it gets.
+Biases are rotated, too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`;
+where keys (or queries) are also the values, they stay as they are, and the value takes what it gets.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from leanformer.conversion.attention.fits import Start, value_of
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
-from leanformer.conversion.attention.metric import Frame
+from leanformer.conversion.attention.metric import MetricBasis
 
 
 class RotaryProblem:
@@ -33,20 +33,16 @@ class RotaryProblem:
         assert head.query is not None and head.key is not None
         self.head, self.mean, self.metric, self.scale = head, mean, metric, scale
         rows = [torch.cat((each.weight, each.bias[:, None]), 1) for each in (head.query, head.key)]
-        self.frame = Frame(torch.cat((rows[0] / scale, rows[1])), second)
-        query, key = self.frame.coordinates.chunk(2)
+        self.basis = MetricBasis(torch.cat((rows[0] / scale, rows[1])), second)
+        query, key = self.basis.coordinates.chunk(2)
         self.alpha, self.beta = to_planes(query), to_planes(key)
 
     def affine(self, rows_KR: Tensor) -> Affine:
-        rows = self.frame.rows(rows_KR)
+        rows = self.basis.rows(rows_KR)
         return Affine(rows[:, :-1], rows[:, -1])
 
     def residual(self, alpha: Tensor, beta: Tensor) -> float:
-        """sum_c |a b^H - a' b'^H|^2 = sum_c |a|^2 |b|^2 + |a'|^2 |b'|^2 - 2 Re (a^H a') (b'^H b)"""
-        own = (_square(self.alpha) * _square(self.beta)).sum()
-        other = (_square(alpha) * _square(beta)).sum()
-        crossed = (_dot(self.alpha, alpha) * _dot(beta, self.beta)).real.sum()
-        return float(((own + other - 2 * crossed).clamp(min=0) / own.clamp(min=1e-300)).sqrt())
+        return _error(self.alpha, self.beta, alpha, beta)
 
     def gamma(self, phases: Tensor) -> Tensor:
         """(K / 2, R): of each plane, gamma gamma^H the nearest to e^(-i phi) alpha beta^H.
@@ -54,9 +50,9 @@ class RotaryProblem:
         With unit vectors a and b and s = b^H a, the Hermitian part of a b^H has the eigenvector a + u b, where
         u = -i Im s + sqrt(1 - (Im s)^2), of eigenvalue (Re s + sqrt(1 - (Im s)^2)) / 2, its only positive one.
         """
-        turned = self.alpha * torch.exp(-1j * phases)[:, None]
-        lengths = _square(turned).sqrt().clamp(min=1e-150), _square(self.beta).sqrt().clamp(min=1e-150)
-        a, b = turned / lengths[0][:, None], self.beta / lengths[1][:, None]
+        rotated = self.alpha * torch.exp(-1j * phases)[:, None]
+        lengths = _square(rotated).sqrt().clamp(min=1e-150), _square(self.beta).sqrt().clamp(min=1e-150)
+        a, b = rotated / lengths[0][:, None], self.beta / lengths[1][:, None]
         s = _dot(b, a)
         root = (1 - s.imag.square()).clamp(min=0).sqrt()
         direction = a + torch.complex(root, -s.imag)[:, None] * b
@@ -66,70 +62,72 @@ class RotaryProblem:
     def phases(self) -> Tensor:
         return _dot(self.beta, self.alpha).angle()
 
-    def own_value(self, maps: dict[str, Affine], logits: float, **extras: Tensor) -> Start:
+    def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
         output = self.head.output
-        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, extras=extras)
+        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
 
-    def tied_value(self, maps: dict[str, Affine], tied: Affine, logits: float, **extras: Tensor) -> Start:
+    def tied_value(
+        self, maps: dict[str, Affine], tied: Affine, logits: float, form: Tensor | None = None, **extras: Tensor
+    ) -> Start:
         output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
-        return Start(maps, output, shift, logits, residual, extras)
+        return Start(maps, output, shift, logits, residual, extras, form)
 
 
 def symmetric(problem: RotaryProblem) -> Start:
     gamma = problem.gamma(torch.zeros(len(problem.alpha), dtype=torch.float64))
-    return problem.own_value({"token": problem.affine(to_rows(gamma))}, problem.residual(gamma, gamma))
+    return problem.own_value({"query": problem.affine(to_rows(gamma))}, problem.residual(gamma, gamma))
 
 
 def phased(problem: RotaryProblem) -> Start:
-    token, logits, extras = _phased(problem)
-    return problem.own_value({"token": token}, logits, **extras)
+    token, logits, form = _phased(problem)
+    return problem.own_value({"query": token}, logits, form)
 
 
 def phased_shared(problem: RotaryProblem) -> Start:
-    token, logits, extras = _phased(problem)
-    ones = torch.ones_like(token.bias)
-    scales = {f"{part}_scale": ones for part in ("query", "key", "value")}
-    return problem.tied_value({"shared": token}, token, logits, **extras | scales)
+    token, logits, form = _phased(problem)
+    return problem.tied_value({"query": token}, token, logits, form, **_unscaled(token))
 
 
 def shared(problem: RotaryProblem) -> Start:
     signs = torch.where(_dot(problem.beta, problem.alpha).real < 0, -1.0, 1.0).double()
     gamma = problem.gamma(torch.where(signs < 0, torch.pi, 0.0).double())
-    token, ones = problem.affine(to_rows(gamma)), torch.ones(2 * len(gamma), dtype=torch.float64)
-    extras = {"query_scale": signs.repeat(2), "key_scale": ones, "value_scale": ones}
+    token = problem.affine(to_rows(gamma))
     logits = problem.residual(gamma * signs[:, None], gamma)
-    return problem.tied_value({"shared": token}, token, logits, **extras)
+    return problem.tied_value({"query": token}, token, logits, **_unscaled(token) | {"query_scale": signs.repeat(2)})
 
 
 def pairwise(problem: RotaryProblem) -> Start:
-    token, logits, coefficients = _pairwise(problem)
-    return problem.own_value({"token": token}, logits, coefficients=coefficients)
+    token, logits, form = _pairwise(problem)
+    return problem.own_value({"query": token}, logits, form)
 
 
 def pairwise_shared(problem: RotaryProblem) -> Start:
-    token, logits, coefficients = _pairwise(problem)
-    ones = torch.ones_like(token.bias)
-    extras = {"coefficients": coefficients, "query_scale": ones, "key_scale": ones, "value_scale": ones}
-    return problem.tied_value({"shared": token}, token, logits, **extras)
+    token, logits, form = _pairwise(problem)
+    return problem.tied_value({"query": token}, token, logits, form, **_unscaled(token))
 
 
 def shared_key_value(problem: RotaryProblem) -> Start:
     query = problem.affine(to_rows(problem.alpha))
     key = problem.affine(to_rows(problem.beta))
-    return problem.tied_value({"query": query, "key_value": key}, key, 0.0)
+    return problem.tied_value({"query": query, "key": key}, key, 0.0)
 
 
 def shared_query_value(problem: RotaryProblem) -> Start:
     query = problem.affine(to_rows(problem.alpha))
     key = problem.affine(to_rows(problem.beta))
-    return problem.tied_value({"query_value": query, "key": key}, query, 0.0)
+    return problem.tied_value({"query": query, "key": key}, query, 0.0)
 
 
-def _phased(problem: RotaryProblem) -> tuple[Affine, float, dict[str, Tensor]]:
+def _unscaled(token: Affine) -> dict[str, Tensor]:
+    return {f"{part}_scale": torch.ones_like(token.bias) for part in ("query", "key", "value")}
+
+
+def _phased(problem: RotaryProblem) -> tuple[Affine, float, Tensor]:
     phases = problem.phases()
     gamma = problem.gamma(phases)
     logits = problem.residual(gamma * torch.exp(1j * phases)[:, None], gamma)
-    return problem.affine(to_rows(gamma)), logits, {"phases": phases, "gains": torch.ones_like(phases)}
+    cos, sin = phases.cos().diag(), phases.sin().diag()
+    return problem.affine(to_rows(gamma)), logits, torch.cat((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1)))
 
 
 def _pairwise(problem: RotaryProblem) -> tuple[Affine, float, Tensor]:
@@ -145,6 +143,21 @@ def _pairwise(problem: RotaryProblem) -> tuple[Affine, float, Tensor]:
     return best
 
 
+def logits_error(old: HeadMaps, new: HeadMaps, second: Tensor) -> float:
+    """What the logits of `new` miss of those of `old`, relative to these, over all distances alike."""
+    assert old.query is not None and old.key is not None and new.query is not None and new.key is not None
+    rows = [torch.cat((each.weight, each.bias[:, None]), 1) for each in (old.query, old.key, new.query, new.key)]
+    return _error(*map(to_planes, MetricBasis(torch.cat(rows), second).coordinates.chunk(4)))
+
+
+def _error(alpha: Tensor, beta: Tensor, alpha2: Tensor, beta2: Tensor) -> float:
+    """sum_c |a b^H - a' b'^H|^2 = sum_c |a|^2 |b|^2 + |a'|^2 |b'|^2 - 2 Re (a^H a') (b'^H b), its root, relative"""
+    own = (_square(alpha) * _square(beta)).sum()
+    other = (_square(alpha2) * _square(beta2)).sum()
+    crossed = (_dot(alpha, alpha2) * _dot(beta2, beta)).real.sum()
+    return float(((own + other - 2 * crossed).clamp(min=0) / own.clamp(min=1e-300)).sqrt())
+
+
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     """left_c^H right_c"""
     return (left.conj() * right).sum(-1)
@@ -155,17 +168,17 @@ def _square(planes: Tensor) -> Tensor:
 
 
 FITS: dict[tuple[str, str], Callable[[RotaryProblem], Start]] = {
-    ("shared_query_key", "DotProduct"): symmetric,
-    ("shared_query_key", "Pairwise"): pairwise,
-    ("shared_query_key", "Phased"): phased,
-    ("shared_all", "DotProduct"): shared,
-    ("shared_all", "Pairwise"): pairwise_shared,
-    ("shared_all", "Phased"): phased_shared,
-    ("shared_key_value", "DotProduct"): shared_key_value,
-    ("shared_key_value", "Pairwise"): shared_key_value,
-    ("shared_key_value", "Phased"): shared_key_value,
-    ("shared_query_value", "DotProduct"): shared_query_value,
-    ("shared_query_value", "Pairwise"): shared_query_value,
-    ("shared_query_value", "Phased"): shared_query_value,
+    ("qk,v", "scale"): symmetric,
+    ("qk,v", "matrix"): pairwise,
+    ("qk,v", "planes"): phased,
+    ("qkv", "scale"): shared,
+    ("qkv", "matrix"): pairwise_shared,
+    ("qkv", "planes"): phased_shared,
+    ("q,kv", "scale"): shared_key_value,
+    ("q,kv", "matrix"): shared_key_value,
+    ("q,kv", "planes"): shared_key_value,
+    ("qv,k", "scale"): shared_query_value,
+    ("qv,k", "matrix"): shared_query_value,
+    ("qv,k", "planes"): shared_query_value,
 }
-"""By projection and compatibility; phases that a start does not set are zero, and gains one."""
+"""By what the projection ties and the family of the compatibility's form."""

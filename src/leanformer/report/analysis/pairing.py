@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from leanformer.records.renamed import current_name
 from leanformer.report.numbers.quantities import listed
 from leanformer.report.records.runs import FineTuning, Run
 from leanformer.report.records.study import Study
@@ -122,11 +123,12 @@ def _differences(run: Run, other: Run) -> Iterable[str]:
     found = set(re.findall(r"[\[,](\w+)(?==)", labels)) & MATCHES.keys()
     own = (
         *OWN,
-        *re.findall(r"(?:model|training)\.\w+(?==)", labels),
+        *(current_name(key) for key in re.findall(r"(?:model|training)\.[\w.]+(?==)", labels)),
         *(key for name in found for key in MATCHES[name]),
     )
     for key in sorted(ours.keys() | theirs.keys()):
-        if not key.startswith(own) and ours.get(key) != theirs.get(key):
+        mine, other_value = (None if value == {} else value for value in (ours.get(key), theirs.get(key)))
+        if not key.startswith(own) and mine != other_value:
             yield f"{key} ({ours.get(key)} against {theirs.get(key)})"
     if "training.seed" in ours and ours["training.seed"] != run.seed:
         yield f"their seed (the plan says {run.seed}, the record {ours['training.seed']})"

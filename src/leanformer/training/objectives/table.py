@@ -19,6 +19,7 @@ from leanformer.training.objectives.causal_lm import CausalLM
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.seq2seq import Seq2Seq
+from leanformer.training.optimizers.parameter_groups import require_groups
 from leanformer.training.run.saved_model import SavedModel
 
 
@@ -61,6 +62,7 @@ def model_config(settings: Settings, data: Prepared, start: SavedModel | None = 
     if start is not None:
         config = start.changed(settings.model)
         require_length(config, length)
+        require_groups(settings.training, config)
         return config
     own = {"vocab_size": data.vocab_size, "max_position_embeddings": max(512, length), "pad_token_id": data.pad_id}
     own |= OBJECTIVES[settings.training.objective].config(data)
@@ -70,6 +72,7 @@ def model_config(settings: Settings, data: Prepared, start: SavedModel | None = 
             f"model.vocab_size = {config.vocab_size}: {data.path} has {data.vocab_size} tokens; leave it out"
         )
     require_length(config, length, ", or raise model.max_position_embeddings")
+    require_groups(settings.training, config)
     return config
 
 

@@ -13,23 +13,41 @@ and so is a layer that stacks two maps, whose rows then share one orthogonal fra
 rows go through a softmax, and a common scale for all directions means nothing there. Coefficients of a head are maps,
 but start at scales of their own (`normal`, `identity`), far from that of Muon's steps.
 
-Parameters that a module names in `position_tables` learn at `table_rate` times the learning rate, those in
-`rotary_phases` at `phase_rate` times, maps that it names in `tied_maps` at `tied_rate` times, what Muon has at
-`muon_rate` times: the factors multiply.
+A group that a module declares in its `parameter_groups` (`attention.parameter_group`) learns at the group's multiple of
+the learning rate, or at that of `training.lr_multipliers`; so does what Muon has, the group "muon". The factors
+multiply.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from leanformer.attention import ParameterGroup, group_names
+from leanformer.models import LeanformerConfig
 from leanformer.settings import TrainingSettings
+from leanformer.spelling import suggest
 from leanformer.training.optimizers.muon import Muon
 from leanformer.training.optimizers.stable_adamw import StableAdamW
 
 FUSED = ("cpu", "cuda", "mps", "xpu")
 """Devices where torch updates all parameters in one kernel."""
+MUON = "muon"
+"""The optimizer's own group."""
+
+
+def require_groups(settings: TrainingSettings, config: LeanformerConfig) -> None:
+    """ValueError, with the nearest name, for a multiplier of a group that no registered mechanism or mixer has.
+
+    A group of other mechanisms passes, since the arms of a comparison share their settings.
+    """
+    own = [*config.parameter_groups(), MUON]
+    known = sorted(group_names() | set(own))
+    for group in settings.lr_multipliers:
+        if group not in known:
+            name = f"training.lr_multipliers.{group}"
+            raise ValueError(f"unknown group {name}: {suggest(group, known)} (this model's groups: {', '.join(own)})")
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -39,7 +57,8 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
     groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            factor = factors.get(parameter, 1.0) * (settings.muon_rate if parameter in matrices else 1.0)
+            factor = factors.get(parameter, 1.0)
+            factor *= settings.lr_multipliers.get(MUON, 1.0) if parameter in matrices else 1.0
             groups.setdefault((parameter in matrices, parameter.ndim >= 2, factor), []).append(parameter)
     by_muon, by_adam = (
         [
@@ -68,14 +87,11 @@ def rate_factors(model: nn.Module, settings: TrainingSettings) -> dict[Tensor, f
     """Of the parameters whose learning rate is a multiple of the others'."""
     factors: dict[Tensor, float] = {}
     for module in model.modules():
-        tables, phases, maps = (getattr(module, kind, ()) for kind in ("position_tables", "rotary_phases", "tied_maps"))
-        for name, parameter in module.named_parameters():
-            if name in tables:
-                factors[parameter] = settings.table_rate
-            elif name in phases:
-                factors[parameter] = settings.phase_rate
-            elif name.partition(".")[0] in maps:
-                factors[parameter] = settings.tied_rate
+        groups: Mapping[str, ParameterGroup] = getattr(module, "parameter_groups", {})
+        for name, group in groups.items():
+            multiplier = settings.lr_multipliers.get(name, group.multiplier)
+            members = (p for key, p in module.named_parameters() if key.partition(".")[0] in group.members)
+            factors |= dict.fromkeys(members, multiplier)
     return factors
 
 

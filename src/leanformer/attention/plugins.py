@@ -1,0 +1,101 @@
+"""A user's file that registers something by name: mechanisms, projections, mixers.
+
+Every table of names that a plug-in may add to is one of `TABLES`: so a file that fails leaves nothing behind, and what
+a name in a config comes from is found again.
+"""
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TABLES: list[dict[str, Any]] = []
+_PLUGINS: dict[Path, list[str]] = {}
+
+
+def open_to_plugins(table: dict[str, Any]) -> dict[str, Any]:
+    """The same table, to which plug-ins may add from now on."""
+    TABLES.append(table)
+    return table
+
+
+def load_plugin(path: str | Path) -> list[str]:
+    """Run a user's file, which registers; the names it added. Loading the same file twice does nothing."""
+    file = Path(path).resolve()
+    if file in _PLUGINS:
+        return []
+    if not file.is_file():
+        raise FileNotFoundError(f"plug-in {path} does not exist: give the path of a Python file")
+    spec = importlib.util.spec_from_file_location(f"leanformer_plugin_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"plug-in {path} is not a Python file (its name must end in .py)")
+    before = _snapshot()
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
+        if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # which came from outside
+            raise
+        _restore(before)
+        raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
+    added = (name for table, old in zip(TABLES, before, strict=True) for name in table if name not in old)
+    _PLUGINS[file] = list(dict.fromkeys(added))
+    return list(_PLUGINS[file])
+
+
+def require_name(what: str, name: str) -> None:
+    """ValueError unless the name may stand in a config and in `--attention`."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"{what} name {name!r}: use lower-case letters, digits and underscores")
+
+
+def require_free(what: str, name: str, table: Mapping[str, Any]) -> None:
+    if name in table:
+        raise ValueError(f"a {what} named {name!r} is registered already: choose another name")
+
+
+def plugins_of(name: str) -> list[Path]:
+    """The plug-ins that a name, or any part of a mixture, comes from."""
+    wanted = {name, *name.split("+")}
+    return [file for file, added in _PLUGINS.items() if wanted & set(added)]
+
+
+def reference(made: type[Any]) -> tuple[str, str, Path | None]:
+    """Where a class is found in another process: its module and name, and the plug-in that the module is."""
+    file = getattr(sys.modules.get(made.__module__), "__file__", None)
+    path = None if file is None else Path(file)
+    return made.__module__, made.__qualname__, path if path in _PLUGINS else None
+
+
+def referenced(module: str, name: str, plugin: Path | None) -> Any:
+    if plugin is not None:
+        load_plugin(plugin)
+    return getattr(importlib.import_module(module), name)
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """What the block registers is unknown behind it, and plug-ins may be loaded again."""
+    before, plugins = _snapshot(), dict(_PLUGINS)
+    _PLUGINS.clear()
+    try:
+        yield
+    finally:
+        _restore(before)
+        _PLUGINS.clear()
+        _PLUGINS.update(plugins)
+
+
+def _snapshot() -> list[dict[str, Any]]:
+    return [dict(table) for table in TABLES]
+
+
+def _restore(before: list[dict[str, Any]]) -> None:
+    for table, old in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(old)
