@@ -1,8 +1,9 @@
-"""Fine-tune a pre-trained model with LoRA, on a dozen sentences, and save it merged:
+"""Fine-tune a pre-trained model with LoRA on a dozen sentences, and save the merged model:
 
     python examples/lora.py RUN/model OUT
 
-Needs `pip install -e ".[peft]"`. What is adapted depends on the mechanism: `leanformer.lora_targets(config)`.
+This example needs `pip install -e ".[peft]"`. The adapted maps depend on the mechanism;
+`leanformer.lora_targets(config)` returns their names.
 """
 
 import os
@@ -56,4 +57,4 @@ for step in range(1, STEPS + 1):
 
 model.merge_and_unload().save_pretrained(out)
 tokenizer.save_pretrained(out)
-print(f"now: leanformer predict {out} FILE")
+print(f"next: leanformer predict {out} FILE")

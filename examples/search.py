@@ -1,6 +1,6 @@
-"""The lines of a file that are nearest in meaning to a query: python examples/search.py RUN lines.txt "a query"
+"""Print the lines of a file that are nearest in meaning to a query: python examples/search.py RUN lines.txt "a query"
 
-A model that was only pre-trained ranks roughly; one fine-tuned with sentence-transformers ranks well.
+A model that was only pre-trained ranks roughly; a model that was fine-tuned with sentence-transformers ranks well.
 """
 
 import sys
@@ -18,7 +18,7 @@ with tempfile.TemporaryDirectory() as folder:
     embed(run, [asked, lines], Path(folder) / "vectors.npy")
     vectors = np.load(Path(folder) / "vectors.npy")
 
-vectors -= vectors[1:].mean(0)  # what all lines share says nothing
+vectors -= vectors[1:].mean(0)  # the part that all lines share carries no information
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 similarity = vectors[1:] @ vectors[0]
 texts = Path(lines).read_text(encoding="utf-8").splitlines()
