@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
+    "study": {"torch", "rich"} | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
     "distillation": {"torch", "accelerate"}
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report")}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report", "study")}
     | {"leanformer.settings", "leanformer.settings.table"},
     "report": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
@@ -44,17 +45,17 @@ MAY_IMPORT = {
     "robustness": {"torch", "numpy", "rich", "matplotlib", "transformers"}
     | {
         f"leanformer.{name}"
-        for name in ("models", "data", "training", "evaluation", "finetuning", "comparison", "report", "settings")
+        for name in ("models", "data", "training", "evaluation", "finetuning", "report", "study", "settings")
     },
     "reproduction": {"numpy", "scipy", "rich", "matplotlib"}
     | {
         f"leanformer.{name}"
-        for name in ("models", "data", "comparison", "robustness", "bench", "report", "training", "settings")
+        for name in ("models", "data", "comparison", "robustness", "bench", "report", "study", "settings")
     },
     "export": {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "onnx", "onnxruntime"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "comparison": {"torch", "rich"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "study", "settings")},
 }
 
 

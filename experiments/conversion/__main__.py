@@ -1,14 +1,14 @@
 """What converting a trained model's attention costs, and how far distillation recovers it: a protocol of hours.
 
-    python -m experiments.conversion --data DATA --task-data GLUE --out OUT [--config CONFIG.toml | --teacher RUN]
-    python -m experiments.conversion --data DATA --task-data GLUE --out OUT --closely pairwise,shared --targets-only
-    python -m experiments.conversion --data DATA --task-data GLUE --out OUT --dry-run
+    python -m experiments.conversion --data DATA --task-data TASKS --out OUT [--config CONFIG.toml | --teacher RUN]
+    python -m experiments.conversion --data DATA --task-data TASKS --out OUT --closely pairwise,shared --targets-only
+    python -m experiments.conversion --data DATA --task-data TASKS --out OUT --dry-run
     python -m experiments.conversion --out OUT --report
 
-DATA is a directory of `leanformer prepare`, GLUE a folder with a folder a task. `plan.py` says what is done,
-piece by piece; every piece is a leanformer command, its output in OUT/logs. What is finished is skipped when the same
-command is given again, what was begun is resumed, and a piece that fails costs what needs it and nothing else. The dry
-run tells the minutes of every piece, from the speed of a training step on this machine, and does nothing.
+DATA is a directory of `leanformer prepare`, TASKS a folder with one folder per task. `plan.py` says what is done, job
+by job; every job is a leanformer command, its output in OUT/logs. What is finished is skipped when the same command is
+given again, what was begun is resumed, and a job that fails costs what needs it and nothing else. The dry run prints
+the minutes of every job, from the speed of a training step on this machine, and does nothing.
 
 OUT/results.json holds every number, OUT/report.md the tables, both anew after every stage; --report makes the tables
 from results.json alone.
@@ -17,18 +17,18 @@ from results.json alone.
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
-from benchmarks.protocol import Runner, in_tokens, require_same, run_stage, status, training_speed
-from experiments.conversion.plan import STAGES, Piece, Protocol, stage
+from experiments.conversion.plan import STAGES, ConversionJob, Protocol, stage
 from experiments.conversion.results import write_report, write_results
-from leanformer.comparison.estimate import PROCESS_SECONDS, words_to_tokens
-from leanformer.comparison.runner import Job, run_jobs
+from experiments.protocol import ending, in_tokens, parser, require_same
 from leanformer.comparison.variants import Variant, sized_variants
-from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task
 from leanformer.data.tokenizer_files import load as load_tokenizer
 from leanformer.files import write_json, write_text
@@ -36,6 +36,10 @@ from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.cost import ledger
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, read_settings, settings_from
+from leanformer.study.estimate import PROCESS_SECONDS, reading
+from leanformer.study.executor import Executor
+from leanformer.study.local import LocalProcesses
+from leanformer.study.stages import run_stages
 from leanformer.training.machine.hardware import prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
@@ -48,7 +52,7 @@ FEW = "pairwise,shared"
 SAMPLE = 400
 """Sequences of the training data that conversions are fitted to: the first 256 of them, and some to spare."""
 SECONDS = {"convert": 40.0, "export": 60.0}
-"""Of pieces that train nothing, about."""
+"""Of jobs that train nothing, about."""
 
 
 def protocol(options: argparse.Namespace) -> Protocol:
@@ -116,109 +120,74 @@ def prepare(p: Protocol) -> None:
             save(model, p.corpus.tokenizer_files, folder)
 
 
-def job(p: Protocol, piece: Piece) -> Job:
-    """Its command; one that was begun goes on."""
-    arguments = piece.arguments
-    if piece.verb in ("pretrain", "distill"):
-        begun = status(p.out / piece.path / "run.json") is not None
-        arguments += ("--quiet", "--resume") if begun else ("--quiet",)
-    log = p.out / "logs" / f"{piece.path.replace('/', '-')}.log"
-    return Job(name=piece.path, arguments=arguments, log=log)
-
-
-def run(p: Protocol, runner: Runner = run_jobs) -> list[str]:
+def run(p: Protocol, executor: Callable[[int], Executor] = LocalProcesses) -> list[str]:
     """All that is still to be done; names of what failed, or could not start."""
     prepare(p)
-    missing = []
-    for name in STAGES:
-        pieces = [piece for piece in stage(p, name) if not piece.finished(p.out)]
-        ready = [
-            piece
-            for piece in pieces
-            if all((each / "config.json").exists() or (each / "model").exists() for each in piece.needs)
-        ]
-        missing += [piece.path for piece in pieces if piece not in ready]
-        jobs = [job(p, piece) for piece in ready]
-        missing += run_stage(name, jobs, 1 if name == "teacher" else p.jobs, runner)
+
+    def after(name: str, missing: list[str]) -> None:
         if name == "trial" and p.rate() is None:
             raise ValueError(f"the trial of rates is not complete ({missing[0]}): logs are in {p.out / 'logs'}")
-        if jobs or name == STAGES[-1]:  # what is there by now can be read
-            write_results(p, missing)
-            write_report(p.out)
-    return missing
+        write_results(p, missing)
+        write_report(p.out)
+
+    stages = {name: partial(stage, p, name) for name in STAGES}
+    return run_stages(stages, lambda name: executor(1 if name == "teacher" else p.jobs), Console(), after=after)
 
 
-def minutes(p: Protocol) -> list[tuple[str, Piece, float]]:
-    """(stage, piece, minutes) of what is still to be done; the trial's rate, if open, is the middle one."""
-    speeds = {threads: training_speed(p.settings, p.corpus, threads) for threads in {p.threads, p.threads * p.jobs}}
+def minutes(p: Protocol) -> list[tuple[str, ConversionJob, float]]:
+    """(stage, job, minutes) of what is still to be done; the trial's rate, if open, is the middle one."""
+    speeds = {threads: p.flops_per_second(threads) for threads in {p.threads, p.threads * p.jobs}}
     found = []
     for name in STAGES:
         rate = speeds[p.threads * p.jobs if name == "teacher" else p.threads]
-        for piece in stage(p, name):
-            if not piece.finished(p.out):
-                found.append((name, piece, (work(p, piece) / rate + SECONDS.get(piece.verb, PROCESS_SECONDS)) / 60))
+        for job in stage(p, name):
+            if not job.finished:
+                found.append((name, job, (work(p, job) / rate + SECONDS.get(job.verb, PROCESS_SECONDS)) / 60))
     return found
 
 
-def work(p: Protocol, piece: Piece) -> float:
+def work(p: Protocol, job: ConversionJob) -> float:
     """FLOPs; a student's teacher reads along."""
     length, scored = p.settings.training.sequence_length, MaskedLM(p.corpus, p.settings.training).scored
-    config = model_config(with_attention(p, piece.variant), p.corpus)
-    if piece.verb == "finetune":
-        settings = p.settings.finetuning_for(piece.row["task"])
-        train, validation = load(find_task(piece.row["task"]), p.task_data)
-        tokens = settings.epochs * words_to_tokens(train.subset(settings.max_train_examples).texts, settings.max_length)
-        tokens += sum(words_to_tokens(part.texts, settings.max_length) for part in validation.values()) / 3
-        return (piece.seeds or 1) * tokens * ledger(config, 32, 0)["flops_per_token"]["training"]
+    config = model_config(with_attention(p, job.variant), p.corpus)
+    if job.verb == "finetune":
+        settings = p.settings.finetuning_for(job.row["task"])
+        tokens = reading(find_task(job.row["task"]), p.task_data, settings).training(settings.epochs)
+        return (job.seeds or 1) * tokens * ledger(config, 32, 0)["flops_per_token"]["training"]
     flops = ledger(config, length, scored)["flops_per_token"]["training"]
-    if piece.verb == "distill":
+    if job.verb == "distill":
         flops += ledger(model_config(p.settings, p.corpus), length, scored)["flops_per_token"]["forward"]
-    return piece.tokens * flops
+    return job.tokens * flops
 
 
-def main(arguments: list[str] | None = None, runner: Runner = run_jobs) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.conversion",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--task-data", type=Path, metavar="GLUE")
-    parser.add_argument("--tasks", default="sst2,mrpc,rte,cola")
-    teacher = parser.add_mutually_exclusive_group()
+def main(arguments: list[str] | None = None, executor: Callable[[int], Executor] = LocalProcesses) -> int:
+    known = parser("conversion", __doc__)
+    known.add_argument("--tasks", default="sst2,mrpc,rte,cola")
+    teacher = known.add_mutually_exclusive_group()
     teacher.add_argument("--teacher", type=Path, metavar="RUN", help="a finished run, instead of a new one")
     teacher.add_argument("--config", type=Path, default=CONFIG, metavar="CONFIG.toml", help="the teacher's")
-    parser.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")
     for name, default in (("every", EVERY), ("closely", CLOSELY), ("few", FEW)):
-        parser.add_argument(f"--{name}", default=default, metavar="NAMES", help=f"mechanisms: {default}")
-    parser.add_argument("--targets-only", action="store_true", help="distill and fine-tune --closely, nothing else")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="pieces at a time")
-    parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--report", action="store_true")
-    options = parser.parse_args(arguments)
+        known.add_argument(f"--{name}", default=default, metavar="NAMES", help=f"mechanisms: {default}")
+    known.add_argument("--targets-only", action="store_true", help="distill and fine-tune --closely, nothing else")
+    known.add_argument("--report", action="store_true")
+    options = known.parse_args(arguments)
     if options.report:
         write_report(options.out)
         return 0
     if options.data is None or options.task_data is None:
-        parser.error("--data and --task-data are needed")
+        known.error("--data and --task-data are needed")
     prepare_cpu(None)
     p = protocol(options)
     if options.dry_run:
         total: dict[str, float] = {}
-        for name, piece, cost in minutes(p):
-            print(f"{cost:7.1f} min  {name:9}  leanformer {' '.join(piece.arguments)}")
+        for name, job, cost in minutes(p):
+            print(f"{cost:7.1f} min  {name:9}  leanformer {' '.join(job.arguments)}")
             total[name] = total.get(name, 0.0) + cost / (1 if name == "teacher" else p.jobs)
         for name, cost in total.items():
             print(f"{cost:7.0f} minutes of wall clock: {name}")
         print(f"{sum(total.values()) / 60:.1f} hours, {p.jobs} at a time with {p.threads} threads each")
         return 0
-    missing = run(p, runner)
-    print(f"report: {p.out / 'report.md'}")
-    if missing:
-        print(f"{len(missing)} pieces failed or could not start, {missing[0]} first: logs are in {p.out / 'logs'}")
-    return bool(missing)
+    return ending(f"report: {p.out / 'report.md'}", run(p, executor), p.out)
 
 
 if __name__ == "__main__":

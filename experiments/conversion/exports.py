@@ -10,7 +10,6 @@ tells little. Loss is that of all held-out masks of validation, in nats.
 """
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from experiments.conversion.plan import Protocol, exported, slug
-from leanformer.bench.rounds import alternate, ratio, repeats
+from leanformer.bench.rounds import alternate, ratio, repeats, turn
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
 from leanformer.export import int8
@@ -42,7 +41,7 @@ def measure(p: Protocol) -> list[dict[str, Any]]:
     try:
         steps = {(name, form): step for name, run in there.items() for form, step in _steps(p, name, run, ids).items()}
         cpu = torch.device("cpu")
-        turns = {form: _turn(step, repeats(step, cpu)) for form, step in steps.items()}
+        turns = {form: turn(step, repeats(step, cpu), cpu) for form, step in steps.items()}
         times = alternate(turns, ROUNDS, lambda: None)
     finally:
         torch.set_num_threads(before)
@@ -88,13 +87,3 @@ def _known(p: Protocol, name: str, run: Path) -> dict[str, tuple[int | None, flo
         found[form] = size, perplexity(run, p.data, precision=precision)["loss"]
     sizes = json.loads((folder / "onnx" / "export.json").read_text(encoding="utf-8"))["bytes"]
     return found | {form: (sizes[path.name], losses[form]) for form, path in graphs.items()}
-
-
-def _turn(step: Callable[[], Any], times: int) -> Callable[[], float]:
-    def turn() -> float:
-        start = time.process_time()
-        for _ in range(times):
-            step()
-        return (time.process_time() - start) / times
-
-    return turn

@@ -1,6 +1,6 @@
-"""What the protocol does, in pieces: a leanformer command each, with the folder it makes and what it costs.
+"""What the protocol does, in jobs: a leanformer command each, with the folder it makes and what it costs.
 
-A stage needs what the stages before it made; its pieces need nothing of each other, the most telling first.
+A stage needs what the stages before it made; its jobs need nothing of each other, the most telling first.
 
     teacher     pre-trained, unless one is given
     converted   the teacher in every mechanism, fitted to text of the training data; with shared heads
@@ -24,10 +24,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.protocol import sets, slug, status
+from experiments.protocol import Experiment, sets, slug
 from leanformer.comparison.variants import Variant
-from leanformer.data.corpus import Corpus
-from leanformer.settings import Settings
+from leanformer.study.job import Job
 
 BUDGETS = (0.01, 0.03, 0.1)
 """Of the tokens that the teacher read."""
@@ -47,15 +46,13 @@ STAGES = ("teacher", "converted", "trial", "trained", "drawn", "tasks", "exports
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    path: str
-    """Its folder in OUT, and its name."""
-    arguments: tuple[str, ...]
-    """Of leanformer."""
+class ConversionJob(Job):
+    """Its name is its folder in OUT."""
+
     row: dict[str, Any] = field(hash=False)
     """What it is, in results.json."""
     needs: tuple[Path, ...] = ()
-    """Folders."""
+    """Folders of models and runs."""
     variant: Variant | None = None
     """The mechanism that is trained; none: the teacher's."""
     tokens: float = 0.0
@@ -67,49 +64,37 @@ class Piece:
     def verb(self) -> str:
         return self.arguments[0]
 
-    def products(self, out: Path) -> list[Path]:
-        """Files that tell whether it is finished."""
-        folder = out / self.path
-        if self.verb == "convert":
-            return [folder / "conversion.json"]
-        if self.verb == "export":
-            return [folder / "README.md"]
-        if self.seeds is not None:
-            return [folder / f"seed-{seed}" / "run.json" for seed in range(1, self.seeds + 1)]
-        return [folder / "run.json"]
+    @property
+    def ready(self) -> bool:
+        return all((each / "config.json").exists() or (each / "model").exists() for each in self.needs)
 
-    def finished(self, out: Path) -> bool:
-        return all(
-            path.is_file() and (path.name != "run.json" or status(path) == "finished") for path in self.products(out)
-        )
+    @property
+    def products(self) -> tuple[Path, ...]:
+        if self.verb in ("convert", "export"):
+            return (self.directory / {"convert": "conversion.json", "export": "README.md"}[self.verb],)
+        if self.seeds is not None:
+            return tuple(self.directory / f"seed-{seed}" / "run.json" for seed in range(1, self.seeds + 1))
+        return super().products
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    out: Path
-    data: Path
-    task_data: str
+class Protocol(Experiment):
+    """The settings are those of the teacher and of fine-tuning."""
+
     tasks: tuple[str, ...]
-    settings: Settings
-    """The teacher's, and those of fine-tuning."""
     given: Path | None
     """A teacher that is there."""
     every: list[Variant]
     closely: list[Variant]
     few: list[Variant]
-    seeds: int
-    threads: int
-    """Of a piece; the teacher, which runs alone, has all that `jobs` pieces have."""
-    jobs: int
     targets_only: bool = False
+
+    def job(self, path: str, arguments: tuple[str, ...], row: dict[str, Any], **more: Any) -> ConversionJob:
+        return ConversionJob(**self.place(path), arguments=arguments, row=row, **more)
 
     @property
     def teacher(self) -> Path:
         return self.given or self.out / "teacher"
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        return Corpus.open(self.data)
 
     @cached_property
     def tokens(self) -> int:
@@ -129,22 +114,22 @@ class Protocol:
 
     def rate(self) -> float | None:
         """That of the least mean loss in the trial, the teacher's if there is none; None before the trial is over."""
-        pieces = stage(self, "trial")
-        if not pieces:
+        trials = stage(self, "trial")
+        if not trials:
             return self.rates[0]
-        if not all(piece.finished(self.out) for piece in pieces):
+        if not all(job.finished for job in trials):
             return None
         losses: dict[float, float] = {}
-        for piece in pieces:
-            record = json.loads((self.out / piece.path / "run.json").read_text(encoding="utf-8"))
-            rate = piece.row["learning_rate"]
+        for job in trials:
+            record = json.loads((job.directory / "run.json").read_text(encoding="utf-8"))
+            rate = job.row["learning_rate"]
             losses[rate] = losses.get(rate, 0.0) + record["results"]["final_loss"]
         return min(losses, key=lambda rate: losses[rate])
 
 
-def stage(protocol: Protocol, name: str) -> list[Piece]:
-    pieces = list(MAKERS[name](protocol))
-    return [piece for piece in pieces if _for_targets(piece.row)] if protocol.targets_only else pieces
+def stage(protocol: Protocol, name: str) -> list[ConversionJob]:
+    jobs = list(MAKERS[name](protocol))
+    return [job for job in jobs if _for_targets(job.row)] if protocol.targets_only else jobs
 
 
 def _for_targets(row: dict[str, Any]) -> bool:
@@ -153,14 +138,14 @@ def _for_targets(row: dict[str, Any]) -> bool:
     return row["kind"] in ("teacher", "random", "healed") or (row["kind"] == "converted" and "task" not in row)
 
 
-def _teacher(p: Protocol) -> Iterator[Piece]:
+def _teacher(p: Protocol) -> Iterator[ConversionJob]:
     if p.given is None:
         arguments = ("pretrain", str(p.out / "settings.json"), "--data", str(p.data))
-        arguments += ("--out", str(p.teacher), "--set", f"training.threads={p.threads * p.jobs}")
-        yield Piece(path="teacher", arguments=arguments, row={"kind": "teacher"}, tokens=p.tokens)
+        arguments += ("--out", str(p.teacher), "--set", f"training.threads={p.threads * p.jobs}", "--quiet")
+        yield p.job("teacher", arguments, {"kind": "teacher"}, tokens=p.tokens)
 
 
-def _converted(p: Protocol) -> Iterator[Piece]:
+def _converted(p: Protocol) -> Iterator[ConversionJob]:
     for variant in p.every:
         options = [f"attention_options.{key}={json.dumps(value)}" for key, value in variant.options.items()]
         yield _conversion(p, converted(variant), p.teacher, {"kind": "converted", "attention": variant.label},
@@ -171,14 +156,14 @@ def _converted(p: Protocol) -> Iterator[Piece]:
             yield _conversion(p, f"shared/{tie}-{share}", p.teacher, row, "--share-heads", str(share), "--tie", tie)
 
 
-def _trial(p: Protocol) -> Iterator[Piece]:
+def _trial(p: Protocol) -> Iterator[ConversionJob]:
     for variant in p.few:
         for rate in p.rates:
             row = {"kind": "trial", "attention": variant.label, "budget": BUDGETS[1], "learning_rate": rate}
             yield _distillation(p, f"trial/{slug(variant.label)}/{rate:.3g}", p.out / converted(variant), row, variant)
 
 
-def _trained(p: Protocol) -> Iterator[Piece]:
+def _trained(p: Protocol) -> Iterator[ConversionJob]:
     for seed in range(1, p.seeds + 1):
         for variant in p.every if seed == 1 else p.closely:
             yield _healing(p, variant, BUDGETS[-1], seed)
@@ -200,12 +185,12 @@ def _trained(p: Protocol) -> Iterator[Piece]:
     yield _distillation(p, "drawn/run", p.teacher, row, None, f"distillation.share_heads={SHARES[-1]}")
 
 
-def _drawn(p: Protocol) -> Iterator[Piece]:
+def _drawn(p: Protocol) -> Iterator[ConversionJob]:
     row = {"kind": "drawn together, then shared", "tie": "qkv", "share": SHARES[-1]}
     yield _conversion(p, "drawn/shared", p.out / "drawn/run", row, "--share-heads", str(SHARES[-1]), "--tie", "qkv")
 
 
-def _tasks(p: Protocol) -> Iterator[Piece]:
+def _tasks(p: Protocol) -> Iterator[ConversionJob]:
     """Of models that there is one of, all seeds of fine-tuning in one process."""
     for task in p.tasks:
         yield _finetuning(p, "teacher", p.teacher, {"kind": "teacher"}, task, p.seeds)
@@ -224,12 +209,12 @@ def _tasks(p: Protocol) -> Iterator[Piece]:
             yield _finetuning(p, converted(variant), p.out / converted(variant), row, task, p.seeds, variant=variant)
 
 
-def _exports(p: Protocol) -> Iterator[Piece]:
+def _exports(p: Protocol) -> Iterator[ConversionJob]:
     for name, run in exported(p).items():
         for format, options in (("hub", ()), ("onnx", ("--int8",))):
             path = f"exports/{slug(name)}/{format}"
             arguments = ("export", str(run), str(p.out / path), "--format", format, *options)
-            yield Piece(path=path, arguments=arguments, row={"kind": "export", "model": name}, needs=(run,))
+            yield p.job(path, arguments, {"kind": "export", "model": name}, needs=(run,))
 
 
 MAKERS = dict(zip(STAGES, (_teacher, _converted, _trial, _trained, _drawn, _tasks, _exports), strict=True))
@@ -248,24 +233,27 @@ def exported(p: Protocol) -> dict[str, Path]:
     return {"teacher": p.teacher} | {variant.label: healed(p, variant, 1) for variant in p.few}
 
 
-def _healing(p: Protocol, variant: Variant, budget: float, seed: int, method: str = LOGITS) -> Piece:
+def _healing(p: Protocol, variant: Variant, budget: float, seed: int, method: str = LOGITS) -> ConversionJob:
     path = f"healed/{slug(variant.label)}/{slug(method)}/{budget}/seed-{seed}"
     row = {"kind": "healed", "attention": variant.label, "method": method, "budget": budget, "seed": seed}
     more = [f"distillation.{setting}" for setting in METHODS.get(method, ())]
     return _distillation(p, path, p.out / converted(variant), row, variant, *more)
 
 
-def _scratch(p: Protocol, variant: Variant, times: int) -> Piece:
+def _scratch(p: Protocol, variant: Variant, times: int) -> ConversionJob:
     tokens, path = times * p.budget(BUDGETS[-1]), f"scratch/{slug(variant.label)}/{times}x"
     settings = [f"model.attention={variant.mechanism}", f"training.max_tokens={tokens}"]
     settings += [f"model.attention_options.{key}={json.dumps(value)}" for key, value in variant.options.items()]
     settings += [f"training.seed={SEEDS_FROM + 1}", f"training.threads={p.threads}"]
     arguments = ("pretrain", str(p.out / "scratch.json"), "--data", str(p.data), "--out", str(p.out / path))
     row = {"kind": "scratch", "attention": variant.label, "budget": BUDGETS[-1] * times, "seed": 1}
-    return Piece(path=path, arguments=(*arguments, *sets(settings)), row=row, variant=variant, tokens=tokens)
+    arguments += (*sets(settings), "--quiet")
+    return p.job(path, arguments, row, variant=variant, tokens=tokens)
 
 
-def _distillation(p: Protocol, path: str, student: Path, row: dict, variant: Variant | None, *more: str) -> Piece:
+def _distillation(
+    p: Protocol, path: str, student: Path, row: dict, variant: Variant | None, *more: str
+) -> ConversionJob:
     tokens, training = p.budget(row["budget"]), p.settings.training
     rate = row.get("learning_rate") or p.rate() or p.rates[1]
     steps = max(1, tokens // (training.batch_size * training.sequence_length))
@@ -273,20 +261,20 @@ def _distillation(p: Protocol, path: str, student: Path, row: dict, variant: Var
     settings += [f"training.seed={SEEDS_FROM + row.get('seed', 1)}"]
     settings += [f"training.validate_every={max(1, steps // (10 if row['budget'] == BUDGETS[-1] else 2))}", *more]
     arguments = ("distill", str(student), "--teacher", str(p.teacher), "--data", str(p.data))
-    arguments += ("--out", str(p.out / path), "--config", str(p.out / "healing.json"), *sets(settings))
+    arguments += ("--out", str(p.out / path), "--config", str(p.out / "healing.json"), *sets(settings), "--quiet")
     needs = (student, p.teacher)
-    return Piece(path=path, arguments=arguments, row=row, needs=needs, variant=variant, tokens=tokens)
+    return p.job(path, arguments, row, needs=needs, variant=variant, tokens=tokens)
 
 
-def _conversion(p: Protocol, path: str, source: Path, row: dict[str, Any], *options: str) -> Piece:
+def _conversion(p: Protocol, path: str, source: Path, row: dict[str, Any], *options: str) -> ConversionJob:
     arguments = ("convert", str(source), str(p.out / path), *options, "--text", str(p.out / "sample.txt"), "--quiet")
-    return Piece(path=path, arguments=arguments, row=row, needs=(source,))
+    return p.job(path, arguments, row, needs=(source,))
 
 
 def _finetuning(
     p: Protocol, name: str, model: Path, row: dict[str, Any], task: str, seeds: int | None, seed: int = 1,
     variant: Variant | None = None,
-) -> Piece:  # fmt: skip
+) -> ConversionJob:  # fmt: skip
     path = f"tasks/{name}/{task}" + ("" if seeds else f"/seed-{seed}")
     arguments = ("finetune", str(model), "--task", task, "--task-data", p.task_data, "--out", str(p.out / path))
     arguments += ("--config", str(p.out / "settings.json"), "--discard-model", "--quiet")
@@ -294,4 +282,4 @@ def _finetuning(
     settings = [f"finetuning.threads={p.threads}", *([] if seeds else [f"finetuning.seed={seed}"])]
     row = {**row, "task": task}
     arguments += sets(settings)
-    return Piece(path=path, arguments=arguments, row=row, needs=(model,), variant=variant, seeds=seeds)
+    return p.job(path, arguments, row, needs=(model,), variant=variant, seeds=seeds)

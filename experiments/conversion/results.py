@@ -1,6 +1,6 @@
 """From the folders of the protocol to OUT/results.json, and from that alone to OUT/report.md.
 
-A row a piece: what it is (`kind`, `attention`, `budget`, `seed`, ...) and what came of it. `loss` is that of masked
+A row per job: what it is (`kind`, `attention`, `budget`, `seed`, ...) and what came of it. `loss` is that of masked
 words of all held-out sequences under the frozen masks of validation, in nats, of whatever model; losses that were
 measured once are kept in OUT/losses.json.
 """
@@ -13,33 +13,31 @@ from typing import Any
 
 import torch
 
-from benchmarks.protocol import hardware
 from experiments.conversion import exports, tables
-from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, Piece, Protocol, stage
+from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, ConversionJob, Protocol, stage
 from leanformer.evaluation import pretrained
 from leanformer.files import write_json, write_text
 from leanformer.models import saved
+from leanformer.records.reading import SCHEMA
 from leanformer.report.render.document import Document, Section
 from leanformer.report.render.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.run.record import versions
 
-SCHEMA = 1
+KIND = "conversion"
 EXPORTS = "exports.json"
 
 
 def write_results(p: Protocol, missing: list[str]) -> None:
-    pieces = [piece for name in STAGES for piece in stage(p, name) if piece.finished(p.out)]
-    rows = [{**piece.row, **found} for piece in pieces for found in _found(p, piece)]
+    finished = [job for name in STAGES for job in stage(p, name) if job.finished]
+    rows = [{**job.row, **found} for job in finished for found in _found(p, job)]
     teacher = p.teacher / "run.json"
     if p.given is not None and teacher.is_file():
         rows.insert(0, {"kind": "teacher", **_trained(p, p.given)})
     rows += [{"kind": "random", "seed": 1, "loss": _loss(p, "random/seed-1")}]
     head = json.loads(teacher.read_text(encoding="utf-8")) if teacher.is_file() else {}
-    results = {
-        "schema": SCHEMA,
-        "kind": "conversion",
+    found = {
         "seeds": p.seeds,
         "budgets": list(BUDGETS),
         "methods": {LOGITS: [], **{name: list(settings) for name, settings in METHODS.items()}},
@@ -52,12 +50,12 @@ def write_results(p: Protocol, missing: list[str]) -> None:
         "floor": head.get("floor"),
         "teacher_tokens": p.tokens,
         "versions": versions(),
-        "hardware": hardware(p.settings.training, p.jobs),
+        "hardware": p.hardware(),
         "missing": missing,
         "rows": rows,
         "exports": _exports(p),
     }
-    write_json(p.out / "results.json", results)
+    write_json(p.out / "results.json", {"schema": SCHEMA, "kind": KIND, **found})
 
 
 def write_report(out: Path) -> None:
@@ -65,7 +63,7 @@ def write_report(out: Path) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: run the protocol first")
     results = json.loads(file.read_text(encoding="utf-8"))
-    if results.get("schema") != SCHEMA or results.get("kind") != "conversion":
+    if results.get("schema") != SCHEMA or results.get("kind") != KIND:
         raise ValueError(f"{file} is no record of this protocol, or of another version")
     write_text(out / "report.md", markdown(document(results)))
 
@@ -76,16 +74,15 @@ def document(results: dict[str, Any]) -> Document:
     return Document("Conversion and recovery by distillation", told.headline(), told.facts(), sections, {})
 
 
-def _found(p: Protocol, piece: Piece) -> list[dict[str, Any]]:
-    """What came of a piece; of a fine-tuning a row a seed."""
-    folder = p.out / piece.path
-    if piece.verb == "convert":
-        return [_converted(p, piece.path)]
-    if piece.verb == "finetune":
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in piece.products(p.out)]
+def _found(p: Protocol, job: ConversionJob) -> list[dict[str, Any]]:
+    """What came of a job; of a fine-tuning a row a seed."""
+    if job.verb == "convert":
+        return [_converted(p, job.name)]
+    if job.verb == "finetune":
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in job.products]
         kept = ("score", "collapsed", "seconds")
         return [{"seed": each["seed"], **{key: each["results"][key] for key in kept}} for each in records]
-    return [_trained(p, folder)] if piece.verb in ("pretrain", "distill") else [{}]
+    return [_trained(p, job.directory)] if job.verb in ("pretrain", "distill") else [{}]
 
 
 def _converted(p: Protocol, path: str) -> dict[str, Any]:
@@ -137,7 +134,7 @@ def _exports(p: Protocol) -> list[dict[str, Any]]:
     file = p.out / EXPORTS
     if file.is_file():
         return list(json.loads(file.read_text(encoding="utf-8")))
-    if not all(piece.finished(p.out) for piece in stage(p, "exports")):
+    if not all(job.finished for job in stage(p, "exports")):
         return []
     rows = exports.measure(p)
     write_json(file, rows)

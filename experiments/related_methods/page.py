@@ -11,10 +11,10 @@ from experiments.related_methods.pretrained import clusters, convbert
 from experiments.related_methods.statistics import System
 from experiments.related_methods.tuned import absgd, pst, regsl
 from leanformer.files import write_text
+from leanformer.records.reading import SCHEMA
 from leanformer.report.render.document import Block, Document, Paragraph, Points, Section, Table
 from leanformer.report.render.markdown import markdown
 
-SCHEMA = 1
 SYSTEMS = {"convbert": convbert, "clusters": clusters, "pst": pst, "regsl": regsl, "absgd": absgd, "linking": linking}
 TEXTS = Path(__file__).with_name("published.toml")
 

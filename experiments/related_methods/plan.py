@@ -1,11 +1,11 @@
-"""What the protocol does, in pieces: a command each, with what it reads and hence what it costs.
+"""What the protocol does, in jobs: a command each, with what it reads and hence what it costs.
 
     base          the encoders that are fine-tuned: dot_product, and shared for entity linking
-    comparisons   what pre-trains arms side by side, and clocks them: one piece at a time, it has the machine
+    comparisons   what pre-trains arms side by side, and clocks them: one job at a time, it has the machine
     trials        a seed of its own chooses what is left open of a method (`TRIED`)
     studies       fine-tuning by methods, and linking: all seeds
 
-A stage needs what the stages before it made; its pieces need nothing of each other. Studies:
+A stage needs what the stages before it made; its jobs need nothing of each other. Studies:
 
     convbert      ConvBERT's mixer and grouped feed-forward layers by `compare`, with four projections and a control
     clusters      ClusTR: time and memory of long sequences by `bench mechanisms`, and a short `compare` of quality
@@ -18,17 +18,14 @@ A stage needs what the stages before it made; its pieces need nothing of each ot
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.protocol import sets, slug
+from experiments.protocol import Experiment, sets, slug
 from experiments.related_methods.methods import METHODS, TRIED
 from experiments.related_methods.sizes import Sizes
-from leanformer.comparison.runner import Job
-from leanformer.data.corpus import Corpus
 from leanformer.linking.settings import KINDS
-from leanformer.settings import Settings
+from leanformer.study.job import Job
 
 STUDIES = ("convbert", "clusters", "pst", "regsl", "absgd", "linking")
 STAGES = ("base", "comparisons", "trials", "studies")
@@ -56,30 +53,33 @@ GRID = (str(Path(__file__).parents[1] / "finetuning.py"),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    path: str
-    """Its folder in OUT, and its name."""
+class MethodJob(Job):
+    """Its name is its folder in OUT."""
+
+    out: Path
     study: str
-    arguments: tuple[str, ...]
-    program: tuple[str, ...] = Job.program
     needs: tuple[str, ...] = ()
-    """Paths of pieces."""
+    """Names of jobs."""
     row: dict[str, Any] = field(default_factory=dict, hash=False)
     """What it is, for the records."""
     work: dict[str, Any] = field(default_factory=dict, hash=False)
     """What it reads, for the estimate (`cost.py`)."""
 
-    def finished(self, out: Path) -> bool:
+    @property
+    def ready(self) -> bool:
+        return all(marker(self.out, name).is_file() for name in self.needs)
+
+    @property
+    def finished(self) -> bool:
         """By this very command: more seeds are another one, which does the rest."""
-        file = marker(out, self.path)
+        file = marker(self.out, self.name)
         return file.is_file() and json.loads(file.read_text(encoding="utf-8"))["arguments"] == list(self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    out: Path
-    data: Path
-    task_data: str
+class Protocol(Experiment):
+    """The settings are those of the encoders: the recipe, with the budget of `sizes`."""
+
     linking_data: Path
     studies: tuple[str, ...]
     glue: tuple[str, ...]
@@ -87,17 +87,10 @@ class Protocol:
     texts: tuple[str, ...]
     """Tasks of regsl and absgd."""
     corpora: tuple[str, ...]
-    settings: Settings
-    """Of the encoders: the recipe, with the budget of `sizes`."""
     sizes: Sizes
-    seeds: int
-    jobs: int
-    threads: int
-    """Of a piece; what runs alone has all that `jobs` pieces have."""
 
-    @cached_property
-    def corpus(self) -> Corpus:
-        return Corpus.open(self.data)
+    def job(self, path: str, study: str, arguments: tuple[str, ...], **more: Any) -> MethodJob:
+        return MethodJob(**self.place(path), out=self.out, study=study, arguments=arguments, **more)
 
     def tasks(self, study: str) -> tuple[str, ...]:
         return self.glue if study == "pst" else self.texts
@@ -107,7 +100,7 @@ class Protocol:
         return self.tasks(tried.study)[: None if tried.on_every_task else 1]
 
     def trial(self, name: str, task: str) -> str:
-        """The piece that chooses for the task."""
+        """The job that chooses for the task."""
         on = self.tried_on(name)
         return trial_path(name, task if task in on else on[0])
 
@@ -144,13 +137,13 @@ class Protocol:
 
 
 def marker(out: Path, path: str) -> Path:
-    """A file that says that a piece is finished, by what command and in how many seconds."""
+    """A file that says that a job is finished, by what command and in how many seconds."""
     return out / "finished" / f"{slug(path)}.json"
 
 
-def stage(p: Protocol, name: str) -> list[Piece]:
+def stage(p: Protocol, name: str) -> list[MethodJob]:
     """Of the studies that are asked for, the first study's first."""
-    return [piece for piece in MAKERS[name](p) if piece.study == "base" or piece.study in p.studies]
+    return [job for job in MAKERS[name](p) if job.study == "base" or job.study in p.studies]
 
 
 def base(name: str) -> str:
@@ -161,26 +154,18 @@ def trial_path(name: str, task: str) -> str:
     return f"trials/{name}/{task}"
 
 
-def _base(p: Protocol) -> Iterator[Piece]:
+def _base(p: Protocol) -> Iterator[MethodJob]:
     for name in BASES:
         wanted = {"linking"} if name != BASES[0] else {"pst", "regsl", "absgd", "linking"}
         if wanted & set(p.studies):
             tokens = p.sizes.of("base_tokens")
             settings = [f"model.attention={name}", f"training.max_tokens={tokens}", f"training.threads={p.threads}"]
-            arguments = (
-                "pretrain",
-                str(p.out / "settings.json"),
-                "--data",
-                str(p.data),
-                "--out",
-                str(p.out / base(name)),
-            )
-            row = {"attention": name}
-            yield Piece(path=base(name), study="base", arguments=(*arguments, *sets(settings)), row=row,
-                        work={"tokens": tokens})  # fmt: skip
+            arguments = ("pretrain", str(p.out / "settings.json"), "--data", str(p.data))
+            arguments += ("--out", str(p.out / base(name)), *sets(settings))
+            yield p.job(base(name), "base", arguments, row={"attention": name}, work={"tokens": tokens})
 
 
-def _comparisons(p: Protocol) -> Iterator[Piece]:
+def _comparisons(p: Protocol) -> Iterator[MethodJob]:
     tokens = p.sizes.of("compared_tokens")
     yield _comparison(p, "convbert", "convbert", ARMS, tokens)
     tokens = p.sizes.of("cluster_tokens")
@@ -192,18 +177,18 @@ def _comparisons(p: Protocol) -> Iterator[Piece]:
     arguments += ("--lengths", lengths, "--tokens", str(longest), "--dropout", "0", "--device", "cpu")
     arguments += ("--rounds", str(p.sizes.of("rounds")), "--threads", str(threads))
     arguments += ("--set", "model.positions=learned", "--out", str(p.out / "clusters/speed"), "--quiet")
-    yield Piece(path="clusters/speed", study="clusters", arguments=arguments, work={"rounds": p.sizes.of("rounds")})
+    yield p.job("clusters/speed", "clusters", arguments, work={"rounds": p.sizes.of("rounds")})
 
 
-def _comparison(p: Protocol, path: str, study: str, arms: tuple[str, ...], tokens: int, *more: str) -> Piece:
+def _comparison(p: Protocol, path: str, study: str, arms: tuple[str, ...], tokens: int, *more: str) -> MethodJob:
     settings = [f"training.max_tokens={tokens}", f"training.threads={p.threads}", *more]
     arguments = ("compare", str(p.out / "settings.json"), "--data", str(p.data), "--out", str(p.out / path))
     arguments += ("--attention", ",".join(arms), "--seeds", str(p.seeds), "--jobs", str(p.jobs), *sets(settings))
-    return Piece(path=path, study=study, arguments=(*arguments, "--quiet"),
-                 work={"tokens": len(arms) * p.seeds * tokens, "runs": len(arms) * p.seeds})  # fmt: skip
+    work = {"tokens": len(arms) * p.seeds * tokens, "runs": len(arms) * p.seeds}
+    return p.job(path, study, (*arguments, "--quiet"), work=work)
 
 
-def _trials(p: Protocol) -> Iterator[Piece]:
+def _trials(p: Protocol) -> Iterator[MethodJob]:
     for name, tried in TRIED.items():
         ways = {f"{name}-{i}": (*tried.settings, *candidate) for i, candidate in enumerate(tried.candidates)}
         noise, imbalance = {"noise": (TRIAL_NOISE, 1.0), "rare": (0.0, TRIAL_IMBALANCE)}.get(tried.spoilt, (0.0, 1.0))
@@ -213,7 +198,7 @@ def _trials(p: Protocol) -> Iterator[Piece]:
         yield _link(p, f"trials/linking-{rate:g}", p.corpora[0], dict.fromkeys(KINDS, rate), 1, "validation")
 
 
-def _studies(p: Protocol) -> Iterator[Piece]:
+def _studies(p: Protocol) -> Iterator[MethodJob]:
     for study, conditions in (
         ("pst", {"": [(0.0, 1.0)]}),
         ("regsl", {"": [(noise, 1.0) for noise in NOISE]}),
@@ -243,7 +228,7 @@ MAKERS = dict(zip(STAGES, (_base, _comparisons, _trials, _studies), strict=True)
 def _grid(
     p: Protocol, path: str, study: str, task: str, ways: dict[str, tuple[str, ...]], noise: float, imbalance: float,
     seeds: int, first_seed: int, tried: tuple[str, ...] = (),
-) -> Piece:  # fmt: skip
+) -> MethodJob:  # fmt: skip
     """All seeds of all methods in one process of `finetuning.py`."""
     spoilt = noise > 0 or study == "regsl"
     examples = p.sizes.of("noisy_examples" if spoilt else "examples")
@@ -267,10 +252,10 @@ def _grid(
     needs = (base(BASES[0]), *tried)
     row = {"task": task, "examples": examples, "epochs": epochs}
     row |= {"ways": {name: list(own) for name, own in ways.items()}}
-    return Piece(path=path, study=study, arguments=arguments, program=GRID, needs=needs, row=row, work=work)
+    return p.job(path, study, arguments, program=GRID, needs=needs, row=row, work=work)
 
 
-def _link(p: Protocol, path: str, corpus: str, rates: dict[str, float], seeds: int, split: str) -> Piece:
+def _link(p: Protocol, path: str, corpus: str, rates: dict[str, float], seeds: int, split: str) -> MethodJob:
     """Of a trial one encoder a kind."""
     trial = split == "validation"
     bases = tuple(base(name) for name in (BASES[:1] if trial else BASES))
@@ -293,5 +278,5 @@ def _link(p: Protocol, path: str, corpus: str, rates: dict[str, float], seeds: i
         "seeds": seeds,
         "encoders": {kind: len(own) for kind, own in kinds.items()},
     }
-    return Piece(path=path, study="linking", arguments=arguments, needs=needs, work=work,
-                 row={"corpus": corpus, "learning_rates": rates, "epochs": epochs})  # fmt: skip
+    row = {"corpus": corpus, "learning_rates": rates, "epochs": epochs}
+    return p.job(path, "linking", arguments, needs=needs, work=work, row=row)

@@ -6,14 +6,13 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.protocol import hardware
 from experiments.related_methods.methods import TRIED
-from experiments.related_methods.plan import BASES, LINKING_RATES, STAGES, Piece, Protocol, marker, stage
+from experiments.related_methods.plan import BASES, LINKING_RATES, STAGES, MethodJob, Protocol, marker, stage
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
+from leanformer.records.reading import SCHEMA
 from leanformer.training.run.record import versions
 
-SCHEMA = 1
 COMPARED = ("attention", "seed", "status", "parameters", "tokens", "seconds", "final_loss", "learned_from_context")
 BENCHED = ("attention", "length", "batch", "parameters", "peak_bytes")
 LINKED = ("accuracy@1", "accuracy@5", "unlisted_accuracy@1", "parameters", "without_embeddings", "names_per_second",
@@ -21,11 +20,10 @@ LINKED = ("accuracy@1", "accuracy@5", "unlisted_accuracy@1", "parameters", "with
 
 
 def write(p: Protocol, missing: list[str]) -> None:
-    pieces = [piece for name in STAGES for piece in stage(p, name)]
+    jobs = [job for name in STAGES for job in stage(p, name)]
     for study in p.studies:
-        own = [piece for piece in pieces if piece.study == study]
-        used = {path for piece in own for path in piece.needs}
-        done = [piece for piece in own if piece.finished(p.out)]
+        own = [job for job in jobs if job.study == study]
+        used = {name for job in own for name in job.needs}
         record = {
             "schema": SCHEMA,
             "kind": "related_methods",
@@ -37,11 +35,11 @@ def write(p: Protocol, missing: list[str]) -> None:
             "data": {"hash": p.corpus.hash, "vocab_size": p.corpus.vocab_size},
             "encoders": [_base(p, name) for name in BASES if f"base/{name}" in used],
             "versions": versions(),
-            "hardware": hardware(p.settings.training, p.jobs),
-            "missing": [path for path in missing if path in {piece.path for piece in own} | used],
-            "pieces": [{"path": piece.path, **_cost(p, piece), **piece.row} for piece in done],
+            "hardware": p.hardware(),
+            "missing": [name for name in missing if name in {job.name for job in own} | used],
+            "pieces": [{"path": job.name, **_cost(p, job), **job.row} for job in own if job.finished],
             "tried": _tried(p, study),
-            "rows": [row for piece in own for row in _rows(p, piece)],
+            "rows": [row for job in own for row in _rows(job)],
         }
         (p.out / "records").mkdir(exist_ok=True)
         write_json(p.out / "records" / f"{study}.json", record)
@@ -51,9 +49,9 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _cost(p: Protocol, piece: Piece) -> dict[str, Any]:
-    """Wall clock; a piece of the comparisons has the whole machine."""
-    return {"minutes": round(_read(marker(p.out, piece.path))["seconds"] / 60, 2)}
+def _cost(p: Protocol, job: MethodJob) -> dict[str, Any]:
+    """Wall clock; a job of the comparisons has the whole machine."""
+    return {"minutes": round(_read(marker(p.out, job.name))["seconds"] / 60, 2)}
 
 
 def _base(p: Protocol, name: str) -> dict[str, Any]:
@@ -92,13 +90,13 @@ def _tried_rates(p: Protocol, kind: str) -> dict[str, Any]:
     return {"task": p.corpora[0], "candidates": candidates, "chosen": [f"learning_rate={p.linking_rates()[kind]:g}"]}
 
 
-def _rows(p: Protocol, piece: Piece) -> list[dict[str, Any]]:
-    """Of a piece that failed, or is not finished, what there is."""
-    folder, kind = p.out / piece.path, piece.arguments[0]
-    if piece.path.startswith("trials/"):
+def _rows(job: MethodJob) -> list[dict[str, Any]]:
+    """Of a job that failed, or is not finished, what there is."""
+    folder, kind = job.directory, job.arguments[0]
+    if job.name.startswith("trials/"):
         return []
     if kind == "link":
-        return _linked(folder, piece.row["corpus"])
+        return _linked(folder, job.row["corpus"])
     file = folder / ("results.json" if kind in ("compare", "bench") else "finetuning.json")
     if not file.is_file():
         return []

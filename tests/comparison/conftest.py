@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import leanformer_cli
-from leanformer.comparison import display
+from leanformer.comparison import compare
 from leanformer.comparison.plan import Plan
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
@@ -37,25 +39,25 @@ def executor(monkeypatch):
     def install(source=None, kill_after=None):
         ran = []
 
-        def run_jobs(jobs, workers, on_change):
-            done = []
-            for job in jobs:
+        class InThisProcess(nullcontext):
+            def submit(self, job):
+                future = Future()
                 if len(ran) == kill_after:
-                    raise Killed
+                    future.set_exception(Killed())  # raised when what ran before has been seen to
+                    return future
                 target = place(job)
                 out = next(folder for folder in target.parents if (folder / "comparison.json").exists())
                 path = target.relative_to(out).as_posix()
                 assert path.partition("/tasks/")[0] in _listed_runs(out)
                 if source is None:
-                    leanformer_cli.app(args=list(job.arguments), standalone_mode=False)
+                    leanformer_cli.app(args=job.command[3:], standalone_mode=False)
                 else:
                     shutil.copytree(source / path, target, ignore=shutil.ignore_patterns("tasks"), dirs_exist_ok=True)
                 ran.append(path)
-                done.append(job)
-                on_change({}, done, {})
-            return {}
+                future.set_result(None)
+                return future
 
-        monkeypatch.setattr(display, "run_jobs", run_jobs)
+        monkeypatch.setattr(compare, "LocalProcesses", InThisProcess)
         return ran
 
     install.Killed = Killed

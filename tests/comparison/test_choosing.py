@@ -171,9 +171,9 @@ def test_a_rate_that_diverged_is_not_tried_again_and_not_chosen(whole, arguments
 def test_a_tuning_run_that_failed_stops_the_comparison_before_the_choice(
     whole, arguments, executor, command, tmp_path, monkeypatch, listed_runs
 ):
-    from leanformer.comparison import display
+    from leanformer.comparison import compare
 
-    monkeypatch.setattr(display, "run_jobs", lambda jobs, *_: {job: "ended by SIGKILL" for job in jobs})
+    monkeypatch.setattr(compare, "run_jobs", lambda jobs, *_, **__: {job: "ended by SIGKILL" for job in jobs})
     out = tmp_path / "out"
     status, _, error = command(*arguments, "--out", out)
     assert status == 2 and "4 of the runs failed" in error and "no learning rate is chosen without them" in error

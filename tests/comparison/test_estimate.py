@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from leanformer.comparison import estimate
+from leanformer.comparison.estimate import Estimator
 from leanformer.comparison.plan import Plan
 from leanformer.comparison.variants import parse_variants
 from leanformer.data.corpus import Corpus
 from leanformer.settings import TrainingSettings, read_settings
+from leanformer.study import estimate
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.run.scores import DRAWS
 
@@ -21,7 +22,7 @@ def pretraining_seconds(data, monkeypatch, *sizes):
     plan = Plan(settings=settings, variants=parse_variants("dot_product"), seeds=[1], learning_rates=None, tasks=[],
                 task_seeds=1, task_data=None, data={}, plugin=None, command="")  # fmt: skip
     corpus = Corpus.open(data)
-    estimator = estimate.Estimator(plan, corpus, MaskedLM(corpus, settings.training), 1, 1)
+    estimator = Estimator(plan, corpus, MaskedLM(corpus, settings.training), 1, 1)
     return estimator.pretraining_seconds(plan.runs[0]), corpus
 
 

@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 
 from benchmarks.cells import mean_sd
-from benchmarks.protocol import hardware
 from experiments.conversion import plan, tables
 from experiments.conversion.__main__ import main
 from experiments.conversion.results import document
+from experiments.protocol import Experiment
 from leanformer.report.render.markdown import markdown
-from leanformer.settings import TrainingSettings
+from leanformer.settings import read_settings
 from leanformer.training.run.record import RunDirectory
 from tests.experiments.in_process import InProcess
 
@@ -180,7 +180,10 @@ def test_a_target_is_reached_where_its_lower_bound_is(scores: tuple[float, ...],
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_records_name_the_precision_that_was_trained_in(precision: str) -> None:
-    assert hardware(TrainingSettings.of({"precision": precision}), 2)["precision"] == precision
+    settings = read_settings(None, [f"training.precision={precision}"])
+    where = {"out": Path(), "data": Path(), "task_data": ""}
+    made = Experiment(**where, settings=settings, seeds=1, jobs=2, threads=1)
+    assert made.hardware()["precision"] == precision
 
 
 @pytest.mark.parametrize(("record", "lines"), [("results", 40), ("longer-teacher", 10)])

@@ -166,7 +166,7 @@ def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_
     tasks = {"studies": ("pst", "regsl"), "glue": ("sst2", "qqp"), "texts": ("trec", "ag_news"), "corpora": ("made",)}
     machine = {"seeds": 1, "jobs": 1, "threads": 1}
     p = plan.Protocol(**where, **tasks, **machine, settings=read_settings(None, []), sizes=sizes.Sizes())
-    tried = [piece.path for piece in plan.stage(p, "trials")]
+    tried = [job.name for job in plan.stage(p, "trials")]
     assert {"trials/distance/trec", "trials/distance/ag_news", "trials/dense/sst2"} <= set(tried)
     assert "trials/dense/qqp" not in tried
     for path, best in (("trials/distance/trec", 2), ("trials/distance/ag_news", 0), ("trials/dense/sst2", 1)):
@@ -176,7 +176,7 @@ def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_
         (tmp_path / path / "finetuning.json").write_text(json.dumps({"rows": rows}))
         (tmp_path / "finished").mkdir(exist_ok=True)
         plan.marker(tmp_path, path).write_text("{}")
-    studies = {piece.path.rpartition("/")[0]: piece for piece in plan.stage(p, "studies")}
+    studies = {job.name.rpartition("/")[0]: job for job in plan.stage(p, "studies")}
     for study, way, name, best in (
         ("regsl/trec", "distance", "distance", 2),
         ("regsl/ag_news", "distance", "distance", 0),

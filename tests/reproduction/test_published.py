@@ -8,7 +8,7 @@ import torch
 from leanformer.attention import mechanism
 from leanformer.comparison.variants import parse_variants
 from leanformer.models import LeanformerConfig
-from leanformer.reproduction.instruments import INSTRUMENTS
+from leanformer.reproduction.metrics import METRICS
 from leanformer.reproduction.published import PAPERS, parse, read_paper
 from leanformer.reproduction.studies import SCALES, read_studies
 from leanformer.robustness.plan import Plan
@@ -32,7 +32,7 @@ def test_every_table_can_be_measured(name):
         served for scale in SCALES for study in read_studies(name, scale) for served in (study.name, *study.serves)
     }
     for of in paper.tables:
-        assert of.measure in INSTRUMENTS and of.better in ("lower", "higher") and of.rows
+        assert of.measure in METRICS and of.better in ("lower", "higher") and of.rows
         assert of.measure == "parameters" or of.study in served
         for row in of.rows:
             assert row.mechanisms and all(mechanism(attention) for attention in row.mechanisms)

@@ -216,7 +216,9 @@ def test_a_paper_is_rebuilt(command, papers, novels, tasks, tmp_path):
 
 def test_pairs_are_prepared_and_scored(command, papers, translations, tmp_path):
     out = tmp_path / "out"
-    command("reproduce", "small", "--out", out, "--task-data", translations, "--studies", "translation", "--jobs", 1)
+    arguments = ("--task-data", translations, "--studies", "translation", "--jobs", 1)
+    status, _, error = command("reproduce", "small", "--out", out, *arguments)
+    assert status == 0, error
     rows, found = by_table(out)
     assert (out / "data" / "multi30k_ende" / "data.json").is_file()
     assert rows["Translation", "shared"]["measured"]["attention"]["n"] == 1

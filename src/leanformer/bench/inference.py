@@ -10,7 +10,6 @@ cores, so what else the machine does tells little. `deviation` is |states - thos
 norms), of untrained weights.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from leanformer.bench.rounds import alternate, ratio, repeats, spread
+from leanformer.bench.rounds import alternate, ratio, repeats, spread, turn
 from leanformer.bench.sizes import config, settings
 from leanformer.comparison.variants import Variant
 from leanformer.models import LeanformerModel
 from leanformer.models.inference import PRECISIONS, for_inference
-from leanformer.training.machine.timing import seconds
 
 KNOWN = ("fp32", "autocast", *PRECISIONS)
 
@@ -63,7 +61,7 @@ def _rows(plan: Plan, size: str, length: int, variant: Variant, tick: Callable[[
     steps = {precision: _step(model, precision, ids) for precision in plan.precisions}
     states = {precision: step().float() for precision, step in steps.items()}
     times = {precision: repeats(step, plan.device) for precision, step in steps.items()}
-    turns = {precision: _turn(step, times[precision], plan.device) for precision, step in steps.items()}
+    turns = {precision: turn(step, times[precision], plan.device) for precision, step in steps.items()}
     taken = alternate(turns, plan.rounds, tick)
     place = {"attention": variant.label, "size": size, "width": model.config.hidden_size, "length": length}
     return [
@@ -87,16 +85,3 @@ def _step(model: LeanformerModel, precision: str, ids: torch.Tensor) -> Callable
             return made(ids).last_hidden_state
 
     return step
-
-
-def _turn(step: Callable[[], object], times: int, device: torch.device) -> Callable[[], float]:
-    if device.type != "cpu":
-        return lambda: seconds(step, times, device)
-
-    def turn() -> float:
-        start = time.process_time()
-        for _ in range(times):
-            step()
-        return (time.process_time() - start) / times
-
-    return turn

@@ -6,6 +6,7 @@ A result is the median over the rounds, with the least and the greatest of them.
 """
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -46,6 +47,21 @@ def repeats(step: Callable[[], object], device: torch.device) -> int:
     """How often a step fits into a turn, once it is warm."""
     seconds(step, 2, device)
     return max(1, min(100, round(TURN / seconds(step, 1, device))))
+
+
+def turn(step: Callable[[], object], times: int, device: torch.device) -> Callable[[], float]:
+    """Seconds of a step, the mean of so many; on a CPU the time of the process, so that what else the machine does
+    tells little."""
+    if device.type != "cpu":
+        return lambda: seconds(step, times, device)
+
+    def measured() -> float:
+        start = time.process_time()
+        for _ in range(times):
+            step()
+        return (time.process_time() - start) / times
+
+    return measured
 
 
 def many_graphs() -> AbstractContextManager[None]:

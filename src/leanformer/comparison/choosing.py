@@ -6,11 +6,12 @@ It is a function of the records of the tuning runs (`report.sweep`), so it is th
 from dataclasses import replace
 from pathlib import Path
 
-from leanformer.comparison.continuing import earlier, is_finished
+from leanformer.comparison.continuing import earlier
 from leanformer.comparison.plan import Plan, PlannedRun, default_tuning_seeds
 from leanformer.report.records import sweep
 from leanformer.report.records.runs import Run, read_run
 from leanformer.settings import TrainingSettings
+from leanformer.training.run.record import RunDirectory
 
 
 def with_choice(out: Path, plan: Plan) -> Plan:
@@ -30,7 +31,7 @@ def is_settled(out: Path, run: PlannedRun) -> bool:
     """Whether there is no more to do for it: a tuning run that diverged has told what it was for."""
     if run.tuning:
         return _tried(out, run).status in ("finished", "diverged")
-    return is_finished(out / run.path)
+    return RunDirectory(out / run.path).finished
 
 
 def choice(plan: Plan) -> list[str]:

@@ -6,8 +6,6 @@ record lists a run before it starts, and goes on listing one that was started wh
 
 import os
 import shutil
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,12 @@ import torch
 from rich.console import Console
 
 from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, tuning_tokens_of, with_choice
-from leanformer.comparison.continuing import check_continues, check_runs, earlier, has_task, invariants, is_finished
+from leanformer.comparison.continuing import check_continues, check_runs, directory_of, earlier, has_task, invariants
 from leanformer.comparison.discarding import check_models, discard_models
-from leanformer.comparison.display import run_shown
 from leanformer.comparison.estimate import Estimator, objective_of
 from leanformer.comparison.jobs import finetuning, generation, pretraining
 from leanformer.comparison.matching import matched
 from leanformer.comparison.plan import Plan, PlannedRun, baseline_of
-from leanformer.comparison.runner import Job
 from leanformer.comparison.variants import Variant
 from leanformer.comparison.written_plan import check_amends, write_plan
 from leanformer.data.corpus import Prepared
@@ -33,13 +29,16 @@ from leanformer.data.tasks import task as find_task
 from leanformer.files import write_json
 from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
-from leanformer.records.reading import sealed
 from leanformer.report import write_report
 from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
+from leanformer.study.job import Job
+from leanformer.study.local import LocalProcesses
+from leanformer.study.running import run_jobs
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
+from leanformer.training.run.record import RunDirectory
 from leanformer.training.run.score_points import check_reached
 
 PATIENCE = 60.0
@@ -100,11 +99,11 @@ def compare(
     console = Console(quiet=quiet, highlight=False)
     for note in [*matches, *notes]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    with nullcontext() if dry_run else claimed(out):
+    with directory_of(out).claimed(dry_run=dry_run):
         check_continues(out, plan, resume=resume)
         plan = with_choice(out, plan)
         check_runs(out, plan, corpus)
-        check_amends(out, plan, finished=any(is_finished(out / run["path"]) for run in _listed(out)))
+        check_amends(out, plan, finished=any(RunDirectory(out / run["path"]).finished for run in _listed(out)))
         return _carry_out(plan, corpus, objective, out, jobs, dry_run, keep_models, console)
 
 
@@ -134,16 +133,20 @@ def _carry_out(
             pass
     _write_records(out, plan, workers)
 
-    tidy = (lambda plan: None) if keep_models else partial(discard_models, out)
+    def tidy(*_: object) -> None:
+        if not keep_models:
+            discard_models(out, plan)
 
-    def pretrain(runs: list[PlannedRun], plan: Plan) -> dict[Job, str]:
+    def run(jobs: list[Job]) -> dict[Job, str]:
+        return run_jobs(jobs, LocalProcesses(workers), console, ended=tidy)
+
+    def pretrain(runs: list[PlannedRun]) -> dict[Job, str]:
         left = [run for run in runs if not is_settled(out, run)]
         steps = [objective_of(run, plan, corpus).total_steps or 0 for run in left]
-        jobs = [pretraining(run, plan, out, threads, total) for run, total in zip(left, steps, strict=True)]
-        return run_shown(jobs, workers, console, partial(tidy, plan))
+        return run([pretraining(each, plan, out, threads, total) for each, total in zip(left, steps, strict=True)])
 
     if plan.tuning_runs:
-        failed = pretrain(plan.tuning_runs, plan)
+        failed = pretrain(plan.tuning_runs)
         if not all(is_settled(out, run) for run in plan.tuning_runs):
             write_report(out)
             raise _failure(failed, out, "no learning rate is chosen without them")
@@ -151,12 +154,11 @@ def _carry_out(
         for line in choice(plan):
             console.print(line, markup=False, soft_wrap=True)
         _write_records(out, plan, workers)
-    failed = pretrain(plan.reported_runs, plan)
+    failed = pretrain(plan.reported_runs)
     follow = generation if plan.generates else finetuning
-    due = [(run, task) for run, task in _finetunings(out, plan, plan.reported_runs) if is_finished(out / run.path)]
-    jobs_due = [follow(run, task, plan, out, threads) for run, task in due]
-    failed |= run_shown(jobs_due, workers, console, partial(tidy, plan))
-    tidy(plan)
+    due = [pair for pair in _finetunings(out, plan, plan.reported_runs) if RunDirectory(out / pair[0].path).finished]
+    failed |= run([follow(each, task, plan, out, threads) for each, task in due])
+    tidy()
     results = write_report(out)
     console.print(f"report: {out / 'report.html'}")
     if failed:
@@ -179,7 +181,7 @@ def _write_records(out: Path, plan: Plan, workers: int) -> None:
     record = plan.record() | {"jobs": workers}
     paths = {run["path"] for run in record["runs"]}
     record["runs"] += [run for run in begun if run["path"] not in paths]
-    write_json(out / "comparison.json", sealed(record))
+    directory_of(out).write(record)
     write_json(out / "settings.json", plan.settings.to_dict())
     write_plan(out, plan, invariants(record), begun=bool(begun))
 

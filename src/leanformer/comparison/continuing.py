@@ -1,7 +1,7 @@
 """Whether a command may go on with the comparison that a directory holds: the plan, and every run that is there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,43 +10,38 @@ from leanformer.comparison.plan import Plan
 from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
 from leanformer.data.tasks import task as find_task
-from leanformer.files import holdings
-from leanformer.records import reading
+from leanformer.records.difference import Difference, difference
 from leanformer.records.studies import ContinuedComparison
-from leanformer.settings import FinetuningSettings
+from leanformer.settings.finetuning import other_settings
+from leanformer.study.directory import StudyDirectory
 from leanformer.training.objectives.table import model_config
-from leanformer.training.run.provenance import difference, experiment, identity
+from leanformer.training.run.provenance import experiment, identity, run_difference
 from leanformer.training.run.record import RunDirectory
 
 
-def earlier(directory: Path) -> dict[str, Any] | None:
-    """comparison.json of the comparison that the directory holds, None if there is none."""
-    file = directory / "comparison.json"
-    return reading.read(file, ContinuedComparison, "restore it, or give another --out") if file.exists() else None
+def directory_of(out: Path) -> StudyDirectory:
+    return StudyDirectory(out, "comparison.json", ContinuedComparison, "comparison")
+
+
+def earlier(out: Path) -> dict[str, Any] | None:
+    """comparison.json of the comparison in `out`, None if there is none."""
+    return directory_of(out).read()
 
 
 def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
     """Refuse a directory that holds something else; with `resume`, more arms, seeds, rates and tasks are welcome."""
-    file = directory / "comparison.json"
-    if not file.exists():
+    study = directory_of(directory)
+    if not study.record.exists():
         if resume:
             raise FileNotFoundError(f"{directory} holds no comparison to resume: leave --resume out to start one")
-        if directory.exists() and set(holdings(directory)) - {"data"}:
-            raise FileExistsError(f"{directory} is not empty and holds no comparison: give another --out")
-        return
+        return study.require_free(but=("data",))
     if not resume:
         raise FileExistsError(
             f"{directory} holds a comparison already: add --resume to go on with it, or give another --out"
         )
-    before = earlier(directory)
+    before = study.read()
     assert before is not None
-    old, now = invariants(before), invariants(plan.record())
-    for key in sorted(old.keys() | now.keys()):
-        if old.get(key) != now.get(key):
-            raise ValueError(
-                f"{directory} was started with {key} = {old.get(key)!r}, this command says {now.get(key)!r}: "
-                "repeat the earlier setting, or give another --out"
-            )
+    study.require_same(invariants(before), invariants(plan.record()))
     _check_tuning(directory, before, plan)
 
 
@@ -97,7 +92,7 @@ def check_runs(out: Path, plan: Plan, corpus: Prepared) -> None:
             settings = run.settings(plan.settings)
             now = experiment(settings.training, model_config(settings, corpus), corpus, plan.plugin)
             newer = identity(now).keys() - identity(before).keys()
-            _require_same(directory.path, difference(before, now, newer))
+            _require_same(directory.path, run_difference(before, now, newer))
         for task in plan.tasks:
             for number, folder in enumerate(task_directories(out / run.path, task, plan), 1):
                 if (folder / "run.json").exists():
@@ -110,34 +105,25 @@ def task_directories(run: Path, task: str, plan: Plan) -> list[Path]:
     return [run / "tasks" / task / f"seed-{seed}" for seed in range(1, plan.task_seeds + 1)]
 
 
-def is_finished(run: Path) -> bool:
-    """Whether the directory holds a run that has reached its end."""
-    directory = RunDirectory(run)
-    return directory.record.exists() and directory.read().get("status") == "finished"
-
-
 def has_task(run: Path, task: str, plan: Plan) -> bool:
     """Whether all that the task asks of the run is done."""
-    return all(map(is_finished, task_directories(run, task, plan)))
+    return all(RunDirectory(folder).finished for folder in task_directories(run, task, plan))
 
 
 def _other_task(
     before: Mapping[str, Any], plan: Plan, corpus: Prepared, task: str, seed: int, train_hash: Callable[[str], str]
-) -> str | None:
-    """What the fine-tuning or the texts of a finished record were made with that the plan has otherwise, in words."""
+) -> Difference | None:
+    """What the fine-tuning or the texts of a finished record were made with that the plan has otherwise."""
     if before.get("status") != "finished":  # it starts over
         return None
     hashes = (before.get("data") or {}).get("hash")
     if plan.generates:
-        return _differing({"data.hash": hashes}, {"data.hash": corpus.hash})
-    settings = replace(plan.settings.finetuning_for(task), seed=seed)
-    plain = asdict(FinetuningSettings())
-    old = plain | ((before.get("settings") or {}).get("finetuning") or {})
-    found = _differing(old, plain | settings.to_dict(), but=("threads",))
+        return difference({"data.hash": hashes}, {"data.hash": corpus.hash})
+    found = other_settings(before, replace(plan.settings.finetuning_for(task), seed=seed))
     if found is not None:
-        return f"finetuning.{found}"
+        return found
     recorded = hashes.get("train") if isinstance(hashes, Mapping) else hashes
-    return _differing({"data.hash of train": recorded}, {"data.hash of train": train_hash(task)})
+    return difference({"data.hash of train": recorded}, {"data.hash of train": train_hash(task)})
 
 
 def _train_hash(plan: Plan, task: str) -> str:
@@ -146,13 +132,6 @@ def _train_hash(plan: Plan, task: str) -> str:
     return examples.subset(plan.settings.finetuning_for(task).max_train_examples).hash
 
 
-def _differing(old: Mapping[str, Any], now: Mapping[str, Any], but: tuple[str, ...] = ()) -> str | None:
-    for key in sorted(now.keys() - set(but)):
-        if old.get(key) != now[key]:
-            return f"{key} = {old.get(key)!r}, not {now[key]!r}"
-    return None
-
-
-def _require_same(run: Path, changed: str | None) -> None:
-    if changed is not None:
-        raise ValueError(f"{run} was made with {changed}: repeat its settings, or give another --out")
+def _require_same(run: Path, found: Difference | None) -> None:
+    if found is not None:
+        raise ValueError(f"{run} was made with {found}: repeat its settings, or give another --out")

@@ -6,7 +6,7 @@ is left is small: a comparison can go on from it on another machine.
 
 from pathlib import Path
 
-from leanformer.comparison.continuing import has_task, is_finished
+from leanformer.comparison.continuing import has_task
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.files import remove_directory
 from leanformer.training.run.record import RunDirectory
@@ -17,7 +17,7 @@ def discard_models(out: Path, plan: Plan) -> None:
     for run in plan.runs:
         directory = RunDirectory(out / run.path)
         weights = [folder for folder in (directory.model, directory.checkpoints) if folder.is_dir()]
-        if weights and _is_done(run, out / run.path, plan):
+        if weights and _is_done(run, directory, plan):
             directory.update(model_discarded=True)  # first: a kill here leaves weights that the next call deletes
             for folder in weights:
                 remove_directory(folder)
@@ -34,5 +34,6 @@ def check_models(out: Path, finetunings: list[tuple[PlannedRun, str]]) -> None:
             )
 
 
-def _is_done(run: PlannedRun, place: Path, plan: Plan) -> bool:
-    return is_finished(place) and (run.tuning or all(has_task(place, task, plan) for task in plan.tasks))
+def _is_done(run: PlannedRun, directory: RunDirectory, plan: Plan) -> bool:
+    done = directory.finished
+    return done and (run.tuning or all(has_task(directory.path, task, plan) for task in plan.tasks))

@@ -1,54 +1,26 @@
-"""What a comparison will take, told before it starts: seconds from a short measurement, bytes from closed forms.
+"""What a comparison will take: seconds from a short measurement, bytes from closed forms.
 
 A step of the baseline is timed on this machine. Other variants cost in proportion to their training FLOPs, and as much
 for the optimizer's step, which small batches feel: Muon's takes as long as 700 tokens of a model of 4 x 256 do.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.variants import Variant
 from leanformer.data.corpus import Prepared
-from leanformer.data.examples import load
 from leanformer.data.pairs import PairCorpus
-from leanformer.data.tasks import Task
 from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.settings import TrainingSettings
-from leanformer.training.machine import timing
-from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.study.estimate import PROCESS_SECONDS, Estimate, reading, training_speed
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
-from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.run.scores import plans
 
-PROCESS_SECONDS = 8.0
-"""Starting Python with torch and transformers, and writing the results."""
-TOKENS_PER_WORD = 1.6
-"""Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
-MEASURED_STEPS, MEASURED_SEQUENCES = 3, 32
 GENERATION = 20
 """Times a forward pass over the reference: four beams, token by token in small products."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Wall-clock seconds and bytes on disk of what is still to do."""
-
-    seconds: float
-    bytes: int
-    runs: int
-
-    def sentence(self) -> str:
-        return f"{self.runs} runs to go: about {_duration(self.seconds)} and {_size(self.bytes)} of disk"
 
 
 class Estimator:
@@ -59,7 +31,8 @@ class Estimator:
     ) -> None:
         self.plan, self.corpus, self.objective, self.workers = plan, corpus, objective, workers
         baseline = next((v for v in plan.variants if v.label == plan.baseline), plan.variants[0])
-        self.flops_per_second, self.update_seconds = self._measure(baseline, threads)
+        speed, self.update_seconds = training_speed(self._config(baseline), objective, plan.settings.training, threads)
+        self.flops_per_second = self._flops_per_token(baseline) * speed
 
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
         after = self.generation_seconds if self.plan.generates else self.finetuning_seconds
@@ -92,17 +65,10 @@ class Estimator:
 
     @cached_property
     def task_tokens(self) -> dict[str, float]:
-        """What one fine-tuning on each task reads, in tokens of training: scoring costs a third."""
-        return {name: self._task_tokens(find_task(name)) for name in self.plan.tasks}
-
-    def _task_tokens(self, task: Task) -> float:
-        assert self.plan.task_data is not None
-        settings = self.plan.settings.finetuning_for(task.name)
-        longest = math.inf if task.kind == "span" else settings.max_length  # windows read all of a context
-        train, validation = load(task, self.plan.task_data)
-        tokens = settings.epochs * words_to_tokens(train.subset(settings.max_train_examples).texts, longest)
-        scored = [split.subset(settings.max_eval_examples).texts for split in validation.values()]
-        return tokens + sum(words_to_tokens(texts, longest) for texts in scored) / 3
+        """What one fine-tuning on each task reads, in tokens of training."""
+        settings, where = self.plan.settings, str(self.plan.task_data)
+        read = {name: reading(find_task(name), where, settings.finetuning_for(name)) for name in self.plan.tasks}
+        return {name: of.training(settings.finetuning_for(name).epochs) for name, of in read.items()}
 
     def generation_seconds(self, run: PlannedRun, task: str) -> float:
         assert isinstance(self.corpus, PairCorpus)
@@ -121,73 +87,8 @@ class Estimator:
     def _flops_per_token(self, variant: Variant) -> float:
         return self._ledger(variant)["flops_per_token"]["training"]
 
-    def _measure(self, variant: Variant, threads: int) -> tuple[float, float]:
-        """FLOPs a second of forward and backward passes of the model of `variant`, on a part of the first batch; and
-        seconds of the optimizer's step."""
-        training = self.plan.settings.training
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        first = self.objective.micro_batches(0, 0, 1)[0]
-        batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
-        with device:
-            model = OBJECTIVES[training.objective].model(self._config(variant)).train()
-        elapsed, update = step_seconds(model, self.objective, batch, training, threads, device)
-        tokens = self.objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
-        return self._flops_per_token(variant) * tokens / elapsed, update
-
-
-def step_seconds(
-    model: nn.Module,
-    objective: PretrainingObjective,
-    batch: dict[str, Tensor],
-    training: TrainingSettings,
-    threads: int,
-    device: torch.device,
-) -> tuple[float, float]:
-    """Of the passes over a batch, and of the optimizer's step."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        passes = seconds_of_a_step(lambda: objective.loss_sum(model, batch), training.precision, device)
-        return passes, seconds_of_an_update(model, training, device)
-    finally:
-        torch.set_num_threads(before)
-
-
-def seconds_of_a_step(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
-    """What a forward and a backward pass take, the mean of some after one that is not counted."""
-    bf16 = autocast_dtype(precision, device) is not None
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = loss()
-        found.backward()
-
-    step()
-    return timing.seconds(step, MEASURED_STEPS, device)
-
-
-def seconds_of_an_update(model: nn.Module, training: TrainingSettings, device: torch.device) -> float:
-    """What the optimizer's step takes, by the gradients that the model has, after one that makes its state."""
-    optimizer = make_optimizer(model, training)
-    optimizer.step()
-    return timing.seconds(optimizer.step, MEASURED_STEPS, device)
-
 
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:
     """That of this run: an arm may have a budget and a batch of its own."""
     training = run.settings(plan.settings).training
     return OBJECTIVES[training.objective].objective(corpus, training, 1)
-
-
-def words_to_tokens(texts: list[tuple[str, ...]], max_length: float) -> float:
-    return sum(min(max_length, TOKENS_PER_WORD * sum(len(text.split()) for text in row)) for row in texts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -15,7 +15,6 @@ from leanformer.comparison.variants import Variant
 from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 
-SCHEMA = 1
 FIRST_TUNING_SEED = 1001
 SEEDS_PER_TUNING_SEED = 3
 
@@ -140,7 +139,6 @@ class Plan:
 
     def record(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
             "attention": [variant.label for variant in self.variants],
             "controls": {variant.label: what for variant in self.variants if (what := control(variant))},
             "baseline": self.baseline,

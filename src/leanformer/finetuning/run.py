@@ -14,7 +14,7 @@ judging never does: two bf16 logits are often equal, and a tie would go to the f
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ from leanformer.evaluation.prediction import answer, write_answers
 from leanformer.finetuning import chosen_method
 from leanformer.finetuning.classifier import load_classifier
 from leanformer.models import saved
+from leanformer.records.difference import difference
 from leanformer.settings import FinetuningSettings, TrainingSettings
+from leanformer.settings.finetuning import other_settings
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.run.interrupts import Stopped
@@ -198,14 +200,8 @@ def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
 
 def require_settings(place: Path, record: Mapping[str, Any], settings: FinetuningSettings) -> None:
     """FileExistsError names the first of the settings that the record of the finished run in `place` has otherwise."""
-    plain = asdict(FinetuningSettings())
-    old, new = plain | record["settings"]["finetuning"], plain | settings.to_dict()
-    for key in sorted(new.keys() - {"threads"}):
-        if old.get(key) != new[key]:
-            raise FileExistsError(
-                f"{place} was made with finetuning.{key} = {old.get(key)!r}, not {new[key]!r}: repeat its settings, or "
-                "choose another --out"
-            )
+    if found := other_settings(record, settings):
+        raise FileExistsError(f"{place} was made with {found}: repeat its settings, or choose another --out")
 
 
 def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -215,10 +211,8 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
     found = directory.read()
     if found.get("kind") == "finetune" and found.get("status") != "finished":
         return found
-    old, new = _identity(found), _identity(record)
-    for key in new | old:
-        if old.get(key) != new.get(key):
-            raise FileExistsError(f"{directory.path} holds a finished run with another {key}: choose another --out")
+    if other := difference(_identity(found), _identity(record)):
+        raise FileExistsError(f"{directory.path} holds a finished run with another {other.key}: choose another --out")
     return found
 
 

@@ -20,7 +20,7 @@ from leanformer.linking.dictionary import read_dictionary
 from leanformer.linking.encoders import RESCNN, TFIDF, Spec, lend, specs
 from leanformer.linking.mentions import TRAIN, asked, earlier, find_file, learned, read_mentions
 from leanformer.linking.results import results
-from leanformer.linking.runs import Question, run
+from leanformer.linking.runs import LinkingJob, Question, run
 from leanformer.linking.settings import Linking, LinkingSettings
 from leanformer.locks import claimed
 from leanformer.report.write import write_document
@@ -56,23 +56,28 @@ def link(
     for spec in chosen:
         if spec.source is not None:
             lend(spec.source, of_kind(settings, spec))
-    pieces = [(spec, of_kind(settings, spec), seed) for spec in chosen for seed in seeds_of(spec, settings, seeds)]
+    jobs = [job(Path(out), spec, settings, seed) for spec in chosen for seed in seeds_of(spec, settings, seeds)]
     if dry_run:
-        for spec, of, seed in pieces:
-            console.print(f"{spec.name}, seed {seed}: {_steps(spec, question, of):,} steps", markup=False)
+        for each in jobs:
+            console.print(f"{each.name}: {_steps(each, question):,} steps", markup=False)
         return {}
     with claimed(Path(out)):
         records = []
-        for number, (spec, of, seed) in enumerate(sorted(pieces, key=lambda piece: piece[2]), 1):
-            folder = Path(out) / "runs" / spec.name / f"seed-{seed}"
-            record = run(spec, question, of, seed, folder, keep_model=keep_model, quiet=quiet)
+        for number, each in enumerate(sorted(jobs, key=lambda each: each.seed), 1):
+            record = run(each, question, keep_model=keep_model, quiet=quiet)
             records.append(record)
             said = f"accuracy@1 {100 * record['results']['accuracy@1']:.1f}"
-            console.print(f"[{number}/{len(pieces)}] {spec.name}, seed {seed}: {said}", markup=False, soft_wrap=True)
+            console.print(f"[{number}/{len(jobs)}] {each.name}: {said}", markup=False, soft_wrap=True)
         found = results(records, [spec.name for spec in chosen], command)
         write_document(contents(found), found, Path(out))
         console.print(f"report: {Path(out) / 'report.html'}")
         return found
+
+
+def job(out: Path, spec: Spec, settings: Linking, seed: int) -> LinkingJob:
+    folder = out / "runs" / spec.name / f"seed-{seed}"
+    own = of_kind(settings, spec)
+    return LinkingJob(name=f"{spec.name}, seed {seed}", directory=folder, spec=spec, settings=own, seed=seed)
 
 
 def gather(data: Path, protocol: LinkingSettings, dictionary: Path | None, split: str) -> Question:
@@ -134,8 +139,8 @@ def seeds_of(spec: Spec, settings: Linking, seeds: int) -> range:
     return range(1, (seeds if drawn else 1) + 1)
 
 
-def _steps(spec: Spec, question: Question, settings: LinkingSettings) -> int:
-    if spec.kind == TFIDF:
+def _steps(job: LinkingJob, question: Question) -> int:
+    if job.spec.kind == TFIDF:
         return 0
     distinct = len(set(question.train))
-    return math.ceil(settings.epochs * distinct / min(settings.batch_size, distinct))
+    return math.ceil(job.settings.epochs * distinct / min(job.settings.batch_size, distinct))

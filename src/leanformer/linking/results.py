@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.comparison.results import finite
+from leanformer.records.results import results_of
 from leanformer.report.numbers.quantities import fixed
 from leanformer.report.numbers.statistics import Spread, spread
 
-SCHEMA = 1
 MEASURED = (
     "accuracy@1",
     "accuracy@5",
@@ -40,17 +39,16 @@ def results(records: Sequence[dict[str, Any]], order: Sequence[str], command: st
             }
         )
     first = records[0]
-    return finite(
+    return results_of(
+        "link",
         {
-            "schema": SCHEMA,
-            "kind": "link",
             "headline": headline(rows, first["data"]["split"]),
             "encoders": rows,
             "data": first["data"] | {"unlisted": first["results"]["unlisted"]},
             "versions": first["versions"],
             "hardware": first["hardware"],
             "command": command,
-        }
+        },
     )
 
 

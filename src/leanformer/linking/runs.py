@@ -11,7 +11,6 @@ A finished run is kept; one that was killed goes on from its last checkpoint, to
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -23,7 +22,9 @@ from leanformer.linking.mentions import Mention
 from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.scoring import score
 from leanformer.linking.settings import LinkingSettings
+from leanformer.records.difference import difference
 from leanformer.settings import TrainingSettings
+from leanformer.study.job import Job
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.run.record import RunDirectory, versions
@@ -33,6 +34,15 @@ from leanformer.training.run.trackers import make_accelerator
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
 """Lines of curve.jsonl, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkingJob(Job):
+    """One encoder with one seed; it is done in the process of its study."""
+
+    spec: Spec
+    settings: LinkingSettings
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,15 @@ class Question:
     """Their part of run.json."""
 
 
-def run(
-    spec: Spec, question: Question, settings: LinkingSettings, seed: int, out: Path, *, keep_model: bool, quiet: bool
-) -> dict[str, Any]:
-    """The run.json of the run in `out`, made or continued. FileExistsError if another one lives there."""
+def run(job: LinkingJob, question: Question, *, keep_model: bool, quiet: bool) -> dict[str, Any]:
+    """The run.json of the job, whose run is made or continued. FileExistsError if another one lives there."""
+    spec, settings = job.spec, job.settings
     prepare_cpu(settings.threads)
-    training = _training(settings, seed)
-    accelerator = make_accelerator(training, out)
+    training = _training(settings, job.seed)
+    accelerator = make_accelerator(training, job.directory)
     if accelerator.num_processes > 1:
         raise ValueError("linking is one process: start it without accelerate launch")
-    directory, device = RunDirectory(out), accelerator.device
+    directory, device = RunDirectory(job.directory), accelerator.device
     record = {
         "kind": "link",
         "status": "running",
@@ -65,7 +74,7 @@ def run(
         "encoder_kind": spec.kind,
         "source": None if spec.source is None else str(spec.source),
         "source_hash": spec.hash,
-        "seed": seed,
+        "seed": job.seed,
         "data": dict(question.record),
         "settings": {"linking": asdict(settings)},
         "versions": versions(),
@@ -78,24 +87,23 @@ def run(
     with directory.claimed(new=before is None):
         directory.write(record)
         with directory.outcome():
-            return _carry_out(spec, question, settings, training, directory, accelerator, keep_model, quiet)
+            return _carry_out(job, question, training, accelerator, keep_model, quiet)
 
 
 def _carry_out(
-    spec: Spec,
+    job: LinkingJob,
     question: Question,
-    settings: LinkingSettings,
     training: TrainingSettings,
-    directory: RunDirectory,
     accelerator: Accelerator,
     keep_model: bool,
     quiet: bool,
 ) -> dict[str, Any]:
+    settings, directory = job.settings, RunDirectory(job.directory)
     known = [*question.dictionary.meanings, *(text for text, _ in question.train)]
-    encoder = build(spec, list(dict.fromkeys(known)), settings, training.seed, accelerator.device)
+    encoder = build(job.spec, list(dict.fromkeys(known)), settings, job.seed, accelerator.device)
     fitted: dict[str, Any] = {"steps": 0, "seconds": 0.0}
     if isinstance(encoder, Neural) and settings.epochs:
-        objective = LinkingObjective(encoder, question.train, question.dictionary, settings, training.seed)
+        objective = LinkingObjective(encoder, question.train, question.dictionary, settings, job.seed)
         steps = objective.total_steps
         exact = TrainingSettings(**asdict(training) | {"max_steps": steps, "log_every": max(1, steps // LOGGED)})
         try:
@@ -126,9 +134,8 @@ def _before(directory: RunDirectory, record: Mapping[str, Any]) -> dict[str, Any
         return None
     found = directory.read()
     old, new = _identity(found), _identity(record)
-    for key in new:
-        if old.get(key) != new[key]:
-            raise FileExistsError(f"{directory.path} holds a run with another {key}: choose another --out")
+    if other := difference({key: old.get(key) for key in new}, new):
+        raise FileExistsError(f"{directory.path} holds a run with another {other.key}: choose another --out")
     return found
 
 

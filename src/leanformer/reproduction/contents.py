@@ -10,28 +10,28 @@ from leanformer.report.numbers.quantities import listed, several
 from leanformer.report.records.schedules import schedule_notes
 from leanformer.report.render.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.reproduction.figure import picture
-from leanformer.reproduction.instruments import Evidence
+from leanformer.reproduction.metrics import Measurements
 from leanformer.reproduction.published import Paper
 from leanformer.reproduction.results import count
 from leanformer.reproduction.tables import Judged, table
 from leanformer.reproduction.verdict import VERDICTS
 
 
-def contents(paper: Paper, asked: dict[str, Any], rows: list[Judged], evidence: Evidence) -> Document:
+def contents(paper: Paper, asked: dict[str, Any], rows: list[Judged], measurements: Measurements) -> Document:
     sections = [Section("What was claimed", [Paragraph(paper.claim), Paragraph(f"{paper.reference}.")])]
     for of in paper.tables:
         found = [r for r in rows if r.table is of]
         sections.append(Section(of.title, [table(of, found)]))
-    sections += _curves(paper, evidence)
-    sections.append(Section("What to keep in mind", [Points([*paper.notes, *_scale(asked, evidence)])]))
-    sections += _studies(evidence)
+    sections += _curves(paper, measurements)
+    sections.append(Section("What to keep in mind", [Points([*paper.notes, *_scale(asked, measurements)])]))
+    sections += _studies(measurements)
     if asked["command"]:
         sections.append(Section("To repeat it", [Code(asked["command"])]))
-    study = next(iter(evidence.comparisons.values()), None)
+    study = next(iter(measurements.comparisons.values()), None)
     return Document(
         f"{paper.title}: rebuilt at the scale {asked['scale']}",
         headline(rows),
-        _facts(asked, rows, evidence),
+        _facts(asked, rows, measurements),
         sections,
         {} if study is None else numbered(study),
     )
@@ -43,9 +43,9 @@ def headline(rows: list[Judged]) -> str:
     return f"Of {several(len(rows), 'published comparison')}: {said}."
 
 
-def _facts(asked: dict[str, Any], rows: list[Judged], evidence: Evidence) -> list[tuple[str, str]]:
+def _facts(asked: dict[str, Any], rows: list[Judged], found: Measurements) -> list[tuple[str, str]]:
     seeds = sorted({seed for r in rows for seed in r.measured.seeds})
-    made = [*(study.directory.name for study in evidence.comparisons.values()), *evidence.robustness, *evidence.races]
+    made = [*(study.directory.name for study in found.comparisons.values()), *found.robustness, *found.races]
     return [
         ("Scale", asked["scale"]),
         ("Studies", listed(list(dict.fromkeys(made))) if made else "none"),
@@ -53,30 +53,30 @@ def _facts(asked: dict[str, Any], rows: list[Judged], evidence: Evidence) -> lis
     ]
 
 
-def _curves(paper: Paper, evidence: Evidence) -> Iterator[Section]:
+def _curves(paper: Paper, measurements: Measurements) -> Iterator[Section]:
     for curves in paper.curves:
-        if curves.study in evidence.comparisons:
-            drawn = picture(curves, evidence.comparisons[curves.study])
+        if curves.study in measurements.comparisons:
+            drawn = picture(curves, measurements.comparisons[curves.study])
             if drawn is not None:
                 yield Section("Curves", [drawn])
 
 
-def _scale(asked: dict[str, Any], evidence: Evidence) -> list[str]:
+def _scale(asked: dict[str, Any], measurements: Measurements) -> list[str]:
     notes = [
         f"At the scale {asked['scale']} models, texts and budgets are other than the paper's: a verdict is one about "
         "the claim at this scale. Reproduced means the published sign at a Holm-corrected p below 0.05 over seeds, and "
         "for counts the published digits; not testable here: not measured, censored, by models that learned "
         "nothing from context or are no better than chance on the task, or within the paper's own noise."
     ]
-    return [*notes, *(f"{name} was not made: {why}." for name, why in evidence.missing.items())]
+    return [*notes, *(f"{name} was not made: {why}." for name, why in measurements.missing.items())]
 
 
-def _studies(evidence: Evidence) -> Iterator[Section]:
+def _studies(measurements: Measurements) -> Iterator[Section]:
     """What the arms of each comparison cost and reach, controls among them; its own report says the rest."""
-    for name, study in evidence.comparisons.items():
+    for name, study in measurements.comparisons.items():
         if name != study.directory.name:  # it serves as another one, too
             continue
-        findings = evidence.findings(name, str(study.baseline))
+        findings = measurements.findings(name, str(study.baseline))
         controls = study.plan.get("controls") or {}
         blocks: list[Block] = [Paragraph(f"The whole study: studies/{name}/report.html.")]
         if controls:
@@ -85,7 +85,7 @@ def _studies(evidence: Evidence) -> Iterator[Section]:
         if findings.ratios:
             blocks += [*map(Paragraph, schedule_notes(study)), target_tables.ratios(findings)]
         yield Section(f"Study {name}: every arm", blocks)
-    for name in evidence.robustness:
+    for name in measurements.robustness:
         yield Section(f"Study {name}", [Paragraph(f"The whole study: studies/{name}/report.html.")])
-    for name in evidence.races:
+    for name in measurements.races:
         yield Section(f"Study {name}", [Paragraph(f"The whole race: studies/{name}/report.md.")])

@@ -1,7 +1,7 @@
 """A paper's own figures: tables whose rows are compared one by one, and curves.
 
     [[tables]]        title, unit, source; `better` is lower or higher; `measure` and `study` say what stands beside it
-                      (`instruments.py`); `effect`: the difference to the baseline, the ratio, or the change in percent
+                      (`metrics.py`); `effect`: the difference to the baseline, the ratio, or the change in percent
     [[tables.rows]]   `values` of the baseline and of mechanisms, [mean] or [mean, sd]; or `effects` alone, a number or
                       "better", where no more is published; other keys choose what is measured
 

@@ -9,7 +9,6 @@ What is finished stays: the same command goes on where it was stopped.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,23 @@ from leanformer.comparison.compare import compare
 from leanformer.comparison.variants import parse_variants
 from leanformer.data.prepare import prepare
 from leanformer.data.prepare_pairs import prepare_pairs
-from leanformer.files import holdings, write_json
-from leanformer.locks import claimed
 from leanformer.records import reading
 from leanformer.records.studies import Study
 from leanformer.report.records.study import read_study
 from leanformer.report.write import write_document
 from leanformer.reproduction.contents import contents
-from leanformer.reproduction.instruments import Evidence
+from leanformer.reproduction.metrics import Measurements
 from leanformer.reproduction.published import Paper, read_paper
 from leanformer.reproduction.results import results
 from leanformer.reproduction.studies import Planned, read_studies
 from leanformer.reproduction.tables import judged
 from leanformer.robustness.plan import Plan
 from leanformer.robustness.study import read_findings, robustness
+from leanformer.study.directory import StudyDirectory
 
 RECORD = "reproduction.json"
+FIXED = ("paper", "scale", "set", "text")
+"""What a later command repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Given:
 
     def record(self) -> dict[str, Any]:
         return {
-            "schema": 1,
+            "schema": reading.SCHEMA,
             "paper": self.paper,
             "scale": self.scale,
             "text": self.text,
@@ -75,7 +75,7 @@ def reproduce(given: Given, only: Sequence[str] = ()) -> dict[str, Any]:
         if name not in [study.name for study in studies]:
             known = ", ".join(study.name for study in studies)
             raise ValueError(f"--studies {name}: {given.paper} at {given.scale} has {known}")
-    with nullcontext() if given.dry_run else claimed(given.out):
+    with _directory(given).claimed(dry_run=given.dry_run):
         _check_continues(given)
         return _carry_out(paper, studies, given, only)
 
@@ -83,8 +83,7 @@ def reproduce(given: Given, only: Sequence[str] = ()) -> dict[str, Any]:
 def _carry_out(paper: Paper, studies: list[Planned], given: Given, only: Sequence[str]) -> dict[str, Any]:
     console = Console(quiet=given.quiet, highlight=False)
     missing: dict[str, str] = {}
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_json(given.out / RECORD, reading.sealed(given.record()))
+    _directory(given).write(given.record())
     for study in studies:
         why = _lacks(study, given, missing) or ("left out by --studies" if only and study.name not in only else "")
         if why:
@@ -95,10 +94,10 @@ def _carry_out(paper: Paper, studies: list[Planned], given: Given, only: Sequenc
         MAKERS[study.kind](study, given)
     if given.dry_run:
         return {}
-    evidence = _evidence(studies, given, missing)
-    rows = judged(paper, evidence)
-    found = results(paper, given.record(), rows, evidence)
-    write_document(contents(paper, given.record(), rows, evidence), found, given.out)
+    measurements = _measurements(studies, given, missing)
+    rows = judged(paper, measurements)
+    found = results(paper, given.record(), rows, measurements)
+    write_document(contents(paper, given.record(), rows, measurements), found, given.out)
     console.print(f"report: {given.out / 'report.html'}")
     return found
 
@@ -185,8 +184,8 @@ def _folder(study: Planned, given: Given) -> Path:
     return given.out / "studies" / study.name
 
 
-def _evidence(studies: list[Planned], given: Given, missing: dict[str, str]) -> Evidence:
-    found = Evidence(missing=missing)
+def _measurements(studies: list[Planned], given: Given, missing: dict[str, str]) -> Measurements:
+    found = Measurements(missing=missing)
     for study in studies:
         folder = _folder(study, given)
         if study.name in missing:
@@ -204,15 +203,13 @@ def _evidence(studies: list[Planned], given: Given, missing: dict[str, str]) -> 
 
 
 def _check_continues(given: Given) -> None:
-    file = given.out / RECORD
-    if not file.exists():
-        if given.out.exists() and holdings(given.out):
-            raise FileExistsError(f"{given.out} is not empty and holds no reproduction: give another --out")
-        return
-    before, now = reading.read(file, Study, "restore it, or give another --out"), given.record()
-    for key in ("paper", "scale", "set", "text"):
-        if before.get(key) != now[key]:
-            raise ValueError(
-                f"{given.out} was started with {key} = {before.get(key)!r}, this command says {now[key]!r}: "
-                "repeat the earlier one, or give another --out"
-            )
+    study = _directory(given)
+    before = study.read()
+    if before is None:
+        return study.require_free()
+    old, now = ({key: of.get(key) for key in FIXED} for of in (before, given.record()))
+    study.require_same(old, now)
+
+
+def _directory(given: Given) -> StudyDirectory:
+    return StudyDirectory(given.out, RECORD, Study, "reproduction")

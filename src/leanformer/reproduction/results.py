@@ -4,26 +4,23 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.comparison.results import finite
-from leanformer.reproduction.instruments import Evidence
+from leanformer.records.results import results_of
+from leanformer.reproduction.metrics import Measurements
 from leanformer.reproduction.published import Paper
 from leanformer.reproduction.tables import Judged
 from leanformer.reproduction.verdict import VERDICTS
 
-SCHEMA = 1
 
-
-def results(paper: Paper, asked: dict[str, Any], rows: list[Judged], evidence: Evidence) -> dict[str, Any]:
-    return finite(
+def results(paper: Paper, asked: dict[str, Any], rows: list[Judged], measurements: Measurements) -> dict[str, Any]:
+    return results_of(
+        "reproduction",
         {
-            "schema": SCHEMA,
-            "kind": "reproduction",
             "asked": asked,
             "reference": paper.reference,
             "verdicts": {verdict: count(rows)[verdict] for verdict in VERDICTS},
             "rows": [_row(r) for r in rows],
-            "not_made": evidence.missing,
-        }
+            "not_made": measurements.missing,
+        },
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from leanformer.report.numbers.quantities import NONE, fixed, several, signed
 from leanformer.report.numbers.statistics import Interval, Spread
 from leanformer.report.render import document
-from leanformer.reproduction.instruments import Evidence, Measured, measure
+from leanformer.reproduction.metrics import Measured, Measurements, measure
 from leanformer.reproduction.published import Effect, Paper, Row, Table
 from leanformer.reproduction.verdict import Verdict, size, verdict
 
@@ -27,12 +27,12 @@ class Judged:
         return "; ".join(filter(None, [self.measured.note, size(self.table, self.row, self.mechanism, self.measured)]))
 
 
-def judged(paper: Paper, evidence: Evidence) -> list[Judged]:
+def judged(paper: Paper, measurements: Measurements) -> list[Judged]:
     found = []
     for table in paper.tables:
         for row in table.rows:
             for name in row.mechanisms:
-                measured = measure(table, row, name, evidence)
+                measured = measure(table, row, name, measurements)
                 found.append(Judged(table, row, name, measured, verdict(table, row, name, measured)))
     return found
 

@@ -18,7 +18,7 @@ import math
 from typing import Literal
 
 from leanformer.report.numbers.statistics import DECIDED
-from leanformer.reproduction.instruments import Measured
+from leanformer.reproduction.metrics import Measured
 from leanformer.reproduction.published import Row, Table
 
 Verdict = Literal["reproduced", "contradicted", "undecided", "not testable here"]

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 from leanformer.data import tasks
 from leanformer.data.randomness import random_bits
 from leanformer.data.tasks import Task
-from leanformer.files import holdings
-from leanformer.records import reading
+from leanformer.records.reading import SCHEMA
 from leanformer.records.studies import Robustness
 from leanformer.robustness.misspellings import read_misspellings
 from leanformer.robustness.noise import MISSPELLINGS, Misspellings, Noise, noises, require_share
 from leanformer.settings import Settings
+from leanformer.study.directory import StudyDirectory
 
-SCHEMA = 1
 RECORD = "robustness.json"
 TRANSFER, LABELS, SIZES = "transfer", "label noise", "training examples"
 
@@ -130,22 +129,18 @@ def directory(out: Path, label: str, seed: int, task: str, condition: Point | No
     return out / "runs" / label / f"seed-{seed}" / task / name / f"seed-{finetuning}"
 
 
+def directory_of(out: Path) -> StudyDirectory:
+    return StudyDirectory(out, RECORD, Robustness, "study of robustness")
+
+
 def check_continues(out: Path, plan: Plan) -> None:
-    """More runs, tasks, noises, levels and seeds are welcome; other settings, data or misspellings are a
-    FileExistsError."""
-    file = out / RECORD
-    if not file.is_file():
-        if out.exists() and holdings(out):
-            raise FileExistsError(f"{out} is not empty and holds no study of robustness: give another --out")
-        return
-    before = reading.read(file, Robustness, "restore it, or give another --out")
-    settings, now = before["settings"], plan.record()
+    """More runs, tasks, noises, levels and seeds are welcome; other settings, data or misspellings are refused."""
+    study = directory_of(out)
+    before, now = study.read(), plan.record()
+    if before is None:
+        return study.require_free()
     for key in ("task_data", "misspellings_hash"):
         if before.get(key) is not None and now[key] is not None and before[key] != now[key]:
             raise FileExistsError(f"{out} was made with another {key}: repeat it, or give another --out")
-    for key in sorted((settings.keys() | now["settings"].keys()) - {"seed", "threads"}):
-        if settings.get(key) != now["settings"].get(key):
-            raise FileExistsError(
-                f"{out} was made with finetuning.{key} = {settings.get(key)!r}, this command says "
-                f"{now['settings'].get(key)!r}: repeat the earlier setting, or give another --out"
-            )
+    old, new = ({f"finetuning.{key}": value for key, value in of["settings"].items()} for of in (before, now))
+    study.require_same(old, new, "was made with", free=("finetuning.seed", "finetuning.threads"))

@@ -3,20 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
-from leanformer.report.comparison.results import finite, made_by
+from leanformer.records.results import results_of
+from leanformer.report.comparison.results import made_by
 from leanformer.robustness.findings import Effect, Findings
 from leanformer.robustness.plan import TRANSFER
 from leanformer.robustness.wording import caveats, headline
 
-SCHEMA = 1
-
 
 def results(findings: Findings) -> dict[str, Any]:
     study, plan = findings.study, findings.plan
-    return finite(
+    return results_of(
+        "robustness",
         {
-            "schema": SCHEMA,
-            "kind": "robustness",
             "headline": headline(findings),
             "attention": list(study.attention),
             "baseline": study.baseline,
@@ -43,7 +41,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "caveats": caveats(findings),
             "versions": made_by(study, "versions"),
             "hardware": made_by(study, "hardware"),
-        }
+        },
     )
 
 

@@ -9,7 +9,6 @@ and tested on clean texts. What is finished stays: the same command again, or on
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,32 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
 from leanformer.evaluation.inputs.table import ENCODERS
-from leanformer.files import write_json
 from leanformer.finetuning.run import TaskData, load_task, require_settings, run_finetuning
-from leanformer.locks import claimed
 from leanformer.models import saved
-from leanformer.records.reading import sealed
 from leanformer.report.records.runs import Run
 from leanformer.report.records.study import Study
 from leanformer.report.write import write_document
 from leanformer.robustness.contents import contents
 from leanformer.robustness.estimate import estimate
 from leanformer.robustness.findings import Findings, find
-from leanformer.robustness.plan import LABELS, RECORD, SIZES, Plan, Point, check_continues, directory, seed_of
+from leanformer.robustness.plan import LABELS, SIZES, Plan, Point, check_continues, directory, directory_of, seed_of
 from leanformer.robustness.results import results
 from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
+from leanformer.study.job import Job
 from leanformer.training.run.record import RunDirectory
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One fine-tuning, and its tests."""
+@dataclass(frozen=True, kw_only=True)
+class FinetuningJob(Job):
+    """One fine-tuning, and its tests; it is done in the process of its study."""
 
     run: Run
     task: str
     condition: Point | None
     seed: int
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        under = "" if self.condition is None else f", {self.condition.axis} {self.condition.at:g}"
-        return f"{self.run.attention} seed {self.run.seed}, {self.task}{under}, fine-tuning seed {self.seed}"
 
 
 def robustness(
@@ -64,15 +55,14 @@ def robustness(
     sizes, constant, notes = _check(plan, study)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    with nullcontext() if dry_run else claimed(out):
+    with directory_of(out).claimed(dry_run=dry_run):
         check_continues(out, plan)
-        pieces = list(_pieces(study, out, plan, sizes))
-        to_do = [piece for piece in pieces if not _done(piece, plan)]
+        to_do = [job for job in _jobs(study, out, plan, sizes) if not _done(job, plan)]
         if to_do:
-            console.print(estimate(study, plan, [(p.run, p.task, p.condition) for p in to_do]).sentence())
+            console.print(estimate(study, plan, [(job.run, job.task, job.condition) for job in to_do]).sentence())
         if dry_run:
             return {}
-        write_json(out / RECORD, sealed(plan.record()))
+        directory_of(out).write(plan.record())
         failed = _carry_out(to_do, study, plan, console)
         findings = find(study, out, plan, constant, failed)
         found = results(findings)
@@ -106,7 +96,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], 
     return sizes, constant, notes
 
 
-def _pieces(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[Piece]:
+def _jobs(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[FinetuningJob]:
     """Seeds outermost, so that a study cut short is still balanced."""
     for seed in study.seeds:
         runs = [run for name in study.attention for run in study.at(name) if run.seed == seed]
@@ -116,44 +106,55 @@ def _pieces(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Itera
                     if condition is not None and condition.axis == SIZES and float(condition.at) >= sizes[task]:
                         continue
                     for number in range(1, plan.seeds + 1):
-                        folder = directory(out, run.attention, run.seed, task, condition, number)
-                        yield Piece(run, task, condition, number, folder)
+                        yield _job(out, run, task, condition, number)
 
 
-def _done(piece: Piece, plan: Plan) -> bool:
+def _job(out: Path, run: Run, task: str, condition: Point | None, seed: int) -> FinetuningJob:
+    under = "" if condition is None else f", {condition.axis} {condition.at:g}"
+    return FinetuningJob(
+        name=f"{run.attention} seed {run.seed}, {task}{under}, fine-tuning seed {seed}",
+        directory=directory(out, run.attention, run.seed, task, condition, seed),
+        run=run,
+        task=task,
+        condition=condition,
+        seed=seed,
+    )
+
+
+def _done(job: FinetuningJob, plan: Plan) -> bool:
     """FileExistsError if it was done with other settings."""
-    directory = RunDirectory(piece.folder)
-    if not directory.record.is_file() or (record := directory.read()).get("status") != "finished":
+    if not job.finished:
         return False
-    settings = plan.settings.finetuning_for(piece.task)
-    if piece.condition is not None and piece.condition.axis == SIZES:  # its epochs depend on how many there were
+    record = RunDirectory(job.directory).read()
+    settings = plan.settings.finetuning_for(job.task)
+    if job.condition is not None and job.condition.axis == SIZES:  # its epochs depend on how many there were
         settings = replace(settings, epochs=record["settings"]["finetuning"]["epochs"])
-    require_settings(piece.folder, record, replace(settings, seed=piece.seed))
-    return piece.condition is not None or set(plan.tests(piece.task)) <= read_tests(piece.folder).keys()
+    require_settings(job.directory, record, replace(settings, seed=job.seed))
+    return job.condition is not None or set(plan.tests(job.task)) <= read_tests(job.directory).keys()
 
 
-def _carry_out(pieces: list[Piece], study: Study, plan: Plan, console: Console) -> list[str]:
+def _carry_out(jobs: list[FinetuningJob], study: Study, plan: Plan, console: Console) -> list[str]:
     """Why fine-tunings failed, a line each."""
     failed = []
     gathered: tuple[Run, str] | None = None
-    for number, piece in enumerate(pieces, 1):
-        settings = plan.settings.finetuning_for(piece.task)
-        if gathered != (piece.run, piece.task):
-            gathered = (piece.run, piece.task)
-            loaded = load_task(study.directory / piece.run.path, piece.task, plan.task_data, settings)
+    for number, job in enumerate(jobs, 1):
+        settings = plan.settings.finetuning_for(job.task)
+        if gathered != (job.run, job.task):
+            gathered = (job.run, job.task)
+            loaded = load_task(study.directory / job.run.path, job.task, plan.task_data, settings)
             texts = Texts(plan, loaded.task, {split: of.examples for split, of in loaded.validation.items()})
-        seed = seed_of(piece.run.seed, piece.seed)
+        seed = seed_of(job.run.seed, job.seed)
         try:
-            own, trained_on = _condition(loaded, settings, piece.condition, seed)
-            own = replace(own, seed=piece.seed)
-            record = run_finetuning(trained_on, own, piece.folder, keep_model=piece.condition is None, quiet=True)
-            if piece.condition is None:
-                run_tests(piece.folder, loaded, texts, settings, seed)
+            own, trained_on = _condition(loaded, settings, job.condition, seed)
+            own = replace(own, seed=job.seed)
+            record = run_finetuning(trained_on, own, job.directory, keep_model=job.condition is None, quiet=True)
+            if job.condition is None:
+                run_tests(job.directory, loaded, texts, settings, seed)
             said = f"{100 * record['results']['score']:.1f}"
         except ArithmeticError as error:
-            failed.append(f"{piece.name} failed: {error}")
+            failed.append(f"{job.name} failed: {error}")
             said = f"failed: {error}"
-        console.print(f"[{number}/{len(pieces)}] {piece.name}: {said}", markup=False, soft_wrap=True)
+        console.print(f"[{number}/{len(jobs)}] {job.name}: {said}", markup=False, soft_wrap=True)
     return failed
 
 

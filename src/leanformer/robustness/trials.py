@@ -75,7 +75,7 @@ def run_tests(folder: Path, loaded: TaskData, texts: Texts, settings: Finetuning
         splits, changed = texts.at(point, seed)
         found = {"changed": changed, **_tested(model, loaded, splits, settings)}
         done[point] = {"axis": point.axis, "at": point.at, **found}
-        write_json(folder / TESTS, {"schema": 1, "kind": "robustness-tests", "tests": list(done.values())})
+        write_json(folder / TESTS, {"schema": reading.SCHEMA, "kind": "robustness-tests", "tests": list(done.values())})
 
 
 def read_tests(folder: Path) -> dict[Point, dict[str, Any]]:

@@ -1,8 +1,10 @@
 """Settings of fine-tuning: [finetuning], and a sub-table for each way of it that is not the plain one."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from leanformer.records.difference import Difference, difference
 from leanformer.settings.table import Table
 
 
@@ -145,3 +147,13 @@ class FinetuningSettings(Table):
         absgd, sparse, regsl = self.loss == "absgd", self.method != "dense", self.regsl != RegslSettings()
         used = {"loss": self.loss != "mean", "absgd": absgd, "method": sparse, "sparse": sparse, "regsl": regsl}
         return {key: value for key, value in asdict(self).items() if used.get(key, True)}
+
+
+def other_settings(record: Mapping[str, Any], settings: FinetuningSettings) -> Difference | None:
+    """The first of the settings, how many threads there are aside, with which the fine-tuning of the record was not
+    made. A record may name settings of a later version."""
+    plain = asdict(FinetuningSettings())
+    now = plain | settings.to_dict()
+    before = plain | ((record.get("settings") or {}).get("finetuning") or {})
+    old, new = ({f"finetuning.{key}": of.get(key) for key in sorted(now)} for of in (before, now))
+    return difference(old, new, free=("finetuning.threads",))

@@ -19,6 +19,7 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.data.sampling import few_notes
 from leanformer.models import LeanformerConfig, saved
 from leanformer.models.initialisation import initialise
+from leanformer.records.difference import Difference
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
@@ -30,7 +31,7 @@ from leanformer.training.objectives.token_types import alike, follow_the_first
 from leanformer.training.run import extension
 from leanformer.training.run.checkpoint import Checkpoints
 from leanformer.training.run.interrupts import Stopped
-from leanformer.training.run.provenance import continued, difference, moved, new_record
+from leanformer.training.run.provenance import continued, moved, new_record, run_difference
 from leanformer.training.run.record import RunDirectory
 from leanformer.training.run.saved_model import SavedModel, save
 from leanformer.training.run.score_points import ScorePoints, check_reached
@@ -94,7 +95,7 @@ def pretrain(
     main = accelerator.is_main_process
     console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
     if before is not None:
-        if changed := difference(before, record):
+        if changed := run_difference(before, record):
             raise ValueError(f"{run.record} was made with {changed}: {_remedy(before, changed, run)}")
         if before["status"] == "finished":
             saved.locate(run.path)  # raises if its model is missing or damaged
@@ -199,8 +200,8 @@ def held_out_notes(corpus: Prepared, length: int) -> list[str]:
     return []
 
 
-def _remedy(before: Mapping[str, Any], changed: str, run: RunDirectory) -> str:
-    more = before["status"] == "finished" and changed.startswith(("training.max_", "training.warmup"))
+def _remedy(before: Mapping[str, Any], changed: Difference, run: RunDirectory) -> str:
+    more = before["status"] == "finished" and changed.key.startswith(("training.max_", "training.warmup"))
     extends = before["settings"]["training"].get("schedule") in ("constant", "warmup_stable_decay")
     how = "--extend STEPS, or" if extends else "start"
     longer = f"; to train it longer, {how} a new run with --init {run.path}" if more else ""

@@ -1,9 +1,9 @@
 """`results.json`: a report's numbers, for scripts. Losses in nats, scores as fractions, null where there is none."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
+from leanformer.records.results import finite
 from leanformer.report.analysis.chance import chance
 from leanformer.report.analysis.comparison import Comparison, Findings
 from leanformer.report.analysis.examples import ExampleTest
@@ -58,15 +58,6 @@ def results(findings: Findings) -> dict[str, Any]:
             "hardware": made_by(study, "hardware"),
         }
     )
-
-
-def finite(value: Any) -> Any:
-    """The same with null for what JSON cannot hold: NaN and infinity."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def made_by(study: Study, key: str) -> Any:

@@ -11,6 +11,7 @@ from leanformer import files
 from leanformer.data.corpus import Prepared
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.cost import ledger
+from leanformer.records.difference import Difference, difference
 from leanformer.settings import TrainingSettings
 from leanformer.training.machine.hardware import autocast_dtype, describe
 from leanformer.training.objectives.protocol import PretrainingObjective
@@ -64,13 +65,9 @@ def experiment(
     }
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> str | None:
-    """The first setting or hash, but the `free` ones, in which a run and its continuation differ, in words."""
-    old, new = identity(before), identity(now)
-    for key in sorted(old.keys() | new.keys()):
-        if key not in free and old.get(key) != new.get(key):
-            return f"{key} = {old.get(key)!r}, not {new.get(key)!r}"
-    return None
+def run_difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> Difference | None:
+    """The first setting or hash, but the `free` ones, in which a run and its continuation differ."""
+    return difference(identity(before), dict(sorted(identity(now).items())), free)
 
 
 def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class RunDirectory:
     def scores(self) -> Path:
         return self.path / "scores"
 
+    @property
+    def finished(self) -> bool:
+        """Whether it holds a run that has reached its end."""
+        return self.record.is_file() and self.read().get("status") == "finished"
+
     def read(self, schema: type[reading.Record] = Run) -> dict[str, Any]:
         """run.json, checked. FileNotFoundError if there is none, ValueError if it is damaged."""
         if not self.record.is_file():

@@ -9,7 +9,7 @@ import pytest
 from leanformer.report.records import sweep
 from leanformer.report.records.runs import FineTuning, Run
 from leanformer.report.records.study import Study
-from leanformer.reproduction.instruments import Evidence, Measured, measure
+from leanformer.reproduction.metrics import Measured, Measurements, measure
 from leanformer.reproduction.published import Row, Table, Value, read_paper
 from leanformer.reproduction.verdict import size, verdict
 
@@ -30,16 +30,16 @@ def run(name, seed, losses):
     return Run(name, seed, 1e-3, f"{name}-{seed}", "finished", record=record, curve=curve)
 
 
-def evidence(curves):
+def measurements(curves):
     runs = tuple(run(name, seed, losses) for name, of in curves.items() for seed, losses in enumerate(of, 1))
     chosen = {name: sweep.rates(runs, name) for name in curves}
     study = Study(Path("made"), {}, tuple(curves), "dot_product", runs, chosen, ())
-    return Evidence(comparisons={"made": study})
+    return Measurements(comparisons={"made": study})
 
 
 def test_a_loss():
     """Differences -0.5, -0.6, -0.4: mean -0.5, t = -0.5 / (0.1 / sqrt(3)) = -8.66, p = 0.013."""
-    made = evidence({"dot_product": [[2.9, 2.0]] * 3, "shared": [[2.8, 1.5], [2.8, 1.4], [2.8, 1.6]]})
+    made = measurements({"dot_product": [[2.9, 2.0]] * 3, "shared": [[2.8, 1.5], [2.8, 1.4], [2.8, 1.6]]})
     found = measure(LOSS, row(), "shared", made)
     assert found.effect == pytest.approx(-0.5)
     assert found.ci95 == pytest.approx((-0.5 - 4.303 * 0.1 / math.sqrt(3), -0.5 + 4.303 * 0.1 / math.sqrt(3)), abs=1e-3)
@@ -52,7 +52,7 @@ def test_a_loss():
 
 
 def test_a_perplexity_is_a_ratio():
-    made = evidence({"dot_product": [[2.9, 2.0]] * 3, "shared": [[2.8, 1.5], [2.8, 1.4], [2.8, 1.6]]})
+    made = measurements({"dot_product": [[2.9, 2.0]] * 3, "shared": [[2.8, 1.5], [2.8, 1.4], [2.8, 1.6]]})
     table = Table("t", "perplexity", "perplexity", "lower", "s", "made", effect="ratio")
     found = measure(table, row(), "shared", made)
     assert found.effect == pytest.approx(math.exp(-0.5))
@@ -61,7 +61,7 @@ def test_a_perplexity_is_a_ratio():
 
 
 def test_a_model_on_the_floor_says_nothing():
-    made = evidence({"dot_product": [[2.9, 2.0], [2.9, 2.1]], "shared": [[3.0, 2.99], [3.0, 2.99]]})
+    made = measurements({"dot_product": [[2.9, 2.0], [2.9, 2.1]], "shared": [[3.0, 2.99], [3.0, 2.99]]})
     found = measure(LOSS, row(), "shared", made)
     assert found.verdict is None and "learned nothing from context" in found.note
     assert verdict(LOSS, row(), "shared", found) == "not testable here"
@@ -70,7 +70,7 @@ def test_a_model_on_the_floor_says_nothing():
 def test_steps_to_a_target():
     """The target, 95 % of the way from 3 to 2, is 2.05: crossed after 290 and 190 steps, 285 and 190."""
     slow, fast = [3.0, 2.5, 2.0], [2.9, 1.955, 1.955]
-    made = evidence({"dot_product": [slow, slow], "shared": [fast, fast]})
+    made = measurements({"dot_product": [slow, slow], "shared": [fast, fast]})
     found = measure(STEPS, row(), "shared", made)
     assert (found.own.mean, found.baseline.mean) == pytest.approx((100 + 100 * 0.85 / 0.945, 290))
     assert found.effect == pytest.approx((100 + 100 * 0.85 / 0.945) / 290)
@@ -81,7 +81,7 @@ def test_steps_to_a_target():
 @pytest.mark.parametrize(("seeds", "said"), [(5, "undecided"), (6, "worse")])
 def test_runs_that_never_arrive_are_judged_by_their_signs(seeds, said):
     """Six pairs of six on one side: p = 2 / 64; five of five: 2 / 32."""
-    made = evidence({"dot_product": [[2.9, 2.0, 2.0]] * seeds, "shared": [[3.0, 2.9, 2.8]] * seeds})
+    made = measurements({"dot_product": [[2.9, 2.0, 2.0]] * seeds, "shared": [[3.0, 2.9, 2.8]] * seeds})
     found = measure(STEPS, row(), "shared", made)
     assert found.verdict == said
     assert f"0 of {seeds} runs of shared, {seeds} of {seeds} runs of dot_product arrive, ratio above 1.5" in found.note
@@ -89,24 +89,24 @@ def test_runs_that_never_arrive_are_judged_by_their_signs(seeds, said):
 
 def test_a_pair_of_which_neither_arrives_cannot_be_judged():
     target_is_never_met = {"dot_product": [[2.9, 2.0]] * 5 + [[3.0, 2.8]], "shared": [[3.0, 2.9]] * 6}
-    assert measure(STEPS, row(), "shared", evidence(target_is_never_met)).verdict is None
+    assert measure(STEPS, row(), "shared", measurements(target_is_never_met)).verdict is None
 
 
 def test_one_pair_or_none_is_not_testable():
-    single = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.0, 1.99]]})
+    single = measurements({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.0, 1.99]]})
     for table in (LOSS, STEPS):
         found = measure(table, row(), "shared", single)
         assert (found.verdict, verdict(table, row(), "shared", found)) == (None, "not testable here")
         assert "a single pair has no spread" in found.note
-    never = evidence({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.9, 2.8]]})
+    never = measurements({"dot_product": [[2.9, 2.0, 2.0]], "shared": [[3.0, 2.9, 2.8]]})
     assert measure(STEPS, row(), "shared", never).verdict is None
 
 
 def test_what_is_not_there_is_said():
-    made = evidence({"dot_product": [[2.9, 2.0]] * 2})
+    made = measurements({"dot_product": [[2.9, 2.0]] * 2})
     assert measure(LOSS, row(), "shared", made).note == "shared is not in the study at this scale"
     other = Table("t", "final_loss", "nats", "lower", "s", "other")
-    assert measure(other, row(), "shared", Evidence(missing={"other": "needs --text"})).note == "needs --text"
+    assert measure(other, row(), "shared", Measurements(missing={"other": "needs --text"})).note == "needs --text"
     assert measure(other, row(), "shared", made).note == "no such study at this scale"
 
 
@@ -114,7 +114,7 @@ def test_a_race():
     raced = {"size": "mini", "length": 128, "training": {"seconds": {"median": 0.5}, "speed": None}}
     own = {**raced, "attention": "shared", "training": {"seconds": {"median": 0.4}}}
     own["training"]["speed"] = {"median": 1.25, "low": 1.1, "high": 1.6}
-    made = Evidence(races={"speed": {"rows": [{**raced, "attention": "dot_product"}, own]}})
+    made = Measurements(races={"speed": {"rows": [{**raced, "attention": "dot_product"}, own]}})
     table = Table("t", "speed", "s", "lower", "s", "speed", effect="percent")
     found = measure(table, row(), "shared", made)
     assert (found.effect, found.ci95) == (pytest.approx(-20), pytest.approx((100 / 1.6 - 100, 100 / 1.1 - 100)))
@@ -126,7 +126,7 @@ def test_a_race():
 def test_counts_are_held_to_the_published_digits():
     """12 x 1,178,880 / 109,514,298 = 12.92 %, published as 12.94 %; 66.5366 % is published cut off, as 66.53 %."""
     counts = read_paper("shared").tables[0]
-    found = [measure(counts, of, "shared", Evidence()) for of in counts.rows]
+    found = [measure(counts, of, "shared", Measurements()) for of in counts.rows]
     assert [f.effect for f in found] == pytest.approx([-66.5366, -12.9176], abs=1e-4)
     said = [verdict(counts, of, "shared", f) for of, f in zip(counts.rows, found, strict=True)]
     assert said == ["reproduced", "contradicted"]
@@ -188,6 +188,6 @@ def test_a_task_at_chance_is_not_testable(scores, expected):
     study = Study(Path("made"), {}, tuple(levels), "dot_product", every, {n: sweep.rates(every, n) for n in levels}, ())
     table = Table("t", "score", "score x 100", "higher", "s", "made")
     told = Row("r", "dot_product", {}, {"shared": "better"}, {"task": "rte"})
-    found = measure(table, told, "shared", Evidence(comparisons={"made": study}))
+    found = measure(table, told, "shared", Measurements(comparisons={"made": study}))
     assert verdict(table, told, "shared", found) == expected
     assert ("neither shared nor dot_product is above chance (60.0)" in found.note) is (expected == "not testable here")

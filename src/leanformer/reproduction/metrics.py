@@ -47,7 +47,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Measurements:
     """What the studies left, by name; a study that was not made says why in `missing`."""
 
     comparisons: dict[str, Study] = field(default_factory=dict)
@@ -62,18 +62,18 @@ class Evidence:
         return self._found[name, baseline]
 
 
-class Untold(Exception):
-    """This evidence cannot tell."""
+class NotMeasured(Exception):
+    """Nothing was measured that stands beside the number; the text says why."""
 
 
-def measure(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+def measure(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
     try:
-        return INSTRUMENTS[table.measure](table, row, mechanism, evidence)
-    except Untold as why:
+        return METRICS[table.measure](table, row, mechanism, measurements)
+    except NotMeasured as why:
         return Measured(note=str(why))
 
 
-def _parameters(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
+def _parameters(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
     def count(attention: str) -> int:
         config = LeanformerConfig(attention=attention, **table.model)
         return ledger(config, 128, head=table.head)["parameters"][row.key.get("part", "total")]
@@ -83,8 +83,8 @@ def _parameters(table: Table, row: Row, mechanism: str, evidence: Evidence) -> M
     return Measured(Spread(1, own), Spread(1, baseline), effect(table.effect, own, baseline), verdict=said)
 
 
-def _loss(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
-    findings = _comparison(table, row, mechanism, evidence)
+def _loss(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
+    findings = _comparison(table, row, mechanism, measurements)
     losses = [[run.final_loss or math.nan for run in findings.study.at(name)] for name in (mechanism, row.baseline)]
     if table.measure == "final_loss":
         return _compared(findings, LOSS, mechanism, spread(losses[0]), spread(losses[1]))
@@ -94,15 +94,15 @@ def _loss(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measure
     return replace(found, effect=ratio, ci95=found.ci95 and (math.exp(found.ci95[0]), math.exp(found.ci95[1])))
 
 
-def _steps(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
-    findings = _comparison(table, row, mechanism, evidence)
+def _steps(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
+    findings = _comparison(table, row, mechanism, measurements)
     target = findings.study.target(row.key.get("fraction", FRACTION))
     if target is None or findings.study.without_context(row.baseline):
-        raise Untold(f"{row.baseline} learned nothing from context, so there is no target")
+        raise NotMeasured(f"{row.baseline} learned nothing from context, so there is no target")
     steps = [r for r in ratios(findings.study, findings.pairs, [target]) if r.resource == "steps"]
     found = next((r for r in corrected(steps) if r.attention == mechanism), None)
     if found is None:
-        raise Untold("no pair of finished runs")
+        raise NotMeasured("no pair of finished runs")
     own, baseline = (spread([pair[side][0] for pair in found.costs if len({*pair[side]}) == 1]) for side in (0, 1))
     if found.ratio is None:
         names, of = (mechanism, row.baseline), len(found.seeds)
@@ -127,12 +127,12 @@ def _signs(costs: Sequence[tuple[Interval, Interval]]) -> str | None:
     return "better" if 2 * sum(less) > len(less) else "worse"
 
 
-def _score(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
-    findings, tasks = _comparison(table, row, mechanism, evidence), row.key["task"]
+def _score(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
+    findings, tasks = _comparison(table, row, mechanism, measurements), row.key["task"]
     task = next((task for task in ([tasks] if isinstance(tasks, str) else tasks) if findings.of(task)), None)
     values = next((c.values for c in findings.of(task or "") if c.attention == mechanism), ())
     if task is None or not values:
-        raise Untold("no score at this scale")
+        raise NotMeasured("no score at this scale")
     own, baseline = (spread([PERCENT * pair[side] for pair in values]) for side in (0, 1))
     found = _compared(findings, task, mechanism, own, baseline, PERCENT)
     for name in (mechanism, row.baseline):
@@ -141,13 +141,13 @@ def _score(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     return found
 
 
-def _robustness(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
-    found = _made(table, evidence.robustness, evidence)
+def _robustness(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
+    found = _made(table, measurements.robustness, measurements)
     _require(mechanism, row, found.study.attention)
     task, axis = found.plan.tasks[0], row.key["axis"]
     e = next((e for e in found.of(task, axis, None, "score") if e.attention == mechanism), None)
     if e is None or e.difference.mean is None:
-        raise Untold(f"{axis} was not measured")
+        raise NotMeasured(f"{axis} was not measured")
     points, ci, tested = found.axes(task)[axis], e.difference.ci95, e.difference.p_value is not None
     note = e.difference.note if e.informative else "no better on clean text than one and the same answer"
     own, baseline = (_hundredfold(found.spread(task, name, points)) for name in (mechanism, row.baseline))
@@ -162,8 +162,8 @@ def _robustness(table: Table, row: Row, mechanism: str, evidence: Evidence) -> M
     )
 
 
-def _speed(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measured:
-    raced = {found["attention"]: found for found in _made(table, evidence.races, evidence)["rows"]}
+def _speed(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
+    raced = {found["attention"]: found for found in _made(table, measurements.races, measurements)["rows"]}
     _require(mechanism, row, raced)
     own, baseline = (Spread(1, raced[name]["training"]["seconds"]["median"]) for name in (mechanism, row.baseline))
     speed = raced[mechanism]["training"]["speed"]
@@ -173,7 +173,7 @@ def _speed(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Measur
     return Measured(own, baseline, median, (low, high), (), said, where)
 
 
-INSTRUMENTS: dict[str, Callable[[Table, Row, str, Evidence], Measured]] = {
+METRICS: dict[str, Callable[[Table, Row, str, Measurements], Measured]] = {
     "parameters": _parameters,
     "final_loss": _loss,
     "perplexity": _loss,
@@ -184,21 +184,21 @@ INSTRUMENTS: dict[str, Callable[[Table, Row, str, Evidence], Measured]] = {
 }
 
 
-def _comparison(table: Table, row: Row, mechanism: str, evidence: Evidence) -> Findings:
-    _require(mechanism, row, _made(table, evidence.comparisons, evidence).attention)
-    return evidence.findings(str(table.study), row.baseline)
+def _comparison(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Findings:
+    _require(mechanism, row, _made(table, measurements.comparisons, measurements).attention)
+    return measurements.findings(str(table.study), row.baseline)
 
 
-def _made(table: Table, studies: dict[str, Any], evidence: Evidence) -> Any:
+def _made(table: Table, studies: dict[str, Any], measurements: Measurements) -> Any:
     if table.study not in studies:
-        raise Untold(evidence.missing.get(str(table.study), "no such study at this scale"))
+        raise NotMeasured(measurements.missing.get(str(table.study), "no such study at this scale"))
     return studies[table.study]
 
 
 def _require(mechanism: str, row: Row, measured: Sequence[str] | dict[str, Any]) -> None:
     for name in (mechanism, row.baseline):
         if name not in measured:
-            raise Untold(f"{name} is not in the study at this scale")
+            raise NotMeasured(f"{name} is not in the study at this scale")
 
 
 def _compared(

@@ -1,0 +1,115 @@
+"""What a study will take, reported before it starts: seconds from steps that are timed on this machine.
+
+Scoring costs a third of training on as many tokens: it has no backward pass, which is twice the forward one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from leanformer.data.examples import load
+from leanformer.data.tasks import Task
+from leanformer.models import LeanformerConfig
+from leanformer.settings import FinetuningSettings, TrainingSettings
+from leanformer.training.machine import timing
+from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.objectives.table import OBJECTIVES
+from leanformer.training.optimizers.parameter_groups import make_optimizer
+
+PROCESS_SECONDS = 8.0
+"""Starting Python with torch and transformers, and writing the results."""
+TOKENS_PER_WORD = 1.6
+"""Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
+MEASURED_STEPS, MEASURED_SEQUENCES = 3, 32
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Wall-clock seconds and bytes on disk of what is still to do."""
+
+    seconds: float
+    bytes: int
+    runs: int
+
+    def sentence(self) -> str:
+        return f"{self.runs} runs to go: about {_duration(self.seconds)} and {_size(self.bytes)} of disk"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a fine-tuning on a task reads, in tokens: one epoch, and all that is scored; and its training examples."""
+
+    epoch: float
+    scored: float
+    examples: int
+
+    def training(self, epochs: float) -> float:
+        """Tokens of training that cost as much as so many epochs and one scoring."""
+        return epochs * self.epoch + self.scored / 3
+
+
+def reading(task: Task, task_data: str, settings: FinetuningSettings) -> Reading:
+    longest = math.inf if task.kind == "span" else settings.max_length  # windows read all of a context
+
+    def tokens(texts: list[tuple[str, ...]]) -> float:
+        return sum(min(longest, TOKENS_PER_WORD * sum(len(text.split()) for text in row)) for row in texts)
+
+    train, validation = load(task, task_data)
+    train = train.subset(settings.max_train_examples)
+    scored = sum(tokens(part.subset(settings.max_eval_examples).texts) for part in validation.values())
+    return Reading(tokens(train.texts), scored, len(train.labels))
+
+
+def training_speed(
+    config: LeanformerConfig, objective: PretrainingObjective, training: TrainingSettings, threads: int
+) -> tuple[float, float]:
+    """Of a model with this configuration on this machine: tokens per second of its forward and backward passes, on a
+    part of the first batch, and seconds of the optimizer's step."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    first = objective.micro_batches(0, 0, 1)[0]
+    batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
+    with device:
+        model = OBJECTIVES[training.objective].model(config).train()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        elapsed = seconds_of_a_step(lambda: objective.loss_sum(model, batch), training.precision, device)
+        update = seconds_of_an_update(model, training, device)
+    finally:
+        torch.set_num_threads(before)
+    tokens = objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
+    return tokens / elapsed, update
+
+
+def seconds_of_a_step(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
+    """What a forward and a backward pass take, the mean of some after one that is not counted."""
+    bf16 = autocast_dtype(precision, device) is not None
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            found = loss()
+        found.backward()
+
+    step()
+    return timing.seconds(step, MEASURED_STEPS, device)
+
+
+def seconds_of_an_update(model: nn.Module, training: TrainingSettings, device: torch.device) -> float:
+    """What the optimizer's step takes, by the gradients that the model has, after one that makes its state."""
+    optimizer = make_optimizer(model, training)
+    optimizer.step()
+    return timing.seconds(optimizer.step, MEASURED_STEPS, device)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -1,0 +1,24 @@
+"""Where jobs run: the interface, in the form of `concurrent.futures`.
+
+    with executor:
+        future = executor.submit(job)
+        future.result()                   None, or JobFailed with the reason
+
+An executor decides how many jobs run at a time and on which machine. When its block is left, by an error or a signal
+too, it asks jobs that still run to end, waits until they have saved their work, and starts no others.
+"""
+
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from leanformer.study.job import Job
+
+
+class JobFailed(Exception):
+    """The reason why a job failed, one line."""
+
+
+class Executor(AbstractContextManager[Any], Protocol):
+    def submit(self, job: Job) -> "Future[None]":
+        """The job's end; it is `running()` from its start on."""

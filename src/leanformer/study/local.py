@@ -1,0 +1,111 @@
+"""The executor of this machine: a process per job, several at a time.
+
+The processes end with this one, however it ends: each has, as its standard input, a pipe that only this process can
+write to, and ends when the pipe does, after saving its work (`leanformer_cli.ending`). Whatever they start inherits the
+pipe.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Self
+
+from leanformer.study.executor import JobFailed
+from leanformer.study.job import Job
+
+LIFELINE = "LEANFORMER_LIFELINE"
+"""In the environment of a command: which pipe, as its standard input, ends when the process that started it does."""
+
+
+class LocalProcesses:
+    """Runs at most `workers` jobs at a time, in the order in which they are submitted."""
+
+    def __init__(self, workers: int) -> None:
+        self._free = workers
+        self._waiting = deque[tuple[Job, Future[None]]]()
+        self._running = dict[Job, subprocess.Popen[bytes]]()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        self._lifeline = os.pipe()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            waiting, left = [future for _, future in self._waiting], list(self._running.values())
+            self._waiting.clear()
+        for future in waiting:
+            future.cancel()
+        try:
+            for process in left:
+                process.terminate()
+            for process in left:
+                process.wait()
+        finally:
+            for end in self._lifeline:
+                os.close(end)
+
+    def submit(self, job: Job) -> "Future[None]":
+        future = Future[None]()
+        with self._lock:
+            self._waiting.append((job, future))
+            self._start()
+        return future
+
+    def _start(self) -> None:
+        """Start what waits for a free place."""
+        while self._waiting and self._free > 0:
+            job, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                self._running[job] = _process(job, self._lifeline[0])
+            except OSError as error:
+                future.set_exception(error)
+                continue
+            self._free -= 1
+            threading.Thread(target=self._await, args=(job, future), name=job.name, daemon=True).start()
+
+    def _await(self, job: Job, future: "Future[None]") -> None:
+        status = self._running[job].wait()
+        with self._lock:
+            del self._running[job]
+            self._free += 1
+            self._start()
+        if status:
+            future.set_exception(JobFailed(reason(job, status)))
+        else:
+            future.set_result(None)
+
+
+def reason(job: Job, status: int) -> str:
+    """Why the command failed: the signal that ended it, or what it said last."""
+    number = -status if status < 0 else status - 128
+    if number in set(signal.Signals):
+        perhaps = " (perhaps the machine ran out of memory)" if number == getattr(signal, "SIGKILL", None) else ""
+        return f"ended by {signal.Signals(number).name}{perhaps}, its log is {job.log}"
+    lines = [line for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    said = lines[-1].strip() if lines else ""
+    return f"exit status {status}, its log is {job.log}" if not said or said == _begins(job) else said
+
+
+def _begins(job: Job) -> str:
+    return f"--- {job.name}"
+
+
+def _process(job: Job, lifeline: int) -> "subprocess.Popen[bytes]":
+    pipe = os.fstat(lifeline)
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        log.write(f"{_begins(job)}\n".encode())
+        log.flush()
+        return subprocess.Popen(
+            job.command,
+            stdin=lifeline,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {LIFELINE: f"{pipe.st_dev}:{pipe.st_ino}"},
+        )
