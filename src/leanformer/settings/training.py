@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from leanformer.records.models import Config
 from leanformer.records.reading import problem
-from leanformer.records.renamed import new_name, with_new_names
+from leanformer.records.renamed import new_name, new_value, with_new_names
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
@@ -212,6 +212,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
     """The tables, which are changed, with the overrides."""
     for override in overrides:
         key, value = parse_override(override)
+        value = new_value(".".join(key), value)
         key = new_name(".".join(key)).split(".")
         table = tables
         for name in key[:-1]:
