@@ -1,6 +1,7 @@
 """Who may import whom: the architecture, read off the import statements."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,28 @@ def test_folders_import_only_what_they_may(folder):
 
 def test_every_folder_has_its_rule():
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
+def test_the_page_on_architecture_shows_the_floors_and_names_files_that_exist():
+    """A floor is one above the highest that its folder imports; recursion without end would be a circle."""
+    page = (SOURCE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    below = {path.stem: set() for path in PACKAGE.iterdir() if path.stem != "__init__" and path.suffix in ("", ".py")}
+    below.pop("__pycache__", None)
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in imports(file):
+            if room in below and name.startswith("leanformer."):
+                below[room] |= {name.split(".")[1]} & below.keys() - {room}
+
+    def floor(room):
+        return 1 + max(map(floor, below[room]), default=0)
+
+    shown = dict(re.findall(r"^(\d)  (.+)$", page, re.M))
+    assert {room: floor(room) for room in below} == {
+        room: int(n) for n, rooms in shown.items() for room in rooms.split()
+    }
+    named = [path for path in re.findall(r"`([a-z_/]+\.py)`", page) if not path.startswith(("tests/", "src/"))]
+    assert len(named) > 40 and not [path for path in named if not (PACKAGE / path).is_file()]
 
 
 def test_mechanism_files_never_import_each_other():

@@ -114,12 +114,31 @@ def test_old_names_of_multipliers_are_read_with_a_note(old, tmp_path, capsys):
     assert read_settings(None, [f"training.{old}=2"]).training.lr_multipliers == {group: 2.0}
     assert read_settings(file, [f"training.lr_multipliers.{group}=2"]).training.lr_multipliers == {group: 2.0}
     file.write_text(f"[training]\n{old} = 7\nlr_multipliers = {{ {group} = 7.0 }}\n")
-    with pytest.raises(ValueError, match=f"{old} is the old name of training.lr_multipliers.{group}, and both"):
+    with pytest.raises(ValueError, match=f"{old} is another name of training.lr_multipliers.{group}, and both"):
         read_settings(file)
     assert TrainingSettings.of({"lr_multipliers": {"a": 1.0}}).updated({"lr_multipliers": {"b": 2}}).lr_multipliers == {
         "a": 1.0,
         "b": 2.0,
     }
+
+
+def test_names_of_transformers_are_aliases_with_a_note(tmp_path, capsys):
+    renamed._note.cache_clear()
+    file = tmp_path / "run.toml"
+    file.write_text(
+        '[model]\nposition_embedding_type = "absolute"\n[training]\nmlm_probability = 0.3\nmax_grad_norm = 2\n'
+    )
+    read = read_settings(file)
+    assert (read.model, read.training.mask_rate, read.training.clip_norm) == ({"positions": "learned"}, 0.3, 2.0)
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == 3
+    assert "note: training.max_grad_norm is transformers' name of training.clip_norm, by which records call it" in notes
+    given = ["model.position_embedding_type=absolute", "training.mlm_probability=0.4"]
+    again = read_settings(None, given)
+    assert again.model == {"positions": "learned"} and again.training.mask_rate == 0.4
+    assert not capsys.readouterr().err, "a note is printed once"
+    with pytest.raises(ValueError, match="mlm_probability is another name of training.mask_rate, and both are given"):
+        settings_from({"training": {"mlm_probability": 0.1, "mask_rate": 0.2}})
 
 
 def test_a_record_under_old_names_says_what_differs_from_the_defaults(capsys):

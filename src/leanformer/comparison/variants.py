@@ -20,7 +20,7 @@ from typing import Any
 
 from leanformer.attention import PROJECTIONS, mechanism, names
 from leanformer.models import LeanformerConfig
-from leanformer.records.renamed import current_name, new_name
+from leanformer.records.renamed import current_name, new_name, new_value
 from leanformer.settings import TrainingSettings, parse_override, read_tables
 
 MATCHES = ("parameters", "width", "flops")
@@ -105,8 +105,9 @@ def _parse(text: str) -> Variant:
     own: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "match": {}}
     label = text
     for item in _split(listed or ""):
-        (_, *written), value = parse_override(f"option.{item}")
-        *prefix, key = new_name(".".join(written)).split(".")
+        (_, *names), value = parse_override(f"option.{item}")
+        written = ".".join(names)
+        value, (*prefix, key) = new_value(written, value), new_name(written).split(".")
         if not prefix and key == "config":
             for table, values in _recipe(text, Path(str(value))).items():
                 own[table] |= values

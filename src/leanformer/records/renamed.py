@@ -1,4 +1,5 @@
-"""Settings that had another name before: the one list of them. Old names are read for one minor version.
+"""Settings that have another name: the one list of them. Old names are read for one minor version, those of
+transformers are aliases that stay.
 
 They may stand in a file of settings, in `--set`, in the brackets of `--attention` and in records. A record says all
 settings of its run, so there an old name with its old default says nothing, and is left out.
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 
 
 class Renamed(NamedTuple):
-    """The new name, with its tables, and the default that the old one had."""
+    """The name here, with its tables, the default that an old one had, and values of transformers under ours."""
 
     name: str
-    default: Any
+    default: Any = None
+    values: Mapping[str, Any] = {}
 
 
 SETTINGS = {
@@ -23,18 +25,31 @@ SETTINGS = {
     "training.phase_rate": Renamed("training.lr_multipliers.phases", 30.0),
     "training.muon_rate": Renamed("training.lr_multipliers.muon", 1.0),
 }
+ALIASES = {
+    "training.mlm_probability": Renamed("training.mask_rate"),
+    "training.max_grad_norm": Renamed("training.clip_norm"),
+    "model.position_embedding_type": Renamed("model.positions", values={"absolute": "learned"}),
+}
+"""Names that transformers has for a setting of ours."""
+NAMES = SETTINGS | ALIASES
 
 
 def current_name(setting: str) -> str:
     """The name that `table.key` has now."""
-    return SETTINGS[setting].name if setting in SETTINGS else setting
+    return NAMES[setting].name if setting in NAMES else setting
 
 
 def new_name(setting: str) -> str:
     """The same of a name that a user wrote; a note says so if it has changed."""
-    if setting in SETTINGS:
+    if setting in NAMES:
         _note(setting)
     return current_name(setting)
+
+
+def new_value(setting: str, value: Any) -> Any:
+    """The value of `table.key` as it is called here."""
+    known = NAMES[setting].values if setting in NAMES else {}
+    return known.get(value, value) if isinstance(value, str) else value
 
 
 def with_new_names(tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,11 +64,11 @@ def as_recorded(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _moved(tables: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
     new = dict(tables)
-    for old, renamed in SETTINGS.items():
+    for old, renamed in (SETTINGS if recorded else NAMES).items():
         table, _, key = old.partition(".")
         if not isinstance(new.get(table), Mapping) or key not in new[table]:
             continue
-        value = new[table][key]
+        value = new_value(old, new[table][key])
         new[table] = {name: each for name, each in new[table].items() if name != key}
         *path, last = renamed.name.split(".")
         place = new
@@ -64,7 +79,7 @@ def _moved(tables: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
             place |= {} if value == renamed.default else {last: value}
             continue
         if last in place:
-            raise ValueError(f"{old} is the old name of {renamed.name}, and both are given: leave out {old}")
+            raise ValueError(f"{old} is another name of {renamed.name}, and both are given: leave out {old}")
         _note(old)
         place[last] = value
     return new
@@ -72,4 +87,7 @@ def _moved(tables: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
 
 @cache
 def _note(old: str) -> None:
-    print(f"note: {old} is now {SETTINGS[old].name}; the old name is read for one more version", file=sys.stderr)
+    ours = NAMES[old].name
+    old_name = f"note: {old} is now {ours}; the old name is read for one more version"
+    alias = f"note: {old} is transformers' name of {ours}, by which records call it"
+    print(old_name if old in SETTINGS else alias, file=sys.stderr)

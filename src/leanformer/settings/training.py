@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from leanformer.records.models import Config
 from leanformer.records.reading import problem
-from leanformer.records.renamed import new_name, with_new_names
+from leanformer.records.renamed import new_name, new_value, with_new_names
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
@@ -213,6 +213,7 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
     """Apply the overrides to the tables in place; returns the tables."""
     for override in overrides:
         key, value = parse_override(override)
+        value = new_value(".".join(key), value)
         key = new_name(".".join(key)).split(".")
         table = tables
         for name in key[:-1]:
