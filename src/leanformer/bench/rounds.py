@@ -50,8 +50,7 @@ def repeats(step: Callable[[], object], device: torch.device) -> int:
 
 
 def turn(step: Callable[[], object], times: int, device: torch.device) -> Callable[[], float]:
-    """Seconds of a step, the mean of so many; on a CPU the time of the process, so that what else the machine does
-    tells little."""
+    """Returns the mean seconds per step; on a CPU the process's time, on which other programs have little effect."""
     if device.type != "cpu":
         return lambda: seconds(step, times, device)
 

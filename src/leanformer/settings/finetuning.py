@@ -153,8 +153,10 @@ class FinetuningSettings(Table):
 
 
 def other_settings(record: Mapping[str, Any], settings: FinetuningSettings) -> Difference | None:
-    """The first of the settings, how many threads there are aside, with which the fine-tuning of the record was not
-    made. A record may name settings of a later version."""
+    """Returns the first setting, except the number of threads, that differs in the record of a fine-tuning.
+
+    A record may name settings of a later version.
+    """
     plain = asdict(FinetuningSettings())
     now = plain | settings.to_dict()
     before = plain | ((record.get("settings") or {}).get("finetuning") or {})

@@ -52,7 +52,7 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        """Whether it holds a run that has reached its end."""
+        """Whether the directory holds a finished run."""
         return self.record.is_file() and self.read().get("status") == "finished"
 
     def read(self, schema: type[reading.Record] = Run) -> dict[str, Any]:
