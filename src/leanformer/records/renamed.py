@@ -28,6 +28,7 @@ SETTINGS = {
 ALIASES = {
     "training.mlm_probability": Renamed("training.mask_rate"),
     "training.max_grad_norm": Renamed("training.clip_norm"),
+    "finetuning.max_grad_norm": Renamed("finetuning.clip_norm"),
     "model.position_embedding_type": Renamed("model.positions", values={"absolute": "learned"}),
 }
 """Names that transformers has for a setting of ours."""
