@@ -4,17 +4,18 @@ A stage needs what the stages before it made; its jobs need nothing of each othe
 
     teacher     pre-trained, unless one is given
     converted   the teacher in every mechanism, fitted to text of the training data; with shared heads
-    trial       the rate of healing: RATES times the teacher's, for `few`, at the middle budget
-    trained     recovered by BUDGETS of the teacher's tokens; the same mechanism from scratch with the largest, and 4 times
-                that; methods of healing; heads drawn together
+    trial       the rate of recovery: RATES times the teacher's, for `few`, at the middle budget
+    trained     recovered by BUDGETS of the teacher's tokens; the same mechanism from scratch with the largest, and 4
+                times that; methods of recovery; heads drawn together
     drawn       those heads, shared
     tasks       teacher, random values, converted, recovered
     exports     of the teacher and the recovered `few`
 
-Three lists of mechanisms say how much is done: `every` is converted, recovered by all budgets, trained from scratch with
-the largest one and four times that, and fine-tuned; `closely` are recovered with every seed by the largest, and fine-tuned
-before healing too; `few` try the methods and the rates and are exported. With `targets_only` no more is done than to
-recover `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher and random values.
+Three lists of mechanisms say how much is done: `every` is converted, recovered by all budgets, trained from scratch
+with the largest one and four times that, and fine-tuned; `closely` are recovered with every seed by the largest, and
+fine-tuned before recovery too; `few` try the methods and the rates and are exported. With `targets_only` no more is done
+than to recover `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher and random
+values.
 """
 
 import json
