@@ -13,9 +13,9 @@ A stage needs what the stages before it made; its jobs need nothing of each othe
 
 Three lists of mechanisms say how much is done: `every` is converted, recovered by all budgets, trained from scratch
 with the largest one and four times that, and fine-tuned; `closely` are recovered with every seed by the largest, and
-fine-tuned before recovery too; `few` try the methods and the rates and are exported. With `targets_only` no more is done
-than to recover `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher and random
-values.
+fine-tuned before recovery too; `few` try the methods and the rates and are exported. With `targets_only` no more is
+done than to recover `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher
+and random values.
 """
 
 import json
