@@ -4,17 +4,18 @@ A stage needs what the stages before it made; its jobs need nothing of each othe
 
     teacher     pre-trained, unless one is given
     converted   the teacher in every mechanism, fitted to text of the training data; with shared heads
-    trial       the rate of healing: RATES times the teacher's, for `few`, at the middle budget
-    trained     healed by BUDGETS of the teacher's tokens; the same mechanism from scratch with the largest, and 4 times
-                that; methods of healing; heads drawn together
+    trial       the rate of recovery: RATES times the teacher's, for `few`, at the middle budget
+    trained     recovered by BUDGETS of the teacher's tokens; the same mechanism from scratch with the largest, and 4
+                times that; methods of recovery; heads drawn together
     drawn       those heads, shared
-    tasks       teacher, random values, converted, healed
-    exports     of the teacher and the healed `few`
+    tasks       teacher, random values, converted, recovered
+    exports     of the teacher and the recovered `few`
 
-Three lists of mechanisms say how much is done: `every` is converted, healed by all budgets, trained from scratch with
-the largest one and four times that, and fine-tuned; `closely` are healed with every seed by the largest, and fine-tuned
-before healing too; `few` try the methods and the rates and are exported. With `targets_only` no more is done than to
-heal `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher and random values.
+Three lists of mechanisms say how much is done: `every` is converted, recovered by all budgets, trained from scratch
+with the largest one and four times that, and fine-tuned; `closely` are recovered with every seed by the largest, and
+fine-tuned before recovery too; `few` try the methods and the rates and are exported. With `targets_only` no more is
+done than to recover `closely` by the largest budget, at the teacher's own rate, and to fine-tune them, the teacher
+and random values.
 """
 
 import json
@@ -38,7 +39,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "MiniLM v2": ("method=minilm2",),
     "logits, gradual": ("anneal=0.5",),
 }
-"""Beside distillation by logits, abrupt, which all are healed by."""
+"""Beside distillation by logits, abrupt, by which all are recovered."""
 LOGITS = "logits"
 SEEDS_FROM = 10
 """Healing and training from scratch take seeds behind this: other sequences than the teacher read first."""
@@ -199,10 +200,10 @@ def _tasks(p: Protocol) -> Iterator[ConversionJob]:
         for variant in p.every:
             name, row = f"healed/{slug(variant.label)}", {"kind": "healed", "attention": variant.label}
             if variant not in p.closely:
-                yield _finetuning(p, name, healed(p, variant, 1), row, task, p.seeds, variant=variant)
+                yield _finetuning(p, name, recovered(p, variant, 1), row, task, p.seeds, variant=variant)
                 continue
             for seed in range(1, p.seeds + 1):
-                yield _finetuning(p, name, healed(p, variant, seed), row, task, None, seed, variant)
+                yield _finetuning(p, name, recovered(p, variant, seed), row, task, None, seed, variant)
     for task in p.tasks:
         for variant in p.closely:
             row = {"kind": "converted", "attention": variant.label}
@@ -224,13 +225,13 @@ def converted(variant: Variant) -> str:
     return f"converted/{slug(variant.label)}"
 
 
-def healed(p: Protocol, variant: Variant, seed: int) -> Path:
+def recovered(p: Protocol, variant: Variant, seed: int) -> Path:
     """With the largest budget."""
     return p.out / f"healed/{slug(variant.label)}/{LOGITS}/{BUDGETS[-1]}/seed-{seed}"
 
 
 def exported(p: Protocol) -> dict[str, Path]:
-    return {"teacher": p.teacher} | {variant.label: healed(p, variant, 1) for variant in p.few}
+    return {"teacher": p.teacher} | {variant.label: recovered(p, variant, 1) for variant in p.few}
 
 
 def _healing(p: Protocol, variant: Variant, budget: float, seed: int, method: str = LOGITS) -> ConversionJob:

@@ -69,7 +69,7 @@ def write_report(out: Path) -> None:
 
 
 def document(results: dict[str, Any]) -> Document:
-    told = tables.Told(results)
+    told = tables.ConversionTables(results)
     sections = [Section(title, blocks) for title, blocks in told.sections()]
     return Document("Conversion and recovery by distillation", told.headline(), told.facts(), sections, {})
 

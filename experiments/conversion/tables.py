@@ -52,7 +52,7 @@ CAPTIONS = {
 }
 
 
-class Told:
+class ConversionTables:
     def __init__(self, results: dict[str, Any]) -> None:
         self.results, self.rows = results, results["rows"]
         self.every: list[str] = results["mechanisms"]["every"]

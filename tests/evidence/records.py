@@ -233,13 +233,13 @@ def _cell(page: str, section: str, row: str, column: str) -> Value:
 
 def _regained(asked: str) -> Value:
     """With Fieller's interval; `bound`: the lower bound alone, which 95 % lie above."""
-    from experiments.conversion.tables import Told
+    from experiments.conversion.tables import ConversionTables
 
     record = dict(_read("conversion/longer-teacher.json"))
     name, *options = asked.split()
     if "without" in options:
         record["tasks"] = [task for task in record["tasks"] if task not in options]
-    told = Told(record)
+    told = ConversionTables(record)
     if "bound" in options:
         bound = told.lower_bound("healed", name)
         assert bound is not None

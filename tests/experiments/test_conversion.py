@@ -172,7 +172,7 @@ def test_a_target_is_reached_where_its_lower_bound_is(scores: tuple[float, ...],
         for kind, of in levels.items()
         for seed, score in enumerate(of, start=1)
     ]
-    told = tables.Told({"rows": rows, "mechanisms": {"every": ["shared"]}, "tasks": ["t"]})
+    told = tables.ConversionTables({"rows": rows, "mechanisms": {"every": ["shared"]}, "tasks": ["t"]})
     sd = float(np.std(scores, ddof=1))
     assert told.lower_bound("healed", "shared") == pytest.approx(1 - stats.t.isf(0.05, 2) * sd / 3**0.5 / 0.3)
     assert f"85% are aimed at: {verdict} (one-sided 95 % lower bound" in told.headline()
