@@ -1,24 +1,50 @@
-"""What the long experiments share: their options, how they begin and end, and the speed that estimates rest on."""
+"""What the long experiments share: their options, their jobs in stages, and the estimate of what these take.
+
+Every job is a command, its output in OUT/logs. What is finished is skipped when the same command is given again, what
+was begun is resumed, and a job that fails costs what needs it and nothing else.
+"""
 
 import argparse
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from rich.console import Console
 
 from leanformer.data.corpus import Corpus
+from leanformer.data.tasks import task as find_task
 from leanformer.files import write_json
 from leanformer.models.cost import ledger
-from leanformer.settings import Settings
-from leanformer.study.estimate import training_speed
-from leanformer.training.machine.hardware import autocast_dtype, describe
+from leanformer.records.reading import SCHEMA
+from leanformer.settings import FinetuningSettings, Settings
+from leanformer.study.estimate import Reading, reading, training_speed
+from leanformer.study.executor import Executor
+from leanformer.study.job import Job
+from leanformer.study.stages import run_stages
+from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
+from leanformer.training.run.record import versions
+
+Workers = Callable[[int], Executor]
+"""The executor of so many jobs at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentJob(Job):
+    """A job whose name is its folder in OUT."""
+
+    out: Path
+    row: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What it is, for the records."""
+    needs: tuple[str, ...] = ()
+    """Names of jobs, or folders that are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +60,87 @@ class Experiment:
     threads: int
     """Of a job; one that runs alone has all that `jobs` of them have."""
 
+    stages: ClassVar[Mapping[str, Callable[[Any], Iterator[Any]]]] = {}
+    """A stage needs what the stages before it made; its jobs need nothing of each other, the most telling first."""
+    alone: ClassVar[str]
+    """The stage whose jobs run one at a time."""
+    page: ClassVar[str]
+    """The file in OUT that shows the results."""
+
+    def stage(self, name: str) -> list[Any]:
+        return list(self.stages[name](self))
+
+    def prepare(self) -> None:
+        """Write what no command makes. Raises ValueError for an OUT that was begun with other settings."""
+        raise NotImplementedError
+
+    def after(self, stage: str, missing: list[str]) -> None:
+        """Write the records and the page of what is there; `missing` names the jobs that failed or could not start."""
+        raise NotImplementedError
+
+    def ended(self, job: Any, why: str | None, seconds: float) -> None:
+        """What is noted of a job that ended; `why` is None for a success."""
+
+    def seconds(self, job: Any, speed: float) -> float:
+        """About how long the job takes with its threads, which do `speed` FLOPs per second in training."""
+        raise NotImplementedError
+
+    def group(self, stage: str, job: Any) -> str:
+        """What the estimate sums the job with."""
+        return stage
+
     @cached_property
     def corpus(self) -> Corpus:
         return Corpus.open(self.data)
 
     def place(self, path: str) -> dict[str, Any]:
         """Of a job: its name, which is its folder in OUT, and its log."""
-        return {"name": path, "directory": self.out / path, "log": self.out / "logs" / f"{slug(path)}.log"}
+        log = self.out / "logs" / f"{slug(path)}.log"
+        return {"name": path, "out": self.out, "directory": self.out / path, "log": log}
+
+    def left(self) -> Iterator[tuple[str, Any]]:
+        """(stage, job) of what is still to be done."""
+        return ((name, job) for name in self.stages for job in self.stage(name) if not job.finished)
+
+    def run(self, executor: Workers) -> list[str]:
+        """Do all that is still to be done; returns the names of what failed, or could not start."""
+        self.prepare()
+        stages = {name: partial(self.stage, name) for name in self.stages}
+        workers = {name: 1 if name == self.alone else self.jobs for name in stages}
+        return run_stages(stages, lambda name: executor(workers[name]), Console(), ended=self.ended, after=self.after)
+
+    def begin(self, what: str, **protocol: Any) -> None:
+        """ValueError if OUT was begun with other settings or data, or another of `what` this protocol says."""
+        file = self.out / "protocol.json"
+        written = {"settings": self.settings.to_dict(), "data": self.corpus.hash, **protocol}
+        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
+            raise ValueError(f"{file} was begun with other settings, {what}: repeat them, or choose another --out")
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(file, written)
+        write_json(self.out / "settings.json", self.settings.to_dict())
+
+    def head(self, kind: str) -> dict[str, Any]:
+        """What every record says first."""
+        return {
+            "schema": SCHEMA,
+            "kind": kind,
+            "seeds": self.seeds,
+            "jobs": self.jobs,
+            "data": {"hash": self.corpus.hash, "vocab_size": self.corpus.vocab_size},
+            "versions": versions(),
+            "hardware": self.hardware(),
+        }
+
+    def hardware(self) -> dict[str, Any]:
+        """That jobs run on, so many at a time, and the precision that they train in."""
+        cpu = torch.device("cpu")
+        return describe(cpu, self.jobs, autocast_dtype(self.settings.training.precision, cpu))
+
+    def flops(self, settings: Settings | None = None, length: int | None = None) -> Mapping[str, float]:
+        """FLOPs per token, by "training" and "forward"; with a `length` those of fine-tuning on texts as long."""
+        training, config = self.settings.training, model_config(settings or self.settings, self.corpus)
+        scored = 0 if length else MaskedLM(self.corpus, training).scored
+        return ledger(config, length or training.sequence_length, scored)["flops_per_token"]
 
     def flops_per_second(self, threads: int) -> float:
         """Of training a model of the settings on this machine for its whole budget, optimizer's steps too."""
@@ -49,25 +149,61 @@ class Experiment:
         assert objective.total_steps is not None
         speed, update = training_speed(config, objective, training, threads)
         tokens = objective.tokens(objective.total_steps)
-        flops = ledger(config, training.sequence_length, objective.scored)["flops_per_token"]["training"]
-        return tokens * flops / (tokens / speed + objective.total_steps * update)
+        return tokens * self.flops()["training"] / (tokens / speed + objective.total_steps * update)
 
-    def hardware(self) -> dict[str, Any]:
-        """That jobs run on, so many at a time, and the precision that they train in."""
-        cpu = torch.device("cpu")
-        return describe(cpu, self.jobs, autocast_dtype(self.settings.training.precision, cpu))
+    def finetuning_tokens(self, task: str) -> float:
+        """Tokens of training that cost as much as a fine-tuning by the settings."""
+        settings = self.settings.finetuning_for(task)
+        limits = settings.max_length, settings.max_train_examples, settings.max_eval_examples
+        return task_reading(task, self.task_data, *limits).training(settings.epochs)
+
+    def estimate(self) -> None:
+        """Print the core-minutes of what is still to be done, of cores that do nothing else."""
+        began, total = (time.perf_counter(), time.process_time()), dict[str, float]()
+        speed = self.flops_per_second(self.threads)
+        share = (time.process_time() - began[1]) / (time.perf_counter() - began[0]) / self.threads
+        for name, job in self.left():
+            minutes = self.threads * self.seconds(job, speed / min(1.0, share)) / 60
+            print(f"{minutes:7.1f} min  {name:11}  {job.name}")
+            group = self.group(name, job)
+            total[group] = total.get(group, 0.0) + minutes
+        for group, minutes in total.items():
+            print(f"{minutes:7.0f} core-minutes: {group}")
+        hours = sum(total.values()) / 60
+        wall = f"{hours / self.jobs / self.threads:.1f} hours"
+        print(f"{hours:.1f} core-hours, {wall}, {self.jobs} at a time with {self.threads} threads each")
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+@cache
+def task_reading(task: str, where: str, length: int, examples: int | None, scored: int | None) -> Reading:
+    """What a fine-tuning reads with these limits (`FinetuningSettings`)."""
+    limits = FinetuningSettings(max_length=length, max_train_examples=examples, max_eval_examples=scored)
+    return reading(find_task(task), where, limits)
+
+
+def read_result(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def read_record(file: Path, *kinds: str) -> dict[str, Any]:
+    """ValueError for what is no record of these kinds."""
+    record = read_result(file)
+    if record.get("schema") != SCHEMA or record.get("kind") not in kinds:
+        raise ValueError(f"{file} is no record of this protocol, or of another version")
+    return dict(record)
+
+
+def parser(name: str, description: str | None, config: Path) -> argparse.ArgumentParser:
     """The options that all of them have."""
     made = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}",
+        prog=f"python -m experiments {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--data", type=Path)
     made.add_argument("--task-data", type=Path, metavar="TASKS")
+    made.add_argument("--config", type=Path, default=config, metavar="CONFIG.toml", help="of what is pre-trained")
     made.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--jobs", type=int, default=2, help="jobs at a time")
@@ -75,11 +211,24 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def ending(page: str, missing: Sequence[str], out: Path) -> int:
-    """The exit status, after a line on the tables and one on what they lack."""
-    print(page)
+def carry_out(options: argparse.Namespace, build: Callable[[dict[str, Any]], Experiment], executor: Workers) -> int:
+    """Run or estimate the experiment that `build` makes of the fields that all of them have; the exit status."""
+    if options.data is None or options.task_data is None:
+        raise ValueError("--data and --task-data are needed")
+    if options.seeds < 1 or options.jobs < 1:
+        raise ValueError("--seeds and --jobs must be at least 1")
+    prepare_cpu(None)
+    where = {"out": options.out.absolute(), "data": options.data.absolute()}
+    threads = max(1, torch.get_num_threads() // options.jobs)
+    p = build({**where, "task_data": str(options.task_data.absolute()), "seeds": options.seeds, "jobs": options.jobs,
+               "threads": threads})  # fmt: skip
+    if options.dry_run:
+        p.estimate()
+        return 0
+    missing = p.run(executor)
+    print(f"tables: {p.out / p.page}")
     if missing:
-        print(f"{len(missing)} pieces failed or could not start, {missing[0]} first: logs are in {out / 'logs'}")
+        print(f"{len(missing)} jobs failed or could not start, {missing[0]} first: logs are in {p.out / 'logs'}")
     return bool(missing)
 
 
@@ -88,18 +237,23 @@ def slug(label: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", label).strip("-")
 
 
-def require_same(file: Path, written: dict[str, Any], what: str) -> None:
-    """ValueError if the protocol was begun with another of `what` this record says; else the file says it."""
-    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != written:
-        raise ValueError(f"{file} was begun with other {what}: repeat them, or choose another --out")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, written)
-
-
 def in_tokens(settings: Settings) -> Settings:
-    """The pieces have budgets of tokens; another one of the config would be a second."""
+    """The jobs have budgets of tokens; another one of the config would be a second."""
     return replace(settings, training=replace(settings.training, max_steps=None, max_seconds=None))
 
 
-def sets(settings: list[str]) -> tuple[str, ...]:
-    return tuple(argument for setting in settings for argument in ("--set", setting))
+def command(*words: Any, **options: Any) -> tuple[str, ...]:
+    """command("export", RUN, format="hub", set=["a=1"], quiet=True) is export RUN --format hub --set a=1 --quiet.
+
+    A list repeats its option, and an option that is None, False or an empty list is left out.
+    """
+    said = [str(word) for word in words]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            said.append(option)
+        elif isinstance(value, list):
+            said += [word for each in value for word in (option, str(each))]
+        elif value is not None and value is not False:
+            said += [option, str(value)]
+    return tuple(said)

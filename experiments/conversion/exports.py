@@ -9,14 +9,14 @@ It is the processor time of one thread for a batch with the scores of every posi
 tells little. Loss is that of all held-out masks of validation, in nats.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from experiments.conversion.plan import Protocol, exported, slug
+from experiments.conversion.plan import Plan
+from experiments.protocol import read_result, slug
 from leanformer.bench.rounds import alternate, ratio, repeats, turn
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
@@ -30,11 +30,9 @@ from leanformer.models.inference import PRECISIONS, for_inference
 BATCH, ROUNDS = 8, 5
 
 
-def measure(p: Protocol) -> list[dict[str, Any]]:
-    """A row a model and a form; of models whose exports are there."""
-    there = {
-        name: run for name, run in exported(p).items() if (p.out / f"exports/{slug(name)}/onnx/README.md").exists()
-    }
+def measure(p: Plan) -> list[dict[str, Any]]:
+    """A row a model and a form; the exports are there."""
+    there = {name: p.out / run for name, run in p.exported().items()}
     ids = torch.from_numpy(p.corpus.valid.batch(range(BATCH), p.settings.training.sequence_length)).long()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -49,12 +47,12 @@ def measure(p: Protocol) -> list[dict[str, Any]]:
     for name, run in there.items():
         known = _known(p, name, run)
         for form, (size, loss) in known.items():
-            speed = ratio(times["teacher", "hub"], times[name, form]) if "teacher" in there else None
+            speed = ratio(times["teacher", "hub"], times[name, form])
             rows.append({"model": name, "form": form, "bytes": size, "loss": loss, "speed": speed})
     return rows
 
 
-def _steps(p: Protocol, name: str, run: Path, ids: torch.Tensor) -> dict[str, Callable[[], Any]]:
+def _steps(p: Plan, name: str, run: Path, ids: torch.Tensor) -> dict[str, Callable[[], Any]]:
     model = pretrained.load(saved.locate(run), "masked_lm").eval()
     models = {"hub": model} | {precision: for_inference(model, precision) for precision in PRECISIONS}
     folder = p.out / f"exports/{slug(name)}/onnx"
@@ -76,7 +74,7 @@ def _steps(p: Protocol, name: str, run: Path, ids: torch.Tensor) -> dict[str, Ca
     }
 
 
-def _known(p: Protocol, name: str, run: Path) -> dict[str, tuple[int | None, float]]:
+def _known(p: Plan, name: str, run: Path) -> dict[str, tuple[int | None, float]]:
     """Bytes and loss of every form; bf16 and int8 are made of the hub's file when they are loaded."""
     folder = p.out / f"exports/{slug(name)}"
     graphs = {form: folder / "onnx" / file for form, file in (("onnx", WHOLE), ("onnx int8", SMALL))}
@@ -85,5 +83,5 @@ def _known(p: Protocol, name: str, run: Path) -> dict[str, tuple[int | None, flo
     for form, precision in (("hub", "fp32"), *((each, each) for each in PRECISIONS)):
         size = (folder / "hub" / "model.safetensors").stat().st_size if form == "hub" else None
         found[form] = size, perplexity(run, p.data, precision=precision)["loss"]
-    sizes = json.loads((folder / "onnx" / "export.json").read_text(encoding="utf-8"))["bytes"]
+    sizes = read_result(folder / "onnx" / "export.json")["bytes"]
     return found | {form: (sizes[path.name], losses[form]) for form, path in graphs.items()}

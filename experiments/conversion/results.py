@@ -5,7 +5,6 @@ words of all held-out sequences under the frozen masks of validation, in nats, o
 measured once are kept in OUT/losses.json.
 """
 
-import json
 import math
 from pathlib import Path
 from statistics import fmean
@@ -13,103 +12,84 @@ from typing import Any
 
 import torch
 
-from experiments.conversion import exports, tables
-from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, STAGES, ConversionJob, Protocol, stage
+from experiments.conversion import exports
+from experiments.conversion.plan import BUDGETS, LOGITS, METHODS, ConversionJob, Plan
+from experiments.conversion.tables import document
+from experiments.protocol import read_record, read_result
 from leanformer.evaluation import pretrained
 from leanformer.files import write_json, write_text
 from leanformer.models import saved
-from leanformer.records.reading import SCHEMA
-from leanformer.report.render.document import Document, Section
 from leanformer.report.render.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
-from leanformer.training.run.record import versions
 
-KIND = "conversion"
-EXPORTS = "exports.json"
+CONVERTED = ("parameters_after", "loss_before", "loss_after", "stored_blocks", "head_blocks")
 
 
-def write_results(p: Protocol, missing: list[str]) -> None:
-    finished = [job for name in STAGES for job in stage(p, name) if job.finished]
+def write_results(p: Plan, missing: list[str]) -> None:
+    finished = [job for name in p.stages for job in p.stage(name) if job.finished]
     rows = [{**job.row, **found} for job in finished for found in _found(p, job)]
-    teacher = p.teacher / "run.json"
+    teacher = p.out / p.teacher / "run.json"
     if p.given is not None and teacher.is_file():
         rows.insert(0, {"kind": "teacher", **_trained(p, p.given)})
     rows += [{"kind": "random", "seed": 1, "loss": _loss(p, "random/seed-1")}]
-    head = json.loads(teacher.read_text(encoding="utf-8")) if teacher.is_file() else {}
-    found = {
-        "seeds": p.seeds,
+    found = p.head("conversion") | {
         "budgets": list(BUDGETS),
         "methods": {LOGITS: [], **{name: list(settings) for name, settings in METHODS.items()}},
         "mechanisms": {name: [each.label for each in getattr(p, name)] for name in ("every", "closely", "few")},
         "tasks": list(p.tasks),
         "settings": p.settings.to_dict(),
         "healing_rate": p.rate(),
-        "jobs": p.jobs,
-        "data": {"hash": p.corpus.hash, "vocab_size": p.corpus.vocab_size, **p.corpus.sizes},
-        "floor": head.get("floor"),
+        "floor": read_result(teacher).get("floor") if teacher.is_file() else None,
         "teacher_tokens": p.tokens,
-        "versions": versions(),
-        "hardware": p.hardware(),
         "missing": missing,
         "rows": rows,
         "exports": _exports(p),
     }
-    write_json(p.out / "results.json", {"schema": SCHEMA, "kind": KIND, **found})
+    found["data"] |= p.corpus.sizes
+    write_json(p.out / "results.json", found)
 
 
 def write_report(out: Path) -> None:
     file = out / "results.json"
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: run the protocol first")
-    results = json.loads(file.read_text(encoding="utf-8"))
-    if results.get("schema") != SCHEMA or results.get("kind") != KIND:
-        raise ValueError(f"{file} is no record of this protocol, or of another version")
-    write_text(out / "report.md", markdown(document(results)))
+    write_text(out / "report.md", markdown(document(read_record(file, "conversion"))))
 
 
-def document(results: dict[str, Any]) -> Document:
-    told = tables.ConversionTables(results)
-    sections = [Section(title, blocks) for title, blocks in told.sections()]
-    return Document("Conversion and recovery by distillation", told.headline(), told.facts(), sections, {})
-
-
-def _found(p: Protocol, job: ConversionJob) -> list[dict[str, Any]]:
+def _found(p: Plan, job: ConversionJob) -> list[dict[str, Any]]:
     """What came of a job; of a fine-tuning a row a seed."""
     if job.verb == "convert":
         return [_converted(p, job.name)]
     if job.verb == "finetune":
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in job.products]
+        records = [read_result(path) for path in job.products]
         kept = ("score", "collapsed", "seconds")
         return [{"seed": each["seed"], **{key: each["results"][key] for key in kept}} for each in records]
     return [_trained(p, job.directory)] if job.verb in ("pretrain", "distill") else [{}]
 
 
-def _converted(p: Protocol, path: str) -> dict[str, Any]:
-    record = json.loads((p.out / path / "conversion.json").read_text(encoding="utf-8"))
+def _converted(p: Plan, path: str) -> dict[str, Any]:
+    record = read_result(p.out / path / "conversion.json")
     layers = record["layers"]
-    row = {
-        key: record.get(key)
-        for key in ("parameters_after", "loss_before", "loss_after", "stored_blocks", "head_blocks")
-    }
+    row = {key: record.get(key) for key in CONVERTED}
     for key in ("logits_residual", "value_residual", "divergence"):
         values = [layer[key] for layer in layers if layer[key] is not None]
         row[key] = fmean(values) if values else None
     return row | {"layers": layers, "loss": _loss(p, path)}
 
 
-def _trained(p: Protocol, run: Path) -> dict[str, Any]:
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+def _trained(p: Plan, run: Path) -> dict[str, Any]:
+    record = read_result(run / "run.json")
     results, training = record["results"], record["settings"]["training"]
     row = {key: results[key] for key in ("tokens", "seconds", "validations")}
     row |= {"parameters": record["ledger"]["parameters"]["total"], "learning_rate": training["learning_rate"]}
     return row | {"loss": _loss(p, str(run.relative_to(p.out)) if run.is_relative_to(p.out) else str(run))}
 
 
-def _loss(p: Protocol, path: str) -> float:
+def _loss(p: Plan, path: str) -> float:
     """Measured once."""
     file = p.out / "losses.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = read_result(file) if file.is_file() else {}
     if path not in known:
         known[path] = held_out_loss(p, p.out / path)
         write_json(file, known)
@@ -117,7 +97,7 @@ def _loss(p: Protocol, path: str) -> float:
 
 
 @torch.inference_mode()
-def held_out_loss(p: Protocol, place: Path) -> float:
+def held_out_loss(p: Plan, place: Path) -> float:
     model = pretrained.load(saved.locate(place), "masked_lm").eval()
     how = {"sequence_length": p.settings.training.sequence_length, "batch_size": 1, "validation_sequences": None}
     objective = MaskedLM(p.corpus, TrainingSettings.of(how))
@@ -129,13 +109,12 @@ def held_out_loss(p: Protocol, place: Path) -> float:
     return loss / targets
 
 
-def _exports(p: Protocol) -> list[dict[str, Any]]:
+def _exports(p: Plan) -> list[dict[str, Any]]:
     """Measured once, when all exports are there."""
-    file = p.out / EXPORTS
-    if file.is_file():
-        return list(json.loads(file.read_text(encoding="utf-8")))
-    if not all(job.finished for job in stage(p, "exports")):
-        return []
-    rows = exports.measure(p)
-    write_json(file, rows)
-    return rows
+    file = p.out / "exports.json"
+    if not file.is_file():
+        jobs = p.stage("exports")
+        if not jobs or not all(job.finished for job in jobs):
+            return []
+        write_json(file, exports.measure(p))
+    return list(read_result(file))

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.cells import NONE, mean_sd
-from leanformer.report.render.document import Block, Points, Table
+from experiments.rows import Row, by_seed, in_order, made_on, model_size, range_of, where
+from leanformer.report.render.document import Document, Points, Section, Table
 
 TARGETS = {"pairwise": 0.95, "shared": 0.85}
 """Shares aimed at, with at most a tenth of the teacher's tokens."""
@@ -52,22 +53,22 @@ CAPTIONS = {
 }
 
 
+def document(results: Row) -> Document:
+    told = ConversionTables(results)
+    return Document("Conversion and recovery by distillation", told.headline(), told.facts(), told.sections(), {})
+
+
 class ConversionTables:
-    def __init__(self, results: dict[str, Any]) -> None:
+    def __init__(self, results: Row) -> None:
         self.results, self.rows = results, results["rows"]
         self.every: list[str] = results["mechanisms"]["every"]
 
-    def find(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+    def find(self, kind: str, **wanted: Any) -> list[Row]:
         """Rows of a kind with these values; those of tasks only if a task is asked for."""
-        wanted = {"task": None} | wanted
-        return [
-            row
-            for row in self.rows
-            if row["kind"] == kind and all(row.get(key) == value for key, value in wanted.items())
-        ]
+        return where(self.rows, kind=kind, **{"task": None} | wanted)
 
-    def losses(self, kind: str, **wanted: Any) -> list[float]:
-        return [row["loss"] for row in self.find(kind, **wanted)]
+    def losses(self, kind: str, **wanted: Any) -> str:
+        return _loss([row["loss"] for row in self.find(kind, **wanted)])
 
     @property
     def teacher(self) -> dict[str, Any]:
@@ -90,44 +91,39 @@ class ConversionTables:
         return "; ".join(told) or "no mechanism is recovered by distillation and fine-tuned yet"
 
     def facts(self) -> list[tuple[str, str]]:
-        model, floor = self.results["settings"]["model"], self.results["floor"] or {}
-        size = f"{model.get('num_hidden_layers', '?')} layers of {model.get('hidden_size', '?')}"
-        tokens, versions = _whole(self.results["teacher_tokens"]), self.results["versions"]
+        floor = self.results["floor"] or {}
+        size, tokens = model_size(self.results), _whole(self.results["teacher_tokens"])
         return [
             ("teacher", f"{size}, {_whole(self.teacher.get('parameters'))} parameters, {tokens} tokens"),
-            ("its loss", _loss([self.teacher["loss"]] if self.teacher else [])),
+            ("its loss", self.losses("teacher")),
             ("without context", _loss([floor["context_free"]] if floor else [])),
             ("seeds", str(self.results["seeds"])),
             ("vocabulary", _whole(self.results["data"]["vocab_size"])),
-            ("machine", self.results["hardware"]["cpu"]),
-            ("leanformer", f"{versions['leanformer']} ({(versions['commit'] or 'no commit')[:12]})"),
-            ("torch", versions["torch"]),
+            *made_on(self.results),
         ]
 
-    def sections(self) -> list[tuple[str, Sequence[Block]]]:
-        parts = [
-            ("Right after conversion", self.conversions()),
-            ("Recovery by distillation", self.healing()),
-            ("Methods of recovery", self.methods()),
-            ("Learning rate of recovery", self.trial()),
-            ("Tasks", self.tasks()),
-            ("Shared heads", self.heads()),
-            ("Exports", self.exports()),
-        ]
+    def sections(self) -> list[Section]:
+        parts = {
+            "Right after conversion": self.conversions(),
+            "Recovery by distillation": self.healing(),
+            "Methods of recovery": self.methods(),
+            "Learning rate of recovery": self.trial(),
+            "Tasks": self.tasks(),
+            "Shared heads": self.heads(),
+            "Exports": self.exports(),
+        }
         missing, rate = self.results["missing"], self.results["healing_rate"]
         said = [f"Learning rate of recovery {rate:g}."] if rate else []
         said += [f"{len(missing)} pieces failed or are missing: {', '.join(missing)}."] if missing else []
-        shown: list[tuple[str, Sequence[Block]]] = [(title, [table]) for title, table in parts if table.rows]
-        return [*shown, ("What was left out", [Points([*said, *LEFT_OUT])])]
+        shown = [Section(title, [table]) for title, table in parts.items() if table.rows]
+        return [*shown, Section("What was left out", [Points([*said, *LEFT_OUT])])]
 
     def conversions(self) -> Table:
         rows = []
         for row in self.find("converted"):
             added = row["loss"] - self.teacher["loss"] if self.teacher else None
-            numbers = [_number(row[key]) for key in ("logits_residual", "value_residual", "divergence")]
-            rows.append(
-                [row["attention"], self.size(row["parameters_after"]), *numbers, f"{row['loss']:.3f}", _signed(added)]
-            )
+            numbers = [_number(row[key]) for key in ("logits_residual", "value_residual", "divergence", "loss")]
+            rows.append([row["attention"], self.size(row["parameters_after"]), *numbers, _number(added, "+.3f")])
         header = ["attention", "parameters", "logits' residual", "values' residual", "divergence", "loss"]
         return _table([*header, "to the teacher"], rows, "conversions")
 
@@ -137,29 +133,27 @@ class ConversionTables:
         for name in self.every:
             cells = [self.losses("converted", attention=name)]
             cells += [self.losses("healed", attention=name, method="logits", budget=each) for each in budgets]
-            cells += [self.losses("scratch", attention=name, budget=each) for each in scratch]
-            rows.append([name, *map(_loss, cells)])
-        going_on = [self.losses("teacher"), *[[]] * (len(budgets) - 1), self.losses("teacher, trained on"), [], []]
-        rows.append(["the teacher, trained on", *map(_loss, going_on)])
+            rows.append([name, *cells, *(self.losses("scratch", attention=name, budget=each) for each in scratch)])
+        untold = [NONE] * (len(budgets) - 1)
+        going_on = [self.losses("teacher"), *untold, self.losses("teacher, trained on"), NONE, NONE]
+        rows.append(["the teacher, trained on", *going_on])
         header = [f"recovered, {each:.0%}" for each in budgets] + [f"from scratch, {each:.0%}" for each in scratch]
         return _table(["attention", "converted", *header], rows, "healing")
 
     def methods(self) -> Table:
         few, budget = self.results["mechanisms"]["few"], self.results["budgets"][-1]
-        rows = []
-        for method in self.results["methods"] if few else []:
-            found = [self.losses("healed", attention=name, method=method, budget=budget, seed=1) for name in few]
-            rows.append([method, *map(_loss, found)])
+        how = {"budget": budget, "seed": 1}
+        rows = [
+            [method, *(self.losses("healed", attention=name, method=method, **how) for name in few)]
+            for method in (self.results["methods"] if few else [])
+        ]
         return _table(["recovered by", *few], rows, "methods")
 
     def scores(self, kind: str, **wanted: Any) -> dict[int, float]:
         """Of every seed that has all tasks, their mean."""
-        found = [
-            {row["seed"]: row["score"] for row in self.find(kind, task=task, **wanted)}
-            for task in self.results["tasks"]
-        ]
-        seeds = set.intersection(*map(set, found)) if found else set()
-        return {seed: fmean(scores[seed] for scores in found) for seed in sorted(seeds)}
+        tasks = self.results["tasks"]
+        rows = [row for row in where(self.rows, kind=kind, **wanted) if row.get("task") in tasks]
+        return by_seed(rows, "score", "task", tasks)
 
     def above_random(self, kind: str, name: str) -> tuple[list[float], list[float]]:
         """Of every seed that all three have: model - random, and teacher - random."""
@@ -181,7 +175,7 @@ class ConversionTables:
 
     def tasks(self) -> Table:
         rows, tasks = [], self.results["tasks"]
-        arms = [("random values", "random", {}), ("teacher", "teacher", {})]
+        arms: list[tuple[str, str, Row]] = [("random values", "random", {}), ("teacher", "teacher", {})]
         for name in self.every:
             arms += [(f"{name}, {called}", kind, {"attention": name}) for kind, called in STATES.items()]
         for title, kind, wanted in arms:
@@ -191,42 +185,47 @@ class ConversionTables:
             mean = list(self.scores(kind, **wanted).values())
             share = self.share(kind, wanted["attention"]) if wanted else None
             collapsed = sum(bool(row["collapsed"]) for each in found for row in each)
-            cells = [_score([row["score"] for row in each]) for each in found]
-            rows.append([title, *cells, _score(mean), NONE if share is None else _share(share), str(collapsed or "")])
+            cells = [mean_sd([row["score"] for row in each], 100) for each in found]
+            rows.append(
+                [title, *cells, mean_sd(mean, 100), NONE if share is None else _share(share), str(collapsed or "")]
+            )
         return _table(["model", *tasks, "mean", "regained [95 % CI]", "collapsed"], rows, "tasks")
 
     def heads(self) -> Table:
         rows = []
         for row in self.find("shared heads"):
             healed = self.losses("shared heads, healed", tie=row["tie"], share=row["share"])
-            rows.append([f"{row['tie']}, {row['share']:g}", *self.stored(row), _loss([row["loss"]]), _loss(healed)])
+            rows.append([f"{row['tie']}, {row['share']:g}", *self.stored(row), healed])
         for row in self.find("drawn together, then shared"):
-            before = _loss(self.losses("heads drawn together"))
+            before = self.losses("heads drawn together")
             title = f"{row['tie']}, {row['share']:g}, drawn together first ({before} before)"
-            rows.append([title, *self.stored(row), _loss([row["loss"]]), NONE])
+            rows.append([title, *self.stored(row), NONE])
         return _table(["heads shared", "blocks stored", "parameters", "loss", "recovered"], rows, "heads")
 
     def exports(self) -> Table:
         rows = []
         for row in self.results["exports"]:
             size = NONE if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
-            speed = NONE if not row["speed"] else "{median:.2f} ({low:.2f} to {high:.2f})".format(**row["speed"])
+            speed = range_of(row["speed"]) if row["speed"] else NONE
             rows.append([row["model"], row["form"], size, speed, f"{row['loss']:.4f}"])
         return _table(["model", "form", "size", "speed", "loss"], rows, "exports")
 
     def trial(self) -> Table:
         few, rows = self.results["mechanisms"]["few"], []
-        for rate in dict.fromkeys(row["learning_rate"] for row in self.find("trial")):
-            found = [self.losses("trial", attention=name, learning_rate=rate) for name in few]
-            rows.append([f"{rate:g}", *map(_loss, found), _loss([fmean(loss for each in found for loss in each)])])
+        trials = self.find("trial")
+        for rate in in_order(trials, "learning_rate"):
+            own = where(trials, learning_rate=rate)
+            cells = [self.losses("trial", attention=name, learning_rate=rate) for name in few]
+            rows.append([f"{rate:g}", *cells, _loss([fmean(row["loss"] for row in own)])])
         return _table(["rate", *few, "mean"], rows, "trial")
 
     def size(self, parameters: int) -> str:
         own = self.teacher.get("parameters")
         return _whole(parameters) + (f" ({parameters / own - 1:+.1%})" if own else "")
 
-    def stored(self, row: dict[str, Any]) -> list[str]:
-        return [f"{row['stored_blocks']} of {row['head_blocks']}", self.size(row["parameters_after"])]
+    def stored(self, row: Row) -> list[str]:
+        size = self.size(row["parameters_after"])
+        return [f"{row['stored_blocks']} of {row['head_blocks']}", size, _loss([row["loss"]])]
 
 
 def fieller(over: Sequence[float], under: Sequence[float], alpha: float = 0.05) -> tuple[float, float] | None:
@@ -260,17 +259,9 @@ def _loss(values: Sequence[float]) -> str:
     return mean_sd(values, 1.0, 3)
 
 
-def _score(values: Sequence[float]) -> str:
-    return mean_sd(values, 100.0, 1)
-
-
-def _number(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3f}"
-
-
-def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.3f}"
+def _number(value: float | None, form: str = ".3f") -> str:
+    return NONE if value is None else format(value, form)
 
 
 def _whole(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.0f}"
+    return _number(value, ",.0f")

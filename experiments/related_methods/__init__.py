@@ -1,1 +1,1 @@
-"""Six neighbouring systems beside what is usual: `python -m experiments.related_methods`."""
+"""Six neighbouring systems beside what is usual: `python -m experiments related-methods`."""

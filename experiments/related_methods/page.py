@@ -1,17 +1,17 @@
 """The page of the protocol, of the records alone: a verdict and tables a system, published figures beside ours."""
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import NONE
+from experiments.protocol import read_record
 from experiments.related_methods.linking import linking
 from experiments.related_methods.pretrained import clusters, convbert
 from experiments.related_methods.statistics import System
 from experiments.related_methods.tuned import absgd, pst, regsl
+from experiments.rows import Row, made_on, model_size
 from leanformer.files import write_text
-from leanformer.records.reading import SCHEMA
 from leanformer.report.render.document import Block, Document, Paragraph, Points, Section, Table
 from leanformer.report.render.markdown import markdown
 
@@ -21,30 +21,23 @@ TEXTS = Path(__file__).with_name("published.toml")
 
 def write_page(records: Path, page: Path) -> None:
     """FileNotFoundError if there are none, ValueError for what is no record."""
-    found = [_read(records / f"{name}.json") for name in SYSTEMS if (records / f"{name}.json").is_file()]
+    found = [
+        read_record(file, "related_methods", "neighbours")
+        for name in SYSTEMS
+        if (file := records / f"{name}.json").is_file()
+    ]
     if not found:
         raise FileNotFoundError(f"{records} holds no record: run the protocol first")
     write_text(page, markdown(document(found)))
 
 
-def _read(file: Path) -> dict[str, Any]:
-    record = json.loads(file.read_text(encoding="utf-8"))
-    if record.get("schema") != SCHEMA or record.get("kind") not in ("related_methods", "neighbours"):
-        raise ValueError(f"{file} is no record of this protocol, or of another version")
-    return dict(record)
-
-
-def document(records: list[dict[str, Any]]) -> Document:
+def document(records: list[Row]) -> Document:
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     told = {record["study"]: SYSTEMS[record["study"]](record) for record in records}
-    first = records[0]
-    version = first["versions"]
     facts = [
         ("model", " / ".join(dict.fromkeys(map(_model, records)))),
         ("seeds", " / ".join(dict.fromkeys(str(record["seeds"]) for record in records))),
-        ("machine", first["hardware"]["cpu"]),
-        ("leanformer", f"{version['leanformer']} ({(version['commit'] or 'no commit')[:12]})"),
-        ("torch", version["torch"]),
+        *made_on(records[0]),
     ]
     summary = Table(["system", "verdict"], [[system.title, system.verdict] for system in told.values()], "lw")
     sections = [Section("Verdicts", [summary, Points(texts["rule"])])]
@@ -56,12 +49,11 @@ def document(records: list[dict[str, Any]]) -> Document:
     return Document("Related methods", done, facts, sections, {})
 
 
-def _model(record: dict[str, Any]) -> str:
-    model, vocabulary = record["settings"]["model"], record["data"]["vocab_size"]
-    return f"{model.get('num_hidden_layers')} layers of {model.get('hidden_size')}, vocabulary of {vocabulary:,}"
+def _model(record: Row) -> str:
+    return f"{model_size(record)}, vocabulary of {record['data']['vocab_size']:,}"
 
 
-def _blocks(record: dict[str, Any], system: System, texts: dict[str, Any]) -> list[Block]:
+def _blocks(record: Row, system: System, texts: dict[str, Any]) -> list[Block]:
     rows = [
         [claim["what"], claim["figure"], claim["source"], system.here.get(claim["here"], NONE)]
         for claim in texts["claims"]
@@ -71,7 +63,7 @@ def _blocks(record: dict[str, Any], system: System, texts: dict[str, Any]) -> li
     return [Paragraph(f"Verdict: {system.verdict}."), beside, *tables, Points(_conditions(record, texts["notes"]))]
 
 
-def _conditions(record: dict[str, Any], notes: list[str]) -> list[str]:
+def _conditions(record: Row, notes: list[str]) -> list[str]:
     sizes, minutes = record["sizes"], sum(piece["minutes"] for piece in record["pieces"])
     lines = [
         f"Model: {_model(record)}.",

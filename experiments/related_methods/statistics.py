@@ -15,10 +15,9 @@ and the words follow from that and from what else differs, `cost`, as a ratio to
     worse            worth using only if saving at least 5 % matters more; else not worth using here
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from benchmarks.cells import NONE
 from leanformer.report.numbers.statistics import DECIDED, PairedDifference, paired_difference, with_holm
@@ -29,27 +28,16 @@ POINT, NATS = 0.01, 0.05
 """Margins: of scores, and of losses."""
 Quality = Literal["better", "not worse", "undecided", "worse"]
 ORDER: tuple[Quality, ...] = ("worse", "undecided", "not worse", "better")
-Row = dict[str, Any]
 
 
-def by_seed(rows: Iterable[Row], metric: str, cell: str | None = None) -> dict[int, float]:
-    """Of each seed that has a number in every cell (a task, say), their mean."""
-    found: dict[Any, dict[int, float]] = {}
-    for row in rows:
-        of = found.setdefault(row[cell] if cell else None, {})
-        if row.get(metric) is not None:
-            of[row["seed"]] = row[metric]
-    seeds = set.intersection(*map(set, found.values())) if found else set()
-    return {seed: fmean(of[seed] for of in found.values()) for seed in sorted(seeds)}
-
-
-def difference(way: dict[int, float], reference: dict[int, float]) -> PairedDifference:
-    return paired_difference([way[seed] - reference[seed] for seed in sorted(way.keys() & reference.keys())])
-
-
-def differences(pairs: Sequence[tuple[dict[int, float], dict[int, float]]]) -> list[PairedDifference]:
-    """Corrected together."""
-    return with_holm([difference(*pair) for pair in pairs])
+def differences(pairs: Iterable[tuple[dict[int, float], dict[int, float]]]) -> list[PairedDifference]:
+    """Each of a method and its reference, by seed; corrected together."""
+    return with_holm(
+        [
+            paired_difference([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+            for one, other in pairs
+        ]
+    )
 
 
 def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:
@@ -94,27 +82,22 @@ def interval(of: PairedDifference, times: float = 1.0, digits: int = 1) -> list[
     said = f"{times * of.mean:+.{digits}f}"
     if of.ci95 is not None:
         said += f" [{times * of.ci95[0]:+.{digits}f}, {times * of.ci95[1]:+.{digits}f}]"
-    p = NONE if of.p_value_holm is None else "< 0.001" if of.p_value_holm < 0.001 else f"{of.p_value_holm:.3f}"
-    return [said, p, str(of.n)]
+    return [said, p_cell(of.p_value_holm), str(of.n)]
 
 
-def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
-
-
-def in_order(rows: Iterable[Row], key: str) -> list[Any]:
-    return list(dict.fromkeys(row[key] for row in rows))
-
-
-def ratio(rows: Sequence[Row], other: Sequence[Row], of: Callable[[Row], float]) -> float:
-    """Of means."""
-    return fmean(map(of, rows)) / fmean(map(of, other))
+def p_cell(p: float | None) -> str:
+    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 @dataclass(frozen=True)
 class System:
     title: str
-    verdict: str
+    told: Sequence[str]
+    """Parts of the verdict."""
     here: dict[str, str]
     """What stands beside the published figures, by the names in `published.toml`."""
     blocks: Sequence[Block]
+
+    @property
+    def verdict(self) -> str:
+        return "; ".join(self.told) or "not measured yet"

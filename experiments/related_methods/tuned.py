@@ -1,123 +1,113 @@
 """Tables of what is fine-tuned: PST, RegSL and ABSGD."""
 
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from benchmarks.cells import NONE, mean_sd
 from experiments.related_methods.statistics import (
     POINT,
     Quality,
     System,
-    by_seed,
     differences,
-    in_order,
     interval,
     least,
     quality,
     together,
-    where,
     words,
 )
+from experiments.rows import Row, by_seed, in_order, ratio_of_means, where
 from leanformer.report.numbers.statistics import PairedDifference
 from leanformer.report.render.document import Table
 
-Row = dict[str, Any]
+Pair = tuple[str, str]
 REFERENCES = ("plain", "fewer-epochs")
 """Of regsl."""
 SAID = "Points, mean ± sd over seeds. Runs that answer nearly always alike are collapsed; those that diverged failed."
+PRUNED = {"0.9": ("pst", "magnitude"), "0.5": ("pst-half", "magnitude-half")}
+"""By sparsity: PST, and what it is compared with."""
+RIGHT = ("right_labels", "right_labels_in_the_end")
+"""The second one where labels are corrected."""
 
 
 def pst(record: Row) -> System:
-    rows, sparsities = record["rows"], {"pst": "0.9", "pst-half": "0.5"}
-    pairs = [("pst", "magnitude"), ("pst-half", "magnitude-half"), ("pst", "pst-by-magnitude"), ("pst", "dense")]
-    pairs += [("magnitude", "dense")]
-    found = _against(rows, pairs, "score")
-    told, share = [], _trained(rows)
-    for name, sparsity in sparsities.items():
-        of = found.get((name, pairs[list(sparsities).index(name)][1]))
-        if of is not None and of.n:
-            said = words(judged(of), share or 1.0, "the trained numbers")
-            told.append(f"at a sparsity of {sparsity} {said} ({_points(of)} to pruning by magnitude)")
-    dense = found.get(("pst", "dense"))
-    if told and dense is not None:
-        told.append(f"{_points(dense)} to dense fine-tuning")
+    rows, dense = record["rows"], ("pst", "dense")
+    pairs = [*PRUNED.values(), ("pst", "pst-by-magnitude"), dense, ("magnitude", "dense")]
+    found = {pair: of for pair, of in _against(rows, pairs, "score").items() if of.n}
+    sparse = {name: own for name in in_order(rows, "way") if (own := _sparse(where(rows, way=name)))}
+    both = "pst" in sparse and "magnitude" in sparse
+    share = ratio_of_means(sparse["pst"], sparse["magnitude"], "trainable") if both else None
+    told = []
+    for sparsity, pair in PRUNED.items():
+        if pair in found:
+            said = words(judged(found[pair]), share or 1.0, "the trained numbers")
+            told.append(f"at a sparsity of {sparsity} {said} ({_points(found[pair])} to pruning by magnitude)")
+    if told and dense in found:
+        told.append(f"{_points(found[dense])} to dense fine-tuning")
     here = {
         "quality": told[0] if told else NONE,
         "cost": NONE if share is None else f"{share:.1%} of pruning by magnitude's",
     }
-    sparse = [
-        [name, *_sparse(where(rows, way=name))]
-        for name in in_order(rows, "way")
-        if any(row.get("sparse") for row in where(rows, way=name))
+    sizes = [
+        [name, f"{one['zeros'] / one['weights']:.2%}", f"{one['trainable']:,}", f"{one['head']:,}"]
+        for name, (one, *_) in sparse.items()
     ]
     tables = [
         _scores(rows, "score"),
-        _differences({pair: found[pair] for pair in pairs if found[pair].n}, "mean of the tasks"),
-        Table(["", "zeros of the maps' weights", "trained", "of them the head"], sparse, "lrrr"),
+        _differences(found, "Mean of the tasks."),
+        Table(["", "zeros of the maps' weights", "trained", "of them the head"], sizes, "lrrr"),
     ]
-    return System("PST", "; ".join(told) or "not measured yet", here, tables)
+    return System("PST", told, here, tables)
 
 
 def regsl(record: Row) -> System:
-    rows = record["rows"]
-    told, tables, clean, noisy = [], [_scores(rows, "score")], [], []
-    verdicts: dict[str, dict[str, dict[float, Quality]]] = {}
-    for noise in in_order(rows, "label_noise"):
-        own = where(rows, label_noise=noise)
-        names = [name for name in in_order(own, "way") if name not in REFERENCES]
-        pairs = [(name, reference) for name in names for reference in REFERENCES]
-        found = _against(own, [*pairs, REFERENCES[::-1]], "score")
-        tables.append(_differences(found, f"{noise:.0%} of the labels wrong, mean of the tasks"))
-        for name, reference in pairs:
-            verdicts.setdefault(name, {}).setdefault(reference, {})[noise] = judged(found[name, reference])
-        for name in names:
-            said = f"{name}{f' at {noise:.0%}' if noise else ''} {_points(found[name, REFERENCES[0]])}"
-            (noisy if noise else clean).append(said)
-    for name, of in verdicts.items():
-        wrong = {reference: [found for noise, found in each.items() if noise] for reference, each in of.items()}
-        told.append(f"{name}: {_least(wrong)} with wrong labels")
-        if 0.0 in of[REFERENCES[0]]:
-            told[-1] += f", {least([each[0.0] for each in of.values()])} with right ones"
+    rows, tables = record["rows"], [_scores(record["rows"], "score")]
+    names = [name for name in in_order(rows, "way") if name not in REFERENCES]
+    asked = {name: [(name, reference) for reference in REFERENCES] for name in names}
+    pairs = [*(pair for own in asked.values() for pair in own), REFERENCES[::-1]]
+    found = {noise: _against(where(rows, label_noise=noise), pairs, "score") for noise in in_order(rows, "label_noise")}
+    for noise, own in found.items():
+        tables.append(_differences(own, f"{noise:.0%} of the labels wrong, mean of the tasks."))
+    told, beside = [], {"clean": list[str](), "noisy": list[str]()}
+    for noise, own in found.items():
+        where_to = beside["noisy" if noise else "clean"]
+        where_to += [
+            f"{name}{f' at {noise:.0%}' if noise else ''} {_points(own[name, REFERENCES[0]])}" for name in names
+        ]
+    for name, of in asked.items():
+        said = f"{name}: {_least(of, [own for noise, own in found.items() if noise])} with wrong labels"
+        if 0.0 in found:
+            said += f", {least([judged(found[0.0][pair]) for pair in of])} with right ones"
+        told.append(said)
     labels = [
-        [f"{row['task']}, {row['label_noise']:.0%}", row["way"], f"{100 * row['right_labels']:.1f}", right]
-        for row in rows
-        if row["seed"] == 1 and (right := _right(row))
+        [f"{row['task']}, {row['label_noise']:.0%}", row["way"], *(f"{100 * row[key]:.1f}" for key in RIGHT)]
+        for row in where(rows, seed=1)
+        if RIGHT[1] in row
     ]
     tables.append(Table(["", "", "right labels, %", "in the end"], labels, "llrr", "Seed 1."))
-    here = {"clean": "; ".join(clean) or NONE, "noisy": "; ".join(noisy) or NONE}
-    return System("RegSL", "; ".join(told) or "not measured yet", here, tables)
+    return System("RegSL", told, {key: "; ".join(said) or NONE for key, said in beside.items()}, tables)
 
 
 def absgd(record: Row) -> System:
-    rows = record["rows"]
+    rows = [row | {"condition": _condition(row)} for row in record["rows"]]
     rare, noisy = ([row for row in rows if (row["imbalance"] > 1) is flag] for flag in (True, False))
     told, tables, here = [], [_scores(rare, "mean_recall"), _scores(noisy, "score")], {}
-    for kind, own, metric, references in (
-        ("rare", rare, "mean_recall", ("cross-entropy", "class-weights")),
-        ("noisy", noisy, "score", ("cross-entropy", "fewer-epochs")),
+    for kind, title, own, metric, other in (
+        ("rare", "rare classes", rare, "mean_recall", "class-weights"),
+        ("noisy", "wrong labels", noisy, "score", "fewer-epochs"),
     ):
-        verdicts: dict[str, list[Quality]] = {reference: [] for reference in references}
-        for cell in in_order([row | {"cell": _condition(row)} for row in own], "cell"):
-            inside = [row for row in own if _condition(row) == cell]
-            pairs = [("absgd", reference) for reference in references]
-            found = _against(inside, [*pairs, references[::-1]], metric)
-            tables.append(_differences(found, f"{cell}, mean of the tasks"))
-            for reference in references:
-                verdicts[reference].append(judged(found["absgd", reference]))
-            first = found["absgd", "cross-entropy"]
-            here[kind] = "; ".join(
-                [*([here[kind]] if kind in here else []), f"{cell}: {_points(first)} to cross entropy"]
-            )
+        first, second = ("absgd", "cross-entropy"), ("absgd", other)
+        pairs = [first, second, (other, "cross-entropy")]
+        found = {each: _against(where(own, condition=each), pairs, metric) for each in in_order(own, "condition")}
+        tables += [_differences(of, f"{each}, mean of the tasks.") for each, of in found.items()]
         if own:
-            title = "rare classes" if kind == "rare" else "wrong labels"
-            told.append(f"{title}: {_least(verdicts)}")
-    return System("ABSGD", "; ".join(told) or "not measured yet", here, tables)
+            here[kind] = "; ".join(f"{each}: {_points(of[first])} to cross entropy" for each, of in found.items())
+            told.append(f"{title}: {_least([first, second], found.values())}")
+    return System("ABSGD", told, here, tables)
 
 
-def _least(verdicts: dict[str, list[Quality]]) -> str:
+def _least(pairs: Iterable[Pair], conditions: Iterable[dict[Pair, PairedDifference]]) -> str:
     """Of the conditions together, against every reference."""
-    overall = {reference: together(found) for reference, found in verdicts.items()}
+    of = list(conditions)
+    overall = {pair[1]: together([judged(found[pair]) for found in of]) for pair in pairs}
     said = ", ".join(f"against {reference} {found}" for reference, found in overall.items())
     return f"{words(least(overall.values()))} ({said})"
 
@@ -126,12 +116,10 @@ def judged(of: PairedDifference) -> Quality:
     return quality(of, higher_is_better=True, margin=POINT)
 
 
-def _against(
-    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], metric: str
-) -> dict[tuple[str, str], PairedDifference]:
+def _against(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> dict[Pair, PairedDifference]:
     """Of the mean over tasks; corrected over the pairs."""
     values = {name: by_seed(where(rows, way=name), metric, "task") for pair in pairs for name in pair}
-    return dict(zip(pairs, differences([(values[way], values[other]) for way, other in pairs]), strict=True))
+    return dict(zip(pairs, differences((values[way], values[other]) for way, other in pairs), strict=True))
 
 
 def _scores(rows: Sequence[Row], metric: str) -> Table:
@@ -141,13 +129,11 @@ def _scores(rows: Sequence[Row], metric: str) -> Table:
         cell = [row for row in where(rows, task=task) if _condition(row) == condition]
         numbers = [[row[metric] for row in where(cell, way=way) if row.get(metric) is not None] for way in ways]
         found.append([", ".join(filter(None, (task, condition))), *(mean_sd(each, 100) for each in numbers)])
-    for title, happened in (
-        ("collapsed runs", lambda row: bool(row.get("collapsed"))),
-        ("failed runs", lambda row: row["score"] is None),
-    ):
-        counts = [sum(map(happened, where(rows, way=way))) for way in ways]
-        if any(counts):
-            found.append([title, *map(str, counts)])
+    happened = {
+        "collapsed runs": [row for row in rows if row.get("collapsed")],
+        "failed runs": [row for row in rows if row["score"] is None],
+    }
+    found += [[title, *(str(len(where(own, way=way))) for way in ways)] for title, own in happened.items() if own]
     caption = f"{metric.replace('_', ' ').capitalize()}. {SAID}"
     return Table(["", *ways], found, "l" + "r" * len(ways), caption)
 
@@ -157,30 +143,14 @@ def _condition(row: Row) -> str:
     return ", ".join([*said, *([f"1 in {row['imbalance']:g}"] if row["imbalance"] > 1 else [])])
 
 
-def _differences(found: dict[tuple[str, str], PairedDifference], caption: str) -> Table:
-    rows = [[way, reference, *interval(of, 100), judged(of)] for (way, reference), of in found.items() if of.n]
-    header = ["", "against", "points [95 % CI]", "p, Holm", "seeds", "verdict"]
-    return Table(header, rows, "llrrrl", f"{caption[0].upper()}{caption[1:]}.")
+def _differences(found: dict[Pair, PairedDifference], caption: str) -> Table:
+    rows = [[*pair, *interval(of, 100), judged(of)] for pair, of in found.items() if of.n]
+    return Table(["", "against", "points [95 % CI]", "p, Holm", "seeds", "verdict"], rows, "llrrrl", caption)
 
 
 def _points(of: PairedDifference) -> str:
     return f"{interval(of, 100)[0]} points" if of.n else NONE
 
 
-def _trained(rows: Sequence[Row]) -> float | None:
-    """What PST trains, as a share of what pruning by magnitude does."""
-    found = [
-        [row["sparse"]["trainable"] for row in where(rows, way=name) if row.get("sparse")]
-        for name in ("pst", "magnitude")
-    ]
-    return fmean(found[0]) / fmean(found[1]) if all(found) else None
-
-
-def _sparse(rows: Sequence[Row]) -> list[str]:
-    one = next(row["sparse"] for row in rows if row.get("sparse"))
-    return [f"{one['zeros'] / one['weights']:.2%}", f"{one['trainable']:,}", f"{one['head']:,}"]
-
-
-def _right(row: Row) -> str:
-    """In the end, where labels are corrected."""
-    return f"{100 * row['right_labels_in_the_end']:.1f}" if "right_labels_in_the_end" in row else ""
+def _sparse(rows: Sequence[Row]) -> list[Row]:
+    return [row["sparse"] for row in rows if row.get("sparse")]

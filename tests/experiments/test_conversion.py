@@ -12,8 +12,8 @@ from scipy import stats
 
 from benchmarks.cells import mean_sd
 from experiments.conversion import plan, tables
-from experiments.conversion.__main__ import main
-from experiments.conversion.results import document
+from experiments.conversion.command import main
+from experiments.conversion.tables import document
 from experiments.protocol import Experiment
 from leanformer.report.render.markdown import markdown
 from leanformer.settings import read_settings

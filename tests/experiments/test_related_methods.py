@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import finetuning
-from experiments.related_methods import page, plan, sizes, statistics, tuned
-from experiments.related_methods.__main__ import main
+from experiments.related_methods import page, plan, statistics, tuned
+from experiments.related_methods.command import RelatedMethods, main
+from experiments.rows import by_seed
 from leanformer.report.numbers.statistics import paired_difference, with_holm
 from leanformer.settings import read_settings
 from tests.experiments.in_process import InProcess
@@ -112,9 +113,10 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[str]
 @pytest.fixture(scope="module")
 def out(arguments: list[str]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sizes, "LEAST", sizes.LEAST | {"base_tokens": 256, "examples": 32, "noisy_examples": 32})
-        patch.setattr(plan, "NOISE", (0.0, 0.4))
-        patch.setattr(plan, "IMBALANCE", (10.0,))
+        for name, least in {"base_tokens": 256, "examples": 32, "noisy_examples": 32}.items():
+            patch.setitem(plan.PLAN["least"], name, least)
+        for group, conditions in {"regsl": [(0.0, 1), (0.4, 1)], "rare": [(0.0, 10)], "noise": [(0.4, 1)]}.items():
+            patch.setitem(plan.PLAN["groups"][group], "conditions", conditions)
         runner = Runner()
         assert main(arguments, runner) == 0
         assert {command[0] for command in runner.ran} >= {"pretrain", "compare", "bench", "link"}
@@ -131,12 +133,12 @@ def test_every_study_has_its_rows(out: Path) -> None:
     assert {file.stem for file in (out / "records").iterdir()} == set(plan.STUDIES)
     assert all(record(out, study)["missing"] == [] for study in plan.STUDIES)
     ways = {(row["way"], row["seed"]) for row in record(out, "pst")["rows"]}
-    assert ways == {(method.name, seed) for method in plan.METHODS["pst"] for seed in (1, 2)}
+    assert ways == {(name, seed) for name in plan.PLAN["methods"]["pst"] for seed in (1, 2)}
     zeros = {row["way"]: row["sparse"]["zeros"] / row["sparse"]["weights"] for row in record(out, "pst")["rows"]
              if row.get("sparse")}  # fmt: skip
     assert zeros["pst"] == pytest.approx(0.9, abs=0.01) and zeros["magnitude-half"] == pytest.approx(0.5, abs=0.01)
     noisy = {(row["way"], row["label_noise"]) for row in record(out, "regsl")["rows"]}
-    assert noisy == {(method.name, noise) for method in plan.METHODS["regsl"] for noise in (0.0, 0.4)}
+    assert noisy == {(name, noise) for name in plan.PLAN["methods"]["regsl"] for noise in (0.0, 0.4)}
     rare = {(row["way"], row["imbalance"]) for row in record(out, "absgd")["rows"]}
     thinned, wrong = ("cross-entropy", "class-weights", "absgd"), ("cross-entropy", "fewer-epochs", "absgd")
     assert rare == {*((name, 10) for name in thinned), *((name, 1) for name in wrong)}
@@ -165,8 +167,8 @@ def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_
     where = {"out": tmp_path, "data": tmp_path, "task_data": "", "linking_data": tmp_path}
     tasks = {"studies": ("pst", "regsl"), "glue": ("sst2", "qqp"), "texts": ("trec", "ag_news"), "corpora": ("made",)}
     machine = {"seeds": 1, "jobs": 1, "threads": 1}
-    p = plan.Protocol(**where, **tasks, **machine, settings=read_settings(None, []), sizes=sizes.Sizes())
-    tried = [job.name for job in plan.stage(p, "trials")]
+    p = RelatedMethods(**where, **tasks, **machine, settings=read_settings(None, []), sizes=plan.Sizes())
+    tried = [job.name for job in p.stage("trials")]
     assert {"trials/distance/trec", "trials/distance/ag_news", "trials/dense/sst2"} <= set(tried)
     assert "trials/dense/qqp" not in tried
     for path, best in (("trials/distance/trec", 2), ("trials/distance/ag_news", 0), ("trials/dense/sst2", 1)):
@@ -176,14 +178,14 @@ def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_
         (tmp_path / path / "finetuning.json").write_text(json.dumps({"rows": rows}))
         (tmp_path / "finished").mkdir(exist_ok=True)
         plan.marker(tmp_path, path).write_text("{}")
-    studies = {job.name.rpartition("/")[0]: job for job in plan.stage(p, "studies")}
+    studies = {job.name.rpartition("/")[0]: job for job in p.stage("studies")}
     for study, way, name, best in (
         ("regsl/trec", "distance", "distance", 2),
         ("regsl/ag_news", "distance", "distance", 0),
         ("pst/sst2", "dense", "dense", 1),
         ("pst/qqp", "dense", "dense", 1),
     ):
-        assert studies[study].row["ways"][way] == list(plan.TRIED[name].candidates[best])
+        assert studies[study].row["ways"][way] == plan.PLAN["tried"][name]["candidates"][best].split(",")
         assert f"trials/{name}/{'sst2' if study == 'pst/qqp' else study.split('/')[1]}" in studies[study].needs
 
 
@@ -258,7 +260,7 @@ def test_mistakes_are_refused(arguments: list[str], out: Path) -> None:
 
 
 def made(study: str, rows: list[dict[str, Any]]) -> str:
-    document = page.document([HEAD | {"study": study, "rows": rows, "sizes": sizes.Sizes().record()}])
+    document = page.document([HEAD | {"study": study, "rows": rows, "sizes": plan.Sizes().record()}])
     return document.sections[0].blocks[0].rows[0][1]
 
 
@@ -340,7 +342,7 @@ def test_who_forgets_most_of_the_context_has_saved_nothing(loss: float, verdict:
 def test_differences_are_of_means_over_tasks_and_of_seeds_that_have_all() -> None:
     rows = [{"task": task, "seed": seed, "score": 0.1 * seed + (task == "b")} for task in "ab" for seed in (1, 2, 3)]
     rows[-1]["score"] = None
-    assert statistics.by_seed(rows, "score", "task") == pytest.approx({1: 0.6, 2: 0.7})
+    assert by_seed(rows, "score", "task") == pytest.approx({1: 0.6, 2: 0.7})
     one, other = {1: 2.0, 2: 3.5, 3: 4.0}, {1: 1.0, 2: 1.0, 3: 1.0}
     found = statistics.differences([(one, other), (other, one)])
     assert found == with_holm([paired_difference([1.0, 2.5, 3.0]), paired_difference([-1.0, -2.5, -3.0])])

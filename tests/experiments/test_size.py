@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.size.__main__ import main
+from experiments.size.command import main
 from experiments.size.findings import BERT_BASE, find, verdict
 from experiments.size.laws import law, line
 from experiments.size.page import headline
