@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from leanformer.report.comparison.wording import MASKED_LM
 from leanformer.report.records import sweep
+from leanformer.report.records.objective_words import MASKED_LM
 from leanformer.report.records.runs import Run, read_run
 from leanformer.report.records.study import DEFAULT_BASELINE, Study, read_study
 

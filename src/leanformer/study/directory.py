@@ -48,7 +48,7 @@ class StudyDirectory:
             yield
 
     def require_free(self, but: Container[str] = ()) -> None:
-        """FileExistsError if the directory holds something else than a study, or than names of `but`."""
+        """FileExistsError if the directory holds anything but names of `but`; the caller found no record."""
         if self.path.exists() and any(name not in but for name in holdings(self.path)):
             raise FileExistsError(f"{self.path} is not empty and holds no {self.what}: give another --out")
 

@@ -36,7 +36,7 @@ class Job:
     def command(self) -> list[str]:
         """Its command line; a job that was begun goes on."""
         begun = any((self.directory / name).exists() for name in RECORDS)
-        resume = ("--resume",) if begun and self.arguments[0] in RESUMED else ()
+        resume = ("--resume",) if begun and self.arguments[:1] and self.arguments[0] in RESUMED else ()
         return [sys.executable, *self.program, *self.arguments, *resume]
 
     @property

@@ -8,8 +8,8 @@ however the global batch is divided among processes and micro-batches. Data and 
 dropout is a function of (seed, step, rank), and the learning rate is a function of the progress. Hence a run that is
 killed and resumed from a checkpoint has the same curve as an uninterrupted run, bit for bit on a CPU.
 
-Only a logged step, a validation and a checkpoint wait for the GPU. Until then losses and norms stay on it, while the
-host prepares the next batch. Numbers that every step needs, such as its number of targets, are never on the device.
+Only a logged step, a validation, a score and a checkpoint wait for the GPU. Until then losses and norms stay on it,
+while the host prepares the next batch. Numbers that every step needs, such as its targets, are never on the device.
 """
 
 import math
@@ -141,7 +141,7 @@ class Loop:
             validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, info.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
-            if self.points is not None and not over:
+            if self.points is not None and not over and self.points.due(at.step):
                 with self.idle():
                     self.points.after(at.step)
                 self.model.train()

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from leanformer import files
-from leanformer.attention import load_plugin, mechanism
+from leanformer.attention import load_plugin
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.sampling import few_notes
@@ -25,6 +25,7 @@ from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
+from leanformer.training.objectives.documents import require_document_mask
 from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
 from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.objectives.token_types import alike, follow_the_first
@@ -53,7 +54,7 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a model on `data` with the objective `training.objective` in the directory `out`; returns its run.json.
 
-    `init` is a run or a saved model to start from; [model] of the settings may change nothing of it but the dropout.
+    `init` is a run or a saved model to start from; [model] of the settings may change only its dropout.
     On `resume`, those of `settings`, `data`, `init` and `plugin` that are None are taken from the run, and the others
     must agree with it. `extend` resumes a finished run and sets its total number of steps (`extension`).
     Everything is checked before `out` is touched. Raises what `fit` raises, FileNotFoundError if there is no run to
@@ -80,8 +81,8 @@ def pretrain(
             require_same_plugin(before["plugin"], plugin, run)
         load_plugin(plugin)
     settings = settings or Settings()
-    training, kind = settings.training, OBJECTIVES[settings.training.objective]
-    corpus = kind.open(data)
+    training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
+    corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
     config = model_config(settings, corpus, start)
     prepare_cpu(training.threads)
@@ -104,19 +105,14 @@ def pretrain(
         record = continued(before, record)
         if record["resumed"] != before.get("resumed", []):
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
-    if training.document_mask and config.mixer != "attention":
-        raise ValueError(
-            f"training.document_mask with model.mixer = {config.mixer!r}: it cannot keep to documents, leave it out"
-        )
-    if training.document_mask and not mechanism(config.attention).cross:
-        raise ValueError(
-            f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
-            "no two have their documents at the same places; leave it out"
-        )
-    model = kind.model(config) if start is None else start.load(kind.model, config, head=training.seed)
+    if training.document_mask:
+        require_document_mask(config)
     if start is None:
+        model = objective_kind.model(config)
         initialise(model, training.seed)
-    one_type = start is None or alike(model)
+    else:
+        model = start.load(objective_kind.model, config, head=training.seed)
+    types_untrained = start is None or alike(model)
 
     with run.claimed(new=before is None) if main else nullcontext():
         if main:
@@ -129,8 +125,8 @@ def pretrain(
         console.print(headline(record, objective, run))
         for note in held_out_notes(corpus, training.sequence_length):
             console.print(f"note: {note}")
-        exact = replace(training, precision=record["hardware"]["precision"])
-        dtype = autocast_dtype(exact.precision, accelerator.device)
+        resolved = replace(training, precision=record["hardware"]["precision"])
+        dtype = autocast_dtype(resolved.precision, accelerator.device)
 
         def scored(folder: str) -> dict[str, Any]:
             return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
@@ -138,35 +134,41 @@ def pretrain(
         points = ScorePoints(training, objective, run, scored, main=main)
         try:
             results = fit(
-                model, objective, exact, run, accelerator=accelerator, points=points, resume=resume, quiet=quiet
+                model, objective, resolved, run, accelerator=accelerator, points=points, resume=resume, quiet=quiet
             )
         except Stopped as stop:
             verb = ["pretrain"] if teacher is None else teacher.command
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
             console.print(f"stopped by {stop.signal} after step {stop.step}; continue with: {command}")
             raise
-        trained = 0.0 if moved(record) else results["seconds"]
-        peak = peak_of(accelerator, dtype, trained)
+        measurable_seconds = 0.0 if moved(record) else results["seconds"]
+        peak = peak_of(accelerator, dtype, measurable_seconds)
         results["scores"] = scored(run.scores.name)
         if main:
             with run.outcome():
                 points.finish(results["steps"], results["scores"])
-                if one_type:
+                if types_untrained:
                     follow_the_first(model)
                 try:
                     save(model, corpus.tokenizer_files, run.model)
                 except OSError as error:
                     raise OSError(f"{error}: free disk space and continue with --resume") from error
-                rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
-                results["flops_per_second"], results["matrix_peak_flops_per_second"] = rate, peak
-                results["mfu"] = None if peak is None else rate / peak
-                model_record = {"path": run.model.name, "sha256": saved.weights_hash(run.model)}
-                model_record["sums_sha256"] = files.sha256(run.model / files.SUMS)
-                curve_hash = files.sha256(run.curve)
-                record = run.update(status="finished", results=results, model=model_record, curve_sha256=curve_hash)
+                record = run.update(status="finished", **_finished(run, record, results, peak))
     accelerator.end_training()
     console.print(f"finished: {run.model}")
     return record
+
+
+def _finished(
+    run: RunDirectory, record: Mapping[str, Any], results: dict[str, Any], peak: float | None
+) -> dict[str, Any]:
+    """Returns what run.json gains at the end: results with FLOP/s and MFU, hashes of the model and the curve."""
+    rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
+    speed = {"flops_per_second": rate, "matrix_peak_flops_per_second": peak}
+    speed["mfu"] = None if peak is None else rate / peak
+    sums = files.sha256(run.model / files.SUMS)
+    model = {"path": run.model.name, "sha256": saved.weights_hash(run.model), "sums_sha256": sums}
+    return {"results": results | speed, "model": model, "curve_sha256": files.sha256(run.curve)}
 
 
 def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, run: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from leanformer.settings import TrainingSettings, parse_override, settings_from
+from leanformer.training.loop import Loop
 from leanformer.training.pretrain import pretrain
 from leanformer.training.run import score_points
 from leanformer.training.run.record import RunDirectory
@@ -52,6 +53,27 @@ def test_the_first_step_that_reaches_a_number_is_scored(scored: Path) -> None:
     assert found == [list(row) for row in zip(ASKED, steps, [STEP * step for step in steps], folders, strict=True)]
     assert points(scored)[-1]["scores"] == json.loads((scored / "run.json").read_text())["results"]["scores"]
     assert all((scored / folder / "valid.npz").is_file() for folder in folders)
+
+
+def test_only_steps_that_are_logged_or_scored_wait_for_the_device(
+    corpus: Path, settings: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetching the losses waits for all work on a GPU. Steps 3, 6, ... and 20 log; 4 and 10 are scored, too."""
+    fetched: list[int] = []
+    fetch = Loop.fetch_losses
+
+    def counted(loop: Loop) -> None:
+        if loop.pending:  # else nothing is waited for
+            fetched.append(loop.at.step)
+        fetch(loop)
+
+    monkeypatch.setattr(Loop, "fetch_losses", counted)
+    training = {"log_every": 3, "validate_every": 100, "checkpoint_every": 0}
+    train(corpus, tmp_path / "plain", settings, score_at=None, **training)
+    assert sorted(set(fetched)) == [3, 6, 9, 12, 15, 18, 20]
+    fetched.clear()
+    train(corpus, tmp_path / "scored", settings, **training)
+    assert sorted(set(fetched)) == [3, 4, 6, 9, 10, 12, 15, 18, 20]
 
 
 def test_a_point_is_the_score_of_a_run_that_ended_there(

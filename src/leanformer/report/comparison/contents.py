@@ -5,7 +5,15 @@ from typing import Any
 from leanformer.report.analysis import held_out
 from leanformer.report.analysis.comparison import LOSS, Findings
 from leanformer.report.analysis.suite import suite_sentence, suite_table, suites
-from leanformer.report.comparison import loss_tables, plan_text, tables, target_tables, task_tables, task_text, text
+from leanformer.report.comparison import (
+    loss_tables,
+    loss_text,
+    plan_text,
+    tables,
+    target_tables,
+    task_tables,
+    task_text,
+)
 from leanformer.report.comparison.caveats import caveats
 from leanformer.report.comparison.families import family_sentence, margin_sentence
 from leanformer.report.comparison.results import made_by
@@ -48,13 +56,13 @@ def contents(findings: Findings) -> Document:
         Section("Every setting, version and hash", _particulars(study), folded=True),
     ]
     kept = [section for section in sections if section.blocks]
-    return Document(text.title(study), text.headline(findings), _facts(study), kept, numbered(study))
+    return Document(loss_text.title(study), loss_text.headline(findings), _facts(study), kept, numbered(study))
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
     done = sum(run.status == "finished" for run in study.runs)
     facts = [("Runs finished", f"{done} of {len(study.runs)}"), ("Seeds", ", ".join(map(str, study.seeds)))]
-    facts.append(("Training a run", text.budget(study)))
+    facts.append(("Training a run", loss_text.budget(study)))
     if study.floor is not None:
         facts.append(("No-context baseline", f"{fixed(study.floor, 3)} nats"))
     if study.unigram is not None:
@@ -122,14 +130,14 @@ def _model(settings: dict[str, Any], study: Study) -> str:
 def _answer(findings: Findings) -> list[Block]:
     study = findings.study
     if not study.challengers:
-        return [Paragraph(text.headline(findings))]
-    answers = text.answers(findings)
-    floor = text.floor_sentences(study)
+        return [Paragraph(loss_text.headline(findings))]
+    answers = loss_text.answers(findings)
+    floor = loss_text.floor_sentences(study)
     nothing = any(study.without_context(name) for name in study.attention)
     points = [*floor, *answers] if nothing else [*answers, *floor]
     points += task_text.task_sentences(findings)
     if any(c.informative for c in findings.of(LOSS)):
-        points.append(text.power_sentence(findings))
+        points.append(loss_text.power_sentence(findings))
     instrument = " ".join(filter(None, [held_out.scored_sentence(study), held_out.error_sentence(findings.crossed)]))
     said = [instrument, margin_sentence(findings), family_sentence(findings)]
     return [Points(points), *(Paragraph(each) for each in said if each)]

@@ -10,7 +10,7 @@ from leanformer.report.analysis.examples import ExampleTest
 from leanformer.report.analysis.ratios import Ratio
 from leanformer.report.analysis.score_points import ScorePoint, score_points
 from leanformer.report.analysis.suite import suites
-from leanformer.report.comparison import text
+from leanformer.report.comparison import loss_text
 from leanformer.report.comparison.caveats import caveats
 from leanformer.report.comparison.families import families
 from leanformer.report.numbers.margins import margin_of, task_margin_of
@@ -26,7 +26,7 @@ def results(findings: Findings) -> dict[str, Any]:
         {
             "schema": SCHEMA,
             "baseline": study.baseline,
-            "headline": text.headline(findings),
+            "headline": loss_text.headline(findings),
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],

@@ -3,7 +3,7 @@
 from leanformer.report.analysis.chance import NO_BETTER, above_chance
 from leanformer.report.analysis.comparison import AVERAGE, Comparison, Findings
 from leanformer.report.analysis.examples import ExampleTest
-from leanformer.report.comparison.text import evidence, though
+from leanformer.report.comparison.loss_text import evidence, though
 from leanformer.report.numbers.margins import points_of
 from leanformer.report.numbers.quantities import fixed, listed, several
 from leanformer.report.numbers.statistics import ALPHA, DECIDED, Verdict

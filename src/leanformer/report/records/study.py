@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.records import reading, studies
-from leanformer.report.comparison.wording import MASKED_LM, WORDINGS, Wording
 from leanformer.report.numbers.statistics import Spread, spread
 from leanformer.report.numbers.target import FRACTION, Target, target
 from leanformer.report.records import sweep
+from leanformer.report.records.objective_words import MASKED_LM, WORDINGS, Wording
 from leanformer.report.records.planned import WrittenPlan, read_plan
 from leanformer.report.records.runs import FineTuning, Run, flat, read_run
 from leanformer.report.records.sweep import Rate

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from leanformer.attention import mechanism
+from leanformer.models.config import LeanformerConfig
+
 
 def within_documents(documents_BL: Tensor) -> dict[str, Tensor]:
     """Returns `attention_mask` (B, L, L), boolean, and `position_ids` (B, L), from each token's document number."""
@@ -20,3 +23,16 @@ def within_documents(documents_BL: Tensor) -> dict[str, Tensor]:
     first_BL = torch.where(begins_BL, places_L, 0).cummax(dim=1).values
     mask_BLL = documents_BL[:, :, None] == documents_BL[:, None, :]
     return {"attention_mask": mask_BLL, "position_ids": places_L - first_BL}
+
+
+def require_document_mask(config: LeanformerConfig) -> None:
+    """ValueError if a model of this config cannot keep documents apart."""
+    if config.mixer != "attention":
+        raise ValueError(
+            f"training.document_mask with model.mixer = {config.mixer!r}: it cannot keep to documents, leave it out"
+        )
+    if not mechanism(config.attention).cross:
+        raise ValueError(
+            f"training.document_mask with {config.attention}: its table of positions is shared by all sequences, and "
+            "no two have their documents at the same places; leave it out"
+        )
