@@ -72,14 +72,12 @@ class Experiment:
 
     def prepare(self) -> None:
         """Write what no command makes. Raises ValueError for an OUT that was begun with other settings."""
-        raise NotImplementedError
-
-    def after(self, stage: str, missing: list[str]) -> None:
-        """Write the records and the page of what is there; `missing` names the jobs that failed or could not start."""
-        raise NotImplementedError
 
     def ended(self, job: Any, why: str | None, seconds: float) -> None:
         """What is noted of a job that ended; `why` is None for a success."""
+
+    def after(self, stage: str, missing: list[str]) -> None:
+        """Write the records and the page of what is there; `missing` names the jobs that failed or could not start."""
 
     def seconds(self, job: Any, speed: float) -> float:
         """About how long the job takes with its threads, which do `speed` FLOPs per second in training."""
@@ -102,12 +100,21 @@ class Experiment:
         """(stage, job) of what is still to be done."""
         return ((name, job) for name in self.stages for job in self.stage(name) if not job.finished)
 
-    def run(self, executor: Workers) -> list[str]:
-        """Do all that is still to be done; returns the names of what failed, or could not start."""
+    def carry_out(self, dry_run: bool, executor: Workers) -> int:
+        """Do all that is still to be done, or print its estimate; the exit status."""
+        if dry_run:
+            self.estimate()
+            return 0
         self.prepare()
         stages = {name: partial(self.stage, name) for name in self.stages}
         workers = {name: 1 if name == self.alone else self.jobs for name in stages}
-        return run_stages(stages, lambda name: executor(workers[name]), Console(), ended=self.ended, after=self.after)
+        missing = run_stages(
+            stages, lambda name: executor(workers[name]), Console(), ended=self.ended, after=self.after
+        )
+        print(f"tables: {self.out / self.page}")
+        if missing:
+            print(f"{len(missing)} jobs failed or could not start, {missing[0]} first: logs are in {self.out / 'logs'}")
+        return bool(missing)
 
     def begin(self, what: str, **protocol: Any) -> None:
         """ValueError if OUT was begun with other settings or data, or another of `what` this protocol says."""
@@ -211,25 +218,16 @@ def parser(name: str, description: str | None, config: Path) -> argparse.Argumen
     return made
 
 
-def carry_out(options: argparse.Namespace, build: Callable[[dict[str, Any]], Experiment], executor: Workers) -> int:
-    """Run or estimate the experiment that `build` makes of the fields that all of them have; the exit status."""
+def fields(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of an `Experiment` that these options give, all but the settings; ValueError where one is wrong."""
     if options.data is None or options.task_data is None:
         raise ValueError("--data and --task-data are needed")
     if options.seeds < 1 or options.jobs < 1:
         raise ValueError("--seeds and --jobs must be at least 1")
     prepare_cpu(None)
-    where = {"out": options.out.absolute(), "data": options.data.absolute()}
-    threads = max(1, torch.get_num_threads() // options.jobs)
-    p = build({**where, "task_data": str(options.task_data.absolute()), "seeds": options.seeds, "jobs": options.jobs,
-               "threads": threads})  # fmt: skip
-    if options.dry_run:
-        p.estimate()
-        return 0
-    missing = p.run(executor)
-    print(f"tables: {p.out / p.page}")
-    if missing:
-        print(f"{len(missing)} jobs failed or could not start, {missing[0]} first: logs are in {p.out / 'logs'}")
-    return bool(missing)
+    out, data, task_data = (path.absolute() for path in (options.out, options.data, options.task_data))
+    found = {"out": out, "data": data, "task_data": str(task_data), "seeds": options.seeds, "jobs": options.jobs}
+    return found | {"threads": max(1, torch.get_num_threads() // options.jobs)}
 
 
 def slug(label: str) -> str:

@@ -6,8 +6,7 @@
     python -m experiments conversion --out OUT --report
 
 DATA is a directory of `leanformer prepare`, TASKS a folder with one folder per task. `plan.py` says what is done, job
-by job. What is finished is skipped when the same command is given again, what was begun is resumed, and a job that
-fails costs what needs it and nothing else. The dry run prints the core-minutes of every job, and does nothing.
+by job, and the same command goes on with what is left. The dry run prints the core-minutes of every job.
 
 OUT/results.json holds every number, OUT/report.md the tables, both anew after every stage; --report makes the tables
 from results.json alone.
@@ -19,7 +18,7 @@ from typing import Any
 
 from experiments.conversion.plan import ConversionJob, Plan
 from experiments.conversion.results import write_report, write_results
-from experiments.protocol import Workers, carry_out, in_tokens, parser, read_result
+from experiments.protocol import Workers, fields, in_tokens, parser, read_result
 from leanformer.comparison.variants import sized_variants
 from leanformer.data.tokenizer_files import load as load_tokenizer
 from leanformer.files import write_json, write_text
@@ -104,20 +103,17 @@ def main(arguments: list[str], executor: Workers = LocalProcesses) -> int:
         write_report(options.out)
         return 0
 
-    def build(where: dict[str, Any]) -> Conversion:
-        lists = {name: sized_variants(getattr(options, name)) for name in LISTS}
-        for shorter, longer in (("closely", "every"), ("few", "closely")):
-            for variant in lists[shorter]:
-                if variant not in lists[longer]:
-                    raise ValueError(f"--{shorter} names {variant.label}, which the longer list does not")
-        if options.targets_only:
-            lists |= {"every": lists["closely"], "few": []}
-        p = Conversion(
-            **where, tasks=tuple(options.tasks.split(",")), settings=settings_of(options), given=options.teacher,
-            targets_only=options.targets_only, **lists,
-        )  # fmt: skip
-        for variant in p.every:
-            model_config(p.with_attention(variant), p.corpus)
-        return p
-
-    return carry_out(options, build, executor)
+    lists = {name: sized_variants(getattr(options, name)) for name in LISTS}
+    for shorter, longer in (("closely", "every"), ("few", "closely")):
+        for variant in lists[shorter]:
+            if variant not in lists[longer]:
+                raise ValueError(f"--{shorter} names {variant.label}, which the longer list does not")
+    if options.targets_only:
+        lists |= {"every": lists["closely"], "few": []}
+    p = Conversion(
+        **fields(options), tasks=tuple(options.tasks.split(",")), settings=settings_of(options), given=options.teacher,
+        targets_only=options.targets_only, **lists,
+    )  # fmt: skip
+    for variant in p.every:
+        model_config(p.with_attention(variant), p.corpus)
+    return p.carry_out(options.dry_run, executor)

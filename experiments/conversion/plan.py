@@ -17,7 +17,7 @@ and random values.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -135,64 +135,64 @@ class Plan(Experiment):
     def pretraining(self) -> Iterator[ConversionJob]:
         if self.given is None:
             settings = [f"training.threads={self.threads * self.jobs}"]
-            arguments = self._pretrain("teacher", "settings.json", settings)
-            yield self.job("teacher", {"kind": "teacher"}, arguments, tokens=self.tokens)
+            yield self._pretrain("teacher", "settings.json", settings, tokens=self.tokens, kind="teacher")
 
     def conversions(self) -> Iterator[ConversionJob]:
         for variant in self.every:
-            row = {"kind": "converted", "attention": variant.label}
-            options = [f"attention_options.{each}" for each in _options(variant)]
-            yield self._conversion(converted(variant), self.teacher, row, attention=variant.mechanism, set=options)
+            how = {"attention": variant.mechanism, "set": _options(variant, "attention_options")}
+            yield self._convert(converted(variant), self.teacher, how, kind="converted", attention=variant.label)
         for tie, share in HEADS:
-            row = {"kind": "shared heads", "tie": tie, "share": share}
-            yield self._conversion(f"shared/{tie}-{share}", self.teacher, row, share_heads=share, tie=tie)
+            yield self._share(f"shared/{tie}-{share}", self.teacher, kind="shared heads", tie=tie, share=share)
 
     def trials(self) -> Iterator[ConversionJob]:
         for variant, rate in product(self.few, self.rates):
-            row = {"kind": "trial", "attention": variant.label, "budget": BUDGETS[1], "learning_rate": rate}
-            path = f"trial/{slug(variant.label)}/{rate:.3g}"
-            yield self._distillation(path, converted(variant), row, rate, variant)
+            path, what = f"trial/{slug(variant.label)}/{rate:.3g}", {"kind": "trial", "attention": variant.label}
+            yield self._distill(path, converted(variant), rate, variant, **what, budget=BUDGETS[1], learning_rate=rate)
 
     def training(self) -> Iterator[ConversionJob]:
         rate = self.rate() or self.rates[1]
         for seed in range(1, self.seeds + 1):
             for variant in self.every if seed == 1 else self.closely:
-                yield self._recovery(variant, rate, seed=seed)
-        row: dict[str, Any] = {"kind": "teacher, trained on", "budget": LARGEST}
-        yield self._distillation("healed/teacher", self.teacher, row, rate)
+                yield self._recover(variant, rate, seed=seed)
+        yield self._distill("healed/teacher", self.teacher, rate, kind="teacher, trained on", budget=LARGEST)
         for times, variant in product((1, 4), self.every):
-            yield self._scratch(variant, times)
+            tokens = times * round(LARGEST * self.tokens)
+            settings = [f"model.attention={variant.mechanism}", f"training.max_tokens={tokens}"]
+            settings += _options(variant, "model.attention_options")
+            settings += [f"training.seed={SEEDS_FROM + 1}", f"training.threads={self.threads}"]
+            yield self._pretrain(
+                f"scratch/{slug(variant.label)}/{times}x", "scratch.json", settings, variant, tokens,
+                kind="scratch", attention=variant.label, budget=LARGEST * times, seed=1,
+            )  # fmt: skip
         for budget, variant in product(BUDGETS[:-1], self.every):
-            yield self._recovery(variant, rate, budget=budget)
+            yield self._recover(variant, rate, budget=budget)
         for method, variant in product(METHODS, self.few):
-            yield self._recovery(variant, rate, method=method)
+            yield self._recover(variant, rate, method=method)
         for tie, share in HEADS:
-            row = {"kind": "shared heads, healed", "tie": tie, "share": share, "budget": LARGEST}
-            yield self._distillation(f"healed/{tie}-{share}", f"shared/{tie}-{share}", row, rate)
-        tie, share = DRAWN
-        row = {"kind": "heads drawn together", "tie": tie, "share": share, "budget": LARGEST}
-        yield self._distillation("drawn/run", self.teacher, row, rate, None, f"distillation.share_heads={share}")
+            path, row = f"{tie}-{share}", {"kind": "shared heads, healed", "tie": tie, "share": share}
+            yield self._distill(f"healed/{path}", f"shared/{path}", rate, **row, budget=LARGEST)
+        row = {"kind": "heads drawn together", "tie": DRAWN[0], "share": DRAWN[1]}
+        drawn = [f"distillation.share_heads={DRAWN[1]}"]
+        yield self._distill("drawn/run", self.teacher, rate, None, drawn, **row, budget=LARGEST)
 
     def drawing(self) -> Iterator[ConversionJob]:
         tie, share = DRAWN
-        row = {"kind": "drawn together, then shared", "tie": tie, "share": share}
-        yield self._conversion("drawn/shared", "drawn/run", row, share_heads=share, tie=tie)
+        yield self._share("drawn/shared", "drawn/run", kind="drawn together, then shared", tie=tie, share=share)
 
     def finetuning(self) -> Iterator[ConversionJob]:
         """Of models that there is one of, all seeds of fine-tuning in one process."""
         seeds = range(1, self.seeds + 1)
         for task in self.tasks:
-            yield self._finetuning("teacher", self.teacher, {"kind": "teacher", "task": task})
+            yield self._finetune("teacher", self.teacher, task, kind="teacher")
             for seed in seeds:
-                yield self._finetuning("random", f"random/seed-{seed}", {"kind": "random", "task": task}, seed)
+                yield self._finetune("random", f"random/seed-{seed}", task, seed, kind="random")
             for variant in self.every:
-                name = f"healed/{slug(variant.label)}"
-                row = {"kind": "healed", "attention": variant.label, "task": task}
+                name, what = f"healed/{slug(variant.label)}", {"kind": "healed", "attention": variant.label}
                 for seed in seeds if variant in self.closely else [None]:
-                    yield self._finetuning(name, recovered(variant, seed or 1), row, seed, variant)
+                    yield self._finetune(name, recovered(variant, seed or 1), task, seed, variant, **what)
         for task, variant in product(self.tasks, self.closely):
-            row = {"kind": "converted", "attention": variant.label, "task": task}
-            yield self._finetuning(converted(variant), converted(variant), row, variant=variant)
+            name = converted(variant)
+            yield self._finetune(name, name, task, None, variant, kind="converted", attention=variant.label)
 
     def exporting(self) -> Iterator[ConversionJob]:
         for (name, run), format in product(self.exported().items(), ("hub", "onnx")):
@@ -200,30 +200,31 @@ class Plan(Experiment):
             arguments = command("export", self.out / run, self.out / path, format=format, int8=format == "onnx")
             yield self.job(path, {"kind": "export", "model": name}, arguments, run)
 
-    def _pretrain(self, path: str, config: str, settings: list[str]) -> tuple[str, ...]:
+    def _pretrain(
+        self, path: str, config: str, settings: list[str], variant: Variant | None = None, tokens: float = 0, **row: Any
+    ) -> ConversionJob:
         where = {"data": self.data, "out": self.out / path}
-        return command("pretrain", self.out / config, **where, set=settings, quiet=True)
+        arguments = command("pretrain", self.out / config, **where, set=settings, quiet=True)
+        return self.job(path, row, arguments, variant=variant, tokens=tokens)
 
-    def _recovery(
+    def _convert(self, path: str, source: str, how: dict[str, Any], **row: Any) -> ConversionJob:
+        text = self.out / "sample.txt"
+        arguments = command("convert", self.out / source, self.out / path, **how, text=text, quiet=True)
+        return self.job(path, row, arguments, source)
+
+    def _share(self, path: str, source: str, **row: Any) -> ConversionJob:
+        return self._convert(path, source, {"share_heads": row["share"], "tie": row["tie"]}, **row)
+
+    def _recover(
         self, variant: Variant, rate: float, seed: int = 1, budget: float = LARGEST, method: str = LOGITS
     ) -> ConversionJob:
         row = {"kind": "healed", "attention": variant.label, "method": method, "budget": budget, "seed": seed}
-        more = [f"distillation.{setting}" for setting in METHODS.get(method, ())]
-        return self._distillation(
-            recovered(variant, seed, budget, method), converted(variant), row, rate, variant, *more
-        )
+        how = [f"distillation.{setting}" for setting in METHODS.get(method, ())]
+        path = recovered(variant, seed, budget, method)
+        return self._distill(path, converted(variant), rate, variant, how, **row)
 
-    def _scratch(self, variant: Variant, times: int) -> ConversionJob:
-        tokens, path = times * round(LARGEST * self.tokens), f"scratch/{slug(variant.label)}/{times}x"
-        settings = [f"model.attention={variant.mechanism}", f"training.max_tokens={tokens}"]
-        settings += [f"model.attention_options.{each}" for each in _options(variant)]
-        settings += [f"training.seed={SEEDS_FROM + 1}", f"training.threads={self.threads}"]
-        row = {"kind": "scratch", "attention": variant.label, "budget": LARGEST * times, "seed": 1}
-        arguments = self._pretrain(path, "scratch.json", settings)
-        return self.job(path, row, arguments, variant=variant, tokens=tokens)
-
-    def _distillation(
-        self, path: str, student: str, row: dict[str, Any], rate: float, variant: Variant | None = None, *more: str
+    def _distill(
+        self, path: str, student: str, rate: float, variant: Variant | None = None, how: Sequence[str] = (), **row: Any
     ) -> ConversionJob:
         tokens, training = round(row["budget"] * self.tokens), self.settings.training
         steps = max(1, tokens // (training.batch_size * training.sequence_length))
@@ -233,37 +234,28 @@ class Plan(Experiment):
         where = {"teacher": self.out / self.teacher, "data": self.data, "out": self.out / path}
         arguments = command(
             "distill", self.out / student, **where, config=self.out / "healing.json",
-            set=[*settings, f"training.validate_every={every}", *more], quiet=True,
+            set=[*settings, f"training.validate_every={every}", *how], quiet=True,
         )  # fmt: skip
         return self.job(path, row, arguments, student, self.teacher, variant=variant, tokens=tokens)
 
-    def _conversion(self, path: str, source: str, row: dict[str, Any], **options: Any) -> ConversionJob:
-        text = self.out / "sample.txt"
-        arguments = command("convert", self.out / source, self.out / path, **options, text=text, quiet=True)
-        return self.job(path, row, arguments, source)
-
-    def _finetuning(
-        self, name: str, model: str, row: dict[str, Any], seed: int | None = None, variant: Variant | None = None
+    def _finetune(
+        self, name: str, model: str, task: str, seed: int | None = None, variant: Variant | None = None, **row: Any
     ) -> ConversionJob:
-        path = f"tasks/{name}/{row['task']}" + (f"/seed-{seed}" if seed else "")
+        """With all seeds, unless one is given."""
+        path = f"tasks/{name}/{task}" + (f"/seed-{seed}" if seed else "")
         seeds = None if seed else self.seeds
-        where = {"task": row["task"], "task_data": self.task_data, "out": self.out / path}
+        where = {"task": task, "task_data": self.task_data, "out": self.out / path}
         settings = [f"finetuning.threads={self.threads}", *([f"finetuning.seed={seed}"] if seed else [])]
         arguments = command(
             "finetune", self.out / model, **where, config=self.out / "settings.json", discard_model=True, quiet=True,
             seeds=seeds, set=settings,
         )  # fmt: skip
-        return self.job(path, row, arguments, model, variant=variant, seeds=seeds)
+        return self.job(path, {**row, "task": task}, arguments, model, variant=variant, seeds=seeds)
 
-    stages = {
-        "teacher": pretraining,
-        "converted": conversions,
-        "trial": trials,
-        "trained": training,
-        "drawn": drawing,
-        "tasks": finetuning,
-        "exports": exporting,
-    }
+    stages = dict(
+        teacher=pretraining, converted=conversions, trial=trials, trained=training, drawn=drawing, tasks=finetuning,
+        exports=exporting,
+    )  # fmt: skip
     alone = "teacher"
     page = "report.md"
 
@@ -276,8 +268,8 @@ def recovered(variant: Variant, seed: int, budget: float = LARGEST, method: str 
     return f"healed/{slug(variant.label)}/{slug(method)}/{budget}/seed-{seed}"
 
 
-def _options(variant: Variant) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in variant.options.items()]
+def _options(variant: Variant, table: str) -> list[str]:
+    return [f"{table}.{key}={json.dumps(value)}" for key, value in variant.options.items()]
 
 
 def _for_targets(row: dict[str, Any]) -> bool:

@@ -5,20 +5,18 @@
     python -m experiments related-methods --out OUT --report PAGE.md
 
 DATA is a directory of `leanformer prepare`; TASKS holds a folder a task, and entity_linking with a folder a corpus and
-the dictionary (or --linking-data). `plan.py` says what is done, job by job. What is finished is skipped when the same
-command is given again, what was begun is resumed, and a job that fails costs what needs it and nothing else. The dry
-run prints the core-minutes of every job, and does nothing. --scale 0.02 tries the whole in minutes.
+the dictionary (or --linking-data). `plan.py` says what is done, job by job, and the same command goes
+on with what is left. The dry run prints the core-minutes of every job. --scale 0.02 tries the whole in minutes.
 
 OUT/records/STUDY.json holds every number, OUT/related-methods.md the tables, both anew after every stage; --report
 makes the tables from the records alone.
 """
 
 from pathlib import Path
-from typing import Any
 
-from experiments.protocol import Workers, carry_out, in_tokens, parser, task_reading
+from experiments.protocol import Workers, fields, in_tokens, parser, task_reading
 from experiments.related_methods.page import write_page
-from experiments.related_methods.plan import STUDIES, MethodJob, Plan, Sizes, marker
+from experiments.related_methods.plan import STUDIES, MethodJob, Plan, marker, sizes
 from experiments.related_methods.records import write as write_records
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
@@ -41,7 +39,7 @@ class RelatedMethods(Plan):
     def prepare(self) -> None:
         """More studies and seeds are welcome."""
         lists = {name: list(getattr(self, name)) for name in ("glue", "texts", "corpora")}
-        self.begin("data, tasks or scale", sizes=self.sizes.record(), **lists)
+        self.begin("data, tasks or scale", sizes=self.sizes, **lists)
         (self.out / "finished").mkdir(exist_ok=True)
 
     def ended(self, job: MethodJob, why: str | None, seconds: float) -> None:
@@ -66,7 +64,7 @@ class RelatedMethods(Plan):
             each = {kind: row["epochs"][kind] * EPOCH_SECONDS[kind] + INDEX_SECONDS for kind in KINDS}
             learned = sum(work[kind] * each[kind] for kind in KINDS) + work["others"] * INDEX_SECONDS
             return PROCESS_SECONDS + work["seeds"] * learned
-        read = task_reading(row["task"], self.task_data, work["length"], row["examples"], self.sizes.of("judged"))
+        read = task_reading(row["task"], self.task_data, work["length"], row["examples"], self.sizes["judged"])
         kept = sum(work["imbalance"] ** -share for share in (0.0, 0.5, 1.0)) / 3
         tokens = SHORT * read.training(kept * row["epochs"])
         methods = sum(SPARSE if "method=" in " ".join(own) else 1.0 for own in row["ways"].values())
@@ -87,13 +85,12 @@ def main(arguments: list[str], executor: Workers = LocalProcesses) -> int:
         write_page(options.out / "records", options.report)
         return 0
 
-    def build(where: dict[str, Any]) -> RelatedMethods:
-        lists = {name: tuple(getattr(options, name).split(",")) for name in ("studies", "glue", "texts", "corpora")}
-        for name in lists["studies"]:
-            if name not in STUDIES:
-                raise ValueError(f"--studies {name}: known are {', '.join(STUDIES)}")
-        linking = (options.linking_data or options.task_data / "entity_linking").absolute()
-        settings = in_tokens(read_settings(options.config, options.set or ()))
-        return RelatedMethods(**where, linking_data=linking, settings=settings, sizes=Sizes(options.scale), **lists)
-
-    return carry_out(options, build, executor)
+    lists = {name: tuple(getattr(options, name).split(",")) for name in ("studies", "glue", "texts", "corpora")}
+    for name in lists["studies"]:
+        if name not in STUDIES:
+            raise ValueError(f"--studies {name}: known are {', '.join(STUDIES)}")
+    where = fields(options)
+    linking = (options.linking_data or options.task_data / "entity_linking").absolute()
+    settings = in_tokens(read_settings(options.config, options.set or ()))
+    p = RelatedMethods(**where, linking_data=linking, settings=settings, sizes=sizes(options.scale), **lists)
+    return p.carry_out(options.dry_run, executor)

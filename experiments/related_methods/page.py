@@ -21,11 +21,8 @@ TEXTS = Path(__file__).with_name("published.toml")
 
 def write_page(records: Path, page: Path) -> None:
     """FileNotFoundError if there are none, ValueError for what is no record."""
-    found = [
-        read_record(file, "related_methods", "neighbours")
-        for name in SYSTEMS
-        if (file := records / f"{name}.json").is_file()
-    ]
+    files = [file for name in SYSTEMS if (file := records / f"{name}.json").is_file()]
+    found = [read_record(file, "related_methods", "neighbours") for file in files]
     if not found:
         raise FileNotFoundError(f"{records} holds no record: run the protocol first")
     write_text(page, markdown(document(found)))
@@ -33,18 +30,15 @@ def write_page(records: Path, page: Path) -> None:
 
 def document(records: list[Row]) -> Document:
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-    told = {record["study"]: SYSTEMS[record["study"]](record) for record in records}
+    told = [(record, SYSTEMS[record["study"]](record)) for record in records]
     facts = [
         ("model", " / ".join(dict.fromkeys(map(_model, records)))),
         ("seeds", " / ".join(dict.fromkeys(str(record["seeds"]) for record in records))),
         *made_on(records[0]),
     ]
-    summary = Table(["system", "verdict"], [[system.title, system.verdict] for system in told.values()], "lw")
+    summary = Table(["system", "verdict"], [[system.title, system.verdict] for _, system in told], "lw")
     sections = [Section("Verdicts", [summary, Points(texts["rule"])])]
-    sections += [
-        Section(told[record["study"]].title, _blocks(record, told[record["study"]], texts[record["study"]]))
-        for record in records
-    ]
+    sections += [Section(system.title, _blocks(record, system, texts[record["study"]])) for record, system in told]
     done = f"{len(told)} of {len(SYSTEMS)} systems measured"
     return Document("Related methods", done, facts, sections, {})
 

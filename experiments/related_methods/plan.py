@@ -41,18 +41,11 @@ GRID = (str(Path(__file__).parents[2] / "benchmarks" / "finetuning.py"),)
 PLAN = tomllib.loads(Path(__file__).with_name("plan.toml").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Sizes:
+def sizes(scale: float = 1.0) -> dict[str, Any]:
     """What the budget is spent on; `scale` makes everything smaller for a trial of the whole."""
-
-    scale: float = 1.0
-
-    def of(self, name: str) -> Any:
-        value = PLAN["sizes"][name]
-        return max(PLAN["least"].get(name, 1), type(value)(value * self.scale))
-
-    def record(self) -> dict[str, Any]:
-        return {"scale": self.scale, **{name: self.of(name) for name in PLAN["sizes"]}}
+    least = PLAN["least"]
+    scaled = {name: type(value)(value * scale) for name, value in PLAN["sizes"].items()}
+    return {"scale": scale, **{name: max(least.get(name, 1), value) for name, value in scaled.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +76,7 @@ class Plan(Experiment):
     texts: tuple[str, ...]
     """Tasks of regsl and absgd: more than two classes, for with 60 % wrong labels two would be turned round."""
     corpora: tuple[str, ...]
-    sizes: Sizes
+    sizes: dict[str, Any]
 
     def stage(self, name: str) -> list[MethodJob]:
         """Of the studies that are asked for, the first study's first."""
@@ -96,8 +89,8 @@ class Plan(Experiment):
         return getattr(self, PLAN["groups"][group]["tasks"])
 
     def tried_on(self, name: str) -> tuple[str, ...]:
-        tried = PLAN["tried"][name]
-        return self.tasks(tried["group"])[: 1 if tried.get("first_task") else None]
+        group = PLAN["tried"][name]["group"]
+        return self.tasks(group)[: 1 if PLAN["groups"][group].get("tried_on_first") else None]
 
     def trial(self, name: str, task: str) -> str:
         """The job that chooses for the task."""
@@ -107,7 +100,7 @@ class Plan(Experiment):
     def tried(self, name: str, task: str) -> dict[str, Any]:
         """The candidates of a trial with what they reached, and the chosen one: before there was a trial the middle."""
         tried, path = PLAN["tried"][name], self.trial(name, task)
-        metric, scores = tried.get("metric", "score"), {}
+        metric, scores = PLAN["groups"][tried["group"]].get("metric", "score"), {}
         if marker(self.out, path).is_file():
             rows = read_result(self.out / path / "finetuning.json")["rows"]
             scores = {row["way"]: row[metric] for row in rows if row["score"] is not None}
@@ -137,7 +130,7 @@ class Plan(Experiment):
         for name in BASES:
             wanted = {"linking"} if name != BASES[0] else {"pst", "regsl", "absgd", "linking"}
             if wanted & set(self.studies):
-                tokens = self.sizes.of("base_tokens")
+                tokens = self.sizes["base_tokens"]
                 settings = [f"model.attention={name}", *self._training(tokens)]
                 where = {"data": self.data, "out": self.out / f"base/{name}"}
                 arguments = command("pretrain", self.out / "settings.json", **where, set=settings)
@@ -147,7 +140,7 @@ class Plan(Experiment):
         yield self._comparison("convbert", "convbert", ARMS, "compared_tokens")
         learned, threads = ["model.positions=learned"], self.threads * self.jobs
         yield self._comparison("clusters/quality", "clusters", (BASES[0], *CLUSTERS), "cluster_tokens", *learned)
-        rounds, longest = self.sizes.of("rounds"), self.sizes.of("longest")
+        rounds, longest = self.sizes["rounds"], self.sizes["longest"]
         lengths = ",".join(str(longest // part) for part in (8, 4, 2, 1))
         arguments = command(
             "bench", "mechanisms", attention=",".join(CLUSTERS), sizes="mini", lengths=lengths, tokens=longest,
@@ -160,9 +153,10 @@ class Plan(Experiment):
         for name, tried in PLAN["tried"].items():
             settings = [f"{tried.get('settings', '')},{candidate}".strip(",") for candidate in tried["candidates"]]
             methods = {f"{name}-{number}": each.split(",") for number, each in enumerate(settings)}
-            condition = tried.get("condition", [0.0, 1.0])
+            group = tried["group"]
             for task in self.tried_on(name):
-                yield self._grid(self.trial(name, task), tried["group"], task, methods, condition, trial=True)
+                condition = PLAN["groups"][group]["tried_in"]
+                yield self._grid(self.trial(name, task), group, task, methods, condition, trial=True)
         for rate in PLAN["linking_rates"]:
             yield self._link(f"trials/linking-{rate:g}", self.corpora[0], dict.fromkeys(KINDS, rate), trial=True)
 
@@ -183,7 +177,7 @@ class Plan(Experiment):
         return [f"training.max_tokens={tokens}", f"training.threads={self.threads}"]
 
     def _comparison(self, path: str, study: str, arms: tuple[str, ...], size: str, *more: str) -> MethodJob:
-        tokens = self.sizes.of(size)
+        tokens = self.sizes[size]
         arguments = command(
             "compare", self.out / "settings.json", data=self.data, out=self.out / path, attention=",".join(arms),
             seeds=self.seeds, jobs=self.jobs, set=[*self._training(tokens), *more], quiet=True,
@@ -199,8 +193,8 @@ class Plan(Experiment):
         study, length = PLAN["groups"][group]["study"], PLAN["groups"][group]["length"]
         noise, imbalance = condition
         prefix = "noisy_" if noise > 0 or study == "regsl" else ""
-        examples, epochs = (self.sizes.of(f"{prefix}{size}") for size in ("examples", "epochs"))
-        settings = [f"max_train_examples={examples}", f"max_eval_examples={self.sizes.of('judged')}"]
+        examples, epochs = (self.sizes[f"{prefix}{size}"] for size in ("examples", "epochs"))
+        settings = [f"max_train_examples={examples}", f"max_eval_examples={self.sizes['judged']}"]
         settings += [f"epochs={epochs}", f"max_length={length}", "learning_rate=1e-3", f"threads={self.threads}"]
         seeds = 1 if trial else self.seeds
         arguments = command(
@@ -220,7 +214,7 @@ class Plan(Experiment):
         """Of a trial one encoder a kind."""
         bases = [str(self.out / f"base/{name}") for name in (BASES[:1] if trial else BASES)]
         others = ["rescnn"] if trial else ["rescnn", f"rescnn:{bases[0]}", "tfidf"]
-        epochs = {"transformer": self.sizes.of("linking_epochs"), "rescnn": self.sizes.of("rescnn_epochs")}
+        epochs = {"transformer": self.sizes["linking_epochs"], "rescnn": self.sizes["rescnn_epochs"]}
         settings = [f"threads={self.threads}"]
         for kind in KINDS:
             settings += [f"{kind}.epochs={epochs[kind]}", f"{kind}.learning_rate={rates[kind]}"]

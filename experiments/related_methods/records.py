@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from scipy import stats
+import numpy as np
 
 from experiments.protocol import read_result
 from experiments.related_methods.plan import BASES, PLAN, MethodJob, Plan, marker
 from experiments.rows import Row
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
+from leanformer.report.analysis.examples import mcnemar
 
 COMPARED = ("attention", "seed", "status", "parameters", "tokens", "seconds", "final_loss", "learned_from_context")
 BENCHED = ("attention", "length", "batch", "parameters", "peak_bytes")
@@ -24,7 +25,7 @@ def write(p: Plan, missing: list[str]) -> None:
         used = {name for job in own for name in job.needs}
         record = p.head("related_methods") | {
             "study": study,
-            "sizes": p.sizes.record(),
+            "sizes": dict(p.sizes),
             "settings": {table: p.settings.to_dict()[table] for table in ("model", "training")},
             "encoders": [_base(p, name) for name in BASES if f"base/{name}" in used],
             "missing": [name for name in missing if name in {job.name for job in own} | used],
@@ -85,7 +86,7 @@ def _rows(job: MethodJob) -> list[Row]:
 
 
 def _linked(folder: Path, corpus: str) -> list[Row]:
-    """A row a run, and a row a pair of encoders and a seed."""
+    """A row a run, and a row a pair of encoders and a seed: McNemar's test over mentions, of accuracy@1."""
     rows, right = [], dict[tuple[str, int], list[bool]]()
     for file in sorted(folder.glob("runs/*/seed-*/run.json")):
         record = read_result(file)
@@ -94,20 +95,12 @@ def _linked(folder: Path, corpus: str) -> list[Row]:
             rows.append({"kind": "linked", "corpus": corpus, **row} | {key: record["results"][key] for key in LINKED})
             lines = file.with_name("predictions.jsonl").read_text(encoding="utf-8").splitlines()
             right[row["encoder"], row["seed"]] = [json.loads(line)["right@1"] for line in lines]
-    names = sorted({name for name, _ in right})
     for (one, seed), ours in sorted(right.items()):
-        for other in names:
+        for other in sorted({name for name, _ in right} - {one}):
             theirs = right.get((other, seed), right.get((other, 1)))  # trigrams have one run
-            if one != other and theirs is not None:
+            if theirs is not None:
+                test = mcnemar(seed, 1, np.array(ours), np.array(theirs))
+                apart = {"only": test.only, "only_other": test.only_baseline, "p_value": test.p_value}
                 pair = {"kind": "paired", "corpus": corpus, "encoder": one, "other": other, "seed": seed}
-                rows.append(pair | _mcnemar(list(zip(ours, theirs, strict=True))))
+                rows.append({**pair, **apart, "mentions": len(ours)})
     return rows
-
-
-def _mcnemar(pairs: list[tuple[bool, bool]]) -> Row:
-    """The exact test over mentions, of accuracy@1. Of the mentions that one encoder alone links, `only` and
-    `only_other`, only ~ Binomial(only + only_other, 1/2) if neither is better."""
-    only, only_other = pairs.count((True, False)), pairs.count((False, True))
-    apart = only + only_other
-    p_value = float(stats.binomtest(only, apart).pvalue) if apart else 1.0
-    return {"only": only, "only_other": only_other, "mentions": len(pairs), "p_value": p_value}

@@ -32,12 +32,8 @@ ORDER: tuple[Quality, ...] = ("worse", "undecided", "not worse", "better")
 
 def differences(pairs: Iterable[tuple[dict[int, float], dict[int, float]]]) -> list[PairedDifference]:
     """Each of a method and its reference, by seed; corrected together."""
-    return with_holm(
-        [
-            paired_difference([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
-            for one, other in pairs
-        ]
-    )
+    apart = [[one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())] for one, other in pairs]
+    return with_holm([paired_difference(each) for each in apart])
 
 
 def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:

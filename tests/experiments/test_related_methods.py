@@ -167,7 +167,7 @@ def test_a_task_is_fine_tuned_by_its_own_trial_and_rates_by_the_first_tasks(tmp_
     where = {"out": tmp_path, "data": tmp_path, "task_data": "", "linking_data": tmp_path}
     tasks = {"studies": ("pst", "regsl"), "glue": ("sst2", "qqp"), "texts": ("trec", "ag_news"), "corpora": ("made",)}
     machine = {"seeds": 1, "jobs": 1, "threads": 1}
-    p = RelatedMethods(**where, **tasks, **machine, settings=read_settings(None, []), sizes=plan.Sizes())
+    p = RelatedMethods(**where, **tasks, **machine, settings=read_settings(None, []), sizes=plan.sizes())
     tried = [job.name for job in p.stage("trials")]
     assert {"trials/distance/trec", "trials/distance/ag_news", "trials/dense/sst2"} <= set(tried)
     assert "trials/dense/qqp" not in tried
@@ -260,7 +260,7 @@ def test_mistakes_are_refused(arguments: list[str], out: Path) -> None:
 
 
 def made(study: str, rows: list[dict[str, Any]]) -> str:
-    document = page.document([HEAD | {"study": study, "rows": rows, "sizes": plan.Sizes().record()}])
+    document = page.document([HEAD | {"study": study, "rows": rows, "sizes": plan.sizes()}])
     return document.sections[0].blocks[0].rows[0][1]
 
 

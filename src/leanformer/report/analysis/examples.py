@@ -100,7 +100,7 @@ def _test(attention: str, task: str, of: Pairs, answers: Callable[[FineTuning], 
     if all(one.values is not None for one in (*ours, *theirs)):
         values = [np.stack([one.values for one in side if one.values is not None]) for side in (ours, theirs)]
         right = zip(pairs, *values, strict=True) if _binary(values) else ()
-        each = tuple(_mcnemar(*seeds, *both) for seeds, *both in right)
+        each = tuple(mcnemar(*seeds, *both) for seeds, *both in right)
         # The score is a mean over examples, so the pairs' mean can be taken first.
         table = np.concatenate([v.mean(0) for v in values])
         return _resampled(replace(found, each=each), lambda ids: table[ids].mean(-1), found.examples)
@@ -143,7 +143,8 @@ def _resampled(test: ExampleTest, score: Callable[[NDArray], NDArray], size: int
     return replace(test, p_value=float(permuted.pvalue), method=f"randomisation, {times:,} draws")
 
 
-def _mcnemar(seed: int, task_seed: int, ours: NDArray, theirs: NDArray) -> McNemar:
+def mcnemar(seed: int, task_seed: int, ours: NDArray, theirs: NDArray) -> McNemar:
+    """Returns McNemar's exact test of the examples' scores, 0 or 1."""
     only, only_baseline = int((ours > theirs).sum()), int((ours < theirs).sum())
     apart = only + only_baseline
     return McNemar(seed, task_seed, only, only_baseline, float(stats.binomtest(only, apart).pvalue) if apart else 1.0)

@@ -1,0 +1,33 @@
+"""`python -m experiments NAME`: one command line for all experiments."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import NAMES, run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_has_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        run([name, "--help"])
+    assert f"usage: python -m experiments {name} " in capsys.readouterr().out
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="^error: experiment sise: did you mean 'size'[?]$"):
+        run(["sise"])
+    with pytest.raises(SystemExit, match="^error: .*results.json is missing: run the protocol first$"):
+        run(["conversion", "--out", str(tmp_path), "--report"])
+    with pytest.raises(SystemExit, match="^error: --data and --task-data are needed$"):
+        run(["related-methods", "--out", str(tmp_path)])
+
+
+def test_conversion_goes_on_by_its_earlier_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["experiments.conversion", "--help"])
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_module("experiments.conversion", run_name="__main__")
+    assert capsys.readouterr().out.startswith("usage: python -m experiments conversion ")
