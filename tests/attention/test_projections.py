@@ -7,7 +7,8 @@ from torch import nn
 from leanformer.attention import PROJECTIONS
 from leanformer.attention.shape import Shape
 
-TIED = [name for name in PROJECTIONS if name not in ("shared_all", "value_only")]
+TIED = [name for name in PROJECTIONS if name not in ("shared_all", "value_only", "multi_query")]
+"""Those of several maps that are stacked; multi-query's are not, which keeps less for the backward pass."""
 FEW, MANY = (2, 3, 12), (2, 7, 12)
 
 
