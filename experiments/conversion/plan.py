@@ -146,8 +146,11 @@ class Plan(Experiment):
 
     def trials(self) -> Iterator[ConversionJob]:
         for variant, rate in product(self.few, self.rates):
-            path, what = f"trial/{slug(variant.label)}/{rate:.3g}", {"kind": "trial", "attention": variant.label}
-            yield self._distill(path, converted(variant), rate, variant, **what, budget=BUDGETS[1], learning_rate=rate)
+            path = f"trial/{slug(variant.label)}/{rate:.3g}"
+            yield self._distill(
+                path, converted(variant), rate, variant,
+                kind="trial", attention=variant.label, budget=BUDGETS[1], learning_rate=rate,
+            )  # fmt: skip
 
     def training(self) -> Iterator[ConversionJob]:
         rate = self.rate() or self.rates[1]

@@ -206,8 +206,7 @@ class ConversionTables:
         rows = []
         for row in self.results["exports"]:
             size = NONE if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
-            speed = range_of(row["speed"]) if row["speed"] else NONE
-            rows.append([row["model"], row["form"], size, speed, f"{row['loss']:.4f}"])
+            rows.append([row["model"], row["form"], size, range_of(row["speed"]), f"{row['loss']:.4f}"])
         return _table(["model", "form", "size", "speed", "loss"], rows, "exports")
 
     def trial(self) -> Table:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.cells import NONE
-from leanformer.report.numbers.statistics import DECIDED, PairedDifference, paired_difference, with_holm
+from leanformer.report.numbers.statistics import PairedDifference, paired_difference, with_holm
 from leanformer.report.render.document import Block
 
 LITTLE = 0.05
@@ -37,9 +37,8 @@ def differences(pairs: Iterable[tuple[dict[int, float], dict[int, float]]]) -> l
 
 
 def quality(of: PairedDifference, *, higher_is_better: bool, margin: float) -> Quality:
-    verdict = of.verdict(higher_is_better=higher_is_better)
-    if verdict in DECIDED:
-        return verdict
+    if of.differs and of.mean is not None:
+        return "better" if (of.mean > 0) == higher_is_better else "worse"
     if of.ci95 is None:
         return "undecided"
     lost = -of.ci95[0] if higher_is_better else of.ci95[1]
