@@ -16,7 +16,8 @@ def run(arguments: list[str]) -> None:
             raise ValueError(f"experiment {name}: {suggest(name, NAMES)}")
         sys.exit(import_module(f"experiments.{name.replace('-', '_')}.command").main(options))
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

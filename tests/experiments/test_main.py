@@ -15,13 +15,21 @@ def test_every_experiment_has_its_help(name: str, capsys: pytest.CaptureFixture[
     assert f"usage: python -m experiments {name} " in capsys.readouterr().out
 
 
-def test_errors_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="^error: experiment sise: did you mean 'size'[?]$"):
-        run(["sise"])
-    with pytest.raises(SystemExit, match="^error: .*results.json is missing: run the protocol first$"):
-        run(["conversion", "--out", str(tmp_path), "--report"])
-    with pytest.raises(SystemExit, match="^error: --data and --task-data are needed$"):
-        run(["related-methods", "--out", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sise"], "error: experiment sise: did you mean 'size'?"),
+        (["conversion", "--out", "OUT", "--report"], "results.json is missing: run the protocol first"),
+        (["related-methods", "--out", "OUT"], "error: --data and --task-data are needed"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="^2$"):
+        run([str(tmp_path) if word == "OUT" else word for word in arguments])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and line.endswith(message)
 
 
 def test_conversion_goes_on_by_its_earlier_name(
