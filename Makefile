@@ -61,7 +61,7 @@ docs: install
 # report.html is not kept in the repository: the site shows report.md, and this renders the rest where the runs are.
 results: install
 	@for record in $$(git ls-files 'docs/results/*comparison.json'); do \
-	  folder=$$(dirname $$record); test ! -d $$folder/runs || $(BIN)/leanformer report $$folder; done
+	  folder=$$(dirname $$record); test ! -d $$folder/runs || $(BIN)/leanformer report $$folder || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(QUICK) build/site

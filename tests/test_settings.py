@@ -122,6 +122,15 @@ def test_old_names_of_multipliers_are_read_with_a_note(old, tmp_path, capsys):
     }
 
 
+def test_an_old_name_beside_a_value_that_is_no_table_is_one_line(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[training]\nlr_multipliers = 3\ntable_rate = 2\n")
+    with pytest.raises(ValueError, match="training.lr_multipliers = 3: it is a table, and training.table_rate belongs"):
+        read_settings(file)
+    with pytest.raises(ValueError, match="lr_multipliers = 'x': it is a table"):
+        as_recorded({"training": {"lr_multipliers": "x", "table_rate": 2}})
+
+
 def test_names_of_transformers_are_aliases_with_a_note(tmp_path, capsys):
     renamed._note.cache_clear()
     file = tmp_path / "run.toml"

@@ -73,6 +73,19 @@ def test_the_number_of_a_seed_is_not_taken_for_a_number_of_seeds():
         seeds_of("1001", "--seeds")
 
 
+def test_a_shorter_tuning_run_begins_as_its_own_arm_does():
+    """symmetric warms up for half of 6,000 tokens, so for all of a tuning run's 1,200; an arm of 1,000 has no 1,200."""
+    arms = "dot_product,symmetric[training.warmup=0.5],shared[training.max_tokens=1000]"
+    budget = ("training.max_tokens=6000", "training.warmup=0.1")
+    made = plan(arms.rpartition(",")[0], budget, learning_rates=[1e-3], tuning_seeds=[1001], tuning_tokens=1200)
+    assert [run.settings(made.settings).training.warmup for run in made.tuning_runs] == [0.5, 1.0]
+    short = plan(arms, budget, learning_rates=[1e-3], tuning_seeds=[1001], tuning_tokens=1200)
+    with pytest.raises(
+        ValueError, match=r"--tuning-tokens 1200: shared\[training.max_tokens=1000\] is trained on 1000"
+    ):
+        _ = short.tuning_runs
+
+
 def test_a_shorter_tuning_run_is_the_beginning_of_a_reported_one():
     """A tenth of 6,000 tokens warm up, so half of the tuning runs' 1,200."""
     budget = ("training.max_tokens=6000", "training.warmup=0.1", "training.score_at=[1200,6000]")

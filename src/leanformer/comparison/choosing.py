@@ -55,7 +55,7 @@ def tuning_seeds_of(out: Path, seeds: list[int], rates: list[float] | None, give
     if both := sorted(set(tuning) & set(seeds)):
         raise ValueError(
             f"seed {both[0]} is reported and used for tuning, so its choice would favour its result: give other "
-            "numbers with --tuning-seeds, for example 1001-1002"
+            f"numbers with --tuning-seeds, for example {max(seeds) + 1}-{max(seeds) + 2}"
         )
     return tuning
 
@@ -64,7 +64,7 @@ def tuning_tokens_of(out: Path, settings: TrainingSettings, rates: list[float] |
     """The tokens of a tuning run: those of the option, else those that the comparison was started with, else None, for
     as many as a reported run has."""
     before = earlier(out) or {}
-    tokens = given or before.get("tuning_tokens")
+    tokens = before.get("tuning_tokens") if given is None else given
     if tokens is None:
         return None
     if rates is None:

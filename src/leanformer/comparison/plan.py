@@ -94,14 +94,18 @@ class Plan:
     plugin: str | None
     command: str
 
-    @property
-    def tuning_budget(self) -> dict[str, Any]:
+    def tuning_budget(self, variant: Variant) -> dict[str, Any]:
         """With fewer tokens the warm-up takes as many of them, so that under a constant learning rate a tuning run is
-        the beginning of a reported one."""
-        full = self.settings.training
-        if self.tuning_tokens is None or full.max_tokens is None:
+        the beginning of the arm's reported one. ValueError for an arm whose own budget is smaller."""
+        full, own = self.settings.training, variant.training
+        tokens = own.get("max_tokens", full.max_tokens)
+        if self.tuning_tokens is None or tokens is None:
             return {}
-        warmup = min(1.0, full.warmup * full.max_tokens / self.tuning_tokens)
+        if self.tuning_tokens > tokens:
+            raise ValueError(
+                f"--tuning-tokens {self.tuning_tokens}: {variant.label} is trained on {tokens} tokens; give no more"
+            )
+        warmup = min(1.0, own.get("warmup", full.warmup) * tokens / self.tuning_tokens)
         return {"max_steps": None, "max_tokens": self.tuning_tokens, "warmup": warmup, "score_at": None}
 
     @property
@@ -165,7 +169,7 @@ class Plan:
             rate = swept or variant.training.get("learning_rate", self.settings.training.learning_rate)
             folder = variant.label if swept is None else f"{variant.label}-lr{rate:g}"
             path = f"runs/{folder}/seed-{seed}"
-            budget = self.tuning_budget if tuning else {}
+            budget = self.tuning_budget(variant) if tuning else {}
             yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=path, tuning=tuning, budget=budget)
 
 

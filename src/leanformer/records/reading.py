@@ -57,7 +57,10 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
             f"if somebody edited it on purpose, take the line {CHECKSUM!r} out"
         )
     if isinstance(record.get("settings"), dict):
-        record["settings"] = as_recorded(record["settings"])
+        try:
+            record["settings"] = as_recorded(record["settings"])
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): {remedy}") from None
     return record
 
 

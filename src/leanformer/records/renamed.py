@@ -74,6 +74,8 @@ def _moved(tables: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
         *path, last = renamed.name.split(".")
         place = new
         for name in path:
+            if not isinstance(place.get(name) or {}, Mapping):
+                raise ValueError(f"{'.'.join(path)} = {place[name]!r}: it is a table, and {old} belongs into it")
             place[name] = dict(place.get(name) or {})
             place = place[name]
         if recorded:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.files import write_text
+from leanformer.records.reading import Record
 from leanformer.report.analysis.comparison import find
 from leanformer.report.comparison.contents import contents
 from leanformer.report.comparison.results import results
@@ -30,8 +31,10 @@ def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str
     """
     directory = Path(directory)
     check_formats(formats)
-    recorded = any((directory / name).is_file() for name in ("comparison.json", "run.json"))
-    if not recorded and (directory / RESULTS).is_file():
+    of_runs = (directory / "run.json").is_file() or (directory / "comparison.json").is_file()
+    if (directory / "comparison.json").is_file() and not (directory / "runs").is_dir():
+        of_runs = not (directory / RESULTS).is_file()  # results that are kept without their runs are not overwritten
+    if not of_runs and (directory / RESULTS).is_file():
         return _tables_alone(directory, formats)
     findings = find(read_study(directory))
     found = results(findings)
@@ -41,10 +44,12 @@ def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str
 
 def _tables_alone(directory: Path, formats: Sequence[str]) -> dict[str, Any]:
     """Write the results of a study that another verb reports as CSV."""
-    found = read_record(directory / RESULTS)
+    found = read_record(directory / RESULTS, Record)
     if list(formats) != ["csv"]:
-        kind = found.get("kind", "unknown")
-        raise ValueError(f"{directory} holds the results of a study ({kind}): give --format csv for its tables")
+        kind = found.get("kind", "comparison")
+        raise ValueError(
+            f"{directory} holds the results of a study ({kind}) without its runs: give --format csv for its tables"
+        )
     _write_files(directory, csv_files(found))
     return found
 

@@ -4,7 +4,9 @@ import csv
 import json
 import math
 import re
+import shutil
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -173,3 +175,15 @@ def test_results_that_cannot_be_read_are_an_error_of_one_line(content, tmp_path)
 
 def test_no_results_are_left_out():
     assert tidy({"kind": "link", "encoders": []}) == {}
+
+
+@pytest.mark.parametrize("name", ["quickstart", "shared-weights/robustness", "reproduced/symmetric"])
+def test_results_that_are_kept_without_their_runs_are_read_and_never_overwritten(name, tmp_path):
+    """The committed records: each gives its tables, and asking for a report of the runs changes nothing."""
+    kept = shutil.copytree(Path(__file__).parents[3] / "docs" / "results" / name, tmp_path / "kept")
+    before = {path: path.read_bytes() for path in sorted(kept.rglob("*")) if path.is_file()}
+    with pytest.raises(ValueError, match="without its runs: give --format csv for its tables"):
+        write_report(kept)
+    write_report(kept, ["csv"])
+    assert list((kept / "tables").glob("*.csv"))
+    assert all(path.read_bytes() == content for path, content in before.items())
