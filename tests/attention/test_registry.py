@@ -1,9 +1,11 @@
 """Names, options and plug-ins: everything unknown is refused with the nearest known name."""
 
+import math
+
 import pytest
 from torch import nn
 
-from leanformer.attention import Mechanism, MultiHeadAttention, load_plugin, mechanism, names, register
+from leanformer.attention import Mechanism, MultiHeadAttention, ParameterGroup, load_plugin, mechanism, names, register
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
 from leanformer.attention.shape import Shape
@@ -119,3 +121,12 @@ def test_a_broken_plugin_is_named_and_leaves_nothing(tmp_path):
     (tmp_path / "plugin.txt").write_text("")
     with pytest.raises(ValueError, match="must end in .py"):
         load_plugin(tmp_path / "plugin.txt")
+
+
+@pytest.mark.parametrize(
+    ("members", "multiplier", "message"),
+    [("gain", 1.0, "a tuple of names"), (("gain",), -3.0, "a positive number"), (("gain",), math.nan, "positive")],
+)
+def test_a_group_of_parameters_that_means_nothing_is_refused(members, multiplier, message):
+    with pytest.raises(ValueError, match=message):
+        ParameterGroup(members, multiplier)

@@ -93,3 +93,18 @@ def test_the_grid_has_every_pair_once_and_published_names_where_they_exist():
     assert {"pairwise[projection=shared_all]", "phased[projection=separate]"} <= set(labels)
     without = [variant.label for variant in grid(rotary=False)]
     assert [label for label in labels if not label.startswith("phased")] == without
+
+
+@pytest.mark.parametrize(
+    "brackets",
+    [
+        "training.mask_rate=0.2,training.mask_rate=0.3",
+        "training.mlm_probability=0.3,training.mask_rate=0.2",
+        "training.table_rate=3,training.lr_multipliers.position_tables=4",
+        "training.lr_multipliers=3,training.lr_multipliers.position_tables=3",
+        "training.lr_multipliers.phases=3,training.lr_multipliers={position_tables=3}",
+    ],
+)
+def test_a_setting_that_stands_twice_in_brackets_is_refused(brackets):
+    with pytest.raises(ValueError, match="sets .* twice: leave one out"):
+        parse_variants(f"random[{brackets}]")

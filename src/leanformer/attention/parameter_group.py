@@ -6,11 +6,19 @@ Projections, compatibilities and mixers declare theirs, so that the optimizer an
 A run changes the multiplier by `training.lr_multipliers = { phases = 10 }`.
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
 
 
-class ParameterGroup(NamedTuple):
+@dataclass(frozen=True)
+class ParameterGroup:
     """Names of the owner's parameters, or of its maps, whose parameters are meant; the default multiplier."""
 
     members: tuple[str, ...]
     multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.members, tuple) or not all(isinstance(name, str) for name in self.members):
+            raise ValueError(f"members = {self.members!r} of a group of parameters: give a tuple of names")
+        if not isinstance(self.multiplier, int | float) or not 0 < self.multiplier < math.inf:
+            raise ValueError(f"multiplier = {self.multiplier!r} of a group of parameters: give a positive number")

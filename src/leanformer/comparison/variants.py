@@ -103,11 +103,13 @@ def _parse(text: str) -> Variant:
     name, listed = match.groups()
     options: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "match": {}}
-    label = text
+    label, seen = text, list[str]()
     for item in _split(listed or ""):
         (_, *names), value = parse_override(f"option.{item}")
         written = ".".join(names)
-        value, (*prefix, key) = new_value(written, value), new_name(written).split(".")
+        value, setting = new_value(written, value), new_name(written)
+        _require_once(text, setting, seen)
+        *prefix, key = setting.split(".")
         if not prefix and key == "config":
             for table, values in _recipe(text, Path(str(value))).items():
                 own[table] |= values
@@ -153,6 +155,14 @@ def _check(text: str, name: str, options: dict[str, Any]) -> None:
                 if key in {f.name for f in known} or setting != f"{table}.{key}":
                     raise ValueError(f"--attention {text!r}: {error}, or write {setting}={options[key]}") from None
         raise
+
+
+def _require_once(text: str, setting: str, seen: list[str]) -> None:
+    """The label shows every setting, so that none may be dropped by another of the same name, or of its table's."""
+    for other in seen:
+        if setting == other or setting.startswith(f"{other}.") or other.startswith(f"{setting}."):
+            raise ValueError(f"--attention {text!r} sets {setting} twice: leave one out")
+    seen.append(setting)
 
 
 def _matched(text: str, key: str, value: str) -> Variant:
