@@ -1,5 +1,8 @@
 """leanformer in the tools people use: PEFT, sentence-transformers, pipelines."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -31,16 +34,14 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("attention", TARGETS)
-def test_lora_adapts_the_mechanisms_own_maps(tiny, scattered, batch, attention):
+def test_lora_adapts_the_mechanisms_own_maps_by_default(tiny, scattered, batch, attention):
     peft = pytest.importorskip("peft")
     config = tiny(attention=attention)
     assert lora_targets(config) == TARGETS[attention]
     model = scattered(LeanformerForSequenceClassification(config))
     before = model(**batch).logits
     frozen = {key: value.clone() for key, value in model.state_dict().items()}
-    adapted = peft.get_peft_model(
-        model, peft.LoraConfig(target_modules=lora_targets(config), r=3, lora_dropout=0.0, task_type="SEQ_CLS")
-    )
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=3, lora_dropout=0.0, task_type="SEQ_CLS"))
     adapting = {key.split(".lora_A")[0].rpartition(".")[2] for key in adapted.state_dict() if ".lora_A" in key}
     assert adapting == set(TARGETS[attention])
     assert_close(adapted(**batch).logits, before)  # B starts at zero
@@ -66,9 +67,7 @@ def test_parameters_that_are_no_maps_can_be_trained_whole(tiny, scattered, batch
     peft = pytest.importorskip("peft")
     model = scattered(LeanformerModel(tiny(attention=attention)))
     before = model(**batch).last_hidden_state
-    adapted = peft.get_peft_model(
-        model, peft.LoraConfig(target_modules=lora_targets(model.config), r=3, modules_to_save=["compatibility"])
-    )
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=3, modules_to_save=["compatibility"]))
     after = adapted(**batch).last_hidden_state
     assert_close(after, before)
     after.pow(2).sum().backward()
@@ -119,9 +118,9 @@ def test_an_adapter_meets_the_model_it_was_trained_with(tiny, scattered, batch, 
     scattered(LeanformerForMaskedLM(tiny())).save_pretrained(tmp_path / "run")
     whole = {"modules_to_save": ["classifier"]} if task_type is None else {}
     torch.manual_seed(5)
-    model = kind.from_pretrained(tmp_path / "run")
-    lora = peft.LoraConfig(target_modules=lora_targets(model.config), task_type=task_type, r=3, **whole)
-    adapted = peft.get_peft_model(model, lora)
+    adapted = peft.get_peft_model(
+        kind.from_pretrained(tmp_path / "run"), peft.LoraConfig(task_type=task_type, r=3, **whole)
+    )
     head = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad and "lora" not in name]
     assert kind is LeanformerModel or head
     scattered(torch.nn.ParameterList(parameter for parameter in adapted.parameters() if parameter.requires_grad))
@@ -132,6 +131,18 @@ def test_an_adapter_meets_the_model_it_was_trained_with(tiny, scattered, batch, 
     again = peft.PeftModel.from_pretrained(kind.from_pretrained(tmp_path / "run"), tmp_path / "adapter").eval()(**batch)
     for key, value in before.items():
         assert_close(again[key], value, rtol=0, atol=1e-6, msg=lambda message, key=key: f"{key}: {message}")
+
+
+@pytest.mark.parametrize("order", ["import leanformer, peft", "import peft, leanformer"])
+def test_peft_knows_whichever_is_imported_first(order):
+    pytest.importorskip("peft")
+    code = (
+        f"{order}\n"
+        "from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as table\n"
+        "print(table['leanformer'])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {"query", "token", "shared", "value"} <= set(eval(out))
 
 
 @pytest.fixture

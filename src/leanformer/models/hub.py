@@ -2,7 +2,7 @@
 
 from transformers.models.auto import configuration_auto, modeling_auto
 
-from leanformer.models import heads
+from leanformer.models import heads, lora
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.decoder import LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel
@@ -66,3 +66,4 @@ def register() -> None:
     for auto_class, names, model_class in CLASSES:
         auto_class.register(LeanformerConfig, model_class, exist_ok=True)
         names[LeanformerConfig.model_type] = model_class.__name__
+    lora.declare()

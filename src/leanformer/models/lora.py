@@ -1,18 +1,30 @@
-"""Which maps LoRA should adapt: those of a mechanism's projection, but for a key of its own.
+"""Which maps LoRA adapts by default: those of a mechanism's projection, but for a key of its own.
 
 So it is query and value in `dot_product`, as in BERT (Hu et al., 2022, table 5), and otherwise the maps that play those
 parts: token and value in `symmetric` and `pairwise`, `shared`'s only one, the value of the Synthesizers.
 
-PEFT is told by name: `LoraConfig(target_modules=lora_targets(model.config))`. A table of its own has defaults by
-`model_type`, and cannot know the maps of a mechanism, much less those of a plug-in.
+PEFT looks the default up by `model_type` in a table of its own, and offers no way to declare it elsewhere. So
+`declare` adds our row: now if PEFT is imported, else as soon as it is, since importing it takes seconds that most never
+need. The one row names the maps of all projections; a model has those of its own.
 """
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
 
 from leanformer.attention import mechanism
+from leanformer.attention.projections import PROJECTIONS
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import tied_maps
+
+TABLES = "peft.utils.constants"
+TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 
 
 def lora_targets(config: LeanformerConfig) -> list[str]:
@@ -20,10 +32,54 @@ def lora_targets(config: LeanformerConfig) -> list[str]:
     which are no layers of PEFT's kinds. ValueError if that leaves none."""
     with torch.device("meta"):
         projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in config.attentions()]
-    maps = {name for each in projections for name, module in each.named_children() if isinstance(module, nn.Linear)}
     shared = config.shared_heads
-    tied = set() if shared is None else set(tied_maps(config.projection(), shared["tie"]))
-    targets = sorted(maps - tied - {"key"})
+    targets = _maps(projections)
+    if shared is not None:
+        targets = [name for name in targets if name not in tied_maps(config.projection(), shared["tie"])]
     if not targets:
         raise ValueError("all maps of the heads are shared, which LoRA cannot adapt: name others, such as up and down")
     return targets
+
+
+def _maps(projections: Iterable[nn.Module]) -> list[str]:
+    maps = (name for each in projections for name, module in each.named_children() if isinstance(module, nn.Linear))
+    return sorted(set(maps) - {"key"})
+
+
+def declare() -> None:
+    """Make `LoraConfig()` without `target_modules` work for leanformer models, whichever is imported first."""
+    if TABLES in sys.modules:
+        _add(sys.modules[TABLES])
+    elif not any(isinstance(finder, _AtImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AtImport())
+
+
+def _add(module: ModuleType) -> None:
+    """To LoRA's table, and to those of PEFT's other methods that treat BERT as LoRA does."""
+    with torch.device("meta"):
+        targets = _maps(projection(LeanformerConfig().shape()) for projection in PROJECTIONS.values())
+    tables: dict[str, Any] = {name: table for name, table in vars(module).items() if name.endswith("_MAPPING")}
+    bert = tables.get(TABLE, {}).get("bert")
+    for table in tables.values():
+        if bert and isinstance(table, dict) and table.get("bert") == bert:
+            table.setdefault(LeanformerConfig.model_type, targets)
+
+
+class _AtImport(MetaPathFinder):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != TABLES:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            loader: Any = spec.loader
+            execute = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                _add(module)
+
+            loader.exec_module = exec_module
+        return spec
