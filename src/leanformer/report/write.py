@@ -31,10 +31,9 @@ def write_report(directory: Path | str, formats: Sequence[str] = ()) -> dict[str
     """
     directory = Path(directory)
     check_formats(formats)
-    of_runs = (directory / "run.json").is_file() or (directory / "comparison.json").is_file()
-    if (directory / "comparison.json").is_file() and not (directory / "runs").is_dir():
-        of_runs = not (directory / RESULTS).is_file()  # results that are kept without their runs are not overwritten
-    if not of_runs and (directory / RESULTS).is_file():
+    compared = (directory / "comparison.json").is_file() and (directory / "runs").is_dir()
+    if not compared and not (directory / "run.json").is_file() and (directory / RESULTS).is_file():
+        # Of another study, or of a comparison without its runs, from which its results could not be made again.
         return _tables_alone(directory, formats)
     findings = find(read_study(directory))
     found = results(findings)

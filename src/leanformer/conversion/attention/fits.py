@@ -48,13 +48,32 @@ class Start:
     form: Tensor | None = None  # K K, times the scale it is the compatibility's
 
 
-class Problem:
+class HeadProblem:
+    """A head to be fitted, with the mean and the metric of what its layer reads: how a fit of its queries and keys
+    becomes a start, with a value map of its own or with a tied one."""
+
+    def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor) -> None:
+        self.head, self.mean, self.metric = head, mean, metric
+
+    def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
+        """With the value and output maps as they were."""
+        output = self.head.output
+        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
+
+    def tied_value(
+        self, maps: dict[str, Affine], tied: Affine, logits: float, form: Tensor | None = None, **extras: Tensor
+    ) -> Start:
+        output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
+        return Start(maps, output, shift, logits, residual, extras, form)
+
+
+class Problem(HeadProblem):
     """The head above; the target divides its logits by 1 / `scale`, so N and r are here for logits that it does not."""
 
     def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, scale: float, values: bool = True) -> None:
         """`values`: whether a tied map is to be the value's, too."""
         assert head.query is not None and head.key is not None
-        self.head, self.mean, self.metric = head, mean, metric
+        super().__init__(head, mean, metric)
         self.size = len(head.query.weight)
         rows = [head.query.weight, head.key.weight] + [head.value.weight] * values
         self.basis = MetricBasis(torch.cat(rows), metric)
@@ -74,17 +93,6 @@ class Problem:
 
     def residual(self, N: Tensor, r: Tensor) -> float:
         return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
-
-    def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
-        """With the value and output maps as they were."""
-        output = self.head.output
-        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
-
-    def tied_value(
-        self, maps: dict[str, Affine], tied: Affine, logits: float, form: Tensor | None = None, **extras: Tensor
-    ) -> Start:
-        output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
-        return Start(maps, output, shift, logits, residual, extras, form)
 
 
 def value_of(head: HeadMaps, tied: Affine, mean: Tensor, metric: Tensor) -> tuple[Tensor, Tensor, float]:

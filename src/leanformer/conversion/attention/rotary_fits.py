@@ -21,17 +21,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from leanformer.conversion.attention.fits import Start, value_of
+from leanformer.conversion.attention.fits import HeadProblem, Start
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
 from leanformer.conversion.attention.metric import MetricBasis
 
 
-class RotaryProblem:
+class RotaryProblem(HeadProblem):
     """`mean` and `metric` are those of `fits`, for the value; `second` is E x x' of x with a 1 appended."""
 
     def __init__(self, head: HeadMaps, mean: Tensor, metric: Tensor, second: Tensor, scale: float) -> None:
         assert head.query is not None and head.key is not None
-        self.head, self.mean, self.metric, self.scale = head, mean, metric, scale
+        super().__init__(head, mean, metric)
         rows = [torch.cat((each.weight, each.bias[:, None]), 1) for each in (head.query, head.key)]
         self.basis = MetricBasis(torch.cat((rows[0] / scale, rows[1])), second)
         query, key = self.basis.coordinates.chunk(2)
@@ -61,16 +61,6 @@ class RotaryProblem:
 
     def phases(self) -> Tensor:
         return _dot(self.beta, self.alpha).angle()
-
-    def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
-        output = self.head.output
-        return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
-
-    def tied_value(
-        self, maps: dict[str, Affine], tied: Affine, logits: float, form: Tensor | None = None, **extras: Tensor
-    ) -> Start:
-        output, shift, residual = value_of(self.head, tied, self.mean, self.metric)
-        return Start(maps, output, shift, logits, residual, extras, form)
 
 
 def symmetric(problem: RotaryProblem) -> Start:

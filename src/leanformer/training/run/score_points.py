@@ -39,13 +39,8 @@ class ScorePoints:
         *,
         main: bool,
     ) -> None:
-        self.asked, self.objective, self.run, self.score, self.main = (
-            settings.score_at or [],
-            objective,
-            run,
-            score,
-            main,
-        )
+        self.asked = settings.score_at or []
+        self.objective, self.run, self.score, self.main = objective, run, score, main
 
     def due(self, step: int) -> list[int]:
         """Returns the numbers of tokens that are first reached at `step`, the number of updates done."""
@@ -65,17 +60,17 @@ class ScorePoints:
                 files.remove_directory(folder)
 
     def after(self, step: int) -> None:
-        """Score the model after `step` updates if a number of tokens is due, and leave it in evaluation mode."""
-        if numbers := self.due(step):
-            folder = f"{self.run.scores.name}/step-{step:08d}"
-            self.record(numbers, step, folder, self.score(folder))
+        """Score the model after `step` updates, which first reached a number (`due`); it stays in evaluation mode."""
+        folder = f"{self.run.scores.name}/step-{step:08d}"
+        self.record(step, folder, self.score(folder))
 
     def finish(self, step: int, scores: dict[str, Any]) -> None:
         """Record the numbers that only the last step has reached, with the scores of the finished run."""
-        self.record(self.due(step), step, self.run.scores.name, scores)
+        self.record(step, self.run.scores.name, scores)
 
-    def record(self, numbers: list[int], step: int, folder: str, scores: dict[str, Any]) -> None:
-        if numbers and self.main:
+    def record(self, step: int, folder: str, scores: dict[str, Any]) -> None:
+        """Add an entry to run.json for every number that is due at `step`."""
+        if self.main and (numbers := self.due(step)):
             where = {"step": step, "tokens": self.objective.tokens(step), "folder": folder, "scores": scores}
             entries = self.run.read().get("scores_at") or []
             self.run.update(scores_at=[*entries, *({"score_at": number, **where} for number in numbers)])

@@ -42,8 +42,8 @@ def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: i
     """
     if not accelerator.log_with:
         return
-    config = {name: value for name, value in asdict(settings).items() if value is not None}
-    config = {name: value if isinstance(value, int | float | str) else str(value) for name, value in config.items()}
+    given = {name: value for name, value in asdict(settings).items() if value is not None}
+    config = {name: value if isinstance(value, int | float | str) else str(value) for name, value in given.items()}
     project = "tensorboard" if settings.log_with == "tensorboard" else "leanformer"
     run = Path(str(accelerator.project_dir))
     options = {"tensorboard": {"purge_step": step + 1}, "trackio": {"name": run.name}}
