@@ -53,12 +53,12 @@ class Experiment:
     data: Path
     task_data: str
     settings: Settings
-    """Of the models that are pre-trained."""
+    """The settings of the models that are pre-trained."""
     seeds: int
     jobs: int
-    """At a time."""
+    """The number of jobs that run at a time."""
     threads: int
-    """Of a job; one that runs alone has all that `jobs` of them have."""
+    """The threads of one job; a job that runs alone has those of all `jobs`."""
 
     stages: ClassVar[Mapping[str, Callable[[Any], Iterator[Any]]]] = {}
     """A stage needs what the stages before it made; its jobs need nothing of each other, the most telling first."""
@@ -92,7 +92,7 @@ class Experiment:
         return Corpus.open(self.data)
 
     def place(self, path: str) -> dict[str, Any]:
-        """Of a job: its name, which is its folder in OUT, and its log."""
+        """Returns a job's name, which is its folder in OUT, with the folder and its log."""
         log = self.out / "logs" / f"{slug(path)}.log"
         return {"name": path, "out": self.out, "directory": self.out / path, "log": log}
 
@@ -139,7 +139,7 @@ class Experiment:
         }
 
     def hardware(self) -> dict[str, Any]:
-        """That jobs run on, so many at a time, and the precision that they train in."""
+        """Returns the machine, the number of jobs at a time, and the precision that they train in."""
         cpu = torch.device("cpu")
         return describe(cpu, self.jobs, autocast_dtype(self.settings.training.precision, cpu))
 
@@ -150,7 +150,7 @@ class Experiment:
         return ledger(config, length or training.sequence_length, scored)["flops_per_token"]
 
     def flops_per_second(self, threads: int) -> float:
-        """Of training a model of the settings on this machine for its whole budget, optimizer's steps too."""
+        """Returns the speed of training a model of the settings here for its whole budget, optimizer's steps too."""
         training, config = self.settings.training, model_config(self.settings, self.corpus)
         objective = MaskedLM(self.corpus, training)
         assert objective.total_steps is not None

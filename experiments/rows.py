@@ -17,7 +17,7 @@ def in_order(rows: Iterable[Row], key: str) -> list[Any]:
 
 
 def by_seed(rows: Iterable[Row], metric: str, cell: str | None = None, cells: Iterable[Any] = ()) -> dict[int, float]:
-    """Of each seed that has a number in every cell (a task, say) of the rows, and in these, their mean."""
+    """Returns the mean over cells (tasks, say) per seed that has a number in all cells of the rows and in these."""
     found: dict[Any, dict[int, float]] = {each: {} for each in cells}
     for row in rows:
         of = found.setdefault(row[cell] if cell else None, {})
@@ -32,7 +32,7 @@ def ratio_of_means(rows: Iterable[Row], other: Iterable[Row], key: str) -> float
 
 
 def range_of(of: dict[str, float]) -> str:
-    """Of rounds: the median with the lowest and the highest."""
+    """Returns the median over rounds with the lowest and the highest, as text."""
     return "{median:.2f} ({low:.2f} to {high:.2f})".format(**of)
 
 

@@ -40,7 +40,7 @@ LISTS = {
 SAMPLE = 400
 """Sequences of the training data that conversions are fitted to: the first 256 of them, and some to spare."""
 SECONDS = {"convert": 40.0, "export": 60.0}
-"""Of jobs that train nothing, about."""
+"""The approximate seconds of jobs that train nothing."""
 
 
 class Conversion(Plan):
@@ -80,7 +80,7 @@ class Conversion(Plan):
 
 
 def settings_of(options: Any) -> Settings:
-    """Those of the teacher, and of the config's fine-tuning."""
+    """Returns the settings of the teacher, with the config's fine-tuning."""
     if options.teacher is None:
         return read_settings(options.config, options.set or ())
     record = read_result(options.teacher / "run.json")

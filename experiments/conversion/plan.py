@@ -29,10 +29,10 @@ from leanformer.comparison.variants import Variant
 from leanformer.settings import Settings
 
 BUDGETS = (0.01, 0.03, 0.1)
-"""Of the tokens that the teacher read."""
+"""Budgets of recovery, as fractions of the tokens that the teacher read."""
 LARGEST = BUDGETS[-1]
 RATES = (1.0, 0.3, 0.1)
-"""Of its learning rate."""
+"""Learning rates to try, as multiples of the teacher's."""
 HEADS = tuple(product(("qk", "qkv"), (0.1, 0.3)))
 """Maps, and the share of their heads, that are shared."""
 DRAWN = HEADS[-1]
@@ -41,7 +41,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "MiniLM v2": ("method=minilm2",),
     "logits, gradual": ("anneal=0.5",),
 }
-"""Beside distillation by logits, abrupt, by which all are recovered."""
+"""Methods of recovery beside abrupt distillation by logits, by which all are recovered."""
 LOGITS = "logits"
 SEEDS_FROM = 10
 """Recovery and training from scratch take seeds behind this: other sequences than the teacher read first."""
@@ -54,9 +54,9 @@ class ConversionJob(ExperimentJob):
     variant: Variant | None = None
     """The mechanism that is trained; none: the teacher's."""
     tokens: float = 0.0
-    """Of training."""
+    """The number of tokens that the job trains on."""
     seeds: int | None = None
-    """Of a fine-tuning that makes a folder a seed."""
+    """The number of seeds of a fine-tuning that makes one folder per seed."""
 
     @property
     def verb(self) -> str:
@@ -94,7 +94,7 @@ class Plan(Experiment):
 
     @cached_property
     def tokens(self) -> int:
-        """That the teacher reads."""
+        """The number of tokens that the teacher reads."""
         if self.given is not None:
             return int(read_result(self.given / "run.json")["results"]["tokens"])
         training = self.settings.training
@@ -106,7 +106,7 @@ class Plan(Experiment):
         return [self.settings.training.learning_rate * share for share in RATES]
 
     def rate(self) -> float | None:
-        """That of the least mean loss in the trial, the teacher's if there is none; None before the trial is over."""
+        """The rate of least mean loss in the trial, the teacher's without a trial; None before the trial is over."""
         trials = self.stage("trial")
         if not trials:
             return self.rates[0]
@@ -183,7 +183,7 @@ class Plan(Experiment):
         yield self._share("drawn/shared", "drawn/run", kind="drawn together, then shared", tie=tie, share=share)
 
     def finetuning(self) -> Iterator[ConversionJob]:
-        """Of models that there is one of, all seeds of fine-tuning in one process."""
+        """Yields fine-tunings; where there is one model of a kind, all seeds run in one process."""
         seeds = range(1, self.seeds + 1)
         for task in self.tasks:
             yield self._finetune("teacher", self.teacher, task, kind="teacher")
@@ -244,7 +244,7 @@ class Plan(Experiment):
     def _finetune(
         self, name: str, model: str, task: str, seed: int | None = None, variant: Variant | None = None, **row: Any
     ) -> ConversionJob:
-        """With all seeds, unless one is given."""
+        """Returns a fine-tuning with all seeds, or with the given one."""
         path = f"tasks/{name}/{task}" + (f"/seed-{seed}" if seed else "")
         seeds = None if seed else self.seeds
         where = {"task": task, "task_data": self.task_data, "out": self.out / path}

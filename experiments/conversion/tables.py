@@ -24,7 +24,7 @@ from leanformer.report.render.document import Document, Points, Section, Table
 TARGETS = {"pairwise": 0.95, "shared": 0.85}
 """Shares aimed at, with at most a tenth of the teacher's tokens."""
 STATES = {"converted": "converted", "healed": "recovered"}
-"""Of a converted model: a row's `kind` in the record, and its name in the tables."""
+"""The states of a converted model: a row's `kind` in the record, and its name in the tables."""
 LEFT_OUT = (
     "One teacher, of one seed and size: intervals are over seeds of distillation and fine-tuning, not over teachers. "
     "Mechanisms that are not distilled with every seed have one recovered model, fine-tuned with every seed.",
@@ -150,13 +150,13 @@ class ConversionTables:
         return _table(["recovered by", *few], rows, "methods")
 
     def scores(self, kind: str, **wanted: Any) -> dict[int, float]:
-        """Of every seed that has all tasks, their mean."""
+        """Returns, for every seed that has all tasks, their mean score."""
         tasks = self.results["tasks"]
         rows = [row for row in where(self.rows, kind=kind, **wanted) if row.get("task") in tasks]
         return by_seed(rows, "score", "task", tasks)
 
     def above_random(self, kind: str, name: str) -> tuple[list[float], list[float]]:
-        """Of every seed that all three have: model - random, and teacher - random."""
+        """Returns model - random and teacher - random for every seed that all three have."""
         model, teacher, random = (self.scores(kind, attention=name), self.scores("teacher"), self.scores("random"))
         seeds = sorted(model.keys() & teacher.keys() & random.keys())
         gained, distance = ([each[seed] - random[seed] for seed in seeds] for each in (model, teacher))

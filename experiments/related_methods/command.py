@@ -28,11 +28,11 @@ RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "fast.toml"
 SPARSE, SHORT = 1.35, 1.7
 """Times the seconds of plain fine-tuning, and times what its FLOPs would take: batches are small. From a trial."""
 ROUND_SECONDS = 75.0
-"""Of a round of all lengths and mixers, of a core."""
+"""Core-seconds of one round over all lengths and mixers."""
 EPOCH_SECONDS = {"transformer": 21.0, "rescnn": 11.0}
-"""Of entity linking, per corpus."""
+"""Seconds of one epoch of entity linking, per corpus."""
 INDEX_SECONDS = 40.0
-"""Of the vectors of a dictionary's names, an encoder."""
+"""Seconds for the vectors of a dictionary's names, per encoder."""
 
 
 class RelatedMethods(Plan):

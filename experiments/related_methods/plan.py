@@ -60,7 +60,7 @@ class MethodJob(ExperimentJob):
 
     @property
     def finished(self) -> bool:
-        """By this very command: more seeds are another one, which does the rest."""
+        """Whether this very command finished it; one with more seeds is another command, which does the rest."""
         file = marker(self.out, self.name)
         return file.is_file() and read_result(file)["arguments"] == list(self.arguments)
 
@@ -79,7 +79,7 @@ class Plan(Experiment):
     sizes: dict[str, Any]
 
     def stage(self, name: str) -> list[MethodJob]:
-        """Of the studies that are asked for, the first study's first."""
+        """Returns the jobs of the studies that are asked for, the first study's first."""
         return [job for job in super().stage(name) if job.study == "base" or job.study in self.studies]
 
     def job(self, path: str, study: str, arguments: tuple[str, ...], **more: Any) -> MethodJob:
@@ -211,7 +211,7 @@ class Plan(Experiment):
     def _link(
         self, path: str, corpus: str, rates: dict[str, float], needs: Sequence[str] = (), trial: bool = False
     ) -> MethodJob:
-        """Of a trial one encoder a kind."""
+        """Returns a linking job; a trial takes one encoder per kind."""
         bases = [str(self.out / f"base/{name}") for name in (BASES[:1] if trial else BASES)]
         others = ["rescnn"] if trial else ["rescnn", f"rescnn:{bases[0]}", "tfidf"]
         epochs = {"transformer": self.sizes["linking_epochs"], "rescnn": self.sizes["rescnn_epochs"]}

@@ -25,7 +25,7 @@ PAIRS = {
 LOSS = ["loss to its reference [95 % CI]", "p, Holm", "seeds"]
 STEPS = ("training", "inference")
 MOST = 0.5
-"""Of what a reference learned from context: who loses more has saved nothing worth having."""
+"""The largest fraction of what a reference learned from context that an arm with a worthwhile saving loses."""
 
 
 def short(label: str) -> str:

@@ -1,4 +1,4 @@
-"""From the folders of the protocol to OUT/records/STUDY.json: small files that hold every number of the tables."""
+"""Writes OUT/records/STUDY.json from the folders of the protocol: small files that hold every number of the tables."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def _base(p: Plan, name: str) -> Row:
 
 
 def _tried(p: Plan, study: str) -> dict[str, list[Row]]:
-    """Of every tried thing and task the candidates with what they reached, and the one that was taken."""
+    """Returns, per trial and task, the candidates with what they reached, and the one that was taken."""
     if study == "linking":
         return {kind: [p.tried_rates(kind)] for kind in KINDS}
     return {
@@ -62,7 +62,7 @@ def _tried(p: Plan, study: str) -> dict[str, list[Row]]:
 
 
 def _rows(job: MethodJob) -> list[Row]:
-    """Of a job that failed, or is not finished, what there is."""
+    """Returns the rows of a job; of one that failed or is not finished, those that are there."""
     kind = job.arguments[0]
     if job.name.startswith("trials/"):
         return []

@@ -31,7 +31,7 @@ ORDER: tuple[Quality, ...] = ("worse", "undecided", "not worse", "better")
 
 
 def differences(pairs: Iterable[tuple[dict[int, float], dict[int, float]]]) -> list[PairedDifference]:
-    """Each of a method and its reference, by seed; corrected together."""
+    """Returns the difference of each method to its reference, paired by seed and corrected together."""
     apart = [[one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())] for one, other in pairs]
     return with_holm([paired_difference(each) for each in apart])
 

@@ -20,10 +20,10 @@ from leanformer.report.render.document import Table
 
 Pair = tuple[str, str]
 REFERENCES = ("plain", "fewer-epochs")
-"""Of regsl."""
+"""The methods that RegSL's are compared with."""
 SAID = "Points, mean ± sd over seeds. Runs that answer nearly always alike are collapsed; those that diverged failed."
 PRUNED = {"0.9": ("pst", "magnitude"), "0.5": ("pst-half", "magnitude-half")}
-"""By sparsity: PST, and what it is compared with."""
+"""PST and what it is compared with, by sparsity."""
 RIGHT = ("right_labels", "right_labels_in_the_end")
 """The second one where labels are corrected."""
 
@@ -105,7 +105,7 @@ def absgd(record: Row) -> System:
 
 
 def _least(pairs: Iterable[Pair], conditions: Iterable[dict[Pair, PairedDifference]]) -> str:
-    """Of the conditions together, against every reference."""
+    """Returns the weakest verdict over the conditions and references together."""
     of = list(conditions)
     overall = {pair[1]: together([judged(found[pair]) for found in of]) for pair in pairs}
     said = ", ".join(f"against {reference} {found}" for reference, found in overall.items())
@@ -117,7 +117,7 @@ def judged(of: PairedDifference) -> Quality:
 
 
 def _against(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> dict[Pair, PairedDifference]:
-    """Of the mean over tasks; corrected over the pairs."""
+    """Returns the differences of the means over tasks, corrected over the pairs."""
     values = {name: by_seed(where(rows, way=name), metric, "task") for pair in pairs for name in pair}
     return dict(zip(pairs, differences((values[way], values[other]) for way, other in pairs), strict=True))
 

@@ -18,9 +18,9 @@ BERT_BASE = 85e6
 class Findings:
     sizes: Sizes
     lines: dict[tuple[str, int], Line]
-    """By arm and number of tokens, over the seeds that every size has; none where that is none."""
+    """Lines by arm and number of tokens, over the seeds that every size has; there is none without such a seed."""
     laws: dict[str, Law]
-    """By arm, the baseline among them."""
+    """Laws by arm, the baseline's among them."""
 
 
 def find(sizes: Sizes) -> Findings:

@@ -9,7 +9,7 @@ from leanformer.report.records.runs import Run
 from leanformer.report.records.study import Study, read_study
 
 LAYERS = ("attention", "feed_forward", "norms")
-"""Of the ledger: the parameters that N counts."""
+"""The rows of the ledger whose parameters N counts."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def sha256_of_part(path: Path, start: int, length: int) -> str:
 
 
 def sha256_of(content: str | bytes) -> str:
-    """Of a text, in UTF-8, or of bytes."""
+    """Returns the hash of a text, in UTF-8, or of bytes."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 

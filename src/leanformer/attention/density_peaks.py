@@ -29,8 +29,8 @@ class Peaks(NamedTuple):
 
 @torch.no_grad()
 def density_peaks(x_BND: Tensor, tokens_BN: Tensor | None = None, neighbours: int = 5) -> Peaks:
-    """In float32 or better, whatever x is in. N x N tensors are written over: their passes are what it takes, in time
-    and in memory."""
+    """Returns the peaks, computed in float32 or better. N x N tensors are written over, since passes over them take
+    nearly all of the time and the memory."""
     squares = _squared_distances(x_BND)
     if tokens_BN is None:
         tokens_BN = torch.ones(x_BND.shape[:2], dtype=torch.bool, device=x_BND.device)

@@ -41,7 +41,7 @@ class HeadNorm(nn.Module):
         return x * (square + EPSILON).rsqrt().to(x.dtype) * gain
 
     def formula(self, x: Tensor) -> Tensor:
-        """Of one token, all heads in a row; (E,)"""
+        """Returns the norm of one token, all heads in a row, (E,)."""
         if self.weight is None:
             return x
         heads = [part * ((part * part).sum() / len(part) + EPSILON) ** -0.5 for part in x.split(self.shape.head_size)]

@@ -116,7 +116,7 @@ class MultiHeadAttention(nn.Module):
         return super().train(mode)
 
     def num_params(self) -> int:
-        """Those that learn: a frozen table is a buffer."""
+        """The number of trainable parameters; a frozen table is a buffer."""
         return self.count_params(self.mechanism, self.whole, self.options, **self.mixing) + self.whole.output_params
 
     def flops(self, length: int, memory: int | None = None) -> int:
@@ -126,12 +126,12 @@ class MultiHeadAttention(nn.Module):
 
     @classmethod
     def attention_shape(cls, whole: Shape, **mixing: Any) -> Shape:
-        """That of the heads that attend; ValueError for options that leave none."""
+        """Returns the shape of the heads that attend; ValueError for options that leave none."""
         return whole
 
     @classmethod
     def count_params(cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], **mixing: Any) -> int:
-        """Of all but the output map, in closed form."""
+        """Returns the number of parameters of all but the output map, in closed form."""
         return mechanism.num_params(whole, **options)
 
     @classmethod
@@ -149,12 +149,12 @@ class MultiHeadAttention(nn.Module):
 
     @classmethod
     def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
-        """By how much the backward pass falls short of twice the forward one."""
+        """Returns the FLOPs by which the backward pass falls short of twice the forward pass."""
         return 0 if mechanism.learns else 2 * whole.inner_size * length**2
 
     @classmethod
     def count_keys(cls, length: int, **mixing: Any) -> int:
-        """That a query is scored against."""
+        """Returns the number of keys that a query is scored against."""
         return length
 
     def extra_repr(self) -> str:

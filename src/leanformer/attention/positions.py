@@ -100,7 +100,7 @@ class Positions(NamedTuple):
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Each pair as a complex number times cos + i sin; (..., K) by (..., K / 2), broadcast to it."""
+    """Returns each pair, as a complex number, times cos + i sin: (..., K) by (..., K / 2), broadcast to it."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     if not torch.compiler.is_compiling():
         return _ApplyRotary.apply(x, cos, sin)

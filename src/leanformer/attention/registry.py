@@ -104,7 +104,7 @@ class Mechanism:
         return maps + scores + length * (shape.hidden_size + attended.get(path, shape.inner_size))
 
     def _assign(self, options: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any], dict[str, Any]]:
-        """Each option to the constructor that takes it."""
+        """Returns the projection with its options, and the compatibility's options."""
         rest = dict(options)
         projection = self._chosen(rest.pop("projection", None))
         if self.compares and not projection.compares:

@@ -45,7 +45,7 @@ def choice(plan: Plan) -> list[str]:
 
 
 def tuning_seeds_of(out: Path, seeds: list[int], rates: list[float] | None, given: list[int] | None) -> list[int]:
-    """Those of the option, else those that the comparison was started with, else the default."""
+    """Returns the seeds of the option, else those that the comparison was started with, else the default."""
     if rates is None:
         if given is not None:
             raise ValueError("--tuning-seeds are for choosing a learning rate: add --learning-rates, or leave it out")

@@ -127,7 +127,7 @@ def _other_task(
 
 
 def _train_hash(plan: Plan, task: str) -> str:
-    """Of the examples that each fine-tuning on the task learns from."""
+    """Returns the hash of the examples that each fine-tuning on the task learns from."""
     examples = load(find_task(task), plan.task_data or "")[0]
     return examples.subset(plan.settings.finetuning_for(task).max_train_examples).hash
 

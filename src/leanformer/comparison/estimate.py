@@ -89,6 +89,6 @@ class Estimator:
 
 
 def objective_of(run: PlannedRun, plan: Plan, corpus: Prepared) -> PretrainingObjective:
-    """That of this run: an arm may have a budget and a batch of its own."""
+    """Returns the objective of this run; an arm may have a budget and a batch of its own."""
     training = run.settings(plan.settings).training
     return OBJECTIVES[training.objective].objective(corpus, training, 1)

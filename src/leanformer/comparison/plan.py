@@ -95,8 +95,8 @@ class Plan:
     command: str
 
     def tuning_budget(self, variant: Variant) -> dict[str, Any]:
-        """With fewer tokens the warm-up takes as many of them, so that under a constant learning rate a tuning run is
-        the beginning of the arm's reported one. ValueError for an arm whose own budget is smaller."""
+        """Returns the settings of a shorter tuning run. Its warm-up takes as many tokens as that of the arm's reported
+        run, whose beginning it is under a constant learning rate. ValueError for an arm whose own budget is smaller."""
         full, own = self.settings.training, variant.training
         tokens = own.get("max_tokens", full.max_tokens)
         if self.tuning_tokens is None or tokens is None:
@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def reported_runs(self) -> list[PlannedRun]:
-        """Those whose learning rate is known: all without learning rates to choose from, else those of `chosen`."""
+        """The reported runs with a known learning rate: all, if there is nothing to choose, else those of `chosen`."""
         if self.learning_rates is None:
             return list(self._runs(self.seeds, [None]))
         runs = self._runs(self.seeds, self.learning_rates)

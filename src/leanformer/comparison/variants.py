@@ -52,7 +52,7 @@ def parse_variants(text: str) -> list[Variant]:
 
 
 def sized_variants(text: str) -> list[Variant]:
-    """Those of `text`, none of which leaves its size or budget to be found: only a comparison finds them."""
+    """Returns the variants of `text`; ValueError for one whose size or budget only a comparison finds."""
     variants = parse_variants(text)
     for variant in variants:
         for key in variant.match:
@@ -85,7 +85,7 @@ def grid(*, rotary: bool) -> list[Variant]:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas outside of brackets."""
+    """Returns the parts between the commas outside of brackets."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "[") - (letter == "]")

@@ -36,7 +36,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 BLOCK = ".layers."
 CONVERSION = "conversion.json"
-"""In the folder of a model that was converted: from what, and what that cost."""
+"""The file in a converted model's folder that records its source and what the conversion cost."""
 CODE = ("auto_map", "_attn_implementation", "attn_implementation")
 """Keys of config.json that may name code: an export's, which would not be copied with the model, and kernels of the
 hub, which are never fetched."""
@@ -85,7 +85,7 @@ def require_intact(folder: Path) -> None:
 
 
 def name_of(place: str | Path) -> str:
-    """Of a run or a folder: what its path says of a model, and nothing of a machine."""
+    """Returns the part of a run's or folder's path that names the model, and nothing of the machine."""
     whole = Path(place).resolve()
     return whole.parent.name if whole.name == MODEL else whole.name
 

@@ -67,8 +67,8 @@ def reading(task: Task, task_data: str, settings: FinetuningSettings) -> Reading
 def training_speed(
     config: LeanformerConfig, objective: PretrainingObjective, training: TrainingSettings, threads: int
 ) -> tuple[float, float]:
-    """Of a model with this configuration on this machine: tokens per second of its forward and backward passes, on a
-    part of the first batch, and seconds of the optimizer's step."""
+    """Returns, for a model of this configuration on this machine, the tokens per second of its forward and backward
+    passes, on a part of the first batch, and the seconds of the optimizer's step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     first = objective.micro_batches(0, 0, 1)[0]
     batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}

@@ -17,7 +17,7 @@ from leanformer.study.executor import JobFailed
 from leanformer.study.job import Job
 
 LIFELINE = "LEANFORMER_LIFELINE"
-"""In the environment of a command: which pipe, as its standard input, ends when the process that started it does."""
+"""The variable that tells a command which pipe, its standard input, ends with the process that started it."""
 
 
 class LocalProcesses:

@@ -72,7 +72,7 @@ class Phased(Compatibility):
         return Logits(apply_rotary(query, gain_H1C * phase_H1C.cos(), gain_H1C * phase_H1C.sin()), key)
 
     def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
-        """At equal positions."""
+        """One logit at equal positions."""
         pairs = len(q) // 2
         part = slice(h * pairs, (h + 1) * pairs)
         query, key = (torch.complex(both[:pairs], both[pairs:]) for both in (q, k))
@@ -87,7 +87,7 @@ class Phased(Compatibility):
         return torch.cat((torch.cat((cos, sin), -1), torch.cat((-sin, cos), -1)), -2)
 
     def set_bilinear_form(self, form_HCC: Tensor) -> None:
-        """Of each 2 x 2 block (p, q; r, s) of a plane the nearest multiple of a rotation, (p + s, q - r) / 2."""
+        """Takes the multiple of a rotation nearest to each plane's 2 x 2 block (p, q; r, s): (p + s, q - r) / 2."""
         half = self.shape.head_size // 2
         p, q, r, s = (
             form_HCC[:, rows, columns].diagonal(dim1=1, dim2=2)

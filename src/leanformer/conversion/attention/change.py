@@ -43,7 +43,7 @@ def change(
 
 
 def _model(found: Checkpoint) -> Any:
-    """In float32, ready to be asked."""
+    """Returns the checkpoint as a model in float32, for evaluation."""
     kind = getattr(models, (found.config.architectures or [""])[0])
     pooled = any("pooler." in key for key in found.tensors)
     options = {"add_pooling_layer": pooled} if kind is models.LeanformerModel else {}
@@ -54,7 +54,7 @@ def _model(found: Checkpoint) -> Any:
 
 
 def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
-    """In sequences as long as the model was trained with, if its run says so, else as long as it reads."""
+    """Returns a sample in sequences as long as those of its training, if a run says so, else as long as it reads."""
     words = read_tokenizer(folder, found.tokenizer_class, text)
     sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config))
     if Path(text).is_dir():

@@ -56,7 +56,7 @@ class HeadProblem:
         self.head, self.mean, self.metric = head, mean, metric
 
     def own_value(self, maps: dict[str, Affine], logits: float, form: Tensor | None = None) -> Start:
-        """With the value and output maps as they were."""
+        """Returns a start that leaves the value and output maps as they were."""
         output = self.head.output
         return Start(maps | {"value": self.head.value}, output, output.new_zeros(len(output)), logits, form=form)
 
@@ -257,4 +257,4 @@ FITS: dict[tuple[str, str], Callable[[Problem], Start]] = {
     ("qv,k", "scale"): shared_query_value,
     ("qv,k", "matrix"): shared_query_value,
 }
-"""By what the projection ties and the family of the compatibility's form. Separate maps need no fit."""
+"""Fits by what the projection ties and the family of the compatibility's form. Separate maps need no fit."""

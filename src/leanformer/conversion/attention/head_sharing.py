@@ -116,7 +116,7 @@ def stored_blocks(model: Any) -> int:
 
 
 def _blocks(model: Any, on: str) -> list[list[Tensor]]:
-    """Of every layer, each map's blocks as flat vectors (H, K D)."""
+    """Returns, per layer, each map's blocks as flat vectors (H, K D)."""
     heads, names = model.config.num_attention_heads, tied_maps(model.config.projection(), on)
     found = []
     for layer in model.base_model.layers:

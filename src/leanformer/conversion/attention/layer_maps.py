@@ -69,7 +69,7 @@ def to_rows(planes: Tensor) -> Tensor:
 
 
 def _part(layer: MultiHeadAttention, part: str) -> list[Affine]:
-    """Those of H heads: a key or value that several heads read is repeated."""
+    """Returns the part's maps for H heads; a key or value that several heads read is repeated."""
     name = layer.projection.parts.get(part)
     if name is None:
         raise ValueError(f"the projection of {layer.mechanism.name} makes no {part} that could be converted")

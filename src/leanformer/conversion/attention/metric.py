@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 KEPT = 1e-12
-"""Of the largest eigenvalue: what is smaller is the rounding of float32 weights."""
+"""The fraction of the largest eigenvalue below which the rest is rounding of float32 weights."""
 
 
 class MetricBasis:

@@ -10,7 +10,7 @@ from leanformer.conversion.attention.layer_maps import HeadMaps
 from leanformer.conversion.attention.sample import Statistics
 
 RIDGE = 1e-4
-"""Of the mean variance, added to each direction: what a sample does not show still counts a little."""
+"""The fraction of the mean variance that each direction gains; what a sample does not show still counts a little."""
 
 
 class Moments(NamedTuple):

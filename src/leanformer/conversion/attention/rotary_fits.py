@@ -171,4 +171,4 @@ FITS: dict[tuple[str, str], Callable[[RotaryProblem], Start]] = {
     ("qv,k", "matrix"): shared_query_value,
     ("qv,k", "planes"): shared_query_value,
 }
-"""By what the projection ties and the family of the compatibility's form."""
+"""Fits by what the projection ties and the family of the compatibility's form."""

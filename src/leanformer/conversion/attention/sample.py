@@ -24,7 +24,7 @@ SEQUENCES, BATCH, MASKED = 256, 8, 512
 
 
 class Statistics(NamedTuple):
-    """Of one layer: moments of its input x, and the mean weights of its heads. All float64."""
+    """Statistics of one layer in float64: moments of its input x, and the mean weights of its heads."""
 
     mean: Tensor  # D
     second: Tensor  # D D, E x x'
@@ -56,7 +56,7 @@ class Sample:
 
     @torch.inference_mode()
     def statistics(self, model: Any) -> list[Statistics]:
-        """Of every layer; means over all tokens of the sample."""
+        """Returns the statistics of every layer, means over all tokens of the sample."""
         layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
         sums: list[Any] = [[0.0, 0.0, 0.0] for _ in layers]
         handles = [
@@ -75,7 +75,7 @@ class Sample:
 
     @torch.inference_mode()
     def divergence(self, model: Any, other: Any) -> list[float]:
-        """Of every layer, the mean over heads and tokens of KL(w || w') between the models' weights, in nats."""
+        """Returns, per layer, the mean of KL(w || w') between the models' weights over heads and tokens, in nats."""
         sums: list[float] = []
         for ids_BL in self.batches():
             pairs = zip(attentions(model, ids_BL), attentions(other, ids_BL), strict=True)
@@ -85,7 +85,7 @@ class Sample:
 
     @torch.inference_mode()
     def loss(self, model: Any) -> float | None:
-        """Of masked tokens, with the masks that validation has everywhere; None if the model has no such head."""
+        """Returns the loss on masked tokens, with the masks of every validation; None if the model has no such head."""
         if not isinstance(model, LeanformerForMaskedLM):
             return None
         how = {"sequence_length": self.length, "batch_size": 1, "validation_sequences": MASKED}

@@ -71,7 +71,7 @@ class Family:
 
     @property
     def prefix(self) -> str:
-        """Of the encoder's tensors in a model with a head."""
+        """The prefix of the encoder's tensors in a model with a head."""
         return f"{self.model_type}."
 
     @property

@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
 
 
 def place(stored: Stored, *, encoder_only: bool = False) -> Checkpoint:
-    """With `encoder_only` the bare encoder, whatever head there is."""
+    """Returns the checkpoint under leanformer's names; with `encoder_only` the bare encoder, whatever its head."""
     if stored.family is None:
         assert isinstance(stored.config, LeanformerConfig)
         return _own(stored, stored.config, encoder_only)

@@ -25,10 +25,10 @@ class Stored(NamedTuple):
     family: Family | None
     """None for a model of leanformer's."""
     config: PreTrainedConfig
-    """Of the family's class."""
+    """The config, of the family's class."""
     tensors: dict[str, Tensor]
     sha256: str | None
-    """Of the weights, as runs know a model by; of those in several files there is none."""
+    """The hash of the weights, by which runs name a model; None for weights in several files."""
 
 
 def read(folder: Path, *, ignore_remote_code: bool = False) -> Stored:

@@ -101,7 +101,7 @@ def _require_rows(found: Path, size: int, vocab_size: int) -> None:
 
 
 def read_tokenizer(directory: Path, tokenizer_class: str, text: str | Path) -> Any:
-    """To read `text` with; ValueError if there is none."""
+    """Returns the tokenizer to read `text` with; ValueError if there is none."""
     with _copied(directory, tokenizer_class) as folder:
         if folder is None:
             raise ValueError(f"{directory} holds no tokenizer to read {text} with: copy the model's own there")

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.image import imsave
 
 from leanformer.markup import html as escape
-from leanformer.report.render import style
+from leanformer.report.render.html import head
 
 CELL = 18
 """The size of a cell of the large map, in SVG units."""
@@ -45,22 +45,11 @@ class Panel(NamedTuple):
 
 def page(text: str, panels: Sequence[Panel]) -> str:
     """Returns the page as HTML."""
-    here = files(__package__)
-    css, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("attention.css", "attention.js"))
+    script = files(__package__).joinpath("attention.js").read_text(encoding="utf-8")
     scale = _image(np.linspace(0, 1, 256)[None] ** 2)
     marks = "".join(f'<span style="left:{100 * x**0.5:.4g}%">{x:g}</span>' for x in (0, 0.01, 0.05, 0.2, 0.5, 1))
     body = "".join(_panel(number, panel) for number, panel in enumerate(panels))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Attention: {escape(text)}</title>
-<style>
-{style.css()}
-{css}</style>
-</head>
+    return f"""{head(f"Attention: {text}", "attention.css")}
 <body>
 <header>
 <p class="kicker">leanformer attention</p>

@@ -16,20 +16,25 @@ MANY = 10
 """The number of columns above which headings are broken within a word, to fit on paper."""
 
 
-def html(document: Document) -> str:
-    css = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    facts = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in document.facts)
+def head(title: str, stylesheet: str) -> str:
+    """Returns the start of a page up to its body, with the house's style and a stylesheet of this folder inside."""
+    css = files(__package__).joinpath(stylesheet).read_text(encoding="utf-8")
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(document.title)}</title>
+<title>{escape(title)}</title>
 <style>
 {style.css()}
 {css}</style>
-</head>
+</head>"""
+
+
+def html(document: Document) -> str:
+    facts = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in document.facts)
+    return f"""{head(document.title, "page.css")}
 <body>
 <main>
 <header>
