@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from leanformer.report.numbers.statistics import spread
+from leanformer.reporting.numbers.statistics import spread
 
 NONE = "\N{EN DASH}"
 

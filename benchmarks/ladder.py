@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from leanformer.report.analysis.ratios import cost
-from leanformer.report.numbers.statistics import paired_difference, spread, with_holm
-from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study, read_study
+from leanformer.reporting.analysis.ratios import cost
+from leanformer.reporting.numbers.statistics import paired_difference, spread, with_holm
+from leanformer.reporting.records.runs import Run
+from leanformer.reporting.records.study import Study, read_study
 
 RESOURCES = ("flops", "seconds")
 

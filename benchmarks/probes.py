@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.cells import mean_sd
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.files import write_json, write_text
-from leanformer.report.numbers.statistics import paired_difference, with_holm
-from leanformer.report.records.study import Study, read_study
+from leanformer.reporting.numbers.statistics import paired_difference, with_holm
+from leanformer.reporting.records.study import Study, read_study
 from leanformer.training.machine.hardware import prepare_cpu
 
 OF_PAIRS = ("accuracy", "pairs", "ties", "limit", "fields", "phenomena")

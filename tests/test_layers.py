@@ -29,34 +29,35 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "settings")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "settings")},
     "finetuning": {"torch", "transformers", "accelerate", "safetensors", "numpy", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
     "settings": {"leanformer.records"},
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "report", "study")}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "reporting", "study")}
     | {"leanformer.settings", "leanformer.settings.table"},
-    "report": {"numpy", "scipy", "matplotlib"},
+    "reporting": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}
     | {
-        f"leanformer.{name}" for name in ("attention", "models", "data", "training", "comparison", "report", "settings")
+        f"leanformer.{name}"
+        for name in ("attention", "models", "data", "training", "comparison", "reporting", "settings")
     },
     "robustness": {"torch", "numpy", "rich", "matplotlib", "transformers"}
     | {
         f"leanformer.{name}"
-        for name in ("models", "data", "training", "evaluation", "finetuning", "report", "study", "settings")
+        for name in ("models", "data", "training", "evaluation", "finetuning", "reporting", "study", "settings")
     },
     "reproduction": {"numpy", "scipy", "rich", "matplotlib"}
     | {
         f"leanformer.{name}"
-        for name in ("models", "data", "comparison", "robustness", "bench", "report", "study", "settings")
+        for name in ("models", "data", "comparison", "robustness", "bench", "reporting", "study", "settings")
     },
-    "export": {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "onnx", "onnxruntime"}
+    "exporting": {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "onnx", "onnxruntime"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "comparison": {"torch", "rich"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "report", "study", "settings")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "study", "settings")},
 }
 
 
@@ -137,7 +138,7 @@ def test_reports_need_no_torch():
         "from importlib.machinery import PathFinder\n"
         "find = PathFinder.find_spec\n"
         "PathFinder.find_spec = lambda name, *a: None if name.partition('.')[0] == 'torch' else find(name, *a)\n"
-        "import leanformer.report\n"
+        "import leanformer.reporting\n"
         "print('transformers' in sys.modules)"
     )
     assert fresh(code).strip() == "False"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from leanformer import files
 from leanformer.conversion.convert import convert
 from leanformer.data.prepare import prepare
-from leanformer.export.export import export
+from leanformer.exporting.export import export
 from leanformer.inference.embedding import embed
 from leanformer.records import reading
 from leanformer.settings import settings_from

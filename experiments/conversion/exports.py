@@ -21,10 +21,10 @@ from experiments.protocol import read_result, slug
 from leanformer.bench.rounds import alternate, ratio, repeats, turn
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
-from leanformer.export import int8
-from leanformer.export.graph_check import Session
-from leanformer.export.onnx_files import SMALL, WHOLE
-from leanformer.export.source import open_source
+from leanformer.exporting import int8
+from leanformer.exporting.graph_check import Session
+from leanformer.exporting.onnx_files import SMALL, WHOLE
+from leanformer.exporting.source import open_source
 from leanformer.models import saved
 from leanformer.models.inference import PRECISIONS, for_inference
 

@@ -19,7 +19,7 @@ from experiments.protocol import read_record, read_result
 from leanformer.evaluation import pretrained
 from leanformer.files import write_json, write_text
 from leanformer.models import saved
-from leanformer.report.render.markdown import markdown
+from leanformer.reporting.render.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 

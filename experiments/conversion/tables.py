@@ -19,7 +19,7 @@ from scipy import stats
 
 from benchmarks.cells import NONE, mean_sd
 from experiments.rows import Row, by_seed, in_order, made_on, model_size, range_of, where
-from leanformer.report.render.document import Document, Points, Section, Table
+from leanformer.reporting.render.document import Document, Points, Section, Table
 
 TARGETS = {"pairwise": 0.95, "shared": 0.85}
 """Shares aimed at, with at most a tenth of the teacher's tokens."""

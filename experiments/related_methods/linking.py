@@ -7,9 +7,9 @@ from benchmarks.cells import NONE, mean_sd
 from experiments.related_methods.plan import BASES
 from experiments.related_methods.statistics import POINT, Quality, System, p_cell, together, words
 from experiments.rows import Row, in_order, ratio_of_means, where
-from leanformer.report.numbers.quantities import scaled
-from leanformer.report.numbers.statistics import ALPHA, holm
-from leanformer.report.render.document import Table
+from leanformer.reporting.numbers.quantities import scaled
+from leanformer.reporting.numbers.statistics import ALPHA, holm
+from leanformer.reporting.render.document import Table
 
 OURS, RESCNN, TRIGRAMS = BASES[0], "rescnn", "tfidf"
 ASKED = ((RESCNN, OURS), (f"{RESCNN}-{OURS}", OURS), (RESCNN, TRIGRAMS), (OURS, TRIGRAMS), (BASES[1], OURS))

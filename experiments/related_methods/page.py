@@ -12,8 +12,8 @@ from experiments.related_methods.statistics import System
 from experiments.related_methods.tuned import absgd, pst, regsl
 from experiments.rows import Row, made_on, model_size
 from leanformer.files import write_text
-from leanformer.report.render.document import Block, Document, Paragraph, Points, Section, Table
-from leanformer.report.render.markdown import markdown
+from leanformer.reporting.render.document import Block, Document, Paragraph, Points, Section, Table
+from leanformer.reporting.render.markdown import markdown
 
 SYSTEMS = {"convbert": convbert, "clusters": clusters, "pst": pst, "regsl": regsl, "absgd": absgd, "linking": linking}
 TEXTS = Path(__file__).with_name("published.toml")

@@ -7,9 +7,9 @@ from benchmarks.cells import NONE, mean_sd
 from experiments.related_methods.plan import ARMS, BASES, CLUSTERS, CONV, GROUPS
 from experiments.related_methods.statistics import NATS, Quality, System, differences, interval, quality, words
 from experiments.rows import Row, by_seed, in_order, range_of, ratio_of_means, where
-from leanformer.report.numbers.quantities import listed, memory
-from leanformer.report.numbers.statistics import PairedDifference
-from leanformer.report.render.document import Table
+from leanformer.reporting.numbers.quantities import listed, memory
+from leanformer.reporting.numbers.statistics import PairedDifference
+from leanformer.reporting.render.document import Table
 
 DENSE = BASES[0]
 MIXED, GROUPED, BOTH = ARMS[1:4]

@@ -10,7 +10,7 @@ from experiments.related_methods.plan import BASES, PLAN, MethodJob, Plan, marke
 from experiments.rows import Row
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
-from leanformer.report.analysis.examples import mcnemar
+from leanformer.reporting.analysis.examples import mcnemar
 
 COMPARED = ("attention", "seed", "status", "parameters", "tokens", "seconds", "final_loss", "learned_from_context")
 BENCHED = ("attention", "length", "batch", "parameters", "peak_bytes")

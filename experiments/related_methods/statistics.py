@@ -1,7 +1,7 @@
 """Paired differences of a study's rows, and the words of a verdict.
 
 A difference is a method minus its reference, paired by seed: where there are several tasks, of the mean over them.
-Holm's correction is over the methods of one table (`leanformer.report.numbers.statistics`). Of a quality it says
+Holm's correction is over the methods of one table (`leanformer.reporting.numbers.statistics`). Of a quality it says
 
     better, worse    the corrected p is below 0.05
     not worse        else, and the 95 % interval leaves at most `margin` to lose
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.cells import NONE
-from leanformer.report.numbers.statistics import PairedDifference, paired_difference, with_holm
-from leanformer.report.render.document import Block
+from leanformer.reporting.numbers.statistics import PairedDifference, paired_difference, with_holm
+from leanformer.reporting.render.document import Block
 
 LITTLE = 0.05
 POINT, NATS = 0.01, 0.05

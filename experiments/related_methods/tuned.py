@@ -15,8 +15,8 @@ from experiments.related_methods.statistics import (
     words,
 )
 from experiments.rows import Row, by_seed, in_order, ratio_of_means, where
-from leanformer.report.numbers.statistics import PairedDifference
-from leanformer.report.render.document import Table
+from leanformer.reporting.numbers.statistics import PairedDifference
+from leanformer.reporting.render.document import Table
 
 Pair = tuple[str, str]
 REFERENCES = ("plain", "fewer-epochs")

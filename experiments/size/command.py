@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.size.findings import find, results
 from experiments.size.page import document
 from experiments.size.records import read
-from leanformer.report.write import write_document
+from leanformer.reporting.write import write_document
 
 
 def main(arguments: list[str]) -> int:

@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.size.findings import BERT_BASE, Findings
-from leanformer.report.figures.frame import Frame, label_ends, label_width, numbered, paint
-from leanformer.report.numbers.quantities import scaled, signed
-from leanformer.report.numbers.statistics import spread
-from leanformer.report.render.style import MUTED, Picture, series
+from leanformer.reporting.figures.frame import Frame, label_ends, label_width, numbered, paint
+from leanformer.reporting.numbers.quantities import scaled, signed
+from leanformer.reporting.numbers.statistics import spread
+from leanformer.reporting.render.style import MUTED, Picture, series
 
 PANEL, TITLE, BOTTOM, TOP = 1.9, 0.42, 0.5, 0.12
 """Inches."""

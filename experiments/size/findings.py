@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.size.laws import Law, Line, law, line
 from experiments.size.records import Sizes
-from leanformer.report.comparison.results import finite
-from leanformer.report.numbers.statistics import Spread
+from leanformer.reporting.comparison.results import finite
+from leanformer.reporting.numbers.statistics import Spread
 
 BERT_BASE = 85e6
 """Parameters of the layers of BERT-base: 12 (4 x 768^2 + 8 x 768^2), rounded."""

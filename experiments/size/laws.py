@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from leanformer.report.numbers.statistics import Spread, spread
+from leanformer.reporting.numbers.statistics import Spread, spread
 
 LOWER, UPPER = np.array([0.0, -5.0, -5.0, 0.02, 0.02]), np.array([20.0, 40.0, 40.0, 2.0, 2.0])
 """Bounds of E, log A, log B, a and b."""

@@ -2,10 +2,10 @@
 
 from experiments.size.figure import picture
 from experiments.size.findings import BERT_BASE, Findings, verdict
-from leanformer.report.figures.frame import numbered
-from leanformer.report.numbers.quantities import NONE, fixed, listed, scaled, signed
-from leanformer.report.numbers.statistics import Interval, Spread, spread
-from leanformer.report.render.document import Block, Document, Paragraph, Section, Table
+from leanformer.reporting.figures.frame import numbered
+from leanformer.reporting.numbers.quantities import NONE, fixed, listed, scaled, signed
+from leanformer.reporting.numbers.statistics import Interval, Spread, spread
+from leanformer.reporting.render.document import Block, Document, Paragraph, Section, Table
 
 
 def document(findings: Findings) -> Document:

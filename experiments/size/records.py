@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leanformer.report.analysis.pairing import pairs
-from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study, read_study
+from leanformer.reporting.analysis.pairing import pairs
+from leanformer.reporting.records.runs import Run
+from leanformer.reporting.records.study import Study, read_study
 
 LAYERS = ("attention", "feed_forward", "norms")
 """The rows of the ledger whose parameters N counts."""

@@ -6,7 +6,7 @@ from leanformer.version import __version__
 
 __all__ = ["__version__"]
 
-if find_spec("torch") is not None:  # `leanformer.report` reads records on machines without it
+if find_spec("torch") is not None:  # `leanformer.reporting` reads records on machines without it
     from leanformer.models import (
         LeanformerConfig,
         LeanformerForCausalLM,

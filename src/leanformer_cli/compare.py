@@ -142,7 +142,7 @@ def report(
     Writes results.json, report.md and report.html from the records. For a robustness study, a rebuilt paper, a
     benchmark or linked mentions, --format csv writes the results as tables.
     """
-    from leanformer.report import write_report
+    from leanformer.reporting import write_report
 
     kind = write_report(directory, words(format_ or "")).get("kind")
     if not quiet:

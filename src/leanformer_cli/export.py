@@ -31,7 +31,7 @@ def export(
 
     Checks that the exported model gives equal outputs without leanformer.
     """
-    from leanformer.export.export import export
+    from leanformer.exporting.export import export
 
     load(plugin)
     show(export(run, target, format, licence=license, int8=int8, text=text), as_json, quiet)

@@ -18,7 +18,7 @@ from leanformer.bench.pictures import pictures
 from leanformer.data.corpus import Corpus
 from leanformer.install import how_to_install
 from leanformer.models.cost import ledger
-from leanformer.report.render.markdown import markdown
+from leanformer.reporting.render.markdown import markdown
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 

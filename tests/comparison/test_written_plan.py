@@ -7,7 +7,7 @@ import pytest
 from leanformer.comparison.continuing import invariants
 from leanformer.comparison.written_plan import check_amends, write_plan
 from leanformer.records.reading import SCHEMA
-from leanformer.report.records.planned import read_plan
+from leanformer.reporting.records.planned import read_plan
 
 
 def written(out, made, begun=False):

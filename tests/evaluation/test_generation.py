@@ -13,7 +13,7 @@ from leanformer.evaluation import generation as suite
 from leanformer.evaluation.evaluate import evaluate
 from leanformer.evaluation.text_metrics import score
 from leanformer.install import how_to_install
-from leanformer.report.records.runs import read_run
+from leanformer.reporting.records.runs import read_run
 from leanformer.settings import settings_from
 from leanformer.training.pretrain import pretrain
 

@@ -15,7 +15,7 @@ from experiments.conversion import plan, tables
 from experiments.conversion.command import main
 from experiments.conversion.tables import document
 from experiments.protocol import Experiment
-from leanformer.report.render.markdown import markdown
+from leanformer.reporting.render.markdown import markdown
 from leanformer.settings import read_settings
 from leanformer.training.run.record import RunDirectory
 from tests.experiments.in_process import InProcess

@@ -11,7 +11,7 @@ from benchmarks import finetuning
 from experiments.related_methods import page, plan, statistics, tuned
 from experiments.related_methods.command import RelatedMethods, main
 from experiments.rows import by_seed
-from leanformer.report.numbers.statistics import paired_difference, with_holm
+from leanformer.reporting.numbers.statistics import paired_difference, with_holm
 from leanformer.settings import read_settings
 from tests.experiments.in_process import InProcess
 

@@ -12,7 +12,7 @@ from experiments.size.findings import BERT_BASE, find, verdict
 from experiments.size.laws import law, line
 from experiments.size.page import headline
 from experiments.size.records import read
-from leanformer.report.numbers.statistics import Spread
+from leanformer.reporting.numbers.statistics import Spread
 
 SIZES, TOKENS, SEEDS = (1_000_000, 2_000_000, 4_000_000), (1_500_000, 3_000_000, 6_000_000), (31, 32, 33)
 E, A, B, ALPHA, BETA = 1.5, 60.0, 300.0, 0.3, 0.35

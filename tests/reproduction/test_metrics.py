@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from leanformer.report.records import sweep
-from leanformer.report.records.runs import FineTuning, Run
-from leanformer.report.records.study import Study
+from leanformer.reporting.records import sweep
+from leanformer.reporting.records.runs import FineTuning, Run
+from leanformer.reporting.records.study import Study
 from leanformer.reproduction.metrics import Measured, Measurements, measure
 from leanformer.reproduction.published import Row, Table, Value, read_paper
 from leanformer.reproduction.verdict import size, verdict

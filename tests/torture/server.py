@@ -98,7 +98,7 @@ def _serve() -> None:
     import leanformer.comparison.compare  # noqa: F401
     import leanformer.conversion.convert  # noqa: F401
     import leanformer.distillation.distill  # noqa: F401
-    import leanformer.export.export  # noqa: F401
+    import leanformer.exporting.export  # noqa: F401
     import leanformer.finetuning.finetune  # noqa: F401
     import leanformer.inference  # noqa: F401
     import leanformer.linking.link  # noqa: F401

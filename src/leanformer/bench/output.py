@@ -10,9 +10,9 @@ from rich.table import Table as Grid
 
 from leanformer.bench.pictures import pictures
 from leanformer.bench.tables import on_gpu, tables
-from leanformer.report.numbers.quantities import scaled
-from leanformer.report.render.document import Block, Document, Points, Section
-from leanformer.report.render.markdown import markdown
+from leanformer.reporting.numbers.quantities import scaled
+from leanformer.reporting.render.document import Block, Document, Points, Section
+from leanformer.reporting.render.markdown import markdown
 from leanformer.training.machine.hardware import describe
 from leanformer.training.run.record import versions
 

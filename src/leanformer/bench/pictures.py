@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from leanformer.bench.tables import best_peer, growth
-from leanformer.report.figures.frame import CHARACTER, Frame, label_width, paint, short_names
-from leanformer.report.render.style import MUTED, PAPER, Picture, series, spaced
+from leanformer.reporting.figures.frame import CHARACTER, Frame, label_width, paint, short_names
+from leanformer.reporting.render.style import MUTED, PAPER, Picture, series, spaced
 
 Record = dict[str, Any]
 

@@ -3,8 +3,8 @@
 from statistics import median
 from typing import Any
 
-from leanformer.report.numbers.quantities import NONE, fixed, percent, scaled
-from leanformer.report.render.document import Table
+from leanformer.reporting.numbers.quantities import NONE, fixed, percent, scaled
+from leanformer.reporting.render.document import Table
 
 Record = dict[str, Any]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from leanformer.comparison.continuing import earlier
 from leanformer.comparison.plan import Plan, PlannedRun, default_tuning_seeds
-from leanformer.report.records import sweep
-from leanformer.report.records.runs import Run, read_run
+from leanformer.reporting.records import sweep
+from leanformer.reporting.records.runs import Run, read_run
 from leanformer.settings import TrainingSettings
 from leanformer.training.run.record import RunDirectory
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from leanformer.comparison.controls import control
 from leanformer.comparison.variants import Variant
-from leanformer.report.numbers.margins import MARGIN, TASK_MARGIN
+from leanformer.reporting.numbers.margins import MARGIN, TASK_MARGIN
 from leanformer.settings import Settings
 
 FIRST_TUNING_SEED = 1001

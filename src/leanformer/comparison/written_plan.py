@@ -20,7 +20,7 @@ from typing import Any
 from leanformer.comparison.plan import Plan
 from leanformer.files import write_json
 from leanformer.records.reading import SCHEMA, sealed
-from leanformer.report.records.planned import FILE, FIXED, GROWING, WrittenPlan, read_plan
+from leanformer.reporting.records.planned import FILE, FIXED, GROWING, WrittenPlan, read_plan
 from leanformer.training.run.record import versions
 
 FAMILY = "the arms of the main contrast against the baseline, in one metric (Holm)"

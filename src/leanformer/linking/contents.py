@@ -3,9 +3,9 @@
 from typing import Any
 
 from leanformer.linking.results import points
-from leanformer.report.numbers.quantities import listed, memory, scaled
-from leanformer.report.numbers.statistics import Spread
-from leanformer.report.render.document import Code, Document, Points, Section, Table
+from leanformer.reporting.numbers.quantities import listed, memory, scaled
+from leanformer.reporting.numbers.statistics import Spread
+from leanformer.reporting.render.document import Code, Document, Points, Section, Table
 
 COMPOSITES = {
     "any": "A mention is right if each of its parts finds any of its concepts",

@@ -23,7 +23,7 @@ from leanformer.linking.results import results
 from leanformer.linking.runs import LinkingJob, Question, run
 from leanformer.linking.settings import Linking, LinkingSettings
 from leanformer.locks import claimed
-from leanformer.report.write import write_document
+from leanformer.reporting.write import write_document
 
 DICTIONARY = "dictionary"
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from leanformer.records.results import results_of
-from leanformer.report.numbers.quantities import fixed
-from leanformer.report.numbers.statistics import Spread, spread
+from leanformer.reporting.numbers.quantities import fixed
+from leanformer.reporting.numbers.statistics import Spread, spread
 
 MEASURED = (
     "accuracy@1",

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from leanformer.report.comparison import loss_tables, target_tables
-from leanformer.report.comparison import tables as study_tables
-from leanformer.report.figures.frame import numbered
-from leanformer.report.numbers.quantities import listed, several
-from leanformer.report.records.schedules import schedule_notes
-from leanformer.report.render.document import Block, Code, Document, Paragraph, Points, Section
+from leanformer.reporting.comparison import loss_tables, target_tables
+from leanformer.reporting.comparison import tables as study_tables
+from leanformer.reporting.figures.frame import numbered
+from leanformer.reporting.numbers.quantities import listed, several
+from leanformer.reporting.records.schedules import schedule_notes
+from leanformer.reporting.render.document import Block, Code, Document, Paragraph, Points, Section
 from leanformer.reproduction.figure import picture
 from leanformer.reproduction.metrics import Measurements
 from leanformer.reproduction.published import Paper

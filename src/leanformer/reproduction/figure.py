@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from leanformer.report.figures.curves import on_one_grid
-from leanformer.report.figures.frame import Frame, label_ends, label_width, numbered, paint
-from leanformer.report.numbers.quantities import scaled
-from leanformer.report.records.study import Study
-from leanformer.report.render.style import Picture, series
+from leanformer.reporting.figures.curves import on_one_grid
+from leanformer.reporting.figures.frame import Frame, label_ends, label_width, numbered, paint
+from leanformer.reporting.numbers.quantities import scaled
+from leanformer.reporting.records.study import Study
+from leanformer.reporting.render.style import Picture, series
 from leanformer.reproduction.published import Curves
 
 Lines = dict[str, tuple[np.ndarray, np.ndarray]]

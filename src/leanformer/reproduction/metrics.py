@@ -21,11 +21,11 @@ from scipy.stats import binomtest
 
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.report.analysis.comparison import LOSS, Findings, find
-from leanformer.report.analysis.ratios import corrected, ratios
-from leanformer.report.numbers.statistics import ALPHA, Interval, Spread, spread
-from leanformer.report.numbers.target import FRACTION
-from leanformer.report.records.study import Study
+from leanformer.reporting.analysis.comparison import LOSS, Findings, find
+from leanformer.reporting.analysis.ratios import corrected, ratios
+from leanformer.reporting.numbers.statistics import ALPHA, Interval, Spread, spread
+from leanformer.reporting.numbers.target import FRACTION
+from leanformer.reporting.records.study import Study
 from leanformer.reproduction.published import Row, Table, effect
 from leanformer.robustness.findings import Findings as RobustnessFindings
 

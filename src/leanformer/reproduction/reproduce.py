@@ -22,8 +22,8 @@ from leanformer.data.prepare import prepare
 from leanformer.data.prepare_pairs import prepare_pairs
 from leanformer.records import reading
 from leanformer.records.studies import Study
-from leanformer.report.records.study import read_study
-from leanformer.report.write import write_document
+from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_document
 from leanformer.reproduction.contents import contents
 from leanformer.reproduction.metrics import Measurements
 from leanformer.reproduction.published import Paper, read_paper

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leanformer.report.numbers.quantities import NONE, fixed, several, signed
-from leanformer.report.numbers.statistics import Interval, Spread
-from leanformer.report.render import document
+from leanformer.reporting.numbers.quantities import NONE, fixed, several, signed
+from leanformer.reporting.numbers.statistics import Interval, Spread
+from leanformer.reporting.render import document
 from leanformer.reproduction.metrics import Measured, Measurements, measure
 from leanformer.reproduction.published import Effect, Paper, Row, Table
 from leanformer.reproduction.verdict import Verdict, size, verdict

@@ -17,7 +17,7 @@ excludes. Counts are exact: reproduced if they agree with the published digits.
 import math
 from typing import Literal
 
-from leanformer.report.numbers.statistics import DECIDED
+from leanformer.reporting.numbers.statistics import DECIDED
 from leanformer.reproduction.metrics import Measured
 from leanformer.reproduction.published import Row, Table
 

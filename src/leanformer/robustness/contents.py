@@ -1,8 +1,8 @@
 """The report's table of contents: for every task the picture, the table of what is lost, and every level."""
 
-from leanformer.report.figures.frame import numbered
-from leanformer.report.numbers.quantities import listed
-from leanformer.report.render.document import Code, Document, Paragraph, Points, Section
+from leanformer.reporting.figures.frame import numbered
+from leanformer.reporting.numbers.quantities import listed
+from leanformer.reporting.render.document import Code, Document, Paragraph, Points, Section
 from leanformer.robustness import tables
 from leanformer.robustness.figure import picture
 from leanformer.robustness.findings import Findings

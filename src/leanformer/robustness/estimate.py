@@ -11,8 +11,8 @@ from leanformer.data import tasks
 from leanformer.finetuning.classifier import load_classifier
 from leanformer.models import saved
 from leanformer.models.cost import ledger
-from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study
+from leanformer.reporting.records.runs import Run
+from leanformer.reporting.records.study import Study
 from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings

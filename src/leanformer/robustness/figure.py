@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from leanformer.markup import visible
-from leanformer.report.figures.frame import Frame, label_width, numbered, paint, short_names
-from leanformer.report.render.style import LINE, MUTED, PAPER, Picture, series
+from leanformer.reporting.figures.frame import Frame, label_width, numbered, paint, short_names
+from leanformer.reporting.render.style import LINE, MUTED, PAPER, Picture, series
 from leanformer.robustness.findings import Findings
 from leanformer.robustness.plan import LABELS, SIZES, TRANSFER, Point
 

@@ -16,11 +16,18 @@ from typing import Any, Literal
 import numpy as np
 
 from leanformer.records.run import Scored
-from leanformer.report.analysis.pairing import Pairs, pairs
-from leanformer.report.numbers.statistics import PairedDifference, Spread, Verdict, paired_difference, spread, with_holm
-from leanformer.report.records.record_files import read_record
-from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study
+from leanformer.reporting.analysis.pairing import Pairs, pairs
+from leanformer.reporting.numbers.statistics import (
+    PairedDifference,
+    Spread,
+    Verdict,
+    paired_difference,
+    spread,
+    with_holm,
+)
+from leanformer.reporting.records.record_files import read_record
+from leanformer.reporting.records.runs import Run
+from leanformer.reporting.records.study import Study
 from leanformer.robustness.plan import Plan, Point, directory
 from leanformer.robustness.trials import read_tests
 

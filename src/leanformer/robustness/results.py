@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from leanformer.records.results import results_of
-from leanformer.report.comparison.results import made_by
+from leanformer.reporting.comparison.results import made_by
 from leanformer.robustness.findings import Effect, Findings
 from leanformer.robustness.plan import TRANSFER
 from leanformer.robustness.wording import caveats, headline

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from leanformer.report.records import sweep
-from leanformer.report.records.objective_words import MASKED_LM
-from leanformer.report.records.runs import Run, read_run
-from leanformer.report.records.study import DEFAULT_BASELINE, Study, read_study
+from leanformer.reporting.records import sweep
+from leanformer.reporting.records.objective_words import MASKED_LM
+from leanformer.reporting.records.runs import Run, read_run
+from leanformer.reporting.records.study import DEFAULT_BASELINE, Study, read_study
 
 
 def read_sources(paths: list[Path]) -> Study:

@@ -21,9 +21,9 @@ from leanformer.evaluation.chance import chance
 from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.finetuning.run import TaskData, load_task, require_settings, run_finetuning
 from leanformer.models import saved
-from leanformer.report.records.runs import Run
-from leanformer.report.records.study import Study
-from leanformer.report.write import write_document
+from leanformer.reporting.records.runs import Run
+from leanformer.reporting.records.study import Study
+from leanformer.reporting.write import write_document
 from leanformer.robustness.contents import contents
 from leanformer.robustness.estimate import estimate
 from leanformer.robustness.findings import Findings, find

@@ -1,9 +1,9 @@
 """The tables of a study of robustness, in points: score x 100, mean and sample standard deviation over seeds."""
 
-from leanformer.report.comparison.tables import signed_points
-from leanformer.report.numbers.quantities import NONE, fixed, p_value
-from leanformer.report.numbers.statistics import Spread
-from leanformer.report.render.document import Table
+from leanformer.reporting.comparison.tables import signed_points
+from leanformer.reporting.numbers.quantities import NONE, fixed, p_value
+from leanformer.reporting.numbers.statistics import Spread
+from leanformer.reporting.render.document import Table
 from leanformer.robustness.findings import CLEAN, MEASURES, Effect, Findings
 from leanformer.robustness.plan import SIZES, Point
 

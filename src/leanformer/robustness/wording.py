@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from leanformer.report.analysis.pairing import unequal_makers
-from leanformer.report.numbers.quantities import fixed, listed, percent, several
-from leanformer.report.numbers.statistics import DECIDED
+from leanformer.reporting.analysis.pairing import unequal_makers
+from leanformer.reporting.numbers.quantities import fixed, listed, percent, several
+from leanformer.reporting.numbers.statistics import DECIDED
 from leanformer.robustness.findings import CLEAN, Effect, Findings
 from leanformer.robustness.plan import LABELS, SIZES, TRANSFER
 

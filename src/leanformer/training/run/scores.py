@@ -9,7 +9,7 @@ A part is scored on `training.score_targets` targets, from evenly spaced sequenc
 targets is scored as a whole, with up to DRAWS draws. Distinct text comes first, because a second draw lowers only the
 part of the error that the masks cause. With 65,536 targets, the standard error of the difference of two models is about
 0.6 / sqrt(65,536) = 0.0023 nats: 0.6 nats is the standard deviation of one target's difference in our records. The
-report computes the error of each pair from S_j (`report/numbers/crossed.py`). The validation part, by which learning
+report computes the error of each pair from S_j (`reporting/numbers/crossed.py`). The validation part, by which learning
 rates are chosen, gets a quarter of the targets.
 
     RUN/scores/PART.npz    losses (m,) S_j, float32; targets (m,) T_j; sequences (m,) their places in the part;

@@ -1,0 +1,131 @@
+"""The model as an ONNX graph, for any batch and every length it reads.
+
+    inputs     input_ids, attention_mask and, where the model and its tokenizer know them, token_type_ids
+               (batch, sequence), of multiple choice (batch, choices, sequence); of an encoder-decoder
+               decoder_input_ids (batch, target); all int64
+    outputs    as transformers calls them: logits (batch, sequence, V), start_logits, last_hidden_state, ...
+
+Decoders come without a cache: one pass over all that has been written. Where a table of N positions is cut to the
+sequence, the tracer insists on sequences shorter than N; the graph it makes cuts at run time, and reads N all the same,
+which `graph_check` checks.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leanformer.exporting.source import Source, sample
+from leanformer.install import how_to_install
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+TRACED = (3, 11)
+"""Batch and length of the example; any others would do, but for 0 and 1 and a length that is not below the longest."""
+LARGEST = 1_900_000_000
+"""Bytes in one file; ONNX allows 2^31."""
+
+
+class Positional(nn.Module):
+    """The model with inputs by place and a tuple of tensors as output."""
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.outputs(inputs).values())
+
+    def outputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        found = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=True)
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def require_packages() -> None:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ValueError(f"ONNX needs {', '.join(missing)}, not installed here: {how_to_install('export')}")
+
+
+def inputs_of(source: Source, size: int, length: int) -> dict[str, Tensor]:
+    """Random ones, by the graph's names."""
+    inputs = sample(source.config, source.model, size, length)
+    if source.tokenizer is not None and "token_type_ids" not in source.tokenizer.model_input_names:
+        inputs.pop("token_type_ids", None)
+    return inputs
+
+
+def write(source: Source, path: Path) -> dict[str, Any]:
+    """The graph at `path`, in float32; its opset, and its inputs and outputs by name. ValueError, with the mechanism's
+    name, if the model cannot be traced."""
+    import onnx
+
+    longest = source.config.max_position_embeddings
+    size, length = TRACED[0], min(TRACED[1], longest - 1)
+    if length < 2:
+        raise ValueError(f"max_position_embeddings = {longest}: an ONNX graph needs room for 3 tokens")
+    inputs = inputs_of(source, size, length)
+    graph = Positional(deepcopy(source.model).float(), list(inputs)).eval()
+    with torch.no_grad():
+        outputs = list(graph.outputs(tuple(inputs.values())))
+    batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence", max=longest - 1)
+    target = torch.export.Dim("target", max=longest - 1)
+    axes = tuple(
+        {0: batch, x.ndim - 1: target if name == "decoder_input_ids" else sequence}
+        | ({1: torch.export.Dim("choices")} if x.ndim == 3 else {})
+        for name, x in inputs.items()
+    )
+    weights = sum(parameter.numel() * 4 for parameter in graph.parameters())
+    try:
+        with _silent():
+            program = torch.onnx.export(
+                graph,
+                tuple(inputs.values()),
+                dynamo=True,
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_shapes=(axes,),
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(path), external_data=weights > LARGEST)
+    except Exception as error:  # the exporter's own, and any of the many below it
+        cause = error.__cause__ or error  # the exporter wraps it in advice
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise ValueError(f"{' and '.join(source.mechanisms)} cannot be written as ONNX ({reason[:200]})") from error
+    _forget_where_it_was_made(path)
+    opset = max(each.version for each in onnx.load(str(path), load_external_data=False).opset_import)
+    return {"opset": opset, "inputs": list(inputs), "outputs": outputs}
+
+
+def _forget_where_it_was_made(path: Path) -> None:
+    """Without the stack traces that the exporter gives every node: half of a small file, and paths of this machine."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    for part in (model.graph, *model.functions):
+        for each in (*part.node, *part.value_info):
+            del each.metadata_props[:]
+        del part.metadata_props[:]
+    onnx.save(model, str(path))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the exporter's warnings, of its own deprecations and of packages that are not needed, and without what it
+    prints: standard output is the command's."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,76 @@
+"""An export for onnxruntime: a folder that needs neither leanformer nor torch.
+
+model.onnx         the graph and its weights in float32 (beyond 1.9 GB the weights are in model.onnx.data)
+model_int8.onnx    if asked for, the same with 8-bit products
+tokenizer*.json    if there is a tokenizer
+config.json        sizes and the names of the labels
+export.json        opset, inputs, outputs, what was verified and how closely, sizes, and what int8 costs
+README.md          the model card
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from leanformer import files
+from leanformer.data import tokenizer_files
+from leanformer.exporting import graph, int8
+from leanformer.exporting.card import card
+from leanformer.exporting.graph_check import TOLERANCE, verify
+from leanformer.exporting.source import Source
+
+WHOLE, SMALL = "model.onnx", "model_int8.onnx"
+USE = """```python
+import onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}", trust_remote_code=False)
+session = onnxruntime.InferenceSession("{name}/model.onnx")
+inputs = tokenizer(["A text.", "Another, longer text."], padding=True, return_tensors="np")
+outputs = session.run(None, dict(inputs))
+```
+
+Opset {opset}; inputs {inputs} (int64), outputs {outputs}. Batch and length are free, up to {longest} tokens.
+Checked against the model in PyTorch: no number differs by more than {difference:.1e} (allowed are {tolerance:.0e},
+absolute and relative).{int8}"""
+COST = """ `model_int8.onnx` has 8-bit products: its outputs on {input} differ by up to {largest_difference:.3g}, in the
+mean by {mean_difference:.3g}, where outputs have a standard deviation of {sd_of_outputs:.3g}.{loss}"""
+LOSS = " Masked-LM loss on {text!r}: {small:.4f} nats, {whole:.4f} without it ({sequences:,} sequences)."
+
+
+def write(
+    source: Source, folder: Path, name: str, licence: str | None = None, small: bool = False, text: Path | None = None
+) -> dict[str, Any]:
+    """All files into `folder`; what export.json says. ValueError if the graph does not answer as the model does."""
+    paths = {WHOLE: folder / WHOLE}
+    made = graph.write(source, paths[WHOLE])
+    checks = verify(source, paths[WHOLE])
+    report = {"schema": 1, "kind": "export", "format": "onnx", **made, "tolerance": TOLERANCE}
+    report |= {"difference": max(check["difference"] for check in checks), "checks": checks}
+    if small:
+        paths[SMALL] = folder / SMALL
+        int8.quantise(paths[WHOLE], paths[SMALL])
+        report["int8"] = int8.cost(source, paths[WHOLE], paths[SMALL])
+    if text is not None:
+        report["text"] = int8.losses(source, text, paths)
+    report["bytes"] = {file.name: file.stat().st_size for file in sorted(folder.glob("*.onnx*"))}
+    report["versions"] = {package: version(package) for package in ("torch", "transformers", *graph.NEEDED)}
+    files.write_json(folder / "export.json", report)
+    source.config.save_pretrained(folder)
+    if source.tokenizer is not None:
+        tokenizer_files.save(source.tokenizer, folder)
+        tokenizer_files.match_model(folder)
+    text_of_card = card(source, name, _use(source, name, report), ["onnx"], licence)
+    (folder / "README.md").write_text(text_of_card, encoding="utf-8")
+    return report
+
+
+def _use(source: Source, name: str, report: dict[str, Any]) -> str:
+    told, measured, loss = "", report.get("text"), ""
+    if measured and SMALL in measured["loss"]:
+        loss = LOSS.format(**measured, small=measured["loss"][SMALL], whole=measured["loss"][WHOLE])
+    if "int8" in report:
+        told = COST.format(**report["int8"], loss=loss)
+    listed = {key: ", ".join(f"`{each}`" for each in report[key]) for key in ("inputs", "outputs")}
+    longest = source.config.max_position_embeddings
+    return USE.format(**{**report, **listed, "int8": told, "name": name, "longest": longest})

@@ -1,0 +1,264 @@
+"""The findings in plain sentences, each with its interval, its number of seeds and its p-value, or why it has none."""
+
+from collections.abc import Callable
+
+from leanformer.reporting.analysis.comparison import LOSS, Comparison, Findings
+from leanformer.reporting.comparison.target_text import tokens_sentence
+from leanformer.reporting.numbers.margins import margin_of
+from leanformer.reporting.numbers.quantities import (
+    decimals,
+    fixed,
+    listed,
+    p_value,
+    percent,
+    scaled,
+    seconds,
+    several,
+    tokens,
+)
+from leanformer.reporting.numbers.statistics import DECIDED, POWER, sd_factor
+from leanformer.reporting.numbers.target import FRACTION
+from leanformer.reporting.records.study import LEARNED, Study
+
+Shown = Callable[[float], str]
+NOTHING = "says nothing about attention"
+
+
+def title(study: Study) -> str:
+    if study.challengers:
+        few = len(study.challengers) <= 4
+        return (
+            f"{listed(study.challengers) if few else f'{len(study.challengers)} mechanisms'} against {study.baseline}"
+        )
+    return f"{study.attention[0]}: {several(len(study.runs), 'run')}, nothing to compare"
+
+
+def headline(findings: Findings) -> str:
+    """Returns the answer in one or two sentences."""
+    study = findings.study
+    if not study.challengers:
+        return " ".join([_alone(study), "Nothing is compared."])
+    if not study.at(study.baseline or ""):
+        return f"Nothing can be compared: no run of the baseline, {study.baseline}, has finished."
+    if nothing := _names_without_context(study):
+        rest = [c for c in findings.of(LOSS) if c.informative]
+        scope = f"Comparing {listed([n for n in nothing if n != study.baseline])}" if rest else "This comparison"
+        who = f"runs of {'every mechanism' if set(nothing) == set(study.attention) else listed(nothing)}"
+        verdict = (
+            f"{scope} {NOTHING}: {who} did not get below the no-context baseline, so they learned nothing from context."
+        )
+        return f"{verdict} {_standings(study, rest)}".strip()
+    return _standings(study, findings.of(LOSS))
+
+
+def answers(findings: Findings) -> list[str]:
+    """Returns one paragraph per mechanism, then the tasks."""
+    out = []
+    for name in findings.study.challengers:
+        sentences = [loss_sentence(c, findings.study) for c in findings.of(LOSS) if c.attention == name]
+        sentences.append(cost_sentence(name, findings.study))
+        sentences += [
+            tokens_sentence(ratio, findings.study)
+            for ratio in findings.ratios
+            if (ratio.attention, ratio.resource, ratio.target.fraction) == (name, "tokens", FRACTION)
+        ]
+        out.append(" ".join(filter(None, sentences)))
+    return out
+
+
+def _standings(study: Study, family: list[Comparison]) -> str:
+    """ "pairwise is better than dot_product by 0.022 nats, shared is worse by 0.109 nats and ..." """
+    parts, named = [], False
+
+    def baseline(word: str) -> str:
+        nonlocal named
+        other, named = ("it" if word in ("to", "against") else "") if named else study.baseline, True
+        return f" {word} {other}" if other else ""
+
+    for verdict in ("better", "worse"):
+        for c in sorted((c for c in family if c.verdict == verdict), key=lambda c: c.difference.mean or 0.0):
+            amount = fixed(abs(c.difference.mean or 0.0), _decimals(c))
+            parts.append(f"{_named(c)} is {verdict}{baseline('than')} by {amount} nats")
+    equivalent = [c for c in family if c.verdict == "equivalent"]
+    for real in ("", "better", "worse"):
+        same = [c for c in equivalent if (c.direction if c.difference.differs else "") == real]
+        if same:
+            within = f"{baseline('to')} within {margin_of(study.plan):g} nats"
+            though = f" (though measurably {real})" if real else ""
+            parts.append(f"{listed([_named(c) for c in same])} {_be(same)} equivalent{within}{though}")
+    if undecided := [c for c in family if c.verdict == "undecided"]:
+        parts.append(f"{listed([_named(c) for c in undecided])} {_be(undecided)} undecided{baseline('against')}")
+    said = [f"After {budget(study)}, {listed(parts)}."] if parts else []
+    untested = [c for c in family if c.verdict in ("not tested", "not compared")]
+    if untested:
+        why = "; ".join(dict.fromkeys(c.note for c in untested))
+        said.append(f"{listed([c.attention for c in untested])} cannot be judged against {study.baseline}: {why}.")
+    return " ".join(said)
+
+
+def _named(c: Comparison) -> str:
+    return f"{c.attention} (exploratory)" if c.exploratory else c.attention
+
+
+def _be(several_of: list[Comparison]) -> str:
+    return "are" if len(several_of) > 1 else "is"
+
+
+def _alone(study: Study) -> str:
+    loss = study.spread(study.attention[0], "final_loss").mean
+    if loss is None:
+        return f"{study.runs[0].attention} has no finished run ({study.runs[0].status}: {study.runs[0].problem})."
+    below = study.below_floor(study.attention[0])
+    floor = f"the no-context baseline ({fixed(study.floor or 0, 3)} nats)"
+    said = f"{study.attention[0]} ends at {fixed(loss, 3)} nats after {budget(study)}"
+    if below is None:
+        return f"{said}."
+    if study.without_context(study.attention[0]):
+        return f"{said}: not below {floor}, so it learned nothing from context."
+    return f"{said}, {percent(below)} below {floor}."
+
+
+def budget(study: Study) -> str:
+    """Returns the budget of every run: "8.02 M tokens", or a range of tokens with the seconds of the budget."""
+    runs = [run for name in study.attention for run in study.at(name)]
+    counts = sorted(run.tokens for run in runs if run.tokens is not None)
+    limit = next((s for run in runs if (s := run.settings.get("training.max_seconds"))), None)
+    if not counts:
+        return "an unknown budget"
+    read = tokens(counts[0]) if counts[0] == counts[-1] else f"{scaled(counts[0])} to {tokens(counts[-1])}"
+    return f"{seconds(limit)} ({read})" if limit else read
+
+
+def loss_sentence(c: Comparison, study: Study) -> str:
+    """ "pairwise is 0.031 nats better than dot_product after 8 M tokens, 95 % CI 0.012 to 0.050, 5 seeds (...)" """
+    mean, name, where = c.difference.mean, _named(c), f" after {budget(study)}"
+    if mean is None:
+        return f"{name} is not compared with {study.baseline}{where}: {c.note}."
+    if not c.informative:
+        return _learned_nothing(c, study)
+
+    def shown(value: float) -> str:
+        return fixed(value, _decimals(c))
+
+    size = f"{shown(abs(mean))} nats {c.direction}"
+    if c.verdict == "not tested":
+        seeds = "one seed" if c.difference.n == 1 else several(c.difference.n, "seed")
+        amount = f"{size} than {study.baseline} with {seeds}, and " if mean else ""
+        return f"{name} cannot be judged{where}: {amount}{c.note}."
+    if c.verdict == "equivalent":
+        within = f"equivalent to {study.baseline} within {c.difference.margin:g} nats{where}"
+        return f"{name} is {within}{though(c)}: {size} on average, {evidence(c, shown)}."
+    if c.verdict == "undecided":
+        return f"{name} against {study.baseline} is undecided{where}: {size} on average, {evidence(c, shown)}."
+    return f"{name} is {size} than {study.baseline}{where}, {evidence(c, shown)}."
+
+
+def though(c: Comparison) -> str:
+    return f", though measurably {c.direction}" if c.difference.differs else ""
+
+
+def _learned_nothing(c: Comparison, study: Study) -> str:
+    names = (c.attention, study.baseline or "")
+    nothing = [name for name in names if study.without_context(name)]
+    runs = [
+        name
+        if len(study.without_context(name)) == len(study.at(name))
+        else f"{_count_without_context(study, name)} of {name}"
+        for name in nothing
+    ]
+    whose = "their losses say" if len(nothing) == 2 else f"comparing the losses of {listed(list(names))} says"
+    return f"{listed(runs)} learned nothing from context, so {whose} nothing about attention."
+
+
+def _count_without_context(study: Study, name: str) -> str:
+    return f"{len(study.without_context(name))} of {several(len(study.at(name)), 'run')}"
+
+
+def evidence(c: Comparison, shown: Shown, apart: str = "") -> str:
+    """Returns "95 % CI 0.012 to 0.050, 5 seeds (Holm p = 0.010)", or why there is none."""
+    d = c.difference
+    seeds = f"{d.n} of {several(c.planned, 'seed')}" if d.n < c.planned else several(d.n, "seed")
+    if d.p_value_holm is None or d.ci95 is None:
+        return f"{seeds} ({d.note})"
+    p = f"Holm p {p_value(d.p_value_holm)}"
+    if c.verdict == "equivalent" and d.p_equivalence_holm is not None:
+        p = f"Holm p of equivalence {p_value(d.p_equivalence_holm)}, of a difference {p_value(d.p_value_holm)}"
+    return f"95 % CI {_interval(c, shown)}, {seeds}" + (f"{apart}{p}" if apart else f" ({p})")
+
+
+def _interval(c: Comparison, shown: Shown) -> str:
+    """Returns the interval's ends in the direction of the mean, each with its own word if it includes zero."""
+    assert c.difference.ci95 is not None
+    good = 1 if c.higher_is_better else -1
+    ends = sorted((good * end for end in c.difference.ci95), reverse=True)
+    parts = [f"{shown(abs(end))} {'better' if end >= 0 else 'worse'}" for end in ends]
+    if ends[0] * ends[1] > 0:
+        near, far = sorted(map(abs, ends))
+        return f"{shown(near)} to {shown(far)}" + (f" {c.direction}" if c.verdict not in DECIDED else "")
+    return " to ".join(parts)
+
+
+def _decimals(c: Comparison) -> int:
+    ci = c.difference.ci95
+    return decimals((ci[1] - ci[0]) / 2 if ci else None)
+
+
+def cost_sentence(name: str, study: Study) -> str:
+    parts = []
+    for quantity, noun in (("parameters", "parameters"), ("flops_per_token", "training FLOPs per token")):
+        ours, theirs = study.spread(name, quantity).mean, study.spread(study.baseline or "", quantity).mean
+        if ours is not None and theirs:
+            if ours == theirs:
+                parts.append(f"as many {noun}")
+            else:
+                parts.append(f"{percent(abs(ours / theirs - 1))} {'fewer' if ours < theirs else 'more'} {noun}")
+    return f"It has {listed(parts)}." if parts else ""
+
+
+def _names_without_context(study: Study) -> list[str]:
+    return [name for name in study.attention if study.without_context(name)]
+
+
+def floor_sentences(study: Study) -> list[str]:
+    floor = study.floor
+    if floor is None:
+        return ["The records hold no no-context baseline, so it is unknown whether any run learned from context."]
+    shown, out = f"{fixed(floor, 3)} nats", []
+    if nothing := _names_without_context(study):
+        each = [_runs_without_context(study, name) for name in nothing]
+        out.append(
+            f"These runs did not end {percent(LEARNED, 0)} or more below the no-context baseline of {shown}: "
+            f"{listed(each)}. They learned nothing from context, and a comparison with them {NOTHING}; at most it "
+            "shows which mechanism leaves the plateau first."
+        )
+    free = [
+        f"{n} by {percent(b)}" for n in study.attention if n not in nothing and (b := study.below_floor(n)) is not None
+    ]
+    if free:
+        out.append(
+            f"Below the no-context baseline of {shown}, which the best predictor reaches that {study.wording.floor}: "
+            f"{listed(free)}. These have learned from context."
+        )
+    return out
+
+
+def _runs_without_context(study: Study, name: str) -> str:
+    nothing, total = study.without_context(name), len(study.at(name))
+    if len(nothing) == total:
+        return f"{name} ({'all ' * (total > 1)}{several(total, 'run')})"
+    seeds = listed([str(run.seed) for run in nothing])
+    return f"{name} ({len(nothing)} of {total} runs: seed{'s' * (len(nothing) > 1)} {seeds})"
+
+
+def power_sentence(findings: Findings) -> str:
+    if findings.detectable is None or findings.detectable_alone is None:
+        return "How small a difference would have been found cannot be said: no mechanism has two pairs that differ."
+    d = [c.difference for c in findings.of(LOSS) if c.difference.p_value_holm is not None]
+    n, df = min(x.n for x in d), min(x.df or 0.0 for x in d)
+    miss, alone, corrected = percent(1 - POWER, 0), fixed(findings.detectable_alone, 3), fixed(findings.detectable, 3)
+    limit = f"{alone} nats" if len(d) == 1 else f"{corrected} nats (without Holm's correction: {alone})"
+    return (
+        f"What would be missed: with {several(n, 'seed')} and the spread seen here, a true difference below {limit} in "
+        f"final loss goes unnoticed at least {miss} of the time. So few seeds tell that spread only roughly: the true "
+        f"one may be up to {sd_factor(df):.1f} times as large, and this limit with it."
+    )

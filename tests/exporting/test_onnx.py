@@ -1,0 +1,146 @@
+"""Exports for onnxruntime."""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from leanformer.attention import names
+from leanformer.exporting import graph, graph_check
+from leanformer.exporting.source import open_source
+from leanformer.install import how_to_install
+
+ONE = {"num_hidden_layers": 1}
+CASES = {
+    "masked_lm": {"attention": "random"},
+    "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "random+dot_product", "norm": "pre"},
+    "spans": {"kind": "LeanformerForQuestionAnswering", "attention": "phased", "type_vocab_size": 0},
+    "decoder": {"kind": "LeanformerForCausalLM", "attention": "dense", "type_vocab_size": 0},
+    "pairs": {"kind": "LeanformerForConditionalGeneration", "attention": "shared", "is_encoder_decoder": True},
+}
+SLOW = {
+    "tokens": {"kind": "LeanformerForTokenClassification", "attention": "dot_product"},
+    "bare": {"kind": "LeanformerModel", "attention": "dot_product"},
+    "choices": {"kind": "LeanformerForMultipleChoice", "attention": "symmetric"},
+    "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
+    "clusters": {"mixer": "clusters"},
+} | {name: {"attention": name} for name in names()}
+ALL = [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_graph_answers_as_the_model_does_at_every_size(saved, tmp_path, name):
+    """`verify` has compared the two by then; here another reader, other sizes and a row that may attend to nothing."""
+    folder = saved(**ONE | (CASES | SLOW)[name])
+    source = open_source(folder)
+    told = graph.write(source, tmp_path / "model.onnx")
+    rows = graph_check.verify(source, tmp_path / "model.onnx")
+    assert {(row["batch"], row["length"]) for row in rows} > {(1, 1), (1, 29), (2, 29), (3, 28)}
+    assert {row["input"] for row in rows} == {"random", "text"}
+    assert max(row["difference"] for row in rows) < 2e-5
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    inputs = graph.inputs_of(source, 4, 13)
+    inputs["attention_mask"][1:3] = 0
+    expected = source.model(**inputs)
+    found = session.run(None, {key: tensor.numpy() for key, tensor in inputs.items()})
+    for key, value in zip(told["outputs"], found, strict=True):
+        assert np.isfinite(value).all()
+        torch.testing.assert_close(torch.from_numpy(value), expected[key].detach(), rtol=1e-4, atol=2e-5)
+
+
+def test_int8_is_smaller_and_its_cost_is_told(command, saved, text, tmp_path, monkeypatch):
+    export = torch.onnx.export
+
+    def talkative(*arguments, **options):  # as the exporter is with some versions of onnxscript
+        print("Applied 12 of general pattern rewrite rules.")
+        return export(*arguments, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", talkative)
+    folder = saved(hidden_size=48, intermediate_size=192, **ONE)
+    (tmp_path / "novels.txt").write_text(text[:3000], encoding="utf-8")
+    arguments = ("--format", "onnx", "--int8", "--text", tmp_path / "novels.txt", "--license", "mit", "--json")
+    status, out, err = command("export", folder, tmp_path / "out", *arguments)
+    assert status == 0, err
+    told = json.loads(out)
+    assert told["opset"] >= 18 and told["inputs"] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert told["bytes"]["model_int8.onnx"] < 0.6 * told["bytes"]["model.onnx"]
+    assert 0 < told["int8"]["mean_difference"] < 0.05 * told["int8"]["sd_of_outputs"]
+    losses = told["text"]["loss"]
+    assert losses["model.onnx"] > 0 and losses["model_int8.onnx"] == pytest.approx(losses["model.onnx"], rel=0.02)
+    assert json.loads((tmp_path / "out" / "export.json").read_text()) | {"path": told["path"]} == told
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"{losses['model_int8.onnx']:.4f} nats" in card and "\nlicense: mit\n" in card
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("the house")["input_ids"][0] == tokenizer.cls_token_id
+    assert str(sys.prefix).encode() not in (tmp_path / "out" / "model.onnx").read_bytes(), "paths of this machine"
+
+
+def test_losses_are_those_that_perplexity_measures(saved, text, tmp_path):
+    from leanformer.evaluation.perplexity import perplexity
+    from leanformer.exporting import int8
+
+    folder = saved(**ONE)
+    (tmp_path / "novels.txt").write_text(text[:2000], encoding="utf-8")
+    source = open_source(folder)
+    graph.write(source, tmp_path / "model.onnx")
+    measured = int8.losses(source, tmp_path / "novels.txt", {"whole": tmp_path / "model.onnx"})
+    reference = perplexity(folder, tmp_path / "novels.txt", precision="fp32")
+    assert measured["loss"]["whole"] == pytest.approx(reference["loss"], rel=1e-5)
+    assert measured["sequences"] == reference["sequences"]
+
+
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(command, saved, tmp_path, monkeypatch):
+    folder = saved(**ONE)
+
+    def untraceable(*_, **__):
+        raise RuntimeError("no such operator\nand a page of advice")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraceable)
+        status, _, err = command("export", folder, tmp_path / "out", "--format", "onnx")
+    assert status == 2 and "dot_product cannot be written as ONNX (no such operator)" in err
+    monkeypatch.setattr(graph, "NEEDED", ("onnx", "not_installed_anywhere"))
+    status, _, err = command("export", folder, tmp_path / "out", "--format", "onnx")
+    assert status == 2 and f"needs not_installed_anywhere, not installed here: {how_to_install('export')}" in err
+    status, _, err = command("export", folder, tmp_path / "out", "--int8")
+    assert status == 2 and "--int8 is for --format onnx" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_answers_otherwise_is_refused(saved, tmp_path):
+    source = open_source(saved(**ONE))
+    other = open_source(saved(attention="symmetric", **ONE))
+    graph.write(other, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match="dot_product: the ONNX graph differs by .* in logits on random input"):
+        graph_check.verify(source, tmp_path / "model.onnx")
+
+
+def test_text_is_for_masked_language_models(saved, tmp_path):
+    from leanformer.exporting import int8
+
+    source = open_source(saved("LeanformerForTokenClassification", **ONE))
+    with pytest.raises(ValueError, match="--text measures masked language models"):
+        int8.require_measurable(source, tmp_path / "novels.txt")
+    with pytest.raises(FileNotFoundError, match=r"novels\.txt is no file"):
+        int8.require_measurable(open_source(saved(**ONE)), tmp_path / "novels.txt")
+
+
+def test_commands_that_read_models_say_what_a_graph_is_for(saved, tmp_path, command):
+    folder = saved(**ONE)
+    (folder / "model.safetensors").rename(folder / "model.onnx")  # an export holds all else that a saved model does
+    (tmp_path / "texts.txt").write_text("The old [MASK]\n")
+    out = ("--out", tmp_path / "out.npy")
+    for arguments in (
+        ("predict", folder, tmp_path / "texts.txt"),
+        ("embed", folder, tmp_path / "texts.txt", *out),
+        ("export", folder, tmp_path / "out"),
+        ("convert", folder, tmp_path / "out"),
+    ):
+        status, told, err = command(*arguments)
+        assert (status, told, err.count("\n")) == (2, "", 1)
+        assert f"{folder} holds a graph for onnxruntime: run that as its README.md shows, or give the model" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
