@@ -26,6 +26,7 @@ from leanformer.attention.registry import (
     register,
 )
 from leanformer.attention.shape import Shape
+from leanformer.attention.some_queries import take
 
 __all__ = [
     "MIXERS",
@@ -56,4 +57,5 @@ __all__ = [
     "projection_name",
     "register",
     "register_mixer",
+    "take",
 ]

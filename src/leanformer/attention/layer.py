@@ -18,6 +18,7 @@ from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
 from leanformer.attention.shape import Shape
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
+from leanformer.attention.some_queries import context_at, mask_at, take
 
 
 class MultiHeadAttention(nn.Module):
@@ -29,7 +30,9 @@ class MultiHeadAttention(nn.Module):
     keys of those mechanisms that have them (see `head_norm`); further options are the mechanism's own.
 
     `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
-    token once. `path` says which way the last context took (see `attend`).
+    token once. `path` says which way the last context took (see `attend`). With `places` (B, N) the context is that of
+    these queries of x alone, (B, N, D): a mechanism that can attend to another sequence makes no others, and one that
+    ties the positions of one sequence makes all and applies the output map to these.
 
     It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
     that of the heads that attend, `whole` that of the layer.
@@ -76,12 +79,20 @@ class MultiHeadAttention(nn.Module):
         causal: bool = False,
         cache: Callable[[Heads], Heads] | None = None,
         return_weights: bool = False,
+        places: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         if memory is not None and not self.mechanism.cross:
             raise ValueError(
                 f"{self.mechanism.name} ties positions of one sequence and cannot attend to another; "
                 f"these can: {', '.join(name for name in names() if find(name).cross)}"
             )
+        if places is not None:
+            if memory is not None or causal or cache is not None or return_weights:
+                raise ValueError("places are those of a text that attends to itself, and only the context is returned")
+            if self.mechanism.cross:
+                positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
+                x, memory, mask = take(x, places), x, mask_at(mask, places)
+                positions, places = positions.at(places), None
         memory = x if memory is None else memory
         self._check_length(x, memory)
         heads = self.projection(x, memory)
@@ -98,13 +109,14 @@ class MultiHeadAttention(nn.Module):
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
             return self._merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
-        kept = self._kept_rows(heads, x, positions, mask, causal)
-        if kept is not None:
-            return self._merge(kept, x, heads, mask)
-        logits = self.compatibility(heads, x, memory, positions)
-        if not torch.compiler.is_compiling():
-            self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
-        context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
+        context_BHLK = self._kept_rows(heads, x, positions, mask, causal)
+        if context_BHLK is None:
+            logits = self.compatibility(heads, x, memory, positions)
+            if not torch.compiler.is_compiling():
+                self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
+            context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
+        if places is not None:
+            context_BHLK = context_at(context_BHLK, places)
         return self._merge(context_BHLK, x, heads, mask)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from leanformer.attention.some_queries import take
+
 
 @dataclass(frozen=True)
 class Rotary:
@@ -60,6 +62,15 @@ class Positions(NamedTuple):
             return cls.of(key, rotary=rotary)._replace(start=0)
         query = torch.arange(start, start + length, device=device)[None]
         return cls.of(query, key, rotary)._replace(start=start)
+
+    def at(self, places_BN: Tensor) -> "Positions":
+        """The same keys, and the queries at these places of the sequence, (B, N)."""
+        size = len(places_BN)
+        query = take(self.query.expand(size, -1)[..., None], places_BN)[..., 0]
+        if self.query_rotation is None:
+            return Positions(query, self.key)
+        cos, sin = (take(part[:, 0], places_BN)[:, None] for part in self.query_rotation)
+        return Positions(query, self.key, (cos, sin), self.key_rotation)
 
     def rows(self, table_HNC: Tensor) -> Tensor:
         """The rows of a table that belong to the queries; (#B, H, L, C)."""

@@ -80,7 +80,8 @@ def pooled(model: LeanformerModel, encoded: Encoded, pooling: str) -> NDArray[np
     vectors = np.empty((len(encoded.lengths), model.config.hidden_size), np.float32)
     for sequences in evaluation_batches(encoded.lengths, BATCH_SIZE):
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs(sequences).items()}
-        states_BLD = model(**inputs).last_hidden_state.float()
+        first = torch.zeros(len(sequences), 1, dtype=torch.long, device=model.device) if pooling == "cls" else None
+        states_BLD = model(**inputs, places=first).last_hidden_state.float()
         vectors[sequences] = POOL[pooling](states_BLD, inputs["attention_mask"]).cpu().numpy()
     if not np.isfinite(vectors).all():
         raise ArithmeticError("the model answers with numbers that are not finite: its training has failed")

@@ -14,7 +14,7 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer
+from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer, take
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.grouped_linear import GroupedLinear
@@ -92,9 +92,13 @@ class Residual(GradientCheckpointingLayer):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.pre = config.norm == "pre"
 
-    def add(self, x_BLD: Tensor, norm: nn.Module, f: Callable[[Tensor], Any]) -> Tensor:
+    def add(
+        self, x_BLD: Tensor, norm: nn.Module, f: Callable[[Tensor], Any], places_BN: Tensor | None = None
+    ) -> Tensor:
+        """Returns the new x, (B, L, D); with places (B, N), for which alone f answers, x there, (B, N, D)."""
         # Asked for weights, attention returns them beside the context; a hook of transformers collects them from there.
         context = f(norm(x_BLD) if self.pre else x_BLD)
+        x_BLD = x_BLD if places_BN is None else take(x_BLD, places_BN)
         x_BLD = x_BLD + self.dropout(context[0] if isinstance(context, tuple) else context)
         return x_BLD if self.pre else norm(x_BLD)
 
@@ -111,10 +115,25 @@ class Block(Residual):
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = new_norm(config)
 
-    def forward(self, x_BLD: Tensor, mask: Tensor | None, positions: Positions, return_weights: bool = False) -> Tensor:
-        attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
-        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+    def forward(
+        self,
+        x_BLD: Tensor,
+        mask: Tensor | None,
+        positions: Positions,
+        return_weights: bool = False,
+        places_BN: Tensor | None = None,
+    ) -> Tensor:
+        """The new states, (B, L, D), or those at `places_BN` alone, (B, N, D), of the last block of an encoder."""
+        how = {"mask": mask, "positions": positions, "return_weights": return_weights}
+        x_BLD = self.add(x_BLD, self.attention_norm, partial(self._attend, places_BN, **how), places_BN)
         return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+
+    def _attend(self, places_BN: Tensor | None, x_BLD: Tensor, **how: Any) -> Any:
+        if places_BN is None:
+            return self.attention(x_BLD, **how)
+        if type(self.attention) is MultiHeadAttention:
+            return self.attention(x_BLD, places=places_BN, **how)
+        return take(self.attention(x_BLD, **how), places_BN)  # another mixer may read a query's neighbours
 
 
 class DecoderBlock(Residual):

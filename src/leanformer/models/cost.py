@@ -18,6 +18,11 @@
     classifier     C D + C                                              2 D C for every scored token
     LM head        none, or D V if its matrix is not the embeddings'    2 L D V
 
+The last block of an encoder is computed where a head reads from it (`attention/some_queries.py`): at the N scored
+tokens of a masked-LM head, at the one token of a pooler. Its FLOPs are those of N queries that attend to L tokens, of
+an output map and a feed-forward layer of N tokens; of mechanisms that tie the positions of one sequence, of all
+queries; of other mixers, of all but the feed-forward layer.
+
 A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers have a second attention and a
 third norm; the table of words is there once, or twice if embeddings are not tied. Source and target are of L tokens.
 
@@ -29,7 +34,7 @@ What a causal mask hides is counted: the products are made and then masked. So i
 from collections import Counter
 from typing import Any
 
-from leanformer.attention import mechanism, mixer
+from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import saved_params
 
@@ -68,6 +73,8 @@ def ledger(
     if head != "causal_lm":
         self_attention = (config.attention, config.attention_options, config.mixer, config.mixer_options)
         _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
+        if read := {"masked_lm": masked_per_sequence, "sequence_classification": 1, "multiple_choice": 1}.get(head):
+            _subtract_unread(flops, config, length, read, self_attention)
         if config.shared_heads is not None:
             saved = saved_params(config.shared_heads, config.projection(), config.shape(), config.num_hidden_layers)
             parameters["attention_qkv"] -= saved[0]
@@ -124,12 +131,29 @@ def _add_stack(
         heads = around.attention_shape(shape, **mixing).num_heads
         flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)
     matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
-    weights = matrices * width * inner // config.feed_forward_groups
+    weights = _feed_forward_weights(config)
     parameters["feed_forward"] += layers * (weights + bias * ((matrices - 1) * inner + width))
     flops["feed_forward"] += layers * 2 * length * weights
     narrow, norms = config.embedding_width(), (1 + len(attentions)) * layers + (config.norm == "pre")
     parameters["norms"] += (1 + bias) * (narrow + norms * width)
     parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0
+
+
+def _subtract_unread(flops: Counter[str], config: LeanformerConfig, length: int, read: int, last: Attention) -> None:
+    """Take off what the last block does not compute since only `read` tokens of a sequence are read."""
+    name, options, kind, mixing = last
+    inside, around, shape = mechanism(name), mixer(kind), config.shape()
+    flops["feed_forward"] -= 2 * (length - read) * _feed_forward_weights(config)
+    if around is not MultiHeadAttention:
+        return
+    flops["attention"] -= shape.linear_flops(length) - shape.linear_flops(read)
+    if inside.cross:
+        flops["attention"] -= inside.flops(shape, length, **options) - inside.flops(shape, read, length, **options)
+
+
+def _feed_forward_weights(config: LeanformerConfig) -> int:
+    matrices = 3 if config.feed_forward == "gated" else 2
+    return matrices * config.hidden_size * config.intermediate_size // config.feed_forward_groups
 
 
 def _head_params(config: LeanformerConfig, head: str) -> int:

@@ -3,6 +3,7 @@
 Shape letters: B batch, L length, H heads, D model width.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.attention import MultiHeadAttention, Positions, take
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
@@ -46,6 +47,11 @@ class LeanformerPreTrainedModel(PreTrainedModel):
         for module in self.modules():
             if isinstance(module, MultiHeadAttention):
                 module.fused = self.config._attn_implementation != "eager"
+
+    def _gives_states(self, asked: Mapping[str, Any]) -> bool:
+        """Whether hidden states are returned by these keywords: then the last ones are those of all tokens."""
+        given = asked.get("output_hidden_states")
+        return bool(self.config.output_hidden_states if given is None else given)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -83,6 +89,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         *,
+        places: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
@@ -92,6 +99,9 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
         Attention weights are built only where `output_attentions` asks for them, since no fused kernel returns them;
         `capture_outputs` gathers them, and the hidden states, by hooks on the classes of `_can_record_outputs`.
+
+        With `places` (B, N) the last hidden states are those of these tokens alone, (B, N, D), and the pooled one is of
+        the first of them: the last block computes no others, unless a hook sees what it does.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -109,12 +119,22 @@ class LeanformerModel(LeanformerPreTrainedModel):
             output_attentions = self.config.output_attentions
         mask = None if attention_mask is None else boolean_mask(attention_mask)
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
+        last = self.layers[-1]
+        early = None if output_attentions or _watched(last) else places
+        x_BLD = last(x_BLD, mask, positions, bool(output_attentions), early)
+        if places is not None and early is None:
+            x_BLD = take(x_BLD, places)
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
         return BaseModelOutputWithPooling(last_hidden_state=x_BLD, pooler_output=pooled_BD)
+
+
+def _watched(block: nn.Module) -> bool:
+    """Whether a hook in it expects what it does for all tokens."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
 
 
 def boolean_mask(attention_mask: Tensor) -> Tensor:

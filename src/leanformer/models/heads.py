@@ -17,7 +17,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils.generic import can_return_tuple
 
-from leanformer.attention import Dropout
+from leanformer.attention import Dropout, take
 from leanformer.models.blocks import MaskedLMHead
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
@@ -63,11 +63,18 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
         Most of a small model's time goes into the decoder, and 85 % of its scores are never asked for: hence N.
         """
         encoded = self.encoder(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            places=None if self._gives_states(kwargs) else masked_positions,
+            return_dict=True,
+            **kwargs,
         )
         states = encoded.last_hidden_state
-        if masked_positions is not None:
-            states = _rows(states, masked_positions)
+        if masked_positions is not None and self._gives_states(kwargs):
+            states = take(states, masked_positions)
         if labels is not None and not return_logits:
             scored, logits = self.head.states(states), None
             _, loss = logits_and_loss(self.head.decoder, scored, labels, num_items_in_batch, return_logits=False)
@@ -100,8 +107,16 @@ class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """`labels` (B,) or, several of them, (B, C): what they mean is said in `sequence_loss`."""
+        first = None if self._gives_states(kwargs) else _first(input_ids, inputs_embeds)
         encoded = self.encoder(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            places=first,
+            return_dict=True,
+            **kwargs,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
@@ -209,19 +224,18 @@ class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
         one. Hidden states and attentions are those of B C sequences."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next((x.shape[1] for x in (input_ids, inputs_embeds) if x is not None), 1)
-        sequences = (None if x is None else x.flatten(0, 1) for x in inputs)
-        encoded = self.encoder(*sequences, return_dict=True, **kwargs)
+        sequences = [None if x is None else x.flatten(0, 1) for x in inputs]
+        first = None if self._gives_states(kwargs) else _first(sequences[0], sequences[-1])
+        encoded = self.encoder(*sequences, places=first, return_dict=True, **kwargs)
         logits = self.classifier(self.dropout(encoded.pooler_output)).view(-1, choices)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-def _rows(states_BLD: Tensor, positions_BN: Tensor) -> Tensor:
-    """states[b, positions[b, n]] as (B, N, D): whole rows are copied, sizes do not depend on the data."""
-    size, length, _ = states_BLD.shape
-    first = torch.arange(size, device=positions_BN.device)[:, None] * length
-    rows = states_BLD.flatten(0, 1).index_select(0, (positions_BN + first).flatten())
-    return rows.unflatten(0, positions_BN.shape)
+def _first(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor | None:
+    """The place of the first token of every sequence, (B, 1): all that a pooler reads."""
+    given = input_ids if inputs_embeds is None else inputs_embeds
+    return None if given is None else torch.zeros(len(given), 1, dtype=torch.long, device=given.device)
 
 
 def _classifier_dropout(config: LeanformerConfig) -> float:
