@@ -33,11 +33,6 @@ VALIDATION_SEED, VALIDATION_RATE = 0, 0.15
 class MaskedLM(SequenceObjective):
     device_masks: DeviceMasks | None = None
 
-    def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
-        super().__init__(corpus, settings, world)
-        if settings.final_mask_rate is not None and self.total_steps is None:
-            raise ValueError("training.final_mask_rate needs a budget in steps or tokens, not training.max_seconds")
-
     @property
     def scored(self) -> int:
         """The number of predictions per sequence when training begins."""
