@@ -77,9 +77,9 @@ def compare(
     """Run what is still to run of the comparison in `out`, then write its report; returns the report's results.
 
     With `seconds` or `tokens`, a budget of each run, the settings are a recipe, which is planned for it except for the
-    settings that `keep` names (`training.budget`). With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, for `tuning_tokens` if given, and
-    reported at the best one.
-    `margin` (nats), `task_margin` (a fraction) and `main` (labels of the main contrast) are written down beforehand.
+    settings that `keep` names (`training.budget`). With `learning_rates` every arm is tried at each of them on the
+    `tuning_seeds`, for `tuning_tokens` if given, and reported at the best one. `margin` (nats), `task_margin` (a
+    fraction) and `main` (labels of the main contrast) are written down beforehand.
     """
     kind = OBJECTIVES[settings.training.objective]
     corpus, said = kind.open(data), ""

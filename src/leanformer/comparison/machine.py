@@ -35,8 +35,8 @@ def planned(
 ) -> tuple[Settings, str]:
     """Returns the settings for a budget of each run, and the plan in words.
 
-    The baseline is timed alone, with the threads of a run, and all arms read as many tokens. The comparison in `out`, if
-    there is one, keeps the settings that were planned when it began, without words.
+    A `dot_product` model is timed alone, with the threads of a run, and all arms read as many tokens. The comparison in
+    `out`, if there is one, keeps the settings that were planned when it began, without words.
     """
     before = earlier(out)
     if before is not None:

@@ -25,7 +25,6 @@ from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
 
-
 BUDGETS = ("max_steps", "max_tokens", "max_seconds")
 """The settings of [training] that end a run; at most one is given."""
 
@@ -131,8 +130,8 @@ class TrainingSettings(Table):
         changing = [k for k in ("first_batch_size", "final_mask_rate") if getattr(self, k) is not None]
         if self.max_seconds is not None and changing:
             raise ValueError(
-                f"training.max_seconds = {self.max_seconds:g}: training.{' and training.'.join(changing)} change with the "
-                "part of the tokens that is read: give --minutes instead, which finds the tokens for the time"
+                f"training.max_seconds = {self.max_seconds:g}: training.{' and training.'.join(changing)} change with "
+                "the part of the tokens that is read: give --minutes instead, which finds the tokens for the time"
             )
 
     def steps(self, tokens_per_step: int) -> int | None:

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from leanformer.study.executor import Executor, JobFailed
 from leanformer.study.job import Job
 from leanformer.study.outlook import Outlook
-from leanformer.training.run.interrupts import Interrupts
 from leanformer.training.machine.timing import duration
+from leanformer.training.run.interrupts import Interrupts
 
 TICK = 0.25
 """Seconds between two looks at the jobs."""

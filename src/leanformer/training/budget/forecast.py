@@ -5,8 +5,8 @@
 is the line through the last validations of three recorded runs, in log L and log D: 2 M tokens
 (docs/results/performance/time-to-loss-trial.json), 8 M and 24 M (docs/results/conversion: results.json and
 longer-teacher.json). All have 4 layers of 256, rotary positions, pre-norm, Muon, no dropout, and read Simple English
-Wikipedia in 8,192 word pieces. The line misses them by 0.05 nats or less, and the five runs with 4 layers of 192 and 4,096
-word pieces (docs/results/shared-weights) by 0.11. Another text may miss it by more.
+Wikipedia in 8,192 word pieces. The line misses them by 0.05 nats or less, and by 0.11 the mean of five runs with 4
+layers of 192 and 4,096 word pieces (docs/results/shared-weights). Another text may miss it by more.
 
 The prediction is left out for another recipe, mechanism or size, outside of 1.5 to 24 M tokens, for repeated text, and
 for a text the entropy of whose token frequencies differs from theirs, because of its words or its vocabulary.

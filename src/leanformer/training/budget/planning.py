@@ -18,7 +18,7 @@ import torch
 
 from leanformer.data.corpus import Corpus
 from leanformer.models import LeanformerConfig
-from leanformer.settings import Settings, settings_from
+from leanformer.settings import BUDGETS, Settings, settings_from
 from leanformer.training.budget import scaling
 from leanformer.training.budget.forecast import expected_loss
 from leanformer.training.budget.ladder import LADDER, SIZES, at_size
@@ -86,11 +86,12 @@ def plan(
 def as_recorded(recorded: Mapping[str, Any], settings: Settings, keep: Collection[str]) -> Settings:
     """Returns the recorded settings of a run or a comparison that goes on, with those of `settings` that `keep` names.
 
-    A plan is made once: another one, made at another time, would find other settings.
+    A plan is made once, since another one, made at another time, would find other settings. Its budget stays.
     """
     tables, given = {name: dict(table) for name, table in recorded.items()}, settings.to_dict()
-    for name in keep:
-        table, key = name.split(".", 1)
+    for table, key in (name.split(".", 1) for name in keep):
+        if table == "training" and key in BUDGETS:
+            continue
         tables.setdefault(table, {})[key] = given.get(table, {}).get(key)
     return settings_from(tables)
 
@@ -138,9 +139,8 @@ class _Planner:
         least = LEAST_STEPS * self._step(settings)
         if tokens < least:
             needed = duration(self.seconds(self.budgeted(place, least), pace))
-            raise ValueError(
-                f"{duration(seconds)} are too few: {LEAST_STEPS} steps take about {needed} on this machine"
-            )
+            raise ValueError(f"{duration(seconds)}: {LEAST_STEPS} steps alone take about {needed} here; give more time")
+
         return self._plan(settings, pace, limited=tokens + self.length > scaling.most_tokens(self.unique))
 
     def as_it_is(self) -> Plan:

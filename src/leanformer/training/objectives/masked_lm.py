@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from leanformer.data.corpus import Corpus, TokenStore
+from leanformer.data.corpus import TokenStore
 from leanformer.data.masking import IGNORED, Masked, count, mask
 from leanformer.data.no_context import Floor, no_context_baseline
-from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.device_masks import DeviceMasks, fits
 from leanformer.training.objectives.documents import within_documents
 from leanformer.training.objectives.protocol import Batch
