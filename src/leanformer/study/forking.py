@@ -11,10 +11,18 @@ import sys
 import threading
 from itertools import count
 
-from leanformer.study.job import Job
+import torch
+
+from leanformer.study.job import COMMAND, Job
 
 GONE = -9
 """The status of commands whose server has gone, for want of memory: they end with it."""
+
+
+def forks(job: Job) -> bool:
+    """Whether this job is a command that is worth a fork, on a system that has them and uses no GPU."""
+    verb = job.program == COMMAND and not job.arguments[0].startswith("-")
+    return verb and sys.platform == "linux" and not torch.cuda.is_available()
 
 
 class ForkServer:

@@ -15,6 +15,8 @@ from leanformer.training.run.record import RunDirectory
 
 RECORDS = ("run.json", "comparison.json")
 """What a command writes into its directory before its first step."""
+COMMAND = ("-m", "leanformer_cli")
+"""What Python runs as the `leanformer` command."""
 RESUMED = ("pretrain", "distill", "compare")
 """Commands that go on with --resume; the others do so by themselves."""
 
@@ -25,7 +27,7 @@ class Job:
     """Unique within its study; messages call the job by it."""
     directory: Path
     arguments: tuple[str, ...] = ()
-    program: tuple[str, ...] = ("-m", "leanformer_cli")
+    program: tuple[str, ...] = COMMAND
     """What Python runs with the arguments."""
     log: Path = Path(os.devnull)
     """The file that the output is appended to."""

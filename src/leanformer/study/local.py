@@ -1,8 +1,9 @@
 """The executor of this machine: a process per job, several at a time.
 
-The processes end with this one, however it ends: each has, as its standard input, a pipe that only this process can
-write to, and ends when the pipe does, after saving its work (`leanformer_cli.ending`). Whatever they start inherits the
-pipe.
+Commands are forks of one process that has the libraries loaded (`forking.py`); where jobs share GPUs, and for other
+programs, each is started afresh. The processes end with this one, however it ends: each has, as its standard input, a
+pipe that only this process can write to, and ends when the pipe does, after saving its work (`leanformer_cli.ending`).
+Whatever they start inherits the pipe.
 """
 
 import os
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 from typing import Self
 
 from leanformer.study.executor import JobFailed
+from leanformer.study.forking import Fork, ForkServer, forks
 from leanformer.study.job import Job
 
 LIFELINE = "LEANFORMER_LIFELINE"
@@ -31,7 +33,8 @@ class LocalProcesses:
         self._free = workers
         self._users = Counter[str](dict.fromkeys(devices, 0))
         self._waiting = deque[tuple[Job, Future[None]]]()
-        self._running = dict[Job, subprocess.Popen[bytes]]()
+        self._running = dict[Job, subprocess.Popen[bytes] | Fork]()
+        self._server: ForkServer | None = None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -46,10 +49,12 @@ class LocalProcesses:
             future.cancel()
         try:
             for process in left:
-                process.terminate()
+                process.send_signal(signal.SIGTERM)
             for process in left:
                 process.wait()
         finally:
+            if self._server is not None:
+                self._server.close()
             for end in self._lifeline:
                 os.close(end)
 
@@ -68,7 +73,7 @@ class LocalProcesses:
                 continue
             device = min(self._users, key=self._users.__getitem__, default=None)
             try:
-                self._running[job] = _process(job, self._lifeline[0], device)
+                self._running[job] = self._process(job, device)
             except OSError as error:
                 future.set_exception(error)
                 continue
@@ -76,6 +81,25 @@ class LocalProcesses:
             if device is not None:
                 self._users[device] += 1
             threading.Thread(target=self._await, args=(job, future, device), name=job.name, daemon=True).start()
+
+    def _process(self, job: Job, device: str | None) -> "subprocess.Popen[bytes] | Fork":
+        pipe = os.fstat(self._lifeline[0])
+        environment = os.environ | {LIFELINE: f"{pipe.st_dev}:{pipe.st_ino}"}
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            log.write(f"{_begins(job)}\n".encode())
+            log.flush()
+            if device is None and forks(job):
+                if self._server is not None and not self._server.alive:
+                    self._server.close()
+                    self._server = None
+                if self._server is None:
+                    self._server = ForkServer(self._lifeline[0], environment)
+                return self._server.start(job)
+            visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+            return subprocess.Popen(
+                job.command, stdin=self._lifeline[0], stdout=log, stderr=subprocess.STDOUT, env=environment | visible
+            )
 
     def _await(self, job: Job, future: "Future[None]", device: str | None) -> None:
         status = self._running[job].wait()
@@ -104,19 +128,3 @@ def reason(job: Job, status: int) -> str:
 
 def _begins(job: Job) -> str:
     return f"--- {job.name}"
-
-
-def _process(job: Job, lifeline: int, device: str | None) -> "subprocess.Popen[bytes]":
-    pipe = os.fstat(lifeline)
-    visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        log.write(f"{_begins(job)}\n".encode())
-        log.flush()
-        return subprocess.Popen(
-            job.command,
-            stdin=lifeline,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {LIFELINE: f"{pipe.st_dev}:{pipe.st_ino}"} | visible,
-        )
