@@ -6,8 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
+from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
-from leanformer.attention import load_plugin
+from leanformer.attention import load_plugin, mixer
 from leanformer.attention.testing import check_mechanism
 from leanformer.comparison.catalogue import catalogue
 from leanformer.data import tasks
@@ -25,6 +28,26 @@ def test_the_example_mechanism_keeps_the_contract(tmp_path, own_registry):
     assert load_plugin(file) == ["bilinear"]
     check_mechanism("bilinear", rank=6)
     check_mechanism("bilinear", projection="separate")
+
+
+def test_the_example_mixer_is_its_formula_and_its_counts(tmp_path, own_registry):
+    page = (ROOT / "docs" / "mixers.md").read_text()
+    file = tmp_path / "gated.py"
+    file.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1))
+    assert load_plugin(file) == ["gated"]
+    torch.manual_seed(1)
+    gated, plain = (mixer(name)("dot_product", 22, 2, 13).double() for name in ("gated", "attention"))
+    plain.load_state_dict({k: v for k, v in gated.state_dict().items() if not k.startswith("gate.")})
+    x_BLD, contexts = torch.randn(3, 7, 22, dtype=torch.float64), []
+    plain.output.register_forward_hook(lambda module, inputs, out: contexts.append(inputs[0]))
+    plain(x_BLD)
+    gate_BLE = torch.sigmoid(x_BLD @ gated.gate.weight.T + gated.gate.bias)
+    assert_close(gated(x_BLD), (gate_BLE * contexts[0]) @ gated.output.weight.T + gated.output.bias)
+    assert gated.num_params() == sum(parameter.numel() for parameter in gated.parameters())
+    gated.fused = False  # the counter does not know a CPU's fused kernel
+    with FlopCounterMode(display=False) as counter:
+        gated(x_BLD[:1])
+    assert gated.flops(7) == counter.get_total_flops()
 
 
 TABLES = [TrainingSettings(), DistillationSettings(), FinetuningSettings()]

@@ -15,7 +15,7 @@ JOBS = {
     "Training": ("recipes", "pretrain", "finetune", "distill"),
     "Comparing": ("compare", "report", "robustness", "reproduce", "link"),
     "Models": ("convert", "export", "embed", "predict", "evaluate", "attention"),
-    "Measuring": ("mechanisms", "bench"),
+    "Measuring": ("mechanisms", "check", "new", "bench"),
 }
 """The verbs as `leanformer --help` lists them."""
 WIDEST = 45

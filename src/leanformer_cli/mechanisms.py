@@ -1,6 +1,7 @@
-"""The verb that lists mechanisms."""
+"""The verbs that list mechanisms, begin a new one and check it."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,3 +41,56 @@ def mechanisms(
         max_position_embeddings=max_length,
     )
     print(json.dumps(rows, indent=2)) if as_json else print_catalogue(rows)
+
+
+new = typer.Typer(help="Write a commented file to begin with.", no_args_is_help=True)
+app.add_typer(new, name="new")
+
+
+@new.command("mechanism")
+def new_mechanism(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The file to create; default: NAME.py.")
+    ] = None,
+) -> None:
+    """Write a plug-in with a mechanism to change.
+
+    It is complete: leanformer check accepts it as it is.
+    """
+    from leanformer.attention.template import write_mechanism
+
+    path = out or Path(f"{name}.py")
+    write_mechanism(name, path)
+    print(f"wrote {path}; change its formulas, then: leanformer check {path}")
+
+
+@app.command()
+def check(
+    plugin: Annotated[Path, typer.Argument(metavar="FILE.py", help="A plug-in that registers mechanisms.")],
+    attention: Annotated[
+        str | None,
+        typer.Option(help='Mechanisms with options to check, as in "mine[rank=6]"; default: all of the file.'),
+    ] = None,
+) -> None:
+    """Test the promises of a plug-in's mechanisms.
+
+    It prints a line per promise: what holds, and what is broken with the reason. The exit status is 1 if any is broken.
+    """
+    from leanformer.attention import load_plugin, names
+    from leanformer.attention.testing import broken_promises
+    from leanformer.comparison.variants import parse_variants
+
+    added = [name for name in load_plugin(plugin) if name in names()]
+    if not added and attention is None:
+        raise ValueError(f"{plugin} registers no mechanism: call leanformer.attention.register, or give --attention")
+    failed = 0
+    for variant in parse_variants(attention or ",".join(added)):
+        if variant.model or variant.training or variant.match:
+            raise ValueError(f"{variant.label}: only the mechanism's own options are checked; leave out the others")
+        print(variant.label)
+        for promise, reason in broken_promises(variant.mechanism, **variant.options):
+            failed += reason is not None
+            print(f"  {'ok' if reason is None else 'BROKEN'}  {promise}{'' if reason is None else f': {reason}'}")
+    print(f"{failed} broken" if failed else "every promise holds")
+    raise typer.Exit(1 if failed else 0)

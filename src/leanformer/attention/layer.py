@@ -108,7 +108,7 @@ class MultiHeadAttention(nn.Module):
             logits = self.compatibility(heads, x, memory, positions)
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
-            return self._merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
+            return self.merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
         context_BHLK = self._kept_rows(heads, x, positions, mask, causal)
         if context_BHLK is None:
             logits = self.compatibility(heads, x, memory, positions)
@@ -117,7 +117,7 @@ class MultiHeadAttention(nn.Module):
             context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
         if places is not None:
             context_BHLK = context_at(context_BHLK, places)
-        return self._merge(context_BHLK, x, heads, mask)
+        return self.merge(context_BHLK, x, heads, mask)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Layer and mechanism are read first when a layer is unpickled: they bring the plug-ins of the modules."""
@@ -172,7 +172,8 @@ class MultiHeadAttention(nn.Module):
     def extra_repr(self) -> str:
         return ", ".join([self.mechanism.name, *(f"{k}={v!r}" for k, v in self.options.items())])
 
-    def _merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
+    def merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
+        """Returns what the layer adds to its tokens, (B, L, D); the slot behind the softmax, which mixers override."""
         return self.output(context_BHLK.transpose(1, 2).flatten(-2))
 
     def _check_length(self, *sequences: Tensor) -> None:

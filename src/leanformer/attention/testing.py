@@ -7,7 +7,7 @@ Float64 on the CPU, gradients compared like values. The reference is the mechani
 one token, the compatibility's for one logit, put together in `reference` by loops that share nothing with the layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from leanformer.attention.reference import (
     reference,
 )
 from leanformer.attention.registry import mechanism
+from leanformer.attention.some_queries import take
 
 
 def check_mechanism(name: str, **options: Any) -> None:
@@ -42,6 +43,19 @@ def check_mechanism(name: str, **options: Any) -> None:
             check(name, options)
         except AssertionError as error:
             raise AssertionError(f"{name} {options or ''}: {check.__name__}: {error}") from error
+
+
+def broken_promises(name: str, **options: Any) -> Iterator[tuple[str, str | None]]:
+    """Yields each promise in words, with the reason in one line if this mechanism breaks it, else None."""
+    for check in CHECKS:
+        promise = check.__name__.removeprefix("check_").replace("_", " ")
+        try:
+            check(name, options)
+        except Exception as error:  # a plug-in's code may raise anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            yield promise, reason if isinstance(error, AssertionError) else f"{type(error).__name__}: {reason}"
+        else:
+            yield promise, None
 
 
 def check_values_and_gradients_equal_the_formula(name: str, options: dict[str, Any]) -> None:
@@ -81,7 +95,7 @@ def check_fused_equals_plain(name: str, options: dict[str, Any]) -> None:
     assert_equal("sum of the weights", weights.sum(-1), torch.ones(B, H, L, dtype=x.dtype))
 
 
-def check_padding_has_no_say(name: str, options: dict[str, Any]) -> None:
+def check_padding_changes_nothing(name: str, options: dict[str, Any]) -> None:
     module = layer(name, options)
     x, other = inputs(2, L), inputs(2, L)
     other[:, -2:] = inputs(5, 2)
@@ -91,7 +105,7 @@ def check_padding_has_no_say(name: str, options: dict[str, Any]) -> None:
         assert_equal("context", module(other, mask=padding)[:, :-2], module(x, mask=padding)[:, :-2])
 
 
-def check_future_has_no_say(name: str, options: dict[str, Any]) -> None:
+def check_future_changes_nothing(name: str, options: dict[str, Any]) -> None:
     module = layer(name, options)
     x, other = inputs(2, L), inputs(2, L)
     other[:, 3:] = inputs(5, L - 3)
@@ -116,6 +130,21 @@ def check_batch_rows_are_independent(name: str, options: dict[str, Any]) -> None
     module = layer(name, options)
     x = inputs(2, L)
     assert_equal("context", module(x), torch.cat([module(row[None]) for row in x]))
+
+
+def check_some_queries_equal_all(name: str, options: dict[str, Any]) -> None:
+    """The last block of a model asks for the queries that are read from, alone."""
+    module = layer(name, options)
+    x = inputs(2, L).requires_grad_()
+    places = torch.tensor([[4, 0], [1, 1]])
+    mask = random_mask(L)
+    whole = take(module(x, mask=mask), places)
+    expected = gradients_of(module, [x], whole.square().sum())
+    some = module(x, mask=mask, places=places)
+    assert_equal("context", some, whole)
+    gradients = gradients_of(module, [x], some.square().sum())
+    for leaf, gradient in expected.items():
+        assert_equal(f"gradient of {leaf}", gradients[leaf], gradient)
 
 
 def check_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
@@ -191,13 +220,15 @@ def check_counts_are_exact(name: str, options: dict[str, Any]) -> None:
     """FLOPs are those of one sequence: scores that do not depend on the input are made once for a whole batch."""
     for bias in (False, True):
         module = layer(name, options | {"bias": bias})
-        assert module.num_params() == sum(p.numel() for p in module.parameters() if p.requires_grad)
+        there = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        assert module.num_params() == there, f"num_params says {module.num_params()}, the layer has {there} parameters"
         module.fused = False
         for memory_length in _memory_lengths(name):
             memory = None if memory_length is None else inputs(3, memory_length)
             with FlopCounterMode(display=False) as counter:
                 module(inputs(2, L)[:1], None if memory is None else memory[:1])
-            assert counter.get_total_flops() == module.flops(L, memory_length), "FLOPs differ from the closed form"
+            counted, said = counter.get_total_flops(), module.flops(L, memory_length)
+            assert counted == said, f"flops says {said}, PyTorch counts {counted}"
 
 
 def check_state_dict_restores_the_layer(name: str, options: dict[str, Any]) -> None:
@@ -234,10 +265,11 @@ def check_compiles_whole(name: str, options: dict[str, Any]) -> None:
 CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
     check_values_and_gradients_equal_the_formula,
     check_fused_equals_plain,
-    check_padding_has_no_say,
-    check_future_has_no_say,
+    check_padding_changes_nothing,
+    check_future_changes_nothing,
     check_empty_rows_are_zero,
     check_batch_rows_are_independent,
+    check_some_queries_equal_all,
     check_every_parameter_learns,
     check_rotation_turns_query_and_key,
     check_bilinear_form_is_that_of_the_scores,

@@ -32,7 +32,7 @@ class Scaled(MultiHeadAttention):
     def initial_values(self):
         return {"scale": torch.full((self.shape.inner_size,), float(self.mixing["start"]))}
 
-    def _merge(self, context, x, heads, mask):
+    def merge(self, context, x, heads, mask):
         return self.output(context.transpose(1, 2).flatten(-2) * self.scale)
 
     @classmethod

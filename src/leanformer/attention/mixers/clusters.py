@@ -135,7 +135,7 @@ class ClusteredMemory(MultiHeadAttention):
                 weights.append(weights_BHNM @ share_B1MN.to(weights_BHNM.dtype))
             else:
                 context.append(attend(logits, heads.value, present, dropout, fused=self.fused))
-        merged = self._merge(sum(context[1:], context[0]), x, heads, mask)
+        merged = self.merge(sum(context[1:], context[0]), x, heads, mask)
         return (merged, sum(weights[1:], weights[0]) / len(weights)) if return_weights else merged
 
     def _fine(self, means_BMD: Tensor, query: Tensor) -> Heads:

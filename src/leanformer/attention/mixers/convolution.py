@@ -92,7 +92,7 @@ class ConvolutionBesideAttention(MultiHeadAttention):
             raise ValueError("mixer 'convolution' reads one sequence, to the left and to the right: an encoder's only")
         return super().forward(x, None, mask, positions, return_weights=return_weights)
 
-    def _merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
+    def merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
         assert heads.query is not None
         tokens = tokens_of(mask) if self.mask_conv else None
         convolved_BLE = self.convolution(x, heads.query, tokens)
