@@ -1,8 +1,7 @@
 """Answer over HTTP with an exported model, without leanformer and without PyTorch.
 
     leanformer export RUN DST --format onnx
-    pip install onnxruntime tokenizers fastapi uvicorn
-    MODEL=DST uvicorn --app-dir examples serve:app
+    MODEL=DST uvicorn --app-dir examples serve:app        (packages onnxruntime, tokenizers, fastapi, uvicorn)
 
     curl -s localhost:8000/predict -H "Content-Type: application/json" -d '{"texts": ["a lovely dinner"]}'
 
