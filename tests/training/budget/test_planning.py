@@ -104,6 +104,17 @@ def test_what_the_user_has_set_stays(timed, long_text):
     assert training.first_batch_size == FAST.training.first_batch_size
 
 
+def test_a_forward_pass_stays_as_large_as_the_recipes(timed, long_text):
+    """A batch of BERT's recipe is one pass; four times as many sequences are four."""
+    bert = settings_from(recipes.load("bert"))
+    training = plan(bert, long_text, tokens=128_000_000).settings.training
+    assert (training.batch_size, training.micro_batch_size, training.first_batch_size) == (128, 32, None)
+    assert (
+        plan(bert, long_text, tokens=128_000_000, keep={"training.batch_size"}).settings.training.micro_batch_size
+        is None
+    )
+
+
 def test_evaluation_is_a_tenth_of_a_short_run(timed, long_text):
     """It is halved until it is; long runs keep the recipe's."""
     short, long = plan(FAST, long_text, seconds=200).settings, plan(FAST, long_text, seconds=36_000).settings

@@ -1,9 +1,9 @@
 """The plan of a run: a budget of seconds or tokens becomes settings with a budget in tokens.
 
 The size, the batch, the learning rate and the warm-up follow the rule of `scaling.py`, and the time that of `pace.py`.
-Only the sizes that come into question are timed, at most one after the other, each once. Given the times, the plan is
-determined. The run then has a budget in tokens, so that its settings repeat it exactly, and schedules that depend on
-the fraction of the tokens work. It is not cut short if the machine is slower later.
+Only sizes that come into question are timed, each once. Given the times, the plan is determined. The run then has a
+budget in tokens, so that its settings repeat it exactly, and schedules that depend on the fraction of the tokens work.
+It is not cut short if the machine is slower later.
 """
 
 import os
@@ -33,7 +33,7 @@ LEAST_EVALUATION = {"validation_sequences": 32, "score_targets": 8192}
 LEAST_STEPS = 50
 """Batches of full size below which a run is refused: a warm-up and twenty validations need some."""
 GPU_MICRO_BATCH = 64
-"""Sequences per forward pass on a GPU at least, where a CPU's small passes waste it."""
+"""The fewest sequences per forward pass on a GPU, which the small passes of a recipe for CPUs would leave idle."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,22 @@ class _Planner:
 
     @cached_property
     def sizes(self) -> list[Settings]:
-        """The recipe at every size that the plan may choose, with the micro-batch of this machine."""
+        """The recipe at every size that the plan may choose; a forward pass stays as large as the recipe's."""
         sized = [self.recipe]
         if not self.keep & {f"model.{key}" for key in SIZES}:
             sized = [replace(self.recipe, model=at_size(self.recipe.model, *size)) for size in LADDER]
-        if not torch.cuda.is_available() or "training.micro_batch_size" in self.keep:
+        if "training.micro_batch_size" in self.keep or not self.plans_batch:
             return sized
-        micro = max(GPU_MICRO_BATCH, self.recipe.training.micro_batch_size or 0)
+        training = self.recipe.training
+        micro = training.micro_batch_size or training.batch_size
+        micro = max(GPU_MICRO_BATCH, micro) if torch.cuda.is_available() else micro
         return [replace(each, training=replace(each.training, micro_batch_size=micro)) for each in sized]
+
+    @property
+    def plans_batch(self) -> bool:
+        """Whether the batch is set by the rule: not if the user gave a part of it, or the recipe has no tokens."""
+        given = {"training.batch_size", "training.first_batch_size"} & self.keep
+        return self.recipe.training.max_tokens is not None and not given
 
     @cached_property
     def costs(self) -> list[tuple[float, int]]:
@@ -140,7 +148,6 @@ class _Planner:
         if tokens < least:
             needed = duration(self.seconds(self.budgeted(place, least), pace))
             raise ValueError(f"{duration(seconds)}: {LEAST_STEPS} steps alone take about {needed} here; give more time")
-
         return self._plan(settings, pace, limited=tokens + self.length > scaling.most_tokens(self.unique))
 
     def as_it_is(self) -> Plan:
@@ -168,7 +175,8 @@ class _Planner:
         """Returns the settings of this size for a budget of so many tokens."""
         settings, training = self.sizes[place], self.recipe.training
         changes: dict[str, Any] = {}
-        if training.max_tokens is not None:
+        if self.plans_batch:
+            assert training.max_tokens is not None
             sequences = self.corpus.train.sequences(self.length)
             size = scaling.batch_size(training.batch_size, training.max_tokens, tokens, sequences)
             changes["batch_size"] = size
@@ -179,11 +187,9 @@ class _Planner:
         changes["learning_rate"] = scaling.learning_rate(training.learning_rate, *widths)
         steps = max(1, tokens // (changes.get("batch_size", training.batch_size) * self.length))
         changes["warmup"] = scaling.warmup(training.warmup, steps, training.beta2)
-        if "training.batch_size" in self.keep:  # the first batch is a part of it
-            changes.pop("first_batch_size", None)
         changes = {key: value for key, value in changes.items() if f"training.{key}" not in self.keep}
-        budget = {"max_tokens": tokens, "max_steps": None, "max_seconds": None}
-        return self._evaluated(replace(settings, training=replace(settings.training, **changes, **budget)))
+        changes |= {"max_tokens": tokens, "max_steps": None, "max_seconds": None}
+        return self._evaluated(replace(settings, training=settings.training.updated(changes)))
 
     def _evaluated(self, settings: Settings) -> Settings:
         """Returns the settings with validations and scores halved until they cost little beside the training."""
