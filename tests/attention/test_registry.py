@@ -5,7 +5,17 @@ import math
 import pytest
 from torch import nn
 
-from leanformer.attention import Mechanism, MultiHeadAttention, ParameterGroup, load_plugin, mechanism, names, register
+from leanformer.attention import (
+    Compatibility,
+    Mechanism,
+    MultiHeadAttention,
+    ParameterGroup,
+    Projection,
+    load_plugin,
+    mechanism,
+    names,
+    register,
+)
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
 from leanformer.attention.shape import Shape
@@ -49,6 +59,10 @@ register(Mechanism("tempered", PROJECTIONS["shared_key_value"], Tempered, "nobod
 '''
 
 
+def with_group(name, group=ParameterGroup(("scale",))):  # noqa: B008
+    return Mechanism("grouped", Separate, type("Grouped", (DotProduct,), {"parameter_groups": {name: group}}), "")
+
+
 def test_published_names_stand_in_reading_order():
     assert names()[:4] == ["dot_product", "symmetric", "pairwise", "shared"]
 
@@ -77,8 +91,26 @@ def test_published_names_stand_in_reading_order():
         (lambda: register(mechanism("shared")), "registered already"),
         (
             lambda: register(Mechanism("loose", Separate, nn.Module, "")),
-            "Module is no compatibility: derive it from leanformer.attention.Compatibility",
+            "mechanism 'loose': Module must derive from leanformer.attention.Compatibility",
         ),
+        (
+            lambda: register(Mechanism("named", "separate", DotProduct, "")),
+            "mechanism 'named': 'separate' is no class: give one that derives from leanformer.attention.Projection",
+        ),
+        (
+            lambda: register(Mechanism("bare", Separate, type("Bare", (Compatibility,), {"forward": print}), "")),
+            "mechanism 'bare': Bare lacks formula, num_params, flops: define what Compatibility leaves open",
+        ),
+        (
+            lambda: register(Mechanism("bare", Projection, DotProduct, "")),
+            "mechanism 'bare': Projection lacks forward, formula, num_params, flops",
+        ),
+        (lambda: register(with_group("muon")), "parameter_groups of Grouped: 'muon' is Muon's own group"),
+        (
+            lambda: register(with_group("a.b")),
+            "parameter_groups of Grouped: 'a.b': use letters, digits and underscores",
+        ),
+        (lambda: register(with_group("a", 3.0)), "parameter_groups of Grouped: a = 3.0: give a ParameterGroup"),
         (
             lambda: register(Mechanism("old", Separate, type("Old", (DotProduct,), {"position_tables": ("a",)}), "")),
             "position_tables of Old is not read: declare parameter_groups",

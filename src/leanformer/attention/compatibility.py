@@ -82,8 +82,9 @@ class Compatibility(nn.Module):
         return None
 
     @classmethod
-    def group_names(cls) -> list[str]:
-        return list(cls.parameter_groups)
+    def groups(cls) -> list[tuple[str, ParameterGroup]]:
+        """Returns the groups of parameters by name, those of parts included."""
+        return list(cls.parameter_groups.items())
 
     def summands(self) -> list["Compatibility"]:
         """The compatibilities whose scores add up to this one's; ValueError if it is another mixture than a sum."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.options import options_of
+from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.positions import Positions
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
@@ -100,8 +101,8 @@ class Mixture(Compatibility):
         return total
 
     @classmethod
-    def group_names(cls) -> list[str]:
-        return list(dict.fromkeys(group for part in cls.parts for group in part.compatibility.group_names()))
+    def groups(cls) -> list[tuple[str, ParameterGroup]]:
+        return [group for part in cls.parts for group in part.compatibility.groups()]
 
     @classmethod
     def options(cls) -> dict[str, Any]:

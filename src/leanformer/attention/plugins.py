@@ -59,6 +59,16 @@ def require_free(what: str, name: str, table: Mapping[str, Any]) -> None:
         raise ValueError(f"a {what} named {name!r} is registered already: choose another name")
 
 
+def require_subclass(what: str, made: Any, base: type[Any]) -> None:
+    """Raises ValueError unless `made` is a class that derives from `base`, which has what others ask of it."""
+    if not isinstance(made, type):
+        raise ValueError(
+            f"{what}: {made!r} is no class: give one that derives from leanformer.attention.{base.__name__}"
+        )
+    if not issubclass(made, base):
+        raise ValueError(f"{what}: {made.__name__} must derive from leanformer.attention.{base.__name__}")
+
+
 def plugins_of(name: str) -> list[Path]:
     """The plug-ins that a name, or any part of a mixture, comes from."""
     wanted = {name, *name.split("+")}

@@ -13,6 +13,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.attention.rotary_check import require_positions
 from leanformer.models.head_bank import check_blocks, tied_maps
+from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -98,6 +99,7 @@ class LeanformerConfig(PreTrainedConfig):
     shared_heads: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        kwargs = self._without_aliases(kwargs)
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("head_size", "num_decoder_layers", "embedding_size"):
@@ -238,6 +240,20 @@ class LeanformerConfig(PreTrainedConfig):
                 "head_size"
             )
         return Rotary(size, self.rotary_base)
+
+    def _without_aliases(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Sets what is given under transformers' name for a field of ours; returns the rest."""
+        rest = dict(given)
+        defaults = {f.name: f.default for f in fields(self)}
+        for alias, (table, key) in ((old, new.name.split(".")) for old, new in ALIASES.items()):
+            name = alias.removeprefix(f"{table}.")
+            if table != "model" or name not in rest:
+                continue
+            value = new_value(alias, rest.pop(name))
+            if getattr(self, key) not in (value, defaults[key]):
+                raise ValueError(f"{name} is another name of {key} = {getattr(self, key)!r}: leave out {name}")
+            setattr(self, key, value)
+        return rest
 
     def _require(self, key: str, holds: bool, rule: str) -> None:
         if not holds:
