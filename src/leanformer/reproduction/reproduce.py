@@ -151,11 +151,7 @@ def _plan(study: Planned, given: Given) -> Plan:
 def _raced(study: Planned, given: Given) -> None:
     out = _folder(study, given)
     if not given.dry_run and not out.exists():
-        race(study.options["attention"], out=out, quiet=given.quiet, **_race_options(study))
-
-
-def _race_options(study: Planned) -> dict[str, Any]:
-    return {key: value for key, value in study.options.items() if key != "attention"}
+        race(**study.options, out=out, quiet=given.quiet)
 
 
 MAKERS = {"comparison": _compared, "robustness": _robust, "speed": _raced}

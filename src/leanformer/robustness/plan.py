@@ -112,10 +112,8 @@ class Plan:
     def record(self) -> dict[str, Any]:
         own = asdict(self) | {"settings": self.settings.to_dict()["finetuning"]}
         own |= {key: None if own[key] is None else str(own[key]) for key in ("misspellings", "plugin")}
-        return {"schema": SCHEMA, "kind": "robustness", **own, "misspellings_hash": self._hash()}
-
-    def _hash(self) -> str | None:
-        return None if self.known is None else hashlib.sha256(json.dumps(self.known).encode()).hexdigest()
+        words = None if self.known is None else hashlib.sha256(json.dumps(self.known).encode()).hexdigest()
+        return {"schema": SCHEMA, "kind": "robustness", **own, "misspellings_hash": words}
 
 
 def seed_of(pretraining: int, finetuning: int) -> int:
