@@ -36,7 +36,7 @@ OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size"
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
 OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32", "embedding_size", "shared_heads"}
-OWN |= {"mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
+OWN |= {"block", "mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
 
 
 @pytest.mark.parametrize("key", WRONG)

@@ -62,11 +62,15 @@ def require_free(what: str, name: str, table: Mapping[str, Any]) -> None:
 def require_subclass(what: str, made: Any, base: type[Any]) -> None:
     """Raises ValueError unless `made` is a class that derives from `base`, which has what others ask of it."""
     if not isinstance(made, type):
-        raise ValueError(
-            f"{what}: {made!r} is no class: give one that derives from leanformer.attention.{base.__name__}"
-        )
+        raise ValueError(f"{what}: {made!r} is no class: give one that derives from {_public(base)}")
     if not issubclass(made, base):
-        raise ValueError(f"{what}: {made.__name__} must derive from leanformer.attention.{base.__name__}")
+        raise ValueError(f"{what}: {made.__name__} must derive from {_public(base)}")
+
+
+def _public(base: type[Any]) -> str:
+    """Returns the name by which a plug-in imports the class."""
+    place = "leanformer.attention" if base.__module__.startswith("leanformer.attention.") else base.__module__
+    return f"{place}.{base.__name__}"
 
 
 def plugins_of(name: str) -> list[Path]:

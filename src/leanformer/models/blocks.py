@@ -5,8 +5,9 @@ Shape letters: B batch, L length, S length of what an encoder read, D model widt
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer
+from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
+from leanformer.models.block_types import BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.grouped_linear import GroupedLinear
@@ -100,7 +103,24 @@ class Residual(GradientCheckpointingLayer):
 
 
 class Block(Residual):
-    """Two residual steps: attention, or what mixes tokens in its place, then the feed-forward layer."""
+    """Two residual steps: attention, or what mixes tokens in its place, then the feed-forward layer.
+
+    Other block types derive from it (`register_block`) and define `forward`. They keep `attention`, where conversion,
+    shared heads and the probes look for it, and declare for the ledger what differs.
+    """
+
+    norms: ClassVar[int] = 2
+    feed_forwards: ClassVar[int] = 1
+
+    @classmethod
+    def count_params(cls, config: LeanformerConfig) -> int:
+        """Returns the number of parameters besides those of attention, feed-forward layers and norms."""
+        return 0
+
+    @classmethod
+    def count_flops(cls, config: LeanformerConfig, length: int) -> int:
+        """Returns the forward FLOPs of one sequence besides those of attention and feed-forward layers."""
+        return 0
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -115,6 +135,26 @@ class Block(Residual):
         attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
         x_BLD = self.add(x_BLD, self.attention_norm, attend)
         return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A block is pickled with the plug-in that its class comes from, which another process loads first."""
+        return _blank, reference(type(self)), self.__dict__
+
+
+def register_block(name: str, made: type[Block]) -> None:
+    """Make a block type known by its name to `model.block`. ValueError if it does not derive from `Block`."""
+    require_name("block", name)
+    require_free("block", name, BLOCKS)
+    require_subclass(f"block {name!r}", made, Block)
+    BLOCKS[name] = made
+
+
+register_block(SEQUENTIAL, Block)
+
+
+def _blank(module: str, name: str, plugin: Path | None) -> Block:
+    kind = referenced(module, name, plugin)
+    return kind.__new__(kind)
 
 
 class DecoderBlock(Residual):

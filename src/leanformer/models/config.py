@@ -12,6 +12,7 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.attention.rotary_check import require_positions
+from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
@@ -43,9 +44,9 @@ class LeanformerConfig(PreTrainedConfig):
     output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is float32
     as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
-    `mixer` is what an encoder's blocks mix tokens with, "attention" or one of `attention.mixers`, with `mixer_options`
-    for it; the mechanism in its slots is `attention` all the same. Maps of a feed-forward layer are in
-    `feed_forward_groups` groups that do not see each other.
+    `block` is the type of an encoder's layers, one of `block_types`. `mixer` is what they mix tokens with, "attention"
+    or one of `attention.mixers`, with `mixer_options` for it; the mechanism in its slots is `attention` all the same.
+    Maps of a feed-forward layer are in `feed_forward_groups` groups that do not see each other.
 
     `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
 
@@ -77,6 +78,7 @@ class LeanformerConfig(PreTrainedConfig):
     attention: str = "dot_product"
     attention_options: dict[str, Any] = field(default_factory=dict)
     head_size: int | None = None
+    block: str = SEQUENTIAL
     mixer: str = "attention"
     mixer_options: dict[str, Any] = field(default_factory=dict)
     is_encoder_decoder: bool = False
@@ -123,6 +125,7 @@ class LeanformerConfig(PreTrainedConfig):
             self._require(key, getattr(self, key) in ACT2FN, suggest(getattr(self, key), ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
+        block(self.block)
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         groups = self.feed_forward_groups
         self._require("feed_forward_groups", groups > 0, "must be positive")

@@ -17,6 +17,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.models.block_types import SEQUENTIAL
 from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import LeanformerPreTrainedModel, boolean_mask
@@ -45,6 +46,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             )
         if config.mixer != "attention":
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
+        if config.block != SEQUENTIAL:
+            raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
         if config.shared_heads is not None:
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)

@@ -13,6 +13,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.models.block_types import block
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
@@ -58,8 +59,9 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
+        self._no_split_modules = [*self._no_split_modules, block(config.block).__name__]
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([block(config.block)(config) for _ in range(config.num_hidden_layers)])
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
