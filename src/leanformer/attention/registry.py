@@ -103,7 +103,9 @@ class Mechanism:
         dropout aside: x, what the maps and the scores keep, values and context. None if no closed form is known.
         """
         projection, of_projection, of_compatibility = self._assign(options)
-        path: AttendPath = "plain" if dropout or not self.compares else "fused"
+        if self.compatibility.kept_with and projection_name(projection) not in self.compatibility.kept_with:
+            return None
+        path: AttendPath = "fused" if not dropout and self.compares and self.compatibility.fuses else "plain"
         path = path if self.compatibility.uses_input else "shared_rows"
         maps = projection.kept(shape, length, path == "fused", **of_projection)
         scores = self.compatibility.kept(shape, length, path, **of_compatibility)

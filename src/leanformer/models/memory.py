@@ -11,8 +11,8 @@ L tokens takes, with H the heads and p the dropout of attention, in float32 on a
     b = 4 H                 where weights are computed plainly; 9 H if p > 0, 0 in a kernel and for a table's rows
 
 without rotary positions, norms of queries and masks. So a plain path keeps L^2 numbers, dropout doubles them and adds
-its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice; other
-mechanisms, and other options, are measured the same way.
+its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice. Where
+no closed form is known (mixtures with weights, `tie_query`), the bytes are measured the same way.
 """
 
 from typing import Any
