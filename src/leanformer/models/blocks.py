@@ -208,7 +208,7 @@ class DecoderBlock(Residual):
 
 
 class Pooler(nn.Module):
-    """activation(dense(x_0)), of the first token's state; (B, D)."""
+    """The pooled state activation(dense(x_0)) of the first token, (B, D)."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ def _attention(
 
 
 def _map(config: LeanformerConfig, inputs: int, outputs: int) -> nn.Module:
-    """Of a feed-forward layer."""
+    """Returns a linear map of a feed-forward layer."""
     if config.feed_forward_groups == 1:
         return nn.Linear(inputs, outputs, bias=config.biases)
     return GroupedLinear(inputs, outputs, config.feed_forward_groups, config.biases, config.initializer_range)

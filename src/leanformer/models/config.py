@@ -181,11 +181,11 @@ class LeanformerConfig(PreTrainedConfig):
             raise ValueError(f"model: {error.__cause__ or error}") from None
 
     def num_classes(self) -> int:
-        """Outputs of a classification head; 1 is a regression."""
+        """Returns the number of outputs of a classification head; 1 is a regression."""
         return self.num_labels or 0
 
     def embedding_width(self) -> int:
-        """Of the tables of words, positions and token types."""
+        """Returns the width of the tables of words, positions and token types."""
         return self.embedding_size or self.hidden_size
 
     def shape(self) -> Shape:
@@ -193,27 +193,27 @@ class LeanformerConfig(PreTrainedConfig):
         return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
 
     def attention_shape(self) -> Shape:
-        """Of the heads that attend in the encoder; a mixer may leave a part to others."""
+        """Returns the shape of the heads that attend in the encoder; a mixer may leave a part to others."""
         return mixer(self.mixer).attention_shape(self.shape(), **self.mixer_options)
 
     def projection(self) -> type[Projection]:
-        """The encoder's, the mechanism's own or the option's."""
+        """Returns the encoder's projection, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
 
     def attentions(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and options of every mechanism that a model of this config has."""
+        """Returns name and options of every mechanism that a model of this config has."""
         used = [(self.attention, self.attention_options)]
         if self.is_encoder_decoder:
             used += [self.decoder_self_attention(), (self.cross_attention, self.cross_attention_options)]
         return used
 
     def parameter_groups(self) -> list[str]:
-        """Names of the groups of parameters with a learning-rate multiplier of their own."""
+        """Returns the names of the groups of parameters with a learning-rate multiplier of their own."""
         groups = [group for name, options in self.attentions() for group in mechanism(name).group_names(options)]
         return list(dict.fromkeys([*groups, *mixer(self.mixer).parameter_groups]))
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
-        """Name and options of the mechanism in a decoder's self-attention."""
+        """Returns name and options of the mechanism in a decoder's self-attention."""
         if self.decoder_attention is None:
             return self.attention, self.attention_options
         return self.decoder_attention, self.decoder_attention_options
@@ -222,7 +222,7 @@ class LeanformerConfig(PreTrainedConfig):
         return self.num_decoder_layers or self.num_hidden_layers
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
-        """This config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
+        """Returns this config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
 
         Its own rule takes every key that starts with decoder_ for one of another config, without that start.
         """

@@ -54,7 +54,7 @@ POOLED = ("none", "sequence_classification", "multiple_choice")
 def ledger(
     config: LeanformerConfig, sequence_length: int, masked_per_sequence: int | None = None, head: str = "masked_lm"
 ) -> dict[str, Any]:
-    """Counts of the model with this head ("none": the bare encoder with its pooler).
+    """Returns the counts of the model with this head ("none": the bare encoder with its pooler).
 
     Parameters over all layers; `attention_qkv`, all of attention but its output projection, is a part of `attention`.
     FLOPs for a token of a sequence of `sequence_length`, whose masked-LM head runs on `masked_per_sequence` of its
@@ -118,7 +118,8 @@ def _add_stack(
     norms: int,
     feed_forwards: int = 1,
 ) -> None:
-    """Layers with these attentions, norms and feed-forward layers each, and the positions and the norm before them."""
+    """Adds the counts of layers with these attentions, norms and feed-forward layers each, and the positions and the
+    norm before them."""
     width, inner, shape = config.hidden_size, config.intermediate_size, config.shape()
     for memory, attention in zip((None, length), attentions, strict=False):  # the second is cross-attention
         name, options, kind, mixing = attention

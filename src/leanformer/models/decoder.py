@@ -27,9 +27,8 @@ from leanformer.models.loss import IGNORED
 
 
 class LeanformerDecoder(LeanformerPreTrainedModel):
-    """Token ids (B, L) -> hidden states (B, L, D), each of what stands to its left; of an encoder's states too if
-    `config.is_encoder_decoder`.
-    """
+    """A model from token ids (B, L) to hidden states (B, L, D), each of what stands to its left; of an encoder's states
+    too if `config.is_encoder_decoder`."""
 
     base_model_prefix = "decoder"
     _can_record_outputs = {
@@ -126,7 +125,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
     def _positions(
         self, words_BLD: Tensor, mask: Tensor | None, position_ids: Tensor | None, past: Cache | None
     ) -> Positions:
-        """Of the L new tokens and of all T; the same for the whole batch, and cheaper, where nothing else is asked."""
+        """Returns the positions of the L new tokens and of all T; the same for the whole batch, and cheaper, where
+        nothing else is asked."""
         size, length, _ = words_BLD.shape
         start = 0 if past is None else int(past.get_seq_length())  # a static cache counts in a tensor
         total, longest = start + length, self.config.max_position_embeddings
@@ -150,7 +150,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
 
 
 class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel):
-    """Scores (B, L, V) of every word as the one that comes next."""
+    """A model that gives scores (B, L, V) of every word as the one that comes next."""
 
     base_model_prefix = "decoder"
     _tied_weights_keys = {"head.weight": "decoder.embeddings.word_embeddings.weight"}

@@ -55,7 +55,7 @@ class LeanformerPreTrainedModel(PreTrainedModel):
 
 
 class LeanformerModel(LeanformerPreTrainedModel):
-    """Token ids (B, L) -> hidden states (B, L, D), and the pooled first one (B, D) if there is a pooler."""
+    """A model from token ids (B, L) to hidden states (B, L, D), and to the pooled first one (B, D) with a pooler."""
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)

@@ -26,7 +26,8 @@ from leanformer.models.loss import cross_entropy, sequence_loss
 
 
 class LeanformerForMaskedLM(LeanformerPreTrainedModel):
-    """Scores (B, L, V) of every word at every position; with `masked_positions` (B, N) only there, (B, N, V)."""
+    """A model that gives scores (B, L, V) of every word at every position; with `masked_positions` (B, N) only there,
+    (B, N, V)."""
 
     _tied_weights_keys = {"head.decoder.weight": "encoder.embeddings.word_embeddings.weight"}
 
@@ -78,7 +79,8 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
 
 
 class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
-    """Scores (B, C) of a sequence or pair, or C = `config.num_labels` = 1 predicted number, from the pooled state."""
+    """A model that gives scores (B, C) of a sequence or pair, or C = `config.num_labels` = 1 predicted number, from the
+    pooled state."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -109,7 +111,7 @@ class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
 
 
 class LeanformerForTokenClassification(LeanformerPreTrainedModel):
-    """Scores (B, L, C) of every token."""
+    """A model that gives scores (B, L, C) of every token."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -140,7 +142,7 @@ class LeanformerForTokenClassification(LeanformerPreTrainedModel):
 
 
 class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
-    """Scores (B, L) of every token as the first and as the last one of the answer."""
+    """A model that gives scores (B, L) of every token as the first and as the last one of the answer."""
 
     renamed = {r"^span\.": "qa_outputs."}  # what older models call it
 
@@ -184,7 +186,8 @@ class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
 
 
 class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
-    """Scores (B, C) of the choices of each example, from the pooled state of every text with its choice."""
+    """A model that gives scores (B, C) of the choices of each example, from the pooled state of every text with its
+    choice."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -217,7 +220,7 @@ class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
 
 
 def _rows(states_BLD: Tensor, positions_BN: Tensor) -> Tensor:
-    """states[b, positions[b, n]] as (B, N, D): whole rows are copied, sizes do not depend on the data."""
+    """Returns states[b, positions[b, n]] as (B, N, D): whole rows are copied, sizes do not depend on the data."""
     size, length, _ = states_BLD.shape
     first = torch.arange(size, device=positions_BN.device)[:, None] * length
     rows = states_BLD.flatten(0, 1).index_select(0, (positions_BN + first).flatten())

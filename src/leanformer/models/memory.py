@@ -25,7 +25,8 @@ from leanformer.attention.shape import Shape
 
 
 def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int:
-    """Of one more sequence of `length` in a layer of this mechanism, input and output projection included."""
+    """Returns the bytes of one more sequence of `length` in a layer of this mechanism, input and output projection
+    included."""
     parts = (name, shape.hidden_size, shape.num_heads, shape.max_length, shape.bias, dropout)
     size = max(2, -(-shape.hidden_size // length))  # so many tokens that both batches multiply stacked weights
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -34,7 +35,8 @@ def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, 
 
 
 def kept_bytes(output: Tensor, hooked: dict[int, torch.UntypedStorage], own: list[Tensor]) -> int:
-    """Of the storages that `hooked` holds and that nodes of the graph behind `output` keep as attributes, but `own`."""
+    """Returns the bytes of the storages that `hooked` holds and that nodes of the graph behind `output` keep as
+    attributes, but `own`."""
     storages = dict(hooked)
     todo, seen = [output.grad_fn], set()
     while todo:

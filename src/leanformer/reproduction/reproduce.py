@@ -103,7 +103,7 @@ def _carry_out(paper: Paper, studies: list[Planned], given: Given, only: Sequenc
 
 
 def _lacks(study: Planned, given: Given, missing: dict[str, str]) -> str:
-    """Why the study cannot be made; '' if it can."""
+    """Returns why the study cannot be made; '' if it can."""
     if study.options.get("of") in missing:
         return f"needs the study {study.options['of']}, which was not made"
     lacking = []
