@@ -6,6 +6,7 @@ import pytest
 from torch import nn
 
 from leanformer.attention import (
+    PROJECTIONS,
     Compatibility,
     Mechanism,
     MultiHeadAttention,
@@ -140,6 +141,24 @@ def test_a_plugin_is_a_full_citizen(tmp_path):
     assert load_plugin(file) == [], "loading twice must be harmless"
     check_mechanism("tempered")
     check_mechanism("tempered", projection="separate")
+
+
+def test_a_projection_of_a_plugin_is_checked_too(tmp_path):
+    file = tmp_path / "mine.py"
+    for made, message in (
+        ("'separate'", "projection 'mine': 'separate' is no class: give one that derives from leanformer.attention"),
+        ("type('Mine', (Projection,), {})", "projection 'mine': Mine lacks forward, formula, num_params, flops"),
+        (
+            "type('Mine', (PROJECTIONS['separate'],), {'parameter_groups': {'muon': ParameterGroup(('key',))}})",
+            "parameter_groups of Mine: 'muon' is Muon's own group",
+        ),
+    ):
+        file.write_text(
+            f"from leanformer.attention import PROJECTIONS, ParameterGroup, Projection\nPROJECTIONS['mine'] = {made}\n"
+        )
+        with pytest.raises(ValueError, match=f"mine.py failed to load: ValueError: {message}"):
+            load_plugin(file)
+        assert "mine" not in PROJECTIONS
 
 
 def test_a_broken_plugin_is_named_and_leaves_nothing(tmp_path):

@@ -163,7 +163,7 @@ class Mechanism:
 
 
 _MECHANISMS: dict[str, Mechanism] = open_to_plugins({})
-open_to_plugins(PROJECTIONS)
+open_to_plugins(PROJECTIONS, lambda name, made: _require_slot(f"projection {name!r}", made, Projection))
 
 
 def register(mechanism: Mechanism) -> Mechanism:
