@@ -70,10 +70,9 @@ def check_compiles_whole(model: LeanformerModel) -> None:
 def _model(name: str, norm: str, biases: bool) -> LeanformerModel:
     """Returns a small model of two layers; its values are a function of a seed, and torch's generator is left alone."""
     sizes = {"vocab_size": VOCABULARY, "hidden_size": 15, "num_attention_heads": 3, "intermediate_size": 11}
+    sizes |= {"num_hidden_layers": 2, "max_position_embeddings": 13}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = LeanformerConfig(
-        block=name, norm=norm, biases=biases, num_hidden_layers=2, max_position_embeddings=13, **sizes, **dropout
-    )
+    config = LeanformerConfig.from_settings({"block": name, "norm": norm, "biases": biases, **sizes, **dropout})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = LeanformerModel(config).double().eval()

@@ -32,8 +32,7 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
     figure = frame.figure(height)
     left, right = 0.62 / frame.width, 1 - label_width(names, frame) / frame.width
     spreads = {name: study.spread(name, "final_loss") for name in names}
-    known = [spread for spread in spreads.values() if spread.mean is not None]
-    reach = [x for s in known for x in (s.least, s.greatest, s.mean - (s.sd or 0), s.mean + (s.sd or 0))]
+    reach = [value for spread in spreads.values() if spread.mean is not None for value in _reach(spread)]
     axes, lowest = loss_axes(figure, (left, 0.55 / height, right - left, (height - 0.9) / height), reach, study.floor)
     ends = {}
     for name in names:
@@ -51,3 +50,7 @@ def _draw(study: Study, names: list[str], frame: Frame) -> Figure:
     axes.xaxis.set_major_formatter(in_one_unit(axes))
     label_ends(axes, ends, study, frame)
     return figure
+
+
+def _reach(of) -> list[float]:
+    return [of.least, of.greatest, of.mean - (of.sd or 0), of.mean + (of.sd or 0)]

@@ -204,8 +204,7 @@ def read_run(
         return Run(attention or "", seed or 0, rate, path, "missing", absent, tuning=tuning)
     record = read_record(file)
     results = record.get("results") or {}
-    curve = folder / "curve.jsonl"
-    logged = list(read_lines(curve, records.CurveLine)) if curve.is_file() else []
+    logged = _logged(folder / "curve.jsonl")
     validations = tuple((tokens, loss) for tokens, loss in results.get("validations") or ())
     curve = validations or tuple(_columns(logged, "tokens", "validation_loss"))
     return Run(
@@ -243,6 +242,11 @@ def _finetunings(directory: Path, folder: Path) -> Iterator[FineTuning]:
             collapsed=collapsed(results, place / "predictions.jsonl"),
             record=record,
         )
+
+
+def _logged(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a curve."""
+    return list(read_lines(path, records.CurveLine)) if path.is_file() else []
 
 
 def _columns(lines: list[dict[str, Any]], *keys: str) -> Iterator[tuple[Any, ...]]:
