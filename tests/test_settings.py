@@ -173,6 +173,50 @@ def test_names_of_transformers_are_aliases_with_a_note(tmp_path, capsys):
         settings_from({"training": {"mlm_probability": 0.1, "mask_rate": 0.2}})
 
 
+def test_a_task_s_own_settings_have_the_aliases_of_finetuning(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[finetuning]\nmax_grad_norm = 2\n[finetuning.rte]\nmax_grad_norm = 3\nepochs = 5\n")
+    read = read_settings(file, ["finetuning.cola.max_grad_norm=4"])
+    found = [read.finetuning_for(task).clip_norm for task in ("sst2", "rte", "cola")]
+    assert (found, read.finetuning_for("rte").epochs) == ([2.0, 3.0, 4.0], 5.0)
+    both = {"rte": {"max_grad_norm": 3, "clip_norm": 3}}
+    with pytest.raises(ValueError, match="finetuning.rte.max_grad_norm is another name of finetuning.rte.clip_norm"):
+        settings_from({"finetuning": both})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "old", "new"),
+    [
+        (["training.mlm_probability=0.2", "training.mask_rate=0.3"], "training.mlm_probability", "training.mask_rate"),
+        (["training.mask_rate=0.3", "training.mlm_probability=0.2"], "training.mlm_probability", "training.mask_rate"),
+        (
+            ["training.table_rate=3", "training.lr_multipliers={position_tables=4}"],
+            "training.table_rate",
+            "training.lr_multipliers.position_tables",
+        ),
+        (
+            ["finetuning.rte.clip_norm=1", "finetuning.rte.max_grad_norm=2"],
+            "finetuning.rte.max_grad_norm",
+            "finetuning.rte.clip_norm",
+        ),
+    ],
+)
+def test_both_names_of_a_setting_in_overrides_are_refused(overrides, old, new):
+    with pytest.raises(ValueError) as error:
+        read_settings(None, overrides)
+    assert (
+        str(error.value) == f"--set {overrides[1]}: {old} is another name of {new}, and both are given: leave out {old}"
+    )
+
+
+def test_the_last_of_two_overrides_under_one_name_counts(tmp_path):
+    given = ["training.mlm_probability=0.2", "training.mlm_probability=0.3", "finetuning.rte.clip_norm=1"]
+    assert read_settings(None, given).training.mask_rate == 0.3
+    file = tmp_path / "run.toml"
+    file.write_text("[training]\nmlm_probability = 0.2\n")
+    assert read_settings(file, ["training.mask_rate=0.4"]).training.mask_rate == 0.4
+
+
 def test_a_record_under_old_names_says_what_differs_from_the_defaults(capsys):
     table = {"training": {"seed": 3, "table_rate": 100.0, "tied_rate": 1.0, "phase_rate": 30.0, "muon_rate": 1.0}}
     assert as_recorded(table) == {"training": {"seed": 3, "lr_multipliers": {"position_tables": 100.0}}}

@@ -72,7 +72,7 @@ def _in(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], Any]]]:
         yield "comparison", folder, _comparison
     for name in STUDIES:
         if (folder / name).is_file():
-            yield "study", folder / name, _study
+            yield "study", folder / name, lambda file: reading.read(file, studies.Study, REMEDY)
     if (folder / checkpoint.STATE).is_file():
         yield "checkpoint", folder, _checkpoint
     if (folder / "config.json").is_file():
@@ -109,10 +109,6 @@ def _comparison(folder: Path) -> None:
     reading.read(file, studies.ContinuedComparison, REMEDY)
     if (plan := folder / "plan.json").is_file():
         reading.read(plan, studies.WrittenPlan, REMEDY)
-
-
-def _study(file: Path) -> None:
-    reading.read(file, studies.Study, REMEDY)
 
 
 def _checkpoint(folder: Path) -> None:

@@ -41,7 +41,9 @@ AutoResume = Annotated[
 ]
 Plugin = Annotated[
     Path | None,
-    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers or tasks."),
+    typer.Option(
+        "--plugin", metavar="FILE.py", help="A Python file that registers mechanisms, mixers, blocks or tasks."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Device: auto (a GPU if there is one), cpu or cuda.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile every candidate with torch.compile.")]

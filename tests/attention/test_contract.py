@@ -18,7 +18,7 @@ from leanformer.attention import (
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projection import affine
 from leanformer.attention.projections import Separate
-from leanformer.attention.testing import CHECKS, check_mechanism
+from leanformer.attention.testing import CHECKS, check_every_parameter_learns, check_mechanism
 from leanformer.models import LeanformerConfig
 
 ROWS = [(name, {}) for name in names()]
@@ -146,6 +146,52 @@ class LowRank(Projection):
     def flops(shape, length, memory=None, rank=6):
         tokens = length + (memory or length)
         return shape.linear_flops(memory or length) + 2 * tokens * shape.hidden_size * shape.num_heads * rank
+
+
+class Named(Separate):
+    """Separate maps, whose key has its bias under another name."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.key = torch.nn.Linear(shape.hidden_size, shape.inner_size, bias=False)
+        self.shift = torch.nn.Parameter(torch.randn(shape.inner_size)) if shape.bias else None
+
+    def forward(self, x, memory):
+        heads = super().forward(x, memory)
+        return heads if self.shift is None else heads._replace(key=heads.key + self.split(self.shift[None, None]))
+
+    def formula(self, x, y):
+        query, key, value = super().formula(x, y)
+        return query, key if self.shift is None else key + self.shift, value
+
+
+class Idle(Named):
+    """The same with a parameter that nothing uses."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.unused = torch.nn.Parameter(torch.ones(shape.inner_size))
+
+
+class Position(DotProduct):
+    """A dot product that depends on a common shift of the keys."""
+
+    def forward(self, heads, x, memory, positions):
+        return super().forward(heads._replace(key=heads.key.sin()), x, memory, positions)
+
+
+def test_only_a_common_shift_of_the_keys_may_be_without_a_gradient(own_registry):
+    """Whatever the parameter that shifts them is called, and only where the softmax cancels it."""
+    for name, projection, compatibility in (
+        ("named", Named, DotProduct),
+        ("idle", Idle, DotProduct),
+        ("sine", Named, Position),
+    ):
+        register(Mechanism(name, projection, compatibility, "nobody"))
+    check_mechanism("named")
+    check_every_parameter_learns("sine", {})
+    with pytest.raises(AssertionError, match="projection.unused never learns"):
+        check_every_parameter_learns("idle", {})
 
 
 class Small(Compatibility):

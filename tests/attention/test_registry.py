@@ -5,7 +5,18 @@ import math
 import pytest
 from torch import nn
 
-from leanformer.attention import Mechanism, MultiHeadAttention, ParameterGroup, load_plugin, mechanism, names, register
+from leanformer.attention import (
+    PROJECTIONS,
+    Compatibility,
+    Mechanism,
+    MultiHeadAttention,
+    ParameterGroup,
+    Projection,
+    load_plugin,
+    mechanism,
+    names,
+    register,
+)
 from leanformer.attention.mechanisms.dot_product import DotProduct
 from leanformer.attention.projections import Separate
 from leanformer.attention.shape import Shape
@@ -49,6 +60,10 @@ register(Mechanism("tempered", PROJECTIONS["shared_key_value"], Tempered, "nobod
 '''
 
 
+def with_group(name, group=ParameterGroup(("scale",))):  # noqa: B008
+    return Mechanism("grouped", Separate, type("Grouped", (DotProduct,), {"parameter_groups": {name: group}}), "")
+
+
 def test_published_names_stand_in_reading_order():
     assert names()[:4] == ["dot_product", "symmetric", "pairwise", "shared"]
 
@@ -77,8 +92,26 @@ def test_published_names_stand_in_reading_order():
         (lambda: register(mechanism("shared")), "registered already"),
         (
             lambda: register(Mechanism("loose", Separate, nn.Module, "")),
-            "Module is no compatibility: derive it from leanformer.attention.Compatibility",
+            "mechanism 'loose': Module must derive from leanformer.attention.Compatibility",
         ),
+        (
+            lambda: register(Mechanism("named", "separate", DotProduct, "")),
+            "mechanism 'named': 'separate' is no class: give one that derives from leanformer.attention.Projection",
+        ),
+        (
+            lambda: register(Mechanism("bare", Separate, type("Bare", (Compatibility,), {"forward": print}), "")),
+            "mechanism 'bare': Bare lacks formula, num_params, flops: define what Compatibility leaves open",
+        ),
+        (
+            lambda: register(Mechanism("bare", Projection, DotProduct, "")),
+            "mechanism 'bare': Projection lacks forward, formula, num_params, flops",
+        ),
+        (lambda: register(with_group("muon")), "parameter_groups of Grouped: 'muon' is Muon's own group"),
+        (
+            lambda: register(with_group("a.b")),
+            "parameter_groups of Grouped: 'a.b': use letters, digits and underscores",
+        ),
+        (lambda: register(with_group("a", 3.0)), "parameter_groups of Grouped: a = 3.0: give a ParameterGroup"),
         (
             lambda: register(Mechanism("old", Separate, type("Old", (DotProduct,), {"position_tables": ("a",)}), "")),
             "position_tables of Old is not read: declare parameter_groups",
@@ -108,6 +141,24 @@ def test_a_plugin_is_a_full_citizen(tmp_path):
     assert load_plugin(file) == [], "loading twice must be harmless"
     check_mechanism("tempered")
     check_mechanism("tempered", projection="separate")
+
+
+def test_a_projection_of_a_plugin_is_checked_too(tmp_path):
+    file = tmp_path / "mine.py"
+    for made, message in (
+        ("'separate'", "projection 'mine': 'separate' is no class: give one that derives from leanformer.attention"),
+        ("type('Mine', (Projection,), {})", "projection 'mine': Mine lacks forward, formula, num_params, flops"),
+        (
+            "type('Mine', (PROJECTIONS['separate'],), {'parameter_groups': {'muon': ParameterGroup(('key',))}})",
+            "parameter_groups of Mine: 'muon' is Muon's own group",
+        ),
+    ):
+        file.write_text(
+            f"from leanformer.attention import PROJECTIONS, ParameterGroup, Projection\nPROJECTIONS['mine'] = {made}\n"
+        )
+        with pytest.raises(ValueError, match=f"mine.py failed to load: ValueError: {message}"):
+            load_plugin(file)
+        assert "mine" not in PROJECTIONS
 
 
 def test_a_broken_plugin_is_named_and_leaves_nothing(tmp_path):

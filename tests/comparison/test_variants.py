@@ -118,3 +118,26 @@ def test_the_grid_has_every_pair_once_and_published_names_where_they_exist():
 def test_a_setting_that_stands_twice_in_brackets_is_refused(brackets):
     with pytest.raises(ValueError, match="sets .* twice: leave one out"):
         parse_variants(f"random[{brackets}]")
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        "random[training.table_rate=3],random[training.lr_multipliers.position_tables=3]",
+        "random[training.mask_rate=0.3],dot_product,random[training.mlm_probability=0.3]",
+        "random[init_std=1,training.mask_rate=0.3],random[training.mask_rate=0.3,init_std=1]",
+    ],
+)
+def test_an_arm_under_two_names_is_refused(arms):
+    with pytest.raises(
+        ValueError, match=r"--attention: random\[.*\] and random\[.*\] are one arm twice; leave one out"
+    ):
+        parse_variants(arms)
+    assert (
+        len(
+            parse_variants(
+                arms.replace("=3]", "=4]", 1).replace("0.3]", "0.4]", 1).replace("init_std=1]", "init_std=2]")
+            )
+        )
+        > 1
+    )

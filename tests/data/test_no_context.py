@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from leanformer.data.masking import Masked, mask
-from leanformer.data.no_context import expected_baseline, no_context_baseline, unigram
+from leanformer.data.masking import TO_MASK, TO_RANDOM, Masked, mask
+from leanformer.data.no_context import Floor, no_context_baseline, unigram
 from leanformer.data.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(9, (0, 1, 2, 3, 4), pad_id=0, unk_id=1, cls_id=2, sep_id=3, mask_id=4)
@@ -41,6 +41,25 @@ def test_every_loss_is_bayes_rule():
         floor = no_context_baseline(COUNTS, one, VOCABULARY)
         np.testing.assert_allclose(floor.context_free, -np.log(posterior[target, seen]), rtol=1e-12)
         np.testing.assert_allclose(floor.unigram, -np.log((COUNTS[target] + 1) / 104), rtol=1e-12)
+
+
+def expected_baseline(counts, vocabulary, target_counts=None):
+    """Returns the expectation of the baseline over masks, for targets distributed as `target_counts` (V,), by default
+    as the training text.
+
+    With v the targets' frequencies, 0.8 of them see [MASK], 0.1 (1 + 1/K) see themselves and 0.1/K each other token:
+
+        E = sum_t v(t) (-log u(t))  -  0.1 sum_t v(t) (1 + 1/K) log((1 + 1/K) / (u(t) + 1/K))
+                                    -  0.1 sum_o (1 - v(o)) / K log((1/K) / (u(o) + 1/K))
+    """
+    ordinary = vocabulary.ordinary_ids
+    u = unigram(counts, vocabulary)[ordinary]
+    v = u if target_counts is None else target_counts[ordinary] / target_counts[ordinary].sum()
+    uniform = 1 / len(ordinary)
+    unseen = float(-(v @ np.log(u)))
+    same = v @ np.log((1 + uniform) / (u + uniform)) * (1 - TO_MASK - TO_RANDOM + TO_RANDOM * uniform)
+    other = (1 - v) @ np.log(uniform / (u + uniform)) * TO_RANDOM * uniform
+    return Floor(unseen - float(same + other), unseen)
 
 
 def test_the_expectation_is_the_conditional_entropy():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from leanformer.exporting.flatten import LICENCE, flatten
 from leanformer.exporting.source import open_source, sample
 
 ROOT = Path(__file__).parents[2]
-PLUGIN = (ROOT / "docs" / "add-a-mechanism.md").read_text().partition("```python\n")[2].partition("```")[0]
+PAGE = (ROOT / "docs" / "add-a-mechanism.md").read_text()
+PLUGIN, BLOCK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[:2]
 CASES = {
     "dot_product": {},
     "pairwise": {"attention": "pairwise", "norm": "pre", "feed_forward": "gated", "biases": False},
@@ -29,6 +31,7 @@ CASES = {
     "mixture": {"attention": "random+dot_product"},
     "phased": {"attention": "phased"},
     "plugin": {"attention": "bilinear"},
+    "block": {"attention": "bilinear", "block": "parallel", "norm": "pre"},
     "convolution": {"attention": "pairwise", "mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters", "mixer_options": {"scales": 2}},
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "symmetric"},
@@ -53,8 +56,11 @@ def isolated(script, *arguments, modules):
 def plugin(tmp_path_factory):
     file = tmp_path_factory.mktemp("plugin") / "bi-linear.py"
     file.write_text(PLUGIN)
+    block = file.with_name("parallel.py")
+    block.write_text(BLOCK)
     with forgotten():
         load_plugin(file)
+        load_plugin(block)
         yield file
 
 

@@ -36,7 +36,7 @@ OWN = {"attention", "attention_options", "positions", "rotary_base", "head_size"
 OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cross_attention_options"}
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
 OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32", "embedding_size", "shared_heads"}
-OWN |= {"mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
+OWN |= {"block", "mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
 
 
 @pytest.mark.parametrize("key", WRONG)
@@ -104,3 +104,29 @@ def test_a_cache_is_as_deep_as_the_decoder(tiny):
     assert config.get_text_config(decoder=True).attention == "dot_product"
     assert config.decoder_self_attention() == ("random", {})
     assert tiny(attention="pairwise").decoder_self_attention() == ("pairwise", {})
+
+
+def test_transformers_name_of_positions_is_an_alias(tiny):
+    assert tiny(position_embedding_type="absolute").positions == "learned"
+    config = tiny(position_embedding_type="rotary", hidden_size=36)
+    assert config.positions == "rotary" and "position_embedding_type" not in config.to_dict()
+    with pytest.raises(ValueError, match="positions = 'relative_key': "):
+        tiny(position_embedding_type="relative_key")
+    with pytest.raises(ValueError, match="position_embedding_type is another name of positions = 'rotary': leave out"):
+        tiny(positions="rotary", position_embedding_type="absolute", hidden_size=36)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "options", "message"),
+    [
+        ("convolution", {"head_ratio": "two"}, "head_ratio = 'two'"),
+        ("convolution", {"kernel": [3]}, "kernel = [3]"),
+        ("convolution", {"mask_conv": "no"}, "mixer 'convolution': mask_conv = 'no': give true or false"),
+        ("clusters", {"scales": "1"}, "scales = '1'"),
+        ("clusters", {"clusters": 2.5}, "clusters = 2.5"),
+    ],
+)
+def test_an_option_of_a_mixer_with_a_value_of_another_type_is_one_line(tiny, mixer, options, message):
+    with pytest.raises(ValueError) as error:
+        tiny(mixer=mixer, mixer_options=options)
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leanformer.attention import PROJECTIONS, mechanism, names
+from leanformer.attention import PROJECTIONS, MultiHeadAttention, mechanism, names
 from leanformer.attention.dropout import LEVELS
 from leanformer.attention.shape import Shape
 from leanformer.models.memory import attention_bytes
@@ -49,13 +49,56 @@ def test_a_table_is_kept_once_for_a_whole_batch(name, dropout):
     assert attention_bytes(name, SHAPE, LENGTH, dropout) == 4 * LENGTH * SHARED_ROWS[name]
 
 
+MIXTURES = ["random+dense", "random+dot_product", "dense+dot_product", "random+symmetric", "random+pairwise"]
+MIXTURES += [
+    "random+shared",
+    "random+phased",
+    "fixed_random+dot_product",
+    "fixed_random+pairwise",
+    "random+fixed_random",
+]
+MIXTURES += ["factorized_random+random", "random+dense+dot_product", "factorized_dense+symmetric", "fixed_random+dense"]
+CLOSED = [
+    *((name, {}) for name in (*PLAIN, *SHARED_ROWS, "factorized_random", "multi_query", "phased", "factorized_dense")),
+    *((name, {}) for name in MIXTURES),
+    ("factorized_dense", {"a": 8, "b": 9}),
+    ("factorized_dense", {"biases": False}),
+    ("dense", {"second_layer": "shared"}),
+    ("phased", {"gains": False}),
+    ("phased", {"projection": "shared_key_value"}),
+    ("dot_product+pairwise", {"projection": "shared_query_key"}),
+]
+
+
+def plain(name, options):
+    """Whether attention on a CPU computes weights plainly without dropout, read off the path that it took."""
+    layer = MultiHeadAttention(name, D, HEADS, LENGTH, head_size=SIZE, **options)
+    layer(torch.zeros(2, LENGTH, D))
+    return layer.path == "plain"
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-@pytest.mark.parametrize("name", [*PLAIN, *SHARED_ROWS, "factorized_random", "multi_query"])
-def test_the_closed_form_of_the_classes_is_what_is_measured(name, dropout):
-    numbers = mechanism(name).kept_numbers(SHAPE, LENGTH, dropout)
-    weights = 0 if name in (*SHARED_ROWS, "factorized_random") else 9 if dropout else 4 * (name == "dense")
-    expected = 4 * numbers + weights * HEADS * LENGTH**2
-    assert abs(attention_bytes(name, SHAPE, LENGTH, dropout) - expected) < (LEVELS if dropout else 1)
+@pytest.mark.parametrize(("name", "options"), CLOSED, ids=str)
+def test_the_closed_form_of_the_classes_is_what_is_measured(name, options, dropout):
+    for shape, length in ((SHAPE, LENGTH), (Shape(D, HEADS, 61, head_size=SIZE), 37)):
+        numbers = mechanism(name).kept_numbers(shape, length, dropout, **options)
+        weights = 0 if not mechanism(name).compatibility.uses_input else 9 if dropout else 4 * plain(name, options)
+        expected = 4 * numbers + weights * HEADS * length**2
+        found = attention_bytes(name, shape, length, dropout, **options)
+        assert abs(found - expected) < (LEVELS if dropout else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("phased", {"projection": "separate"}),
+        ("random+phased", {"projection": "shared_all"}),
+        ("dense+dot_product", {"tie_query": True}),
+        ("random+dot_product", {"weights": "softmax"}),
+    ],
+)
+def test_where_no_closed_form_is_known_there_is_none(name, options):
+    assert mechanism(name).kept_numbers(SHAPE, LENGTH, **options) is None
 
 
 @pytest.mark.parametrize("projection", [name for name in PROJECTIONS if name != "value_only"])

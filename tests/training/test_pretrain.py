@@ -210,6 +210,18 @@ def test_resume_with_other_settings_names_the_difference(
         pretrain(settings_from(other), None, killed, resume=True, quiet=True)
 
 
+def test_multipliers_that_are_the_defaults_make_no_difference(
+    killed: Path, settings: Tables, finished: Path, curve: Any
+) -> None:
+    tables = settings(max_steps=8, checkpoint_every=3)
+    tables["training"]["lr_multipliers"] = {"phases": 30.0, "position_tables": 1.0, "muon": 1.0}
+    pretrain(settings_from(tables), None, killed, resume=True, quiet=True)
+    assert curve(killed) == curve(finished)
+    tables["training"]["lr_multipliers"]["phases"] = 3.0
+    with pytest.raises(ValueError, match=r"made with training.lr_multipliers = {}, not {'phases': 3.0}"):
+        pretrain(settings_from(tables), None, killed, resume=True, quiet=True)
+
+
 def test_resume_with_other_data_is_refused(killed: Path, make_corpus: Callable[..., Path], tmp_path: Path) -> None:
     other = make_corpus(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match="was made with data.hash = "):

@@ -11,7 +11,7 @@ from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
-from leanformer.attention.mixers import MIXERS, check_mixer, group_names, mixer, mixer_options, register_mixer
+from leanformer.attention.mixers import MIXERS, check_mixer, default_multipliers, mixer, mixer_options, register_mixer
 from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.plain import is_plain
 from leanformer.attention.plugins import load_plugin, plugins_of
@@ -46,7 +46,7 @@ __all__ = [
     "attention_weights",
     "check_mixer",
     "choose_path",
-    "group_names",
+    "default_multipliers",
     "is_plain",
     "load_plugin",
     "mechanism",

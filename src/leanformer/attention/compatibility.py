@@ -35,12 +35,16 @@ Family = Literal["scale", "matrix", "planes"]
 
 class Compatibility(nn.Module):
     """The base class. `compares`: it needs queries and keys. `uses_input`: its scores depend on the example; if not, a
-    batch shares its rows. `learns`: a gradient goes through the scores. `rotary`: it makes no sense but with rotary
+    batch shares its rows. `learns`: a gradient goes through the scores. `fuses`: a kernel takes the scores of a class
+    that compares, also in training on a CPU. `rotary`: it makes no sense but with rotary
     positions. `reads_attention`: `init_from_attention` can fill it."""
 
     compares: ClassVar[bool] = True
     uses_input: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
+    kept_with: ClassVar[tuple[str, ...]] = ()
+    """The projections, by name, for which `kept` is known; empty: all."""
     rotary: ClassVar[bool] = False
     reads_attention: ClassVar[bool] = False
     family: ClassVar[Family | None] = None
@@ -82,8 +86,9 @@ class Compatibility(nn.Module):
         return None
 
     @classmethod
-    def group_names(cls) -> list[str]:
-        return list(cls.parameter_groups)
+    def groups(cls) -> list[tuple[str, ParameterGroup]]:
+        """Returns the groups of parameters by name, those of parts included."""
+        return list(cls.parameter_groups.items())
 
     def summands(self) -> list["Compatibility"]:
         """The compatibilities whose scores add up to this one's; ValueError if it is another mixture than a sum."""

@@ -18,9 +18,11 @@ from typing import Any, ClassVar, Protocol, cast
 import torch
 from torch import Tensor
 
+from leanformer.attention.attend import Path
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.options import options_of
+from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.positions import Positions
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
@@ -100,8 +102,8 @@ class Mixture(Compatibility):
         return total
 
     @classmethod
-    def group_names(cls) -> list[str]:
-        return list(dict.fromkeys(group for part in cls.parts for group in part.compatibility.group_names()))
+    def groups(cls) -> list[tuple[str, ParameterGroup]]:
+        return [group for part in cls.parts for group in part.compatibility.groups()]
 
     @classmethod
     def options(cls) -> dict[str, Any]:
@@ -128,6 +130,17 @@ class Mixture(Compatibility):
     ) -> int:
         return sum(part.compatibility.flops(shape, length, memory, **_of(part, options)) for part in cls.parts)
 
+    @classmethod
+    def kept(
+        cls, shape: Shape, length: int, path: Path, weights: str = "sum", per_head: bool = False, **options: Any
+    ) -> int | None:
+        """The parts' numbers in sum; rows that a batch shares are multiplied with the values once for all parts."""
+        found = [part.compatibility.kept(shape, length, path, **_of(part, options)) for part in cls.parts]
+        known = [numbers for numbers in found if numbers is not None]
+        if weights != "sum" or len(known) < len(found):
+            return None
+        return max(known) if path == "shared_rows" else sum(known)
+
     def _check(self, weights: str) -> None:
         if weights not in WEIGHTS:
             raise ValueError(f"weights = {weights!r}; {suggest(weights, WEIGHTS)}")
@@ -145,7 +158,12 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
             raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
     flags = ("compares", "uses_input", "learns", "rotary")
     own = {flag: any(getattr(part.compatibility, flag) for part in parts) for flag in flags}
-    return type("Mixture", (Mixture,), {"parts": parts, **own})
+    # Two comparisons are one of longer vectors than the values, and a bias that learns is no kernel's.
+    compared = [part.compatibility.fuses for part in parts if part.compatibility.compares]
+    added = any(part.compatibility.learns for part in parts if not part.compatibility.compares)
+    own["fuses"] = compared == [True] and not added
+    kept_with = next((part.compatibility.kept_with for part in parts if part.compatibility.kept_with), ())
+    return type("Mixture", (Mixture,), {"parts": parts, "kept_with": kept_with, **own})
 
 
 def _blank(parts: tuple[Part, ...]) -> Mixture:

@@ -8,18 +8,23 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Check = Callable[[str, Any], None]
+"""Raises ValueError for an entry, by name, that its table cannot hold."""
 TABLES: list[dict[str, Any]] = []
+CHECKS: list[Check] = []
+"""The check of each table's new entries."""
 _PLUGINS: dict[Path, list[str]] = {}
 
 
-def open_to_plugins(table: dict[str, Any]) -> dict[str, Any]:
-    """The same table, to which plug-ins may add from now on."""
+def open_to_plugins(table: dict[str, Any], check: Check = lambda name, made: None) -> dict[str, Any]:
+    """Returns the same table, to which plug-ins may add from now on what passes the `check`."""
     TABLES.append(table)
+    CHECKS.append(check)
     return table
 
 
@@ -38,6 +43,9 @@ def load_plugin(path: str | Path) -> list[str]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
+        for table, check, old in zip(TABLES, CHECKS, before, strict=True):
+            for name in table.keys() - old.keys():
+                check(name, table[name])
     except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
         if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # which came from outside
             raise
@@ -57,6 +65,20 @@ def require_name(what: str, name: str) -> None:
 def require_free(what: str, name: str, table: Mapping[str, Any]) -> None:
     if name in table:
         raise ValueError(f"a {what} named {name!r} is registered already: choose another name")
+
+
+def require_subclass(what: str, made: Any, base: type[Any]) -> None:
+    """Raises ValueError unless `made` is a class that derives from `base`, which has what others ask of it."""
+    if not isinstance(made, type):
+        raise ValueError(f"{what}: {made!r} is no class: give one that derives from {_public(base)}")
+    if not issubclass(made, base):
+        raise ValueError(f"{what}: {made.__name__} must derive from {_public(base)}")
+
+
+def _public(base: type[Any]) -> str:
+    """Returns the name by which a plug-in imports the class."""
+    place = "leanformer.attention" if base.__module__.startswith("leanformer.attention.") else base.__module__
+    return f"{place}.{base.__name__}"
 
 
 def plugins_of(name: str) -> list[Path]:

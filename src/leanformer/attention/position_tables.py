@@ -65,7 +65,8 @@ class Random(Compatibility):
 
     @staticmethod
     def kept(shape: Shape, length: int, path: Path, **_: Any) -> int:
-        return length * shape.inner_size  # the values, which the table's gradient is made of
+        # The values, which the table's gradient is made of; in a mixture they are kept for the products anyway.
+        return length * shape.inner_size if path == "shared_rows" else 0
 
 
 class FixedRandom(Random):
@@ -136,7 +137,7 @@ class FactorizedRandom(Compatibility):
 
     @staticmethod
     def kept(shape: Shape, length: int, path: Path, **_: Any) -> int:
-        return length * shape.inner_size
+        return length * shape.inner_size if path == "shared_rows" else 0
 
 
 def log_table(weights_HLL: Tensor, length: int) -> Tensor:

@@ -13,7 +13,15 @@ from leanformer.attention.attend import Path as AttendPath
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.mixture import Mixture, mixture_of
 from leanformer.attention.options import options_of
-from leanformer.attention.plugins import load_plugin, open_to_plugins, plugins_of, require_free, require_name
+from leanformer.attention.parameter_group import require_groups
+from leanformer.attention.plugins import (
+    load_plugin,
+    open_to_plugins,
+    plugins_of,
+    require_free,
+    require_name,
+    require_subclass,
+)
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
 from leanformer.attention.shape import Shape
@@ -87,14 +95,17 @@ class Mechanism:
 
     def group_names(self, options: Mapping[str, Any]) -> list[str]:
         """Groups of parameters with a learning-rate multiplier of their own (`parameter_group`)."""
-        return [*self.projection_class(options).parameter_groups, *self.compatibility.group_names()]
+        own = dict.fromkeys(name for name, _ in self.compatibility.groups())
+        return [*self.projection_class(options).parameter_groups, *own]
 
     def kept_numbers(self, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int | None:
         """Numbers of one sequence kept for the backward pass by a layer of float32 on a CPU, weights and masks of
         dropout aside: x, what the maps and the scores keep, values and context. None if no closed form is known.
         """
         projection, of_projection, of_compatibility = self._assign(options)
-        path: AttendPath = "plain" if dropout or not self.compares else "fused"
+        if self.compatibility.kept_with and projection_name(projection) not in self.compatibility.kept_with:
+            return None
+        path: AttendPath = "fused" if not dropout and self.compares and self.compatibility.fuses else "plain"
         path = path if self.compatibility.uses_input else "shared_rows"
         maps = projection.kept(shape, length, path == "fused", **of_projection)
         scores = self.compatibility.kept(shape, length, path, **of_compatibility)
@@ -152,7 +163,7 @@ class Mechanism:
 
 
 _MECHANISMS: dict[str, Mechanism] = open_to_plugins({})
-open_to_plugins(PROJECTIONS)
+open_to_plugins(PROJECTIONS, lambda name, made: _require_slot(f"projection {name!r}", made, Projection))
 
 
 def register(mechanism: Mechanism) -> Mechanism:
@@ -160,19 +171,27 @@ def register(mechanism: Mechanism) -> Mechanism:
     slots: list[tuple[Any, type[Any]]] = [(mechanism.compatibility, Compatibility)]
     slots += [] if mechanism.projection is None else [(mechanism.projection, Projection)]
     for made, base in slots:
-        if not issubclass(made, base):
-            remedy = f"derive it from leanformer.attention.{base.__name__}"
-            raise ValueError(f"mechanism {mechanism.name!r}: {made.__name__} is no {base.__name__.lower()}: {remedy}")
-        for old in ("position_tables", "rotary_phases", "tied_maps"):
-            if hasattr(made, old):
-                raise ValueError(
-                    f"mechanism {mechanism.name!r}: {old} of {made.__name__} is not read: declare parameter_groups"
-                )
+        _require_slot(f"mechanism {mechanism.name!r}", made, base)
     if not issubclass(mechanism.compatibility, Mixture):
         require_name("mechanism", mechanism.name)
     require_free("mechanism", mechanism.name, _MECHANISMS)
     _MECHANISMS[mechanism.name] = mechanism
     return mechanism
+
+
+def _require_slot(what: str, made: Any, base: type[Any]) -> None:
+    """Raises ValueError unless `made` is a class that derives from `base` and defines what `base` leaves open."""
+    require_subclass(what, made, base)
+    if missing := [name for name in OPEN if getattr(made, name) is getattr(base, name)]:
+        raise ValueError(f"{what}: {made.__name__} lacks {', '.join(missing)}: define what {base.__name__} leaves open")
+    for old in ("position_tables", "rotary_phases", "tied_maps"):
+        if hasattr(made, old):
+            raise ValueError(f"{what}: {old} of {made.__name__} is not read: declare parameter_groups")
+    require_groups(made.__name__, made.parameter_groups)
+
+
+OPEN = ("forward", "formula", "num_params", "flops")
+"""The methods that every projection and every compatibility defines."""
 
 
 def names() -> list[str]:

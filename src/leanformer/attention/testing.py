@@ -148,16 +148,15 @@ def check_some_queries_equal_all(name: str, options: dict[str, Any]) -> None:
 
 
 def check_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
-    """But for a key bias that shifts all logits of a row alike: the softmax cancels it, so its gradient is zero. A norm
-    behind the bias makes it matter.
+    """Each parameter has a gradient, except one that adds the same vector to all keys of a head, such as a key's bias,
+    where this shifts all logits of a row alike: the softmax cancels it, so its gradient is zero.
     """
     module = layer(name, options)
     x = inputs(2, L)
     gradients = gradients_of(module, [], (module(x) * inputs(4, L)).sum())
     for parameter, gradient in gradients.items():
-        unnormed = parameter == "projection.key.bias" and not module.shape.qk_norm
-        if unnormed and _ignores_a_common_key(module, x):
-            assert_equal("gradient of a key bias without effect", gradient, torch.zeros_like(gradient))
+        if _moves_all_keys_alike(module, parameter, x) and _ignores_a_common_key(module, x):
+            assert_equal(f"gradient of {parameter}, which has no effect", gradient, torch.zeros_like(gradient))
         else:
             assert gradient.abs().max() > 1e-9, f"{parameter} never learns"
 
@@ -286,6 +285,22 @@ def _memory_lengths(name: str) -> list[int | None]:
 
 def _complex(pairs: Tensor) -> Tensor:
     return torch.complex(*pairs.chunk(2, -1))
+
+
+def _moves_all_keys_alike(module: MultiHeadAttention, parameter: str, x: Tensor) -> bool:
+    """Whether a change of the parameter adds one vector to all keys of a head, and changes no query and no value."""
+    changed = module.get_parameter(parameter)
+    before = module.projection(x, x)
+    with torch.no_grad():
+        kept = changed.clone()
+        changed.add_(torch.linspace(0.5, 1.5, changed.numel(), dtype=changed.dtype).view_as(changed))
+        after = module.projection(x, x)
+        changed.copy_(kept)
+    if before.key is None:
+        return False
+    moved = after.key - before.key
+    still = torch.equal(before.query, after.query) and torch.equal(before.value, after.value)
+    return still and bool(moved.abs().max() > 1e-6) and bool((moved - moved[..., :1, :]).abs().max() < 1e-12)
 
 
 def _ignores_a_common_key(module: MultiHeadAttention, x: Tensor) -> bool:

@@ -11,14 +11,13 @@ fp32| (Euclidean norms), with untrained weights.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from leanformer.bench.rounds import alternate, ratio, repeats, spread, turn
-from leanformer.bench.sizes import config, settings
+from leanformer.bench.sweep import Sweep
 from leanformer.comparison.variants import Variant
 from leanformer.models import LeanformerModel
 from leanformer.models.inference import PRECISIONS, for_inference
@@ -26,43 +25,27 @@ from leanformer.models.inference import PRECISIONS, for_inference
 KNOWN = ("fp32", "autocast", *PRECISIONS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is measured: `tokens` per batch, further settings of [model] in `model`, `precisions` with fp32 first."""
-
-    variants: Sequence[Variant]
-    precisions: Sequence[str]
-    sizes: Sequence[str]
-    lengths: Sequence[int]
-    tokens: int
-    device: torch.device
-    rounds: int
-    model: dict[str, Any]
-
-    @property
-    def turns(self) -> int:
-        return len(self.sizes) * len(self.lengths) * len(self.variants) * self.rounds * len(self.precisions)
-
-
-def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
-    """Returns `rows` (one per size, length, mechanism and precision) and `notes`; calls `tick` after every turn."""
-    places = [(size, length, variant) for size in plan.sizes for length in plan.lengths for variant in plan.variants]
-    return {"rows": [row for place in places for row in _rows(plan, *place, tick)], "notes": []}
+def measure(sweep: Sweep, precisions: Sequence[str], tick: Callable[[], None]) -> dict[str, Any]:
+    """Returns `rows` (one per size, length, mechanism and precision, fp32 first) and `notes`; calls `tick` after every
+    turn."""
+    places = [(*point, variant) for point in sweep.points for variant in sweep.variants]
+    return {"rows": [row for place in places for row in _rows(sweep, precisions, *place, tick)], "notes": []}
 
 
 @torch.inference_mode()
-def _rows(plan: Plan, size: str, length: int, variant: Variant, tick: Callable[[], None]) -> list[dict[str, Any]]:
-    overrides = {"attention": variant.mechanism, "attention_options": variant.options, **plan.model, **variant.model}
+def _rows(
+    sweep: Sweep, precisions: Sequence[str], size: str, length: int, variant: Variant, tick: Callable[[], None]
+) -> list[dict[str, Any]]:
     torch.manual_seed(1)
-    model = LeanformerModel(config(settings(size, length, 0.0, overrides)), add_pooling_layer=False).eval()
-    nn.Module.to(model, plan.device)
-    batch = max(1, plan.tokens // length)
-    ids = torch.randint(5, model.config.vocab_size, (batch, length)).to(plan.device)
-    steps = {precision: _step(model, precision, ids) for precision in plan.precisions}
+    model = LeanformerModel(sweep.config(size, length, variant), add_pooling_layer=False).eval()
+    nn.Module.to(model, sweep.device)
+    batch = sweep.batch(length)
+    ids = torch.randint(5, model.config.vocab_size, (batch, length)).to(sweep.device)
+    steps = {precision: _step(model, precision, ids) for precision in precisions}
     states = {precision: step().float() for precision, step in steps.items()}
-    times = {precision: repeats(step, plan.device) for precision, step in steps.items()}
-    turns = {precision: turn(step, times[precision], plan.device) for precision, step in steps.items()}
-    taken = alternate(turns, plan.rounds, tick)
+    times = {precision: repeats(step, sweep.device) for precision, step in steps.items()}
+    turns = {precision: turn(step, times[precision], sweep.device) for precision, step in steps.items()}
+    taken = alternate(turns, sweep.rounds, tick)
     place = {"attention": variant.label, "size": size, "width": model.config.hidden_size, "length": length}
     return [
         {
@@ -73,7 +56,7 @@ def _rows(plan: Plan, size: str, length: int, variant: Variant, tick: Callable[[
             "speed": ratio(taken["fp32"], taken[precision]),
             "deviation": float((states[precision] - states["fp32"]).norm() / states["fp32"].norm()),
         }
-        for precision in plan.precisions
+        for precision in precisions
     ]
 
 

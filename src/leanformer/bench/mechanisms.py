@@ -5,8 +5,9 @@ over the mechanism's, in the same round. The ratio of their FLOPs is given, too:
 products took time.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import torch
 
 from leanformer.bench import memory, peak
 from leanformer.bench.rounds import alternate, many_graphs, ratio, repeats, spread
-from leanformer.bench.sizes import config, settings
 from leanformer.bench.step import Model, costs, scored
+from leanformer.bench.sweep import Sweep
 from leanformer.comparison.variants import Variant
 from leanformer.training.machine.timing import seconds
 
@@ -27,42 +28,20 @@ KINDS: dict[str, Callable[[Model], Callable[[], None]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is measured: `tokens` per batch, and further settings of [model] in `model`."""
+class Plan(Sweep):
+    """The arms, and how their steps are made."""
 
-    variants: Sequence[Variant]
-    sizes: Sequence[str]
-    lengths: Sequence[int]
-    tokens: int
-    dropout: float
-    device: torch.device
     dtype: torch.dtype | None
     compile: bool = False
-    rounds: int = 7
-    model: dict[str, Any] = field(default_factory=dict)
     plugin: Path | None = None
-
-    def __post_init__(self) -> None:
-        for size in self.sizes:
-            for length in self.lengths:
-                for variant in self.variants:
-                    config(self.settings(size, length, variant))  # reports a wrong setting before anything is measured
-
-    def settings(self, size: str, length: int, variant: Variant) -> dict[str, Any]:
-        overrides = {
-            "attention": variant.mechanism,
-            "attention_options": variant.options,
-            **self.model,
-            **variant.model,
-        }
-        return settings(size, length, self.dropout, overrides)
-
-    def batch(self, length: int) -> int:
-        return max(1, self.tokens // length)
 
     @property
     def turns(self) -> int:
-        return len(self.sizes) * len(self.lengths) * len(KINDS) * self.rounds * len(self.variants)
+        return len(KINDS) * super().turns
+
+    def record(self) -> dict[str, Any]:
+        precision = "fp32" if self.dtype is None else "bf16"
+        return super().record() | {"dropout": self.dropout, "precision": precision, "compile": self.compile}
 
 
 def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
@@ -71,16 +50,15 @@ def measure(plan: Plan, tick: Callable[[], None]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     with many_graphs():
-        for size in plan.sizes:
-            for length in plan.lengths:
-                rows += _point(plan, size, length, machine, tick, notes)
+        for point in plan.points:
+            rows += _point(plan, *point, machine, tick, notes)
     return {"machine": machine, "rows": rows, "notes": notes}
 
 
 def _point(
     plan: Plan, size: str, length: int, machine: dict[str, float], tick: Callable[[], None], notes: list[str]
 ) -> list[dict[str, Any]]:
-    configs = {v.label: config(plan.settings(size, length, v)) for v in plan.variants}
+    configs = {v.label: plan.config(size, length, v) for v in plan.variants}
     baseline, batch = plan.variants[0].label, plan.batch(length)
     sizes, known = (batch * length, batch * scored(length), plan.device, plan.dtype), dict[peak.Product, float]()
     own = {label: peak.model(made, *sizes, known) for label, made in configs.items()}
@@ -112,7 +90,7 @@ def _point(
     for kind, step_of in KINDS.items():
         steps = {label: step_of(model) for label, model in models.items()}
         times = {label: repeats(step, plan.device) for label, step in steps.items()}
-        turns = {label: _turn(step, times[label], plan.device) for label, step in steps.items()}
+        turns = {label: partial(seconds, step, times[label], plan.device) for label, step in steps.items()}
         taken = alternate(turns, plan.rounds, tick)
         for label, row in rows.items():
             flops = row["flops_per_token"][kind.removesuffix("_padded")]
@@ -131,10 +109,6 @@ def _point(
         if variant.label in models:
             rows[variant.label]["peak_bytes"] = _peak_bytes(plan, size, length, variant, models[variant.label])
     return list(rows.values())
-
-
-def _turn(step: Callable[[], None], times: int, device: torch.device) -> Callable[[], float]:
-    return lambda: seconds(step, times, device)
 
 
 def _peak_bytes(plan: Plan, size: str, length: int, variant: Variant, model: Model) -> int | None:

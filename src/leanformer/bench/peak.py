@@ -46,9 +46,10 @@ def model(
 ) -> dict[str, Any]:
     """Returns `products`, FLOP/s by name, and `model`, for a batch of `tokens`, of which `scored` are predicted.
 
-    Both are None with a mixer other than attention. Rates in `known` are not measured again, and new rates are added.
+    Both are None with a mixer other than attention, and with another block type. Rates in `known` are not measured
+    again, and new rates are added.
     """
-    if config.mixer != "attention":
+    if config.mixer != "attention" or config.block != "sequential":
         return {"products": None, "model": None}
     known = {} if known is None else known
     depth, groups = config.num_hidden_layers, config.feed_forward_groups

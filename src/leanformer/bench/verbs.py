@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from leanformer.bench import peers as bench_peers
 from leanformer.bench.entry import Benchmark
 from leanformer.bench.ours import Own
 from leanformer.bench.sizes import GIVEN, of_size, size
+from leanformer.bench.sweep import Sweep
 from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
@@ -50,13 +52,8 @@ def mechanisms(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Returns the record, and writes it to `out` if given; raises errors in the options before measuring anything."""
-    prepare_cpu(threads)
-    _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
-    where = _device(device)
+    where, model = _begin(device, threads, overrides, rounds=rounds, tokens=tokens, lengths=lengths)
     dtype = autocast_dtype(_among("--precision", precision, ("auto", "bf16", "fp32")), where)
-    given = read_settings(None, overrides)
-    if given.training != Settings().training:
-        raise ValueError("--set training...: a bare step has no such settings; leanformer bench peers takes them")
     variants = [v for v in sized_variants(attention) if v.label != BASELINE]
     plan = bench_mechanisms.Plan(
         variants=[Variant(BASELINE, BASELINE), *variants],
@@ -68,23 +65,12 @@ def mechanisms(
         dtype=dtype,
         compile=compile,
         rounds=rounds,
-        model={"vocab_size": vocab_size, **given.model},
+        model={"vocab_size": vocab_size, **model},
         plugin=plugin,
     )
-    settings = {
-        "sizes": list(sizes),
-        "lengths": list(lengths),
-        "tokens": tokens,
-        "dropout": dropout,
-        "precision": "fp32" if dtype is None else "bf16",
-        "compile": compile,
-        "rounds": rounds,
-        "model": plan.model,
-    }
-    with new_directory(out, replace=False) if out else nullcontext() as directory:
-        with _progress("mechanisms", plan.turns, quiet) as tick:
-            found = bench_mechanisms.measure(plan, tick)
-        return _finished(output.record("mechanisms", found, settings, where, dtype), directory, quiet)
+    return _measured(
+        "mechanisms", plan.turns, partial(bench_mechanisms.measure, plan), plan.record(), dtype, where, out, quiet
+    )
 
 
 def inference(
@@ -103,36 +89,23 @@ def inference(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Returns the record, and writes it to `out` if given; raises errors in the options before measuring anything."""
-    prepare_cpu(threads)
-    _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
-    where, given = _device(device), read_settings(None, overrides)
-    if given.training != Settings().training:
-        raise ValueError("--set training...: inference has no such settings")
+    where, model = _begin(device, threads, overrides, rounds=rounds, tokens=tokens, lengths=lengths)
     for precision in precisions:
         _among("--precisions", precision, bench_inference.KNOWN)
     if "int8" in precisions and where.type != "cpu":
         raise ValueError("--precisions int8 runs on a CPU: add --device cpu, or leave it out")
-    plan = bench_inference.Plan(
+    asked = list(dict.fromkeys(["fp32", *precisions]))
+    sweep = Sweep(
         variants=sized_variants(attention),
-        precisions=list(dict.fromkeys(["fp32", *precisions])),
         sizes=sizes,
         lengths=lengths,
         tokens=tokens,
         device=where,
         rounds=rounds,
-        model={"vocab_size": vocab_size, **given.model},
+        model={"vocab_size": vocab_size, **model},
     )
-    settings = {
-        "sizes": list(sizes),
-        "lengths": list(lengths),
-        "tokens": tokens,
-        "rounds": rounds,
-        "model": plan.model,
-    }
-    with new_directory(out, replace=False) if out else nullcontext() as directory:
-        with _progress("inference", plan.turns, quiet) as tick:
-            found = bench_inference.measure(plan, tick)
-        return _finished(output.record("inference", found, settings, where, None), directory, quiet)
+    measure = partial(bench_inference.measure, sweep, asked)
+    return _measured("inference", len(asked) * sweep.turns, measure, sweep.record(), None, where, out, quiet)
 
 
 def peers(
@@ -205,10 +178,9 @@ def peers(
         }
         dtype = torch.bfloat16 if "bf16" in chosen else None
         setup = bench_peers.Setup(threads=threads, tuned=tuned, plugin=plugin)
-        with new_directory(out, replace=False) if out else nullcontext() as directory:
-            with _progress("peers", rounds * (len(names) * len(chosen) + len(own)), quiet) as tick:
-                found = bench_peers.measure(benchmark, list(names), own, chosen, rounds, tick, setup)
-            return _finished(output.record("peers", found, settings, where, dtype, _package()), directory, quiet)
+        turns = rounds * (len(names) * len(chosen) + len(own))
+        measure = partial(bench_peers.measure, benchmark, list(names), own, chosen, rounds, setup=setup)
+        return _measured("peers", turns, measure, settings, dtype, where, out, quiet, _package())
 
 
 def _own(
@@ -244,20 +216,40 @@ def _corpus(data: Path | None, quiet: bool) -> Iterator[Corpus]:
         yield Corpus.open(prepared)
 
 
-def _finished(record: dict[str, Any], out: Path | None, quiet: bool) -> dict[str, Any]:
-    if out is not None:
-        output.write(record, out)
-    if not quiet:
-        output.print_tables(record)
-    return record
+def _begin(
+    device: str, threads: int | None, overrides: Sequence[str], *, rounds: int, tokens: int, lengths: Sequence[int]
+) -> tuple[torch.device, dict[str, Any]]:
+    """Returns the device and [model] of the overrides, after the checks that benchmarks of bare steps share."""
+    prepare_cpu(threads)
+    _positive(rounds=rounds, tokens=tokens, **{f"length {length}": length for length in lengths})
+    given = read_settings(None, overrides)
+    if given.training != Settings().training:
+        raise ValueError("--set training...: a bare step has no such settings; leanformer bench peers takes them")
+    return _device(device), given.model
 
 
-@contextmanager
-def _progress(title: str, turns: int, quiet: bool) -> Iterator[Callable[[], None]]:
+def _measured(
+    kind: str,
+    turns: int,
+    measure: Callable[..., dict[str, Any]],
+    settings: dict[str, Any],
+    dtype: torch.dtype | None,
+    device: torch.device,
+    out: Path | None,
+    quiet: bool,
+    packages: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Returns the record of what `measure(tick=...)` finds, written to `out` and printed as asked."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        task = bar.add_task(title, total=turns)
-        yield lambda: bar.advance(task)
+    with new_directory(out, replace=False) if out else nullcontext() as directory:
+        with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+            found = measure(tick=partial(bar.advance, bar.add_task(kind, total=turns)))
+        record = output.record(kind, found, settings, device, dtype, packages)
+        if directory is not None:
+            output.write(record, directory)
+        if not quiet:
+            output.print_tables(record)
+    return record
 
 
 def _device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ from leanformer.records.studies import ContinuedComparison
 from leanformer.settings.finetuning import other_settings
 from leanformer.study.directory import StudyDirectory
 from leanformer.training.objectives.table import model_config
+from leanformer.training.optimizers.parameter_groups import changed_multipliers
 from leanformer.training.run.provenance import experiment, identity, run_difference
 from leanformer.training.run.record import RunDirectory
 
@@ -74,6 +75,7 @@ def invariants(record: dict[str, Any]) -> dict[str, Any]:
     for table, values in record["settings"].items():
         whole = table == "training"  # the tables in [finetuning] are a task's own
         flat |= {f"{table}.{key}": value for key, value in values.items() if whole or not isinstance(value, dict)}
+    flat["training.lr_multipliers"] = changed_multipliers(flat.get("training.lr_multipliers") or {})
     for key in ("model.attention", "training.seed", "finetuning.seed", "training.threads", "finetuning.threads"):
         flat.pop(key, None)
     if record["learning_rates"] is not None:

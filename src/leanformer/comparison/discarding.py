@@ -17,7 +17,8 @@ def discard_models(out: Path, plan: Plan) -> None:
     for run in plan.runs:
         directory = RunDirectory(out / run.path)
         weights = [folder for folder in (directory.model, directory.checkpoints) if folder.is_dir()]
-        if weights and _is_done(run, directory, plan):
+        tasks = () if run.tuning else plan.tasks
+        if weights and directory.finished and all(has_task(directory.path, task, plan) for task in tasks):
             directory.update(model_discarded=True)  # first: a kill here leaves weights that the next call deletes
             for folder in weights:
                 remove_directory(folder)
@@ -32,8 +33,3 @@ def check_models(out: Path, finetunings: list[tuple[PlannedRun, str]]) -> None:
                 f"{directory.path} has no model any more (--discard-models), so {task} cannot be added: leave it out, "
                 "or give another --out"
             )
-
-
-def _is_done(run: PlannedRun, directory: RunDirectory, plan: Plan) -> bool:
-    done = directory.finished
-    return done and (run.tuning or all(has_task(directory.path, task, plan) for task in plan.tasks))

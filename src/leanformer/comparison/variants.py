@@ -15,7 +15,8 @@ dot_product[config=my-recipe.toml]           another recipe: the [model] and [tr
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ def parse_variants(text: str) -> list[Variant]:
     for label in labels:
         if labels.count(label) > 1:
             raise ValueError(f"--attention names {label} twice")
+    for variant, other in combinations(variants, 2):
+        if replace(variant, label=other.label) == other:
+            raise ValueError(f"--attention: {variant.label} and {other.label} are one arm twice; leave one out")
     return variants
 
 

@@ -51,8 +51,12 @@ def content_hash(record: Mapping[str, Any]) -> str:
             break
         if key != "hash":
             content[key] = value
-    seen = [content, {name: _seen(file) for name, file in record["files"].items() if name.endswith((".bin", ".jsonl"))}]
-    return files.sha256_of(json.dumps(seen))
+    seen = {
+        name: {key: file[key] for key in ("bytes", "sha256")}
+        for name, file in record["files"].items()
+        if name.endswith((".bin", ".jsonl"))
+    }
+    return files.sha256_of(json.dumps([content, seen]))
 
 
 def require_intact(directory: Path, record: Mapping[str, Any], *, whole: bool = False) -> None:
@@ -117,8 +121,3 @@ def _noted(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _seen(file: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the part of a file's sums that enters `hash`."""
-    return {key: file[key] for key in ("bytes", "sha256")}

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leanformer.data.masking import IGNORED, TO_MASK, TO_RANDOM, Masked
+from leanformer.data.masking import IGNORED, Masked
 from leanformer.data.vocabulary import Vocabulary
 
 
@@ -57,24 +57,3 @@ def next_token_baseline(counts: NDArray[np.integer], targets: NDArray[np.integer
     u = (counts + 1.0) / (counts.sum() + len(counts))
     loss = float(-np.log(u[targets]).mean())
     return Floor(loss, loss)
-
-
-def expected_baseline(
-    counts: NDArray[np.integer], vocabulary: Vocabulary, target_counts: NDArray[np.integer] | None = None
-) -> Floor:
-    """Returns the expectation of the baseline over masks, for targets distributed as `target_counts` (V,), by default
-    as the training text.
-
-    With v the targets' frequencies, 0.8 of them see [MASK], 0.1 (1 + 1/K) see themselves and 0.1/K each other token:
-
-        E = sum_t v(t) (-log u(t))  -  0.1 sum_t v(t) (1 + 1/K) log((1 + 1/K) / (u(t) + 1/K))
-                                    -  0.1 sum_o (1 - v(o)) / K log((1/K) / (u(o) + 1/K))
-    """
-    ordinary = vocabulary.ordinary_ids
-    u = unigram(counts, vocabulary)[ordinary]
-    v = u if target_counts is None else target_counts[ordinary] / target_counts[ordinary].sum()
-    uniform = 1 / len(ordinary)
-    unseen = float(-(v @ np.log(u)))
-    same = v @ np.log((1 + uniform) / (u + uniform)) * (1 - TO_MASK - TO_RANDOM + TO_RANDOM * uniform)
-    other = (1 - v) @ np.log(uniform / (u + uniform)) * TO_RANDOM * uniform
-    return Floor(unseen - float(same + other), unseen)

@@ -79,6 +79,8 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Its attention is {markup.code(name)} ({mechanism(name).paper})."
     if options := config.attention_options | config.decoder_attention_options | config.cross_attention_options:
         yield f"Options of the attention: {markup.code(str(options))}."
+    if config.block != "sequential":
+        yield f"Its layers are blocks of the type {markup.code(config.block)}."
     if config.mixer != "attention":
         name, own = markup.code(config.mixer), markup.code(str(config.mixer_options))
         yield f"Its token mixer is {name} ({mixer(config.mixer).paper}), options {own}."

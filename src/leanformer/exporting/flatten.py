@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ENTRANCE = "leanformer.models"
-ATTENTION = "leanformer.attention"
-CARRIED = ("leanformer.attention", "leanformer.models", "leanformer.spelling")
+BLOCKS = "leanformer.models.blocks"
+"""The module behind which plug-ins are imported, since they may use it and all that it imports."""
+CARRIED = ("leanformer.attention", "leanformer.models", "leanformer.spelling", "leanformer.records.renamed")
 """Packages of ours whose modules may be copied."""
 AT_HAND = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
 """What is installed wherever transformers is, with torch."""
@@ -47,7 +48,7 @@ def flatten(plugins: Iterable[Path] = ()) -> dict[str, str]:
         text, reached = _rewritten(paths[module])
         if module == ENTRANCE:
             text += AT_THE_END
-        elif module == ATTENTION:
+        elif module == BLOCKS:
             text += "".join(f"{_for_its_effects(name)}\n" for name in extra)
         texts[f"{flat(module)}.py"] = _header(paths[module], module in extra) + text
         todo += reached - paths.keys()

@@ -43,8 +43,8 @@ class Source(NamedTuple):
     def plugins(self) -> list[Path]:
         """Those that any name in the config comes from: it is checked whole, whatever the model needs."""
         config = self.config
-        names = filter(None, (config.attention, config.decoder_attention, config.cross_attention, config.mixer))
-        return list(dict.fromkeys(file for name in names for file in plugins_of(name)))
+        names = (config.attention, config.decoder_attention, config.cross_attention, config.mixer, config.block)
+        return list(dict.fromkeys(file for name in names if name for file in plugins_of(name)))
 
 
 def open_source(run: Path) -> Source:

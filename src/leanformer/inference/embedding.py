@@ -76,7 +76,7 @@ def _text(place: str, row: dict[str, Any], field: str) -> str:
 
 @torch.inference_mode()
 def pooled(model: LeanformerModel, encoded: Encoded, pooling: str) -> NDArray[np.float32]:
-    """(N, D) in the order of the texts. ArithmeticError for NaN or infinity."""
+    """Returns (N, D) in the order of the texts. Raises ArithmeticError for NaN or infinity."""
     vectors = np.empty((len(encoded.lengths), model.config.hidden_size), np.float32)
     for sequences in evaluation_batches(encoded.lengths, BATCH_SIZE):
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs(sequences).items()}

@@ -29,7 +29,8 @@ def fill(
     length: int,
     top: int,
 ) -> list[dict[str, Any]]:
-    """Of each text `masks`, a list of `top` {word, probability} a mask, and `filled`, the text with the first of each.
+    """Returns for each text `masks`, a list of `top` {word, probability} a mask, and `filled`, the text with the first
+    of each.
 
     ValueError with the text's place if there is no mask in it, or none among its first `length` tokens.
     """
@@ -65,7 +66,7 @@ def fill(
 
 
 def _filled(text: str, mask: str, words: Sequence[str]) -> str:
-    """Masks beyond those that were read stay."""
+    """Returns the text with its masks filled; masks beyond those that were read stay."""
     for word in words:
         text = text.replace(mask, word, 1)
     return text

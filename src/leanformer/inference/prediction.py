@@ -53,8 +53,8 @@ def predict(
     top: int = 5,
     max_length: int | None = None,
 ) -> Iterator[Answer]:
-    """Of every row of `sources` (`data/rows.py`) in order: its columns and the answer, as above, and `truncated` if it
-    was cut to `max_length` tokens, by default as many as in fine-tuning.
+    """Yields for every row of `sources` (`data/rows.py`) in order: its columns and the answer, as above, and
+    `truncated` if it was cut to `max_length` tokens, by default as many as in fine-tuning.
 
     `columns`: where the file has them under other names than the task; `top`: words for a mask. ValueError or OSError
     of one line for a model that predicts nothing, for one without a tokenizer, and for rows that cannot be read.
@@ -82,7 +82,7 @@ def predict(
 def _asked(
     run: Path, folder: Path, columns: Sequence[str] | None, max_length: int | None
 ) -> tuple[str, Task | None, int]:
-    """(the kind of model, its task unless it fills masks, the tokens it is given)"""
+    """Returns (the kind of model, its task unless it fills masks, the tokens it is given)"""
     config = saved.config_of(folder)
     name = (config.architectures or ["LeanformerModel"])[0]
     if name not in KINDS:

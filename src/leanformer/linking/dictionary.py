@@ -32,7 +32,7 @@ class Dictionary:
 
     @cached_property
     def holding(self) -> dict[str, list[int]]:
-        """Id -> the concepts that go by it, those first whose own it is."""
+        """Returns, for each id, the concepts that go by it, those first whose own it is."""
         found: dict[str, list[int]] = defaultdict(list)
         for own in (True, False):
             for concept, (first, *others) in enumerate(self.ids):
@@ -43,8 +43,8 @@ class Dictionary:
 
     @cached_property
     def meanings(self) -> dict[str, list[int]]:
-        """Text -> the concepts it is a name of: those first that joined mentions most often mean by it, then the order
-        of the dictionary. Mentions of an id that is not in the dictionary name nothing."""
+        """Returns, for each text, the concepts it is a name of: those first that joined mentions most often mean by
+        it, then the order of the dictionary. Mentions of an id that is not in the dictionary name nothing."""
         found: dict[str, list[int]] = defaultdict(list)
         for concept, names in enumerate(self.names):
             for name in names:
@@ -57,7 +57,7 @@ class Dictionary:
 
     @cached_property
     def _meant(self) -> dict[str, Counter[int]]:
-        """Text -> how often joined mentions mean each concept by it."""
+        """Counts, for each text, how often joined mentions mean each concept by it."""
         counts: dict[str, Counter[int]] = defaultdict(Counter)
         for text, id in self.joined:
             if id in self.holding:
@@ -69,7 +69,7 @@ class Dictionary:
         return self.holding[self.ids[self.holding[id][0]][0]][0]
 
     def synonyms(self, id: str) -> list[str]:
-        """All names of all concepts that go by this id, each once."""
+        """Returns all names of all concepts that go by this id, each once."""
         return list(dict.fromkeys(name for concept in self.holding[id] for name in self.names[concept]))
 
     def with_mentions(self, mentions: Iterable[tuple[str, str]]) -> "Dictionary":
@@ -77,12 +77,12 @@ class Dictionary:
 
     @property
     def hash(self) -> str:
-        """sha256 of ids and names: equal dictionaries, whatever files they came from."""
+        """Returns the sha256 of ids and names, the same for equal dictionaries, whatever files they came from."""
         return hashlib.sha256(json.dumps([self.ids, self.names, self.joined]).encode()).hexdigest()
 
 
 def read_dictionary(path: Path) -> Dictionary:
-    """ValueError with file and line for what is no entry; an OSError if there is no such file."""
+    """Raises ValueError with file and line for what is no entry, and OSError if there is no such file."""
     ids, names = [], []
     for place, row in json_rows(path):
         own, others = texts(row, "id", place, one=True), texts(row, "alt_ids", place) if "alt_ids" in row else []
@@ -97,7 +97,7 @@ def read_dictionary(path: Path) -> Dictionary:
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) of every row of a JSON file."""
+    """Returns (place, row) for every row of a JSON file."""
     if not path.name.lower().endswith(SUFFIXES):
         raise ValueError(f"{path}: rows that hold lists are read from {', '.join(SUFFIXES)}: convert the file")
     if not path.is_file():

@@ -41,7 +41,7 @@ BATCH_SIZE = 256
 class Encoder(Protocol):
     @property
     def size(self) -> dict[str, int]:
-        """`parameters`, and those `without_embeddings`."""
+        """Returns the number of `parameters`, and of those `without_embeddings`."""
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """(N, D), of unit length, or zero where a text has nothing that is known."""
@@ -63,7 +63,7 @@ class Spec:
 
 
 def specs(asked: Sequence[str]) -> list[Spec]:
-    """ValueError or FileNotFoundError for what is neither a kind nor a model, and for one asked twice."""
+    """Raises ValueError or FileNotFoundError for what is neither a kind nor a model, and for one asked twice."""
     if not asked:
         raise ValueError(f"no encoder is named: give {TFIDF}, {RESCNN}, {RESCNN}:MODEL or a run or saved model")
     found: list[Spec] = []
@@ -91,7 +91,8 @@ def _spec(text: str) -> Spec:
 
 
 class Trigrams:
-    """Words are taken one by one, a space at either end, so that their order does not matter."""
+    """The vectors of character trigrams. Words are taken one by one, a space at either end, so that their order does
+    not matter."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), dtype=np.float32).fit(names)
@@ -177,7 +178,7 @@ class Lent(nn.Module):
 
 
 def lend(source: Path, settings: LinkingSettings) -> tuple[PreTrainedTokenizerBase, LeanformerModel]:
-    """Word pieces and encoder of the model in the folder; ValueError if it cannot serve."""
+    """Returns word pieces and encoder of the model in the folder; raises ValueError if it cannot serve."""
     words, encoder = pretrained.load_tokenizer(source), pretrained.load_encoder(source)
     if settings.max_length > (longest := encoder.config.max_position_embeddings):
         raise ValueError(f"linking.max_length = {settings.max_length}: the model in {source} reads {longest} tokens")
@@ -187,7 +188,8 @@ def lend(source: Path, settings: LinkingSettings) -> tuple[PreTrainedTokenizerBa
 
 
 def build(spec: Spec, texts: Sequence[str], settings: LinkingSettings, seed: int, device: torch.device) -> Encoder:
-    """Untrained. `texts` are the names, and the mentions to be trained on; what is drawn is a function of the seed."""
+    """Returns an untrained encoder. `texts` are the names, and the mentions to be trained on; what is drawn is a
+    function of the seed."""
     if spec.kind == TFIDF:
         return Trigrams(texts)
     if spec.source is None:

@@ -129,7 +129,7 @@ def _notes(split: str, scored: int, kept: int, read: int, learned: int) -> list[
 
 
 def of_kind(settings: Linking, spec: Spec) -> LinkingSettings:
-    """Of the encoder: one that learns nothing has what is asked alone."""
+    """Returns the settings of the encoder; one that learns nothing has only what is asked."""
     return settings.untrained if spec.kind == TFIDF else settings.of(spec.kind)
 
 

@@ -27,7 +27,8 @@ def multi_similarity_loss(
     base: float = 0.5,
     epsilon: float = 0.2,
 ) -> Tensor:
-    """(B,) loss of each row, in the dtype of the vectors, which are of unit length; labels are any integers."""
+    """Returns the loss of each row (B,), in the dtype of the vectors, which are of unit length; labels are any
+    integers."""
     cosine_BB = vectors_BD @ vectors_BD.T
     positive_BB, negative_BB = mined(cosine_BB.detach(), labels_B, epsilon)
     together_B = _log_one_plus_sum(-alpha * (cosine_BB - base), positive_BB) / alpha
@@ -36,7 +37,7 @@ def multi_similarity_loss(
 
 
 def mined(cosine_BB: Tensor, labels_B: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """(B, B) booleans: the pairs of row i that count, of one label and of two."""
+    """Returns (B, B) booleans: the pairs of row i that count, of one label and of two."""
     same_BB = labels_B[:, None] == labels_B[None, :]
     others_BB = same_BB & ~torch.eye(len(labels_B), dtype=torch.bool, device=labels_B.device)
     hardest_negative_B1 = cosine_BB.masked_fill(same_BB, -math.inf).amax(1, keepdim=True)
@@ -47,6 +48,6 @@ def mined(cosine_BB: Tensor, labels_B: Tensor, epsilon: float) -> tuple[Tensor, 
 
 
 def _log_one_plus_sum(exponents_BB: Tensor, counted_BB: Tensor) -> Tensor:
-    """(B,) log(1 + sum of e^x over what counts), which no exponent overflows."""
+    """Returns log(1 + sum of e^x over what counts), (B,), which no exponent overflows."""
     exponents_BB = exponents_BB.masked_fill(~counted_BB, -math.inf)
     return torch.cat([torch.zeros_like(exponents_BB[:, :1]), exponents_BB], dim=1).logsumexp(1)

@@ -35,7 +35,7 @@ class Mention:
 
 
 def read_mentions(path: Path) -> list[Mention]:
-    """ValueError with file and line for a mention without text or without an id."""
+    """Raises ValueError with file and line for a mention without text or without an id."""
     found = []
     for place, row in json_rows(path):
         (text,) = texts(row, "mention", place, one=True)
@@ -52,7 +52,8 @@ def read_mentions(path: Path) -> list[Mention]:
 
 
 def asked(mentions: Sequence[Mention], dictionary: Dictionary, settings: LinkingSettings) -> list[Mention]:
-    """Those that are scored; ValueError for one whose ids the dictionary lacks, unless that is said to be no matter."""
+    """Returns the mentions that are scored; raises ValueError for one whose ids the dictionary lacks, unless that is
+    said to be no matter."""
     kept = []
     for mention in mentions:
         if mention.composite and settings.composites == "skip":
@@ -72,7 +73,7 @@ def asked(mentions: Sequence[Mention], dictionary: Dictionary, settings: Linking
 
 
 def learned(mentions: Sequence[Mention], dictionary: Dictionary) -> list[tuple[str, str]]:
-    """(text, id) of the mentions that can be learned from: one part, one id, and the dictionary has it."""
+    """Returns (text, id) of the mentions that can be learned from: one part, one id, and the dictionary has it."""
     simple = [mention for mention in mentions if not mention.composite and mention.gold[0] in dictionary.holding]
     return [(mention.parts[0], mention.gold[0]) for mention in simple]
 

@@ -53,14 +53,14 @@ class LinkingObjective:
         return [self.encoded.inputs(rows) | {"labels": labels}]
 
     def chosen(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(B,) mentions of this step, and the epoch that each is read in."""
+        """Returns the mentions (B,) of this step, and the epoch that each is read in."""
         size = len(self.mentions)
         epochs, places = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), size)
         of_epochs = [permutation(places[epochs == e], size, self.seed, int(e)) for e in np.unique(epochs)]
         return np.concatenate(of_epochs), epochs
 
     def drawn(self, chosen: NDArray[np.int64], epochs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B,) a name each."""
+        """Returns the number of one name for each of the `chosen` mentions, (B,)."""
         bits = random_bits(self.seed, epochs, chosen)
         return np.array([self.names[m][int(b) % len(self.names[m])] for m, b in zip(chosen, bits, strict=True)])
 

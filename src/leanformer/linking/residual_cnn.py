@@ -26,7 +26,7 @@ DROPOUT = 0.2
 
 
 class ResidualCNN(nn.Module):
-    """(B, L) ids and mask -> (B, D) vectors of unit length."""
+    """The network from ids and mask (B, L) to vectors (B, D) of unit length."""
 
     def __init__(self, embeddings: nn.Module, embedding_width: int) -> None:
         """`embeddings` turns ids (B, L) into (B, L, E); whether they learn is theirs to say."""

@@ -22,7 +22,7 @@ FIXED = ("parameters", "without_embeddings", "index_bytes", "steps")
 
 
 def results(records: Sequence[dict[str, Any]], order: Sequence[str], command: str) -> dict[str, Any]:
-    """Of the runs of all encoders, in this order of the encoders."""
+    """Returns the results of the runs of all encoders, in this order of the encoders."""
     rows = []
     for name in order:
         own = [record for record in records if record["encoder"] == name]

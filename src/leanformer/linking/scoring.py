@@ -27,7 +27,8 @@ KS = (1, 5)
 def score(
     encoder: Encoder, mentions: Sequence[Mention], dictionary: Dictionary, composites: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(the results of a run, a row a mention: its parts, the ids, the names found, whether it is right at each k)."""
+    """Returns the results of a run, and a row per mention (its parts, the ids, the names found, whether it is right at
+    each k)."""
     names, parts = list(dictionary.meanings), list(dict.fromkeys(part for m in mentions for part in m.parts))
     started = time.perf_counter()
     indexed = encoder.vectors(names)

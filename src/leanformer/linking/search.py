@@ -25,7 +25,7 @@ CELLS = 2**24
 
 
 def nearest(queries: Vectors, names: Vectors, k: int) -> NDArray[np.int64]:
-    """(Q, k) numbers of names, nearest first; all of them if there are fewer than k."""
+    """Returns the numbers (Q, k) of names, nearest first; all of them if there are fewer than k."""
     size = names.shape[0]
     k, block = min(k, size), max(1, CELLS // size)
     found = [np.empty((0, k), np.int64)]
@@ -35,15 +35,15 @@ def nearest(queries: Vectors, names: Vectors, k: int) -> NDArray[np.int64]:
 
 
 def size_of(vectors: Vectors) -> int:
-    """Bytes."""
+    """Returns the number of bytes."""
     if isinstance(vectors, csr_array):
         return vectors.data.nbytes + vectors.indices.nbytes + vectors.indptr.nbytes
     return vectors.nbytes
 
 
 def _greatest(scores_QN: torch.Tensor, k: int) -> NDArray[np.int64]:
-    """(Q, k) A partial sort breaks ties as it likes: so it only says what the k-th greatest is, and all that reach it
-    are sorted."""
+    """Returns (Q, k). A partial sort breaks ties as it likes, so it only says what the k-th greatest is, and all that
+    reach it are sorted."""
     least_Q1 = scores_QN.topk(k, dim=1).values[:, -1:]
     query_C, name_C = (scores_QN >= least_Q1).nonzero(as_tuple=True)
     score_C = scores_QN[query_C, name_C]
@@ -53,7 +53,7 @@ def _greatest(scores_QN: torch.Tensor, k: int) -> NDArray[np.int64]:
 
 
 def _cosines(queries: Vectors, names: Vectors) -> torch.Tensor:
-    """(Q, N) float32"""
+    """Returns (Q, N), float32."""
     if isinstance(names, csr_array):
         return torch.from_numpy((queries @ names.T).toarray())
     return torch.from_numpy(queries) @ torch.from_numpy(names).T

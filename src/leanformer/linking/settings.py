@@ -96,7 +96,7 @@ class Linking:
 
     @property
     def untrained(self) -> LinkingSettings:
-        """Of an encoder that learns nothing: what is asked, and no more."""
+        """Returns the settings of an encoder that learns nothing: what is asked, and no more."""
         return LinkingSettings.of({key: self.given[key] for key in (*PROTOCOL, "threads") if key in self.given})
 
     def of(self, kind: str) -> LinkingSettings:

@@ -5,8 +5,9 @@ Shape letters: B batch, L length, S length of what an encoder read, D model widt
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer, take
+from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
+from leanformer.models.block_types import BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.grouped_linear import GroupedLinear
@@ -104,7 +107,24 @@ class Residual(GradientCheckpointingLayer):
 
 
 class Block(Residual):
-    """Two residual steps: attention, or what mixes tokens in its place, then the feed-forward layer."""
+    """Two residual steps: attention, or what mixes tokens in its place, then the feed-forward layer.
+
+    Other block types derive from it (`register_block`) and define `forward`. They keep `attention`, where conversion,
+    shared heads and the probes look for it, and declare for the ledger what differs.
+    """
+
+    norms: ClassVar[int] = 2
+    feed_forwards: ClassVar[int] = 1
+
+    @classmethod
+    def count_params(cls, config: LeanformerConfig) -> int:
+        """Returns the number of parameters besides those of attention, feed-forward layers and norms."""
+        return 0
+
+    @classmethod
+    def count_flops(cls, config: LeanformerConfig, length: int) -> int:
+        """Returns the forward FLOPs of one sequence besides those of attention and feed-forward layers."""
+        return 0
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -134,6 +154,26 @@ class Block(Residual):
         if type(self.attention) is MultiHeadAttention:
             return self.attention(x_BLD, places=places_BN, **how)
         return take(self.attention(x_BLD, **how), places_BN)  # another mixer may read a query's neighbours
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A block is pickled with the plug-in that its class comes from, which another process loads first."""
+        return _blank, reference(type(self)), self.__dict__
+
+
+def register_block(name: str, made: type[Block]) -> None:
+    """Make a block type known by its name to `model.block`. ValueError if it does not derive from `Block`."""
+    require_name("block", name)
+    require_free("block", name, BLOCKS)
+    require_subclass(f"block {name!r}", made, Block)
+    BLOCKS[name] = made
+
+
+register_block(SEQUENTIAL, Block)
+
+
+def _blank(module: str, name: str, plugin: Path | None) -> Block:
+    kind = referenced(module, name, plugin)
+    return kind.__new__(kind)
 
 
 class DecoderBlock(Residual):
@@ -187,7 +227,7 @@ class DecoderBlock(Residual):
 
 
 class Pooler(nn.Module):
-    """activation(dense(x_0)), of the first token's state; (B, D)."""
+    """The pooled state activation(dense(x_0)) of the first token, (B, D)."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__()
@@ -245,7 +285,7 @@ def _attention(
 
 
 def _map(config: LeanformerConfig, inputs: int, outputs: int) -> nn.Module:
-    """Of a feed-forward layer."""
+    """Returns a linear map of a feed-forward layer."""
     if config.feed_forward_groups == 1:
         return nn.Linear(inputs, outputs, bias=config.biases)
     return GroupedLinear(inputs, outputs, config.feed_forward_groups, config.biases, config.initializer_range)

@@ -29,7 +29,8 @@ def remembered(past: Cache | None, layer: int, total: int) -> Remember | None:
 
 
 def encoded_once(past: Cache | None, layer: int, states_BSD: Tensor) -> tuple[Tensor, Remember | None]:
-    """`memory` and `cache` of a layer of cross-attention, which projects the encoder's states the first time only."""
+    """Returns `memory` and `cache` of a layer of cross-attention, which projects the encoder's states the first time
+    only."""
     if not isinstance(past, EncoderDecoderCache):
         return states_BSD, None
     total = states_BSD.shape[1]

@@ -12,7 +12,9 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.attention.rotary_check import require_positions
+from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.head_bank import check_blocks, tied_maps
+from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
 
 POSITIONS = ("learned", "rotary")
@@ -42,9 +44,9 @@ class LeanformerConfig(PreTrainedConfig):
     output maps of attention and feed-forward layer are zero at first. In mixed precision the residual stream is float32
     as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
-    `mixer` is what an encoder's blocks mix tokens with, "attention" or one of `attention.mixers`, with `mixer_options`
-    for it; the mechanism in its slots is `attention` all the same. Maps of a feed-forward layer are in
-    `feed_forward_groups` groups that do not see each other.
+    `block` is the type of an encoder's layers, one of `block_types`. `mixer` is what they mix tokens with, "attention"
+    or one of `attention.mixers`, with `mixer_options` for it; the mechanism in its slots is `attention` all the same.
+    Maps of a feed-forward layer are in `feed_forward_groups` groups that do not see each other.
 
     `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
 
@@ -76,6 +78,7 @@ class LeanformerConfig(PreTrainedConfig):
     attention: str = "dot_product"
     attention_options: dict[str, Any] = field(default_factory=dict)
     head_size: int | None = None
+    block: str = SEQUENTIAL
     mixer: str = "attention"
     mixer_options: dict[str, Any] = field(default_factory=dict)
     is_encoder_decoder: bool = False
@@ -98,6 +101,7 @@ class LeanformerConfig(PreTrainedConfig):
     shared_heads: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        kwargs = self._without_aliases(kwargs)
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("head_size", "num_decoder_layers", "embedding_size"):
@@ -121,6 +125,7 @@ class LeanformerConfig(PreTrainedConfig):
             self._require(key, getattr(self, key) in ACT2FN, suggest(getattr(self, key), ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
+        block(self.block)
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         groups = self.feed_forward_groups
         self._require("feed_forward_groups", groups > 0, "must be positive")
@@ -176,11 +181,11 @@ class LeanformerConfig(PreTrainedConfig):
             raise ValueError(f"model: {error.__cause__ or error}") from None
 
     def num_classes(self) -> int:
-        """Outputs of a classification head; 1 is a regression."""
+        """Returns the number of outputs of a classification head; 1 is a regression."""
         return self.num_labels or 0
 
     def embedding_width(self) -> int:
-        """Of the tables of words, positions and token types."""
+        """Returns the width of the tables of words, positions and token types."""
         return self.embedding_size or self.hidden_size
 
     def shape(self) -> Shape:
@@ -188,27 +193,27 @@ class LeanformerConfig(PreTrainedConfig):
         return Shape(self.hidden_size, heads, longest, self.biases, self.head_size or 0, self.qk_norm)
 
     def attention_shape(self) -> Shape:
-        """Of the heads that attend in the encoder; a mixer may leave a part to others."""
+        """Returns the shape of the heads that attend in the encoder; a mixer may leave a part to others."""
         return mixer(self.mixer).attention_shape(self.shape(), **self.mixer_options)
 
     def projection(self) -> type[Projection]:
-        """The encoder's, the mechanism's own or the option's."""
+        """Returns the encoder's projection, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
 
     def attentions(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and options of every mechanism that a model of this config has."""
+        """Returns name and options of every mechanism that a model of this config has."""
         used = [(self.attention, self.attention_options)]
         if self.is_encoder_decoder:
             used += [self.decoder_self_attention(), (self.cross_attention, self.cross_attention_options)]
         return used
 
     def parameter_groups(self) -> list[str]:
-        """Names of the groups of parameters with a learning-rate multiplier of their own."""
+        """Returns the names of the groups of parameters with a learning-rate multiplier of their own."""
         groups = [group for name, options in self.attentions() for group in mechanism(name).group_names(options)]
         return list(dict.fromkeys([*groups, *mixer(self.mixer).parameter_groups]))
 
     def decoder_self_attention(self) -> tuple[str, dict[str, Any]]:
-        """Name and options of the mechanism in a decoder's self-attention."""
+        """Returns name and options of the mechanism in a decoder's self-attention."""
         if self.decoder_attention is None:
             return self.attention, self.attention_options
         return self.decoder_attention, self.decoder_attention_options
@@ -217,7 +222,7 @@ class LeanformerConfig(PreTrainedConfig):
         return self.num_decoder_layers or self.num_hidden_layers
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
-        """This config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
+        """Returns this config, as deep as the decoder if only that is meant: Hugging Face makes a cache's layers by it.
 
         Its own rule takes every key that starts with decoder_ for one of another config, without that start.
         """
@@ -238,6 +243,20 @@ class LeanformerConfig(PreTrainedConfig):
                 "head_size"
             )
         return Rotary(size, self.rotary_base)
+
+    def _without_aliases(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Sets what is given under transformers' name for a field of ours; returns the rest."""
+        rest = dict(given)
+        defaults = {f.name: f.default for f in fields(self)}
+        for alias, (table, key) in ((old, new.name.split(".")) for old, new in ALIASES.items()):
+            name = alias.removeprefix(f"{table}.")
+            if table != "model" or name not in rest:
+                continue
+            value = new_value(alias, rest.pop(name))
+            if getattr(self, key) not in (value, defaults[key]):
+                raise ValueError(f"{name} is another name of {key} = {getattr(self, key)!r}: leave out {name}")
+            setattr(self, key, value)
+        return rest
 
     def _require(self, key: str, holds: bool, rule: str) -> None:
         if not holds:

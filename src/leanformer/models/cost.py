@@ -23,8 +23,10 @@ tokens of a masked-LM head, at the one token of a pooler. Its FLOPs are those of
 an output map and a feed-forward layer of N tokens; of mechanisms that tie the positions of one sequence, of all
 queries; of other mixers, of all but the feed-forward layer.
 
-A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers have a second attention and a
-third norm; the table of words is there once, or twice if embeddings are not tied. Source and target are of L tokens.
+Another block type of an encoder (`block_types`) declares the number of norms and of feed-forward layers in a layer;
+what else it has counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder,
+whose layers have a second attention and a third norm; the table of words is there once, or twice if embeddings are not
+tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
 but for frozen scores, where it has one, and what no gradient goes through.
@@ -35,6 +37,7 @@ from collections import Counter
 from typing import Any
 
 from leanformer.attention import MultiHeadAttention, mechanism, mixer
+from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import saved_params
 
@@ -56,7 +59,7 @@ POOLED = ("none", "sequence_classification", "multiple_choice")
 def ledger(
     config: LeanformerConfig, sequence_length: int, masked_per_sequence: int | None = None, head: str = "masked_lm"
 ) -> dict[str, Any]:
-    """Counts of the model with this head ("none": the bare encoder with its pooler).
+    """Returns the counts of the model with this head ("none": the bare encoder with its pooler).
 
     Parameters over all layers; `attention_qkv`, all of attention but its output projection, is a part of `attention`.
     FLOPs for a token of a sequence of `sequence_length`, whose masked-LM head runs on `masked_per_sequence` of its
@@ -72,8 +75,12 @@ def ledger(
     flops = Counter(head=_head_flops(config, head, length, scored) + (2 * width**2 if pooled else 0))
     if head != "causal_lm":
         self_attention = (config.attention, config.attention_options, config.mixer, config.mixer_options)
-        _add_stack(parameters, flops, config, length, config.num_hidden_layers, [self_attention])
-        if read := {"masked_lm": masked_per_sequence, "sequence_classification": 1, "multiple_choice": 1}.get(head):
+        kind, layers = block(config.block), config.num_hidden_layers
+        _add_stack(parameters, flops, config, length, layers, [self_attention], kind.norms, kind.feed_forwards)
+        parameters["feed_forward"] += layers * kind.count_params(config)
+        flops["feed_forward"] += layers * kind.count_flops(config, length)
+        read = {"masked_lm": masked_per_sequence, "sequence_classification": 1, "multiple_choice": 1}.get(head)
+        if read and kind.forward is block(SEQUENTIAL).forward:
             _subtract_unread(flops, config, length, read, self_attention)
         if config.shared_heads is not None:
             saved = saved_params(config.shared_heads, config.projection(), config.shape(), config.num_hidden_layers)
@@ -88,7 +95,7 @@ def ledger(
         attentions: list[Attention] = [(*config.decoder_self_attention(), "attention", {})]
         if head == "seq2seq":
             attentions.append((config.cross_attention, config.cross_attention_options, "attention", {}))
-        _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions)
+        _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions, norms=1 + len(attentions))
         shared = head == "seq2seq" and config.tie_word_embeddings
         parameters["embeddings"] += 0 if shared else config.vocab_size * width
     qkv = parameters.pop("attention_qkv")
@@ -116,8 +123,11 @@ def _add_stack(
     length: int,
     layers: int,
     attentions: list[Attention],
+    norms: int,
+    feed_forwards: int = 1,
 ) -> None:
-    """Layers with these attentions each, and the positions and the norm before them."""
+    """Adds the counts of layers with these attentions, norms and feed-forward layers each, and the positions and the
+    norm before them."""
     width, inner, shape = config.hidden_size, config.intermediate_size, config.shape()
     for memory, attention in zip((None, length), attentions, strict=False):  # the second is cross-attention
         name, options, kind, mixing = attention
@@ -132,10 +142,10 @@ def _add_stack(
         flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)
     matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
     weights = _feed_forward_weights(config)
-    parameters["feed_forward"] += layers * (weights + bias * ((matrices - 1) * inner + width))
-    flops["feed_forward"] += layers * 2 * length * weights
-    narrow, norms = config.embedding_width(), (1 + len(attentions)) * layers + (config.norm == "pre")
-    parameters["norms"] += (1 + bias) * (narrow + norms * width)
+    parameters["feed_forward"] += layers * feed_forwards * (weights + bias * ((matrices - 1) * inner + width))
+    flops["feed_forward"] += layers * feed_forwards * 2 * length * weights
+    narrow, last = config.embedding_width(), int(config.norm == "pre")
+    parameters["norms"] += (1 + bias) * (narrow + (norms * layers + last) * width)
     parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0
 
 

@@ -17,6 +17,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.models.block_types import SEQUENTIAL
 from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import LeanformerPreTrainedModel, boolean_mask
@@ -26,9 +27,8 @@ from leanformer.models.loss import IGNORED
 
 
 class LeanformerDecoder(LeanformerPreTrainedModel):
-    """Token ids (B, L) -> hidden states (B, L, D), each of what stands to its left; of an encoder's states too if
-    `config.is_encoder_decoder`.
-    """
+    """A model from token ids (B, L) to hidden states (B, L, D), each of what stands to its left; of an encoder's states
+    too if `config.is_encoder_decoder`."""
 
     base_model_prefix = "decoder"
     _can_record_outputs = {
@@ -45,6 +45,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             )
         if config.mixer != "attention":
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
+        if config.block != SEQUENTIAL:
+            raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
         if config.shared_heads is not None:
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)
@@ -123,7 +125,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
     def _positions(
         self, words_BLD: Tensor, mask: Tensor | None, position_ids: Tensor | None, past: Cache | None
     ) -> Positions:
-        """Of the L new tokens and of all T; the same for the whole batch, and cheaper, where nothing else is asked."""
+        """Returns the positions of the L new tokens and of all T; the same for the whole batch, and cheaper, where
+        nothing else is asked."""
         size, length, _ = words_BLD.shape
         start = 0 if past is None else int(past.get_seq_length())  # a static cache counts in a tensor
         total, longest = start + length, self.config.max_position_embeddings
@@ -147,7 +150,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
 
 
 class LeanformerForCausalLM(LeanformerGenerationMixin, LeanformerPreTrainedModel):
-    """Scores (B, L, V) of every word as the one that comes next."""
+    """A model that gives scores (B, L, V) of every word as the one that comes next."""
 
     base_model_prefix = "decoder"
     _tied_weights_keys = {"head.weight": "decoder.embeddings.word_embeddings.weight"}

@@ -14,6 +14,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions, take
+from leanformer.models.block_types import block
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
@@ -60,12 +61,13 @@ class LeanformerPreTrainedModel(PreTrainedModel):
 
 
 class LeanformerModel(LeanformerPreTrainedModel):
-    """Token ids (B, L) -> hidden states (B, L, D), and the pooled first one (B, D) if there is a pooler."""
+    """A model from token ids (B, L) to hidden states (B, L, D), and to the pooled first one (B, D) with a pooler."""
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
+        self._no_split_modules = [*self._no_split_modules, block(config.block).__name__]
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([block(config.block)(config) for _ in range(config.num_hidden_layers)])
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
@@ -122,10 +124,11 @@ class LeanformerModel(LeanformerPreTrainedModel):
         for layer in self.layers[:-1]:
             x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
         last = self.layers[-1]
-        early = None if output_attentions or _watched(last) else places
-        x_BLD = last(x_BLD, mask, positions, bool(output_attentions), early)
-        if places is not None and early is None:
-            x_BLD = take(x_BLD, places)
+        if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
+            x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
+            x_BLD = x_BLD if places is None else take(x_BLD, places)
+        else:
+            x_BLD = last(x_BLD, mask, positions, False, places)
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 
 class GroupedLinear(nn.Module):
-    """`std` is that of its initial values; ValueError if the groups do not divide both sizes."""
+    """A linear map in groups; `std` is that of its initial values. Raises ValueError if the groups do not divide both
+    sizes."""
 
     def __init__(self, inputs: int, outputs: int, groups: int, bias: bool, std: float) -> None:
         super().__init__()
@@ -23,7 +24,7 @@ class GroupedLinear(nn.Module):
         return weight | ({"bias": torch.zeros(self.size[0] * self.size[2])} if self.biased else {})
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) -> (..., O)"""
+        """Maps (..., I) to (..., O)."""
         parts = x.flatten(0, -2).unflatten(-1, self.size[:2]).transpose(0, 1)
         y = (parts @ self.get_parameter("weight")).transpose(0, 1).flatten(-2).unflatten(0, x.shape[:-1])
         return y + self.get_parameter("bias").to(y.dtype) if self.biased else y

@@ -24,7 +24,8 @@ TIES = {"qk": ("query", "key"), "qkv": ("query", "key", "value"), "qkvo": ("quer
 
 
 def tied_maps(projection: type[Projection], tie: str) -> list[str]:
-    """The names of the maps, each once; ValueError where there is no query and key, or heads share theirs already."""
+    """Returns the names of the maps, each once; ValueError where there is no query and key, or heads share theirs
+    already."""
     parts = {**projection.parts, "output": "output"}
     if missing := [part for part in TIES[tie] if part not in parts]:
         raise ValueError(f"heads of projection {projection_name(projection)!r} have no {missing[0]} to share")
@@ -34,7 +35,8 @@ def tied_maps(projection: type[Projection], tie: str) -> list[str]:
 
 
 def check_blocks(shared: dict[str, Any], layers: int, heads: int) -> None:
-    """ValueError unless it is {"tie": one of TIES, "blocks": L lists of H numbers 0 ... N - 1, none left out}."""
+    """Raises ValueError unless `shared` is {"tie": one of TIES, "blocks": L lists of H numbers 0 ... N - 1}, where each
+    of the N numbers occurs."""
     if set(shared) != {"tie", "blocks"} or shared["tie"] not in TIES:
         raise ValueError(f"shared_heads needs blocks and tie, one of {', '.join(TIES)}")
     rows = shared["blocks"]
@@ -44,12 +46,12 @@ def check_blocks(shared: dict[str, Any], layers: int, heads: int) -> None:
 
 
 def stored(shared: dict[str, Any]) -> int:
-    """N."""
+    """Returns N, the number of blocks."""
     return 1 + max(number for row in shared["blocks"] for number in row)
 
 
 def saved_params(shared: dict[str, Any], projection: type[Projection], shape: Shape, layers: int) -> tuple[int, int]:
-    """Parameters less than without sharing: of the projections, of the output maps."""
+    """Returns the parameters less than without sharing: of the projections, of the output maps."""
     absent, block = layers * shape.num_heads - stored(shared), shape.head_size * shape.hidden_size
     maps = tied_maps(projection, shared["tie"])
     inner = sum(name != "output" for name in maps)
@@ -112,7 +114,7 @@ class GatheredOutput(nn.Module):
 
 
 def gather(layers: Iterable[Any], shared: dict[str, Any], projection: type[Projection], std: float) -> nn.ModuleDict:
-    """Put gathered maps into the layers' attention; the banks, by the maps' names."""
+    """Put gathered maps into the layers' attention; returns the banks by the maps' names."""
     attentions: list[MultiHeadAttention] = [layer.attention for layer in layers]
     count, shape, banks = stored(shared), attentions[0].shape, nn.ModuleDict()
     for name in tied_maps(projection, shared["tie"]):

@@ -26,7 +26,8 @@ from leanformer.models.loss import cross_entropy, sequence_loss
 
 
 class LeanformerForMaskedLM(LeanformerPreTrainedModel):
-    """Scores (B, L, V) of every word at every position; with `masked_positions` (B, N) only there, (B, N, V)."""
+    """A model that gives scores (B, L, V) of every word at every position; with `masked_positions` (B, N) only there,
+    (B, N, V)."""
 
     _tied_weights_keys = {"head.decoder.weight": "encoder.embeddings.word_embeddings.weight"}
 
@@ -85,7 +86,8 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
 
 
 class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
-    """Scores (B, C) of a sequence or pair, or C = `config.num_labels` = 1 predicted number, from the pooled state."""
+    """A model that gives scores (B, C) of a sequence or pair, or C = `config.num_labels` = 1 predicted number, from the
+    pooled state."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -124,7 +126,7 @@ class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
 
 
 class LeanformerForTokenClassification(LeanformerPreTrainedModel):
-    """Scores (B, L, C) of every token."""
+    """A model that gives scores (B, L, C) of every token."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
@@ -155,7 +157,7 @@ class LeanformerForTokenClassification(LeanformerPreTrainedModel):
 
 
 class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
-    """Scores (B, L) of every token as the first and as the last one of the answer."""
+    """A model that gives scores (B, L) of every token as the first and as the last one of the answer."""
 
     renamed = {r"^span\.": "qa_outputs."}  # what older models call it
 
@@ -199,7 +201,8 @@ class LeanformerForQuestionAnswering(LeanformerPreTrainedModel):
 
 
 class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
-    """Scores (B, C) of the choices of each example, from the pooled state of every text with its choice."""
+    """A model that gives scores (B, C) of the choices of each example, from the pooled state of every text with its
+    choice."""
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)

@@ -15,7 +15,7 @@ SOURCES = {"token": "query", "shared": "query", "query_value": "query", "key_val
 
 
 def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
-    """Fresh values of what `module` itself holds, drawn on the CPU from torch's default generator.
+    """Returns fresh values of what `module` itself holds, drawn on the CPU from torch's default generator.
 
     BERT's rule: matrices and tables N(0, std^2), biases and the padding row zero; a map's matrix times its
     `initial_scale`, if it is marked with one.
@@ -45,7 +45,8 @@ def initial_values(module: nn.Module, std: float) -> dict[str, Tensor]:
 
 
 def values_when_built(module: nn.Module, std: float) -> dict[str, Tensor]:
-    """`initial_values`, but for the matrix of a map marked `drawn_once`, a pooler's: it is always the same N(0, std^2).
+    """Returns `initial_values`, but for the matrix of a map marked `drawn_once`, a pooler's: it is always the same N(0,
+    std^2).
 
     A pre-trained model is saved without a pooler, as no objective trains one. If every load drew another, an adapter
     that is saved without the pooler would meet another one than it was trained with. numpy promises that the numbers of
@@ -79,7 +80,7 @@ def initialise(model: PreTrainedModel, seed: int, only: str = "") -> None:
 
 
 def _alone(model: nn.Module) -> dict[str, str]:
-    """Where a model has a compatibility that is no mixture, and what its mechanism is called."""
+    """Returns where a model has a compatibility that is no mixture, and what its mechanism is called."""
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)]
     return {f"{name}.compatibility": layer.mechanism.name for name, layer in layers if "+" not in layer.mechanism.name}
 

@@ -22,7 +22,8 @@ LARGEST = 127
 
 
 class Int8Linear(nn.Module):
-    """Of a float layer; keeps its weight in 8 bits only. ValueError where torch has no such kernel."""
+    """The 8-bit form of a float layer, which keeps its weight in 8 bits only. Raises ValueError where torch has no such
+    kernel."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -64,6 +65,6 @@ class Int8Linear(nn.Module):
 
 
 def row_scales(weight: Tensor) -> Tensor:
-    """s_w (out,); a row of zeros has any."""
+    """Returns s_w (out,); a row of zeros may have any."""
     largest = weight.abs().amax(dim=1)
     return largest.where(largest > 0, 1.0) / LARGEST

@@ -62,7 +62,8 @@ def logits_and_loss(
     smoothing: float = 0.0,
     return_logits: bool = True,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """head(x), and its cross entropy if there are labels; the loss alone, fused, where logits need not be returned.
+    """Returns head(x), and its cross entropy if there are labels; the loss alone, fused, where logits need not be
+    returned.
 
     A head that an adapter, a hook or a parametrization does more to is called all the same.
     """
@@ -116,7 +117,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _bias(bias_V: Tensor | None, words: int, padding: int, like: Tensor) -> Tensor:
-    """No probability for the rows that fill up the vocabulary."""
+    """Returns the bias, which gives no probability to the rows that fill up the vocabulary."""
     bias = like.new_zeros(words) if bias_V is None else bias_V.to(like.dtype)
     return F.pad(bias, (0, padding), value=float("-inf"))
 

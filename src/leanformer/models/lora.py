@@ -28,8 +28,8 @@ TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 
 
 def lora_targets(config: LeanformerConfig) -> list[str]:
-    """`target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads share,
-    which are no layers of PEFT's kinds. ValueError if that leaves none."""
+    """Returns `target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads
+    share, which are no layers of PEFT's kinds. ValueError if that leaves none."""
     with torch.device("meta"):
         projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in config.attentions()]
     shared = config.shared_heads
@@ -55,7 +55,7 @@ def declare() -> None:
 
 
 def _add(module: ModuleType) -> None:
-    """To LoRA's table, and to those of PEFT's other methods that treat BERT as LoRA does."""
+    """Adds an entry to LoRA's table, and to those of PEFT's other methods that treat BERT as LoRA does."""
     with torch.device("meta"):
         targets = _maps(projection(LeanformerConfig().shape()) for projection in PROJECTIONS.values())
     tables: dict[str, Any] = {name: table for name, table in vars(module).items() if name.endswith("_MAPPING")}

@@ -33,9 +33,9 @@ def cross_entropy(
 
 
 def sequence_loss(logits: Tensor, labels: Tensor, config: LeanformerConfig, count: Tensor | int | None) -> Tensor:
-    """By `config.problem_type`, which the first labels decide if nobody has: one output is a regression (squared
-    error), several are classes for integer labels (cross entropy) and independent yes or no for floating point ones.
-    """
+    """Returns the loss by `config.problem_type`, which the first labels decide if nobody has: one output is a
+    regression (squared error), several are classes for integer labels (cross entropy) and independent yes or no for
+    floating point ones."""
     if config.problem_type is None:
         if config.num_labels == 1:
             config.problem_type = "regression"

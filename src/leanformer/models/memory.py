@@ -11,8 +11,8 @@ L tokens takes, with H the heads and p the dropout of attention, in float32 on a
     b = 4 H                 where weights are computed plainly; 9 H if p > 0, 0 in a kernel and for a table's rows
 
 without rotary positions, norms of queries and masks. So a plain path keeps L^2 numbers, dropout doubles them and adds
-its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice; other
-mechanisms, and other options, are measured the same way.
+its mask of bytes, and scores that no example has a part in are kept once for all. Paths are `attend.py`'s choice. Where
+no closed form is known (mixtures with weights, `tie_query`), the bytes are measured the same way.
 """
 
 from typing import Any
@@ -25,7 +25,8 @@ from leanformer.attention.shape import Shape
 
 
 def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int:
-    """Of one more sequence of `length` in a layer of this mechanism, input and output projection included."""
+    """Returns the bytes of one more sequence of `length` in a layer of this mechanism, input and output projection
+    included."""
     parts = (name, shape.hidden_size, shape.num_heads, shape.max_length, shape.bias, dropout)
     size = max(2, -(-shape.hidden_size // length))  # so many tokens that both batches multiply stacked weights
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -34,7 +35,8 @@ def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, 
 
 
 def kept_bytes(output: Tensor, hooked: dict[int, torch.UntypedStorage], own: list[Tensor]) -> int:
-    """Of the storages that `hooked` holds and that nodes of the graph behind `output` keep as attributes, but `own`."""
+    """Returns the bytes of the storages that `hooked` holds and that nodes of the graph behind `output` keep as
+    attributes, but `own`."""
     storages = dict(hooked)
     todo, seen = [output.grad_fn], set()
     while todo:

@@ -59,15 +59,15 @@ def locate(run: Path) -> Path:
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:
-    """run.json of the run whose model belongs in `folder`; None for a folder of another kind."""
+    """Returns run.json of the run whose model belongs in `folder`; None for a folder of another kind."""
     path = folder.parent / RUN
     of_run = folder.name == MODEL and path.is_file()
     return reading.read(path, Run, "restore it, or choose another --out") if of_run else None
 
 
 def require_intact(folder: Path) -> None:
-    """ValueError if a file of a saved model is not what its SHA256SUMS, or the record of its run, says. A model without
-    either, such as one that transformers saved, is taken as it is."""
+    """Raises ValueError if a file of a saved model is not what its SHA256SUMS, or the record of its run, says. A model
+    without either, such as one that transformers saved, is taken as it is."""
     record, recorded = folder.parent / RUN, (record_of(folder) or {}).get("model") or {}
     own = f"restore it; a model that was changed on purpose belongs elsewhere: copy {folder}, without {files.SUMS}"
     remedy = own if recorded else f"restore it; if it was changed on purpose, remove {files.SUMS}"
@@ -91,7 +91,7 @@ def name_of(place: str | Path) -> str:
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 of the weights: which model this is, wherever it lies."""
+    """Returns the sha256 of the weights: which model this is, wherever it lies."""
     require_safetensors(folder)
     if (folder / files.SUMS).is_file() and WEIGHTS in (sums := files.read_sums(folder, SAVE_AGAIN)):
         require_intact(folder)  # reads it, unless this process has
@@ -159,8 +159,8 @@ def load_weights(
 
 
 def _require_shapes(kind: type[M], folder: Path, config: LeanformerConfig, new: tuple[str, ...]) -> None:
-    """ValueError if config.json says other layers or shapes than the weights have. Before anything is made: whoever
-    reads a damaged config.json would allocate what it says."""
+    """Raises ValueError if config.json says other layers or shapes than the weights have. This is checked
+    before anything is built, which would allocate what a damaged config.json says."""
     damaged = f"{folder}: {{}} does not have the shape config.json says: save the model again"
     shapes = weight_shapes(folder)
     require_layers(folder, config.to_dict(), len(shapes))
@@ -178,14 +178,14 @@ def _require_shapes(kind: type[M], folder: Path, config: LeanformerConfig, new: 
 
 
 def require_layers(folder: Path, settings: Mapping[str, Any], weights: int) -> None:
-    """ValueError if config.json, the `settings`, says more layers than there are `weights`."""
+    """Raises ValueError if config.json, the `settings`, says more layers than there are `weights`."""
     for key in LAYERS:
         if (settings.get(key) or 0) > weights:
             raise ValueError(f"{folder}: config.json says {key} = {settings[key]}, more than there are weights")
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """{name: shape} of the weights, read from the heads of the files."""
+    """Returns {name: shape} of the weights, read from the heads of the files."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(folder):
         try:
@@ -207,7 +207,7 @@ def weight_files(folder: Path, remedy: str = SAVE_AGAIN) -> list[Path]:
 
 
 def require_safetensors(folder: Path) -> None:
-    """ValueError or FileNotFoundError that says what is there instead."""
+    """Raises ValueError or FileNotFoundError that says what is there instead."""
     if any(folder.glob("*.safetensors")):
         return
     if pickles := sorted(folder.glob("*.bin")):
@@ -225,7 +225,8 @@ def require_safetensors(folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """transformers prints nothing: neither bars nor what a new head lacks, which is expected here, and checked."""
+    """A context in which transformers prints nothing: neither bars nor what a new head lacks, which is expected here,
+    and checked."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

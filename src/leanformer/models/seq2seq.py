@@ -20,7 +20,7 @@ from leanformer.models.loss import IGNORED
 
 
 class LeanformerForConditionalGeneration(LeanformerGenerationMixin, LeanformerPreTrainedModel):
-    """Scores (B, L, V) of every word as the next one of a target, given a source of S tokens.
+    """A model that gives scores (B, L, V) of every word as the next one of a target, given a source of S tokens.
 
     One table of words serves encoder, decoder and head, unless `config.tie_word_embeddings` is false: then three do.
     """

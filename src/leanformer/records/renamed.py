@@ -6,7 +6,7 @@ settings of its run, so there an old name with its old default says nothing, and
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -35,22 +35,44 @@ ALIASES = {
 NAMES = SETTINGS | ALIASES
 
 
+def renamed(setting: str) -> Renamed | None:
+    """Returns today's name of an old name or an alias, `table.key`, and None for any other setting.
+
+    The table of a task, [finetuning.TASK], has the aliases of [finetuning].
+    """
+    table, _, key = setting.rpartition(".")
+    known = NAMES.get(f"finetuning.{key}") if table.startswith("finetuning.") else NAMES.get(setting)
+    return known and known._replace(name=known.name.replace("finetuning", table, 1))
+
+
 def current_name(setting: str) -> str:
-    """The name that `table.key` has now."""
-    return NAMES[setting].name if setting in NAMES else setting
+    """Returns the name that `table.key` has now."""
+    known = renamed(setting)
+    return setting if known is None else known.name
 
 
 def new_name(setting: str) -> str:
-    """The same of a name that a user wrote; a note says so if it has changed."""
-    if setting in NAMES:
+    """Returns the same for a name that a user wrote; a note says so if it has changed."""
+    if renamed(setting) is not None:
         _note(setting)
     return current_name(setting)
 
 
 def new_value(setting: str, value: Any) -> Any:
-    """The value of `table.key` as it is called here."""
-    known = NAMES[setting].values if setting in NAMES else {}
-    return known.get(value, value) if isinstance(value, str) else value
+    """Returns the value of `table.key` as it is called here."""
+    known = renamed(setting)
+    return value if known is None or not isinstance(value, str) else known.values.get(value, value)
+
+
+def require_one_name(written: str, before: Iterable[str]) -> None:
+    """Raises ValueError if a setting, or one within it, was given `before` under another of its names."""
+    now = current_name(written)
+    for other in before:
+        same = f"{now}.".startswith(f"{current_name(other)}.") or f"{current_name(other)}.".startswith(f"{now}.")
+        old = next((name for name in (written, other) if renamed(name) is not None), None)
+        if same and other != written and old is not None:
+            ours = current_name(old)
+            raise ValueError(f"{old} is another name of {ours}, and both are given: leave out {old}")
 
 
 def with_new_names(tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,32 +87,46 @@ def as_recorded(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _moved(tables: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
     new = dict(tables)
-    for old, renamed in (SETTINGS if recorded else NAMES).items():
-        table, _, key = old.partition(".")
-        if not isinstance(new.get(table), Mapping) or key not in new[table]:
+    for *path, key in _settings(tables):
+        old = ".".join([*path, key])
+        known = renamed(old)
+        if known is None or (recorded and old not in SETTINGS):
             continue
-        value = new_value(old, new[table][key])
-        new[table] = {name: each for name, each in new[table].items() if name != key}
-        *path, last = renamed.name.split(".")
-        place = new
-        for name in path:
-            if not isinstance(place.get(name) or {}, Mapping):
-                raise ValueError(f"{'.'.join(path)} = {place[name]!r}: it is a table, and {old} belongs into it")
-            place[name] = dict(place.get(name) or {})
-            place = place[name]
+        value = new_value(old, _table(new, path, old).pop(key))
+        *path, key = known.name.split(".")
+        place = _table(new, path, old)
         if recorded:
-            place |= {} if value == renamed.default else {last: value}
+            place |= {} if value == known.default else {key: value}
             continue
-        if last in place:
-            raise ValueError(f"{old} is another name of {renamed.name}, and both are given: leave out {old}")
+        if key in place:
+            raise ValueError(f"{old} is another name of {known.name}, and both are given: leave out {old}")
         _note(old)
-        place[last] = value
+        place[key] = value
     return new
+
+
+def _settings(tables: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yields table and key of every setting, and the keys of the tables in [finetuning]."""
+    for table, settings in tables.items():
+        for key, value in settings.items() if isinstance(settings, Mapping) else ():
+            yield table, key
+            if table == "finetuning" and isinstance(value, Mapping):
+                yield from ((table, key, each) for each in value)
+
+
+def _table(tables: dict[str, Any], path: list[str], old: str) -> dict[str, Any]:
+    """Returns the table at `path`, after it and those around it are replaced by copies that may be changed."""
+    for name in path:
+        if not isinstance(tables.get(name) or {}, Mapping):
+            raise ValueError(f"{'.'.join(path)} = {tables[name]!r}: it is a table, and {old} belongs into it")
+        tables[name] = dict(tables.get(name) or {})
+        tables = tables[name]
+    return tables
 
 
 @cache
 def _note(old: str) -> None:
-    ours = NAMES[old].name
+    ours = current_name(old)
     old_name = f"note: {old} is now {ours}; the old name is read for one more version"
     alias = f"note: {old} is transformers' name of {ours}, by which records call it"
     print(old_name if old in SETTINGS else alias, file=sys.stderr)

@@ -63,7 +63,7 @@ class Measurements:
 
 
 class NotMeasured(Exception):
-    """Nothing was measured that stands beside the number; the text says why."""
+    """Raised where nothing was measured that stands beside the number; the text says why."""
 
 
 def measure(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:

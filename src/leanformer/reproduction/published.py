@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses of each mechanism at these steps of the paper."""
+    """The losses of each mechanism at these steps of the paper."""
 
     title: str
     study: str

@@ -103,7 +103,7 @@ def _carry_out(paper: Paper, studies: list[Planned], given: Given, only: Sequenc
 
 
 def _lacks(study: Planned, given: Given, missing: dict[str, str]) -> str:
-    """Why the study cannot be made; '' if it can."""
+    """Returns why the study cannot be made; '' if it can."""
     if study.options.get("of") in missing:
         return f"needs the study {study.options['of']}, which was not made"
     lacking = []
@@ -151,11 +151,7 @@ def _plan(study: Planned, given: Given) -> Plan:
 def _raced(study: Planned, given: Given) -> None:
     out = _folder(study, given)
     if not given.dry_run and not out.exists():
-        race(study.options["attention"], out=out, quiet=given.quiet, **_race_options(study))
-
-
-def _race_options(study: Planned) -> dict[str, Any]:
-    return {key: value for key, value in study.options.items() if key != "attention"}
+        race(**study.options, out=out, quiet=given.quiet)
 
 
 MAKERS = {"comparison": _compared, "robustness": _robust, "speed": _raced}

@@ -45,7 +45,7 @@ class Planned:
 
 
 def read_studies(paper: str, scale: str, overrides: tuple[str, ...] = ()) -> list[Planned]:
-    """In the order in which they are made: what others rest on first."""
+    """Returns the studies in the order in which they are made: what others rest on first."""
     if scale not in SCALES:
         raise ValueError(f"--scale {scale}: {suggest(scale, SCALES)}")
     folder = FOLDER / paper / scale

@@ -46,7 +46,7 @@ def _equivalent(table: Table, row: Row, mechanism: str, measured: Measured) -> V
 
 
 def size(table: Table, row: Row, mechanism: str, measured: Measured) -> str:
-    """Of a difference with the published sign: the published size against the interval measured here."""
+    """Returns a note on a difference with the published sign: the published size against the interval measured here."""
     published = table.published(row, mechanism)
     if published is None or measured.ci95 is None or verdict(table, row, mechanism, measured) != "reproduced":
         return ""
@@ -55,7 +55,7 @@ def size(table: Table, row: Row, mechanism: str, measured: Measured) -> str:
 
 
 def _agrees(table: Table, row: Row, mechanism: str, measured: Measured) -> bool:
-    """To the published decimals: rounded, or cut off where the paper does that."""
+    """Whether the numbers agree to the published decimals: rounded, or cut off where the paper does that."""
     published, digits = table.published(row, mechanism), int(row.key.get("digits", 0))
     assert published is not None and measured.effect is not None
     factor = 10.0**digits

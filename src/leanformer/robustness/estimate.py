@@ -26,7 +26,7 @@ JOB_SECONDS = 1.0
 
 
 def estimate(study: Study, plan: Plan, jobs: list[tuple[Run, str, Point | None]]) -> Estimate:
-    """Of these fine-tunings with their tests, one after the other."""
+    """Returns the estimate of these fine-tunings with their tests, one after the other."""
     first, task, _ = jobs[0]
     settings = plan.settings.finetuning_for(task)
     flops_per_second = _measure(study, first, task, settings)
@@ -58,7 +58,7 @@ def _tokens(plan: Plan, task: str) -> Callable[[Point | None], float]:
 
 
 def _measure(study: Study, run: Run, task: str, settings: FinetuningSettings) -> float:
-    """Training FLOPs a second of the model of `run`."""
+    """Returns the training FLOPs per second of the model of `run`."""
     prepare_cpu(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = saved.locate(study.directory / run.path)

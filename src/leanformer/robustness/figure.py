@@ -57,7 +57,7 @@ def _draw(findings: Findings, task: str, axes: dict[str, list[Point]], frame: Fr
 
 
 def _panel(panel: Axes, findings: Findings, task: str, axis: str, points: list[Point]) -> None:
-    """Levels on a scale of numbers; tasks and sizes, which are far apart, side by side."""
+    """Draws levels on a scale of numbers; tasks and sizes, which are far apart, side by side."""
     study, numbers = findings.study, numbered(findings.study)
     groups: list[list[Point]] = [[], *([point] for point in points)]
     if axis == SIZES:
@@ -86,7 +86,7 @@ def _panel(panel: Axes, findings: Findings, task: str, axis: str, points: list[P
             linewidth=1.3, elinewidth=0.9, **line,
         )  # fmt: skip
     panel.margins(x=0.08)
-    panel.set_xlabel(LABELLED.get(axis, "chance of a word to be touched"), color=MUTED)
+    panel.set_xlabel(LABELLED.get(axis, "probability that a word is chosen"), color=MUTED)
 
 
 def _tick(axis: str, group: list[Point], task: str) -> str:
@@ -108,7 +108,7 @@ def _thin(panel: Axes, places: list[float]) -> None:
 
 
 def _limits(findings: Findings, task: str, axes: dict[str, list[Point]]) -> tuple[float, float]:
-    """All panels have one scale, or the eye would compare slopes that do not compare."""
+    """Returns the limits of all panels, which have one scale, or the eye would compare slopes that do not compare."""
     groups: list[Sequence[Point]] = [[], *([point] for points in axes.values() for point in points)]
     constant = findings.constant.get(task)
     ends = [] if constant is None else [100 * constant]

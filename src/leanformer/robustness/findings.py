@@ -40,7 +40,7 @@ CLEAN = "clean"
 
 @dataclass
 class Scores:
-    """Of one pre-trained run on one task: by fine-tuning seed."""
+    """The scores of one pre-trained run on one task, by fine-tuning seed."""
 
     clean: dict[int, float] = field(default_factory=dict)
     points: dict[Point, dict[int, float]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Scores:
         return float(np.mean([*self._at(seeds)]) - np.mean(values)) if measure == "drop" else float(np.mean(values))
 
     def seeds(self, points: Sequence[Point]) -> set[int]:
-        """Those with a score at all of the points, and a clean one."""
+        """Returns the seeds with a score at all of the points, and a clean one."""
         return set.intersection(set(self.clean), *(set(self.points.get(point, ())) for point in points))
 
     def _at(self, seeds: Iterable[int]) -> list[float]:
@@ -75,7 +75,7 @@ class Effect:
 
     @property
     def verdict(self) -> Verdict:
-        """Not testable where the mechanism or the baseline has nothing to lose."""
+        """Returns the verdict, not testable where the mechanism or the baseline has nothing to lose."""
         if not self.informative and self.difference.n:
             return "not testable"
         return self.difference.verdict(higher_is_better=self.measure == "score")
@@ -101,7 +101,7 @@ class Findings:
         return clean is None or constant is None or clean > constant + INFORMED
 
     def spread(self, task: str, attention: str, points: Sequence[Point], measure: Measure = "score") -> Spread:
-        """Over the pre-training seeds; of no points, of the clean score."""
+        """Returns the spread over the pre-training seeds; of no points, that of the clean score."""
         runs = [of for (at, name, _), of in self.scores.items() if (at, name) == (task, attention)]
         return spread([of.mean(points, measure, seeds) for of in runs if (seeds := sorted(of.seeds(points)))])
 

@@ -12,7 +12,8 @@ from leanformer.robustness.noise import Misspellings
 
 
 def read_misspellings(path: Path) -> Misspellings:
-    """Word -> its misspellings. FileNotFoundError, or ValueError with the line of a word without any."""
+    """Returns the misspellings of each word. Raises FileNotFoundError, or ValueError with the line of a word without
+    any."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; --misspellings takes a table with a line a word: believe beleive"

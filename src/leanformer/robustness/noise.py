@@ -45,15 +45,15 @@ class Dice:
     text: int = 0
 
     def bits(self, purpose: int, n: int) -> Bits:
-        """(n,) 64 bits a word"""
+        """Returns 64 bits per word, (n,)."""
         return random_bits(self.seed, self.example, self.text, purpose, np.arange(n))
 
     def touched(self, n: int, level: float) -> NDArray[np.bool_]:
-        """(n,) u < level"""
+        """Returns u < level, (n,)."""
         return self.uniform(n) < level
 
     def uniform(self, n: int) -> NDArray[np.floating]:
-        """(n,) u in [0, 1)"""
+        """Returns u in [0, 1), (n,)."""
         return uniform(self.bits(TOUCH, n))
 
 
@@ -120,8 +120,8 @@ def noises(names: Sequence[str], known: Misspellings | None = None) -> dict[str,
 
 
 def disturbed(examples: Examples, noise: Noise, level: float, seed: int) -> tuple[Examples, float]:
-    """(the examples with noise in all their texts, the share of words that differ). A text that is touched has single
-    spaces between its words. ValueError for a level outside [0, 1]."""
+    """Returns (the examples with noise in all their texts, the share of words that differ). A text that is touched has
+    single spaces between its words. Raises ValueError for a level outside [0, 1]."""
     require_share("level", level)
     texts, changed, total = [], 0, 0
     for number, row in enumerate(examples.texts):
@@ -148,7 +148,7 @@ def require_share(name: str, share: float) -> None:
 
 
 def choose(bits: int, options: Sequence[T]) -> T:
-    """One of the options, uniformly, by the low half of the bits."""
+    """Returns one of the options, uniformly, by the low half of the bits."""
     return options[(bits & 0xFFFFFFFF) * len(options) >> 32]
 
 
@@ -187,7 +187,7 @@ def _edited(word: str, where: int, what: int, how: int) -> str:
 
 
 def _misspelt(known: Misspellings, word: str, where: int, what: int, how: int) -> str:
-    """Punctuation around the word stays, and so does its capital."""
+    """Returns a misspelling; punctuation around the word stays, and so does its capital."""
     match = re.fullmatch(r"([\W_]*)(.*?)([\W_]*)", word, re.DOTALL)
     assert match is not None
     before, core, after = match.groups()

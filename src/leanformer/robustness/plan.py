@@ -105,17 +105,15 @@ class Plan:
         return texts + [Point(TRANSFER, name) for name in dict.fromkeys(self.transfer) if name != task]
 
     def points(self, task: str) -> Iterator[Point]:
-        """Wherever there will be a score besides the clean one."""
+        """Returns every point that will have a score besides the clean one."""
         yield from self.tests(task)
         yield from (condition for condition in self.conditions() if condition is not None)
 
     def record(self) -> dict[str, Any]:
         own = asdict(self) | {"settings": self.settings.to_dict()["finetuning"]}
         own |= {key: None if own[key] is None else str(own[key]) for key in ("misspellings", "plugin")}
-        return {"schema": SCHEMA, "kind": "robustness", **own, "misspellings_hash": self._hash()}
-
-    def _hash(self) -> str | None:
-        return None if self.known is None else hashlib.sha256(json.dumps(self.known).encode()).hexdigest()
+        words = None if self.known is None else hashlib.sha256(json.dumps(self.known).encode()).hexdigest()
+        return {"schema": SCHEMA, "kind": "robustness", **own, "misspellings_hash": words}
 
 
 def seed_of(pretraining: int, finetuning: int) -> int:
@@ -124,7 +122,7 @@ def seed_of(pretraining: int, finetuning: int) -> int:
 
 
 def directory(out: Path, label: str, seed: int, task: str, condition: Point | None, finetuning: int) -> Path:
-    """Where a fine-tuning lies."""
+    """Returns the directory of a fine-tuning."""
     name = "clean" if condition is None else condition.name
     return out / "runs" / label / f"seed-{seed}" / task / name / f"seed-{finetuning}"
 
@@ -134,7 +132,8 @@ def directory_of(out: Path) -> StudyDirectory:
 
 
 def check_continues(out: Path, plan: Plan) -> None:
-    """More runs, tasks, noises, levels and seeds are welcome; other settings, data or misspellings are refused."""
+    """Raises ValueError unless the directory may be continued. More runs, tasks, noises, levels and seeds are welcome;
+    other settings, data or misspellings are refused."""
     study = directory_of(out)
     before, now = study.read(), plan.record()
     if before is None:

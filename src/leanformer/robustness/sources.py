@@ -9,7 +9,8 @@ from leanformer.reporting.records.study import DEFAULT_BASELINE, Study, read_stu
 
 
 def read_sources(paths: list[Path]) -> Study:
-    """One comparison directory, or run directories. ValueError or FileNotFoundError if they cannot be fine-tuned."""
+    """Reads one comparison directory, or run directories. Raises ValueError or FileNotFoundError if they cannot be
+    fine-tuned."""
     study = read_study(paths[0]) if len(paths) == 1 else _listed(paths)
     if study.wording is not MASKED_LM:
         raise ValueError(f"{paths[0]} holds {study.wording.model}, only masked language models are fine-tuned")

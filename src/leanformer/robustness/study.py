@@ -72,13 +72,13 @@ def robustness(
 
 
 def read_findings(sources: list[Path], out: Path, plan: Plan) -> Findings:
-    """Of what is finished of the study in `out`."""
+    """Returns the findings of what is finished of the study in `out`."""
     study = read_sources(sources)
     return find(study, out, plan, _check(plan, study)[1])
 
 
 def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], list[str]]:
-    """(training examples of each task, its constant score, notes): mistakes are found before the first run."""
+    """Returns (training examples of each task, its constant score, notes): mistakes are found before the first run."""
     sizes, constant, notes = {}, {}, []
     for name in dict.fromkeys([*plan.tasks, *plan.transfer]):
         train, validation = load(tasks.task(name), plan.task_data)
@@ -97,7 +97,7 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], 
 
 
 def _jobs(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[FinetuningJob]:
-    """Seeds outermost, so that a study cut short is still balanced."""
+    """Yields the jobs, seeds outermost, so that a study cut short is still balanced."""
     for seed in study.seeds:
         runs = [run for name in study.attention for run in study.at(name) if run.seed == seed]
         for task in plan.tasks:
@@ -122,7 +122,7 @@ def _job(out: Path, run: Run, task: str, condition: Point | None, seed: int) -> 
 
 
 def _done(job: FinetuningJob, plan: Plan) -> bool:
-    """FileExistsError if it was done with other settings."""
+    """Whether it is done. Raises FileExistsError if it was done with other settings."""
     if not job.finished:
         return False
     record = RunDirectory(job.directory).read()
@@ -134,7 +134,7 @@ def _done(job: FinetuningJob, plan: Plan) -> bool:
 
 
 def _carry_out(jobs: list[FinetuningJob], study: Study, plan: Plan, console: Console) -> list[str]:
-    """Why fine-tunings failed, a line each."""
+    """Returns why fine-tunings failed, one line per failure."""
     failed = []
     gathered: tuple[Run, str] | None = None
     for number, job in enumerate(jobs, 1):

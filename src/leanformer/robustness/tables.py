@@ -1,7 +1,7 @@
 """The tables of a study of robustness, in points: score x 100, mean and sample standard deviation over seeds."""
 
-from leanformer.reporting.comparison.tables import signed_points
-from leanformer.reporting.numbers.quantities import NONE, fixed, p_value
+from leanformer.reporting.comparison.tables import bare_p, signed_points
+from leanformer.reporting.numbers.quantities import NONE, fixed
 from leanformer.reporting.numbers.statistics import Spread
 from leanformer.reporting.render.document import Table
 from leanformer.robustness.findings import CLEAN, MEASURES, Effect, Findings
@@ -46,8 +46,7 @@ def differences(findings: Findings, task: str) -> Table:
         for point in points:
             scores, drops = (findings.of(task, axis, point.at, measure) for measure in MEASURES)
             for score, drop in zip(scores, drops, strict=True):
-                judged = [_difference(score), _p(score), score.verdict, _difference(drop), _p(drop), drop.verdict]
-                rows.append([axis, _at(point), score.attention, *judged])
+                rows.append([axis, _at(point), score.attention, *_cells(score), *_cells(drop)])
     header = ["Test", "At", "Attention", BESIDE[0], *JUDGED, BESIDE[1], *JUDGED]
     caption = (
         "Points, mechanism minus baseline. Each p and verdict is of the difference to its left; Holm's correction is "
@@ -60,33 +59,26 @@ def _judged(findings: Findings, task: str, axis: str, name: str) -> list[str]:
     if name == findings.study.baseline:
         return ["baseline", *[""] * 5]
     effects = [e for measure in MEASURES for e in findings.of(task, axis, None, measure) if e.attention == name]
-    if not effects:
-        return [""] * 6
-    return [cell for effect in effects for cell in (_difference(effect), _p(effect), effect.verdict)]
+    return [cell for effect in effects for cell in _cells(effect)] or [""] * 6
 
 
 def _clean(findings: Findings, task: str, name: str) -> list[str]:
     effects = [e for e in findings.of(task, CLEAN, None, "score") if e.attention == name]
     if not effects:
         return ["baseline" if name == findings.study.baseline else "", *[""] * 5]
-    (score,) = effects
-    return [_difference(score), _p(score), score.verdict, NONE, "", ""]
+    return [*_cells(effects[0]), NONE, "", ""]
+
+
+def _cells(effect: Effect) -> list[str]:
+    """Returns the difference with its interval, its corrected p, and the verdict."""
+    d = effect.difference
+    return [NONE if d.mean is None else signed_points(d.mean, d.ci95), bare_p(d.p_value_holm), effect.verdict]
 
 
 def _points(of: Spread) -> str:
     if of.mean is None:
         return NONE
     return fixed(100 * of.mean, 1) + (f" ± {100 * of.sd:.1f}" if of.sd is not None else " (n = 1)")
-
-
-def _difference(effect: Effect) -> str:
-    d = effect.difference
-    return NONE if d.mean is None else signed_points(d.mean, d.ci95)
-
-
-def _p(effect: Effect) -> str:
-    p = effect.difference.p_value_holm
-    return NONE if p is None else p_value(p).removeprefix("= ")
 
 
 def _at(point: Point) -> str:

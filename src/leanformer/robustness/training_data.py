@@ -37,7 +37,7 @@ def mislabelled(examples: Examples, classes: int, share: float, seed: int) -> Ex
 
 
 def flipped(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> NDArray[np.int64]:
-    """(N,)"""
+    """Returns whether each label is flipped, (N,)."""
     example = np.arange(len(labels))
     shift = 1 + below(random_bits(seed, CLASS, example), classes - 1)
     return np.where(uniform(random_bits(seed, FLIP, example)) < share, (labels + shift) % classes, labels)
@@ -56,6 +56,6 @@ def imbalanced(examples: Examples, classes: int, ratio: float, seed: int) -> Exa
 
 
 def few_settings(settings: FinetuningSettings, few: int, whole: int) -> FinetuningSettings:
-    """More epochs of `few` examples, see `LEAST_STEPS`."""
+    """Returns settings with more epochs of `few` examples, see `LEAST_STEPS`."""
     steps = min(LEAST_STEPS, math.ceil(settings.epochs * whole / settings.batch_size))
     return replace(settings, epochs=max(settings.epochs, steps * settings.batch_size / few))

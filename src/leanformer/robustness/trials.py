@@ -39,7 +39,7 @@ class Texts:
         self.plan, self.task, self.clean = plan, task, clean
 
     def at(self, point: Point, seed: int) -> tuple[Splits, float]:
-        """(the examples of each split, the share of words that differ from the clean ones)"""
+        """Returns (the examples of each split, the share of words that differ from the clean ones)"""
         if point.axis == TRANSFER:
             return self.others[str(point.at)], 0.0
         noise, level = self.plan.functions[point.axis], float(point.at)
@@ -65,7 +65,7 @@ def relabelled(examples: Examples, source: Task, target: Task) -> Examples:
 
 
 def run_tests(folder: Path, loaded: TaskData, texts: Texts, settings: FinetuningSettings, seed: int) -> None:
-    """Those of the plan's tests that `folder`, a finished fine-tuning with its model, does not hold yet."""
+    """Run those of the plan's tests that `folder`, a finished fine-tuning with its model, does not hold yet."""
     done = read_tests(folder)
     missing = [point for point in texts.plan.tests(loaded.task.name) if point not in done]
     if not missing:

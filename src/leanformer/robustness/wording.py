@@ -17,7 +17,7 @@ def asked(findings: Findings) -> str:
     parts = []
     if plan.noises:
         levels = ", ".join(f"{level:g}" for level in sorted(set(plan.levels)) if level)
-        parts.append(f"tested on texts with {listed(plan.noises)} (every word touched with probability {levels})")
+        parts.append(f"tested on texts with {listed(plan.noises)} (each word is chosen with probability {levels})")
     if plan.transfer:
         parts.append(f"tested on {listed(plan.transfer)}")
     if plan.label_noise:
@@ -37,7 +37,7 @@ def headline(findings: Findings) -> str:
     drops = [effect for effect in findings.effects if effect.at is None and effect.measure == "drop"]
     tested = [effect for effect in drops if effect.difference.p_value is not None and effect.informative]
     if not tested and any(not effect.informative for effect in drops):
-        return "Not testable: the models do no better on clean text than one and the same answer."
+        return "Not testable: the models do no better on clean text than a constant answer."
     if not tested:
         return "Nothing is compared: that needs a baseline and two pre-training seeds of another mechanism."
     said = [_sentence(effect, findings) for effect in tested if effect.verdict in DECIDED]
@@ -79,10 +79,10 @@ def caveats(findings: Findings) -> list[str]:
 
 
 def _idle(findings: Findings) -> list[str]:
-    """Mechanisms that have nothing to lose."""
+    """Returns sentences on mechanisms that have nothing to lose."""
     return [
         f"{name} scores {fixed(100 * clean, 1)} on clean {task}, the best constant answer "
-        f"{fixed(100 * constant, 1)}: what it loses says nothing."
+        f"{fixed(100 * constant, 1)}: its drop is not informative."
         for task, constant in findings.constant.items()
         for name in findings.study.attention
         if constant is not None
@@ -92,12 +92,12 @@ def _idle(findings: Findings) -> list[str]:
 
 
 def _changed(findings: Findings, task: str, noise: str) -> list[str]:
-    """Where much less is changed than was touched."""
+    """Returns a sentence where much less is changed than was touched."""
     shares = {point.at: share for (of, point), share in findings.changed.items() if (of, point.axis) == (task, noise)}
     if all(share > 0.9 * float(level) for level, share in shares.items()):
         return []
     listing = ", ".join(f"{percent(share)} at {level:g}" for level, share in shares.items())
-    return [f"Of the words of {task}, {noise} really changed {listing}: some words it cannot change."]
+    return [f"Of the words of {task}, {noise} changed {listing}, since it cannot change some words."]
 
 
 def _collapsed(findings: Findings) -> list[str]:
@@ -109,6 +109,6 @@ def _collapsed(findings: Findings) -> list[str]:
                 where = listed(sorted({CLEAN if c is None else f"{c.axis} {c.at:g}" for c in found}))
                 out.append(
                     f"{several(len(found), 'fine-tuning')} of {name} on {task} collapsed to one answer ({where}): a "
-                    "failed training, kept in the means. Such a model has nothing to lose to noise."
+                    "failed training, kept in the means. Noise cannot lower the score of such a model."
                 )
     return out

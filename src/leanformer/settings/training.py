@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from leanformer.records.models import Config
 from leanformer.records.reading import problem
-from leanformer.records.renamed import new_name, new_value, with_new_names
+from leanformer.records.renamed import new_name, new_value, require_one_name, with_new_names
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
@@ -218,12 +218,19 @@ def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
 
 
 def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply the overrides to the tables in place; returns the tables. A budget replaces a budget of another kind."""
+    """Apply the overrides to the tables in place; returns the tables. A budget replaces a budget of another kind.
+    ValueError for a setting under two names."""
     budgets = set()
+    before: list[str] = []
     for override in overrides:
-        key, value = parse_override(override)
-        value = new_value(".".join(key), value)
-        key = new_name(".".join(key)).split(".")
+        names, value = parse_override(override)
+        written = ".".join(names)
+        try:
+            require_one_name(written, before)
+        except ValueError as error:
+            raise ValueError(f"--set {override}: {error}") from None
+        before.append(written)
+        key, value = new_name(written).split("."), new_value(written, value)
         table = tables
         for name in key[:-1]:
             table = table.setdefault(name, {})

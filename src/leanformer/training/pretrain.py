@@ -155,6 +155,8 @@ def pretrain(
                     raise OSError(f"{error}: free disk space and continue with --resume") from error
                 record = run.update(status="finished", **_finished(run, record, results, peak))
     accelerator.end_training()
+    if missed := points.missed(results["steps"]):
+        console.print(f"note: {missed}")
     console.print(f"finished: {run.model}")
     return record
 

@@ -62,6 +62,8 @@ def test_it_is_built_counted_and_trained_by_its_name(file):
     assert config.parameter_groups() == ["scales"]
     with pytest.raises(ValueError, match="mixer 'scaled' has no option 'begin'; known: start"):
         LeanformerConfig(mixer="scaled", mixer_options={"begin": 1}, max_position_embeddings=13, **SIZES)
+    with pytest.raises(ValueError, match=r"mixer 'scaled' with {'start': \[2\]}: a value of the wrong type"):
+        LeanformerConfig(mixer="scaled", mixer_options={"start": [2]}, max_position_embeddings=13, **SIZES)
 
 
 def test_a_worker_that_lacks_it_loads_the_file(file):
@@ -85,6 +87,7 @@ def test_a_file_that_fails_leaves_no_mixer_behind(file):
         ("clusters", MultiHeadAttention, "a mixer named 'clusters' is registered already"),
         ("Mine", MultiHeadAttention, "mixer name 'Mine': use lower-case letters"),
         ("mine", torch.nn.Linear, "mixer 'mine': Linear must derive from leanformer.attention.MultiHeadAttention"),
+        ("mine", "attention", "mixer 'mine': 'attention' is no class: give one that derives from"),
     ],
 )
 def test_mistakes_are_refused(name, made, message):

@@ -182,3 +182,14 @@ def test_it_can_be_set_on_the_command_line() -> None:
 
 def test_the_record_is_as_it_is_read(scored: Path) -> None:
     assert RunDirectory(scored).read()["scores_at"] == points(scored)
+
+
+def test_a_number_that_a_budget_in_seconds_does_not_reach_is_noted(
+    corpus: Path, settings: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = settings(**PLAN | {"max_steps": None, "max_seconds": 1.0, "score_at": [STEP, 10**9]})
+    record = pretrain(settings_from(tables), corpus, tmp_path / "run")
+    tokens = record["results"]["tokens"]
+    assert [point["score_at"] for point in points(tmp_path / "run")] == [STEP]
+    note = f"note: training.score_at: the run ended after {tokens:,} tokens, not scored at 1,000,000,000"
+    assert note in capsys.readouterr().out.splitlines()

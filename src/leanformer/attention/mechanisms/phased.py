@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanformer.attention.attend import Path
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.parameter_group import ParameterGroup
@@ -40,6 +41,7 @@ class Phased(Compatibility):
 
     rotary = True
     family = "planes"
+    kept_with = ("shared_query_key", "shared_key_value", "shared_query_value")
     parameter_groups = {"phases": ParameterGroup(("phases", "gains"), multiplier=30.0)}
     phases: Tensor
     gains: Tensor
@@ -105,6 +107,10 @@ class Phased(Compatibility):
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
         return 2 * shape.inner_size * length * (memory or length)
+
+    @staticmethod
+    def kept(shape: Shape, length: int, path: Path, **_: Any) -> int:
+        return (2 if path == "fused" else 4) * length * shape.inner_size
 
 
 register(Mechanism("phased", SharedQueryKey, Phased, "unpublished", cross=False))

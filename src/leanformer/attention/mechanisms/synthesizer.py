@@ -129,8 +129,10 @@ class Dense(Hidden):
         return Hidden.first_flops(shape, length, **options) + 2 * length * shape.inner_size * (memory or length)
 
     @staticmethod
-    def kept(shape: Shape, length: int, path: Path, tie_query: bool = False, **_: Any) -> int | None:
-        return None if tie_query else 3 * length * shape.inner_size
+    def kept(
+        shape: Shape, length: int, path: Path, second_layer: str = "per_head", tie_query: bool = False, **_: Any
+    ) -> int | None:
+        return None if tie_query else (3 if second_layer == "per_head" else 2) * length * shape.inner_size
 
 
 class FactorizedDense(Hidden):
@@ -188,6 +190,20 @@ class FactorizedDense(Hidden):
     ) -> int:
         second = 2 * length * shape.inner_size * sum(_factors(shape, a, b))
         return Hidden.first_flops(shape, length, **rest) + second
+
+    @staticmethod
+    def kept(
+        shape: Shape,
+        length: int,
+        path: Path,
+        a: int | None = None,
+        b: int | None = None,
+        tie_query: bool = False,
+        **_: Any,
+    ) -> int | None:
+        """The hidden layer twice, the factors, and the second layer, which the product repeats for every example."""
+        factors = sum(_factors(shape, a, b)) * (length * shape.num_heads + shape.inner_size)
+        return None if tie_query else 2 * length * shape.inner_size + factors
 
 
 def _biases(shape: Shape, biases: bool | None) -> bool:

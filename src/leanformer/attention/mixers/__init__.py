@@ -14,7 +14,8 @@ import torch
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.mixers.clusters import ClusteredMemory
 from leanformer.attention.mixers.convolution import ConvolutionBesideAttention
-from leanformer.attention.plugins import open_to_plugins, require_free, require_name
+from leanformer.attention.parameter_group import require_groups
+from leanformer.attention.plugins import open_to_plugins, require_free, require_name, require_subclass
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import mechanism, names
 from leanformer.attention.shape import Shape
@@ -30,21 +31,25 @@ open_to_plugins(MIXERS)
 
 
 def register_mixer(name: str, made: type[MultiHeadAttention]) -> None:
-    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `MultiHeadAttention`,
-    which has what models and the ledger ask of one."""
+    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `MultiHeadAttention`."""
     require_name("mixer", name)
     require_free("mixer", name, MIXERS)
-    if not issubclass(made, MultiHeadAttention):
-        raise ValueError(f"mixer {name!r}: {made.__name__} must derive from leanformer.attention.MultiHeadAttention")
+    require_subclass(f"mixer {name!r}", made, MultiHeadAttention)
+    require_groups(made.__name__, made.parameter_groups)
     MIXERS[name] = made
 
 
-def group_names() -> set[str]:
-    """Groups of parameters (`parameter_group`) that any mechanism, projection or mixer has."""
-    made = {group for name in names() for group in mechanism(name).compatibility.group_names()}
-    chosen = [mechanism(name).projection for name in names()]
-    owners: list[Any] = [*PROJECTIONS.values(), *(each for each in chosen if each is not None), *MIXERS.values()]
-    return made.union(*(owner.parameter_groups for owner in owners))
+def default_multipliers() -> dict[str, set[float]]:
+    """Returns the groups of parameters (`parameter_group`) of all mechanisms, projections and mixers, each with the
+    default multipliers that these declare."""
+    rows = [mechanism(name) for name in names()]
+    owners: list[Any] = [*PROJECTIONS.values(), *(row.projection for row in rows if row.projection), *MIXERS.values()]
+    groups = [group for row in rows for group in row.compatibility.groups()]
+    groups += [group for owner in owners for group in owner.parameter_groups.items()]
+    found: dict[str, set[float]] = {}
+    for name, group in groups:
+        found.setdefault(name, set()).add(group.multiplier)
+    return found
 
 
 def mixer(name: str) -> type[MultiHeadAttention]:
@@ -66,8 +71,14 @@ def check_mixer(name: str, mixing: Mapping[str, Any], mechanism: str, options: M
         if option not in known:
             remedy = suggest(option, known) if known else "it has none"
             raise ValueError(f"mixer {name!r} has no option {option!r}; {remedy}")
+        if isinstance(known[option], bool) and not isinstance(mixing[option], bool):
+            raise ValueError(f"mixer {name!r}: {option} = {mixing[option]!r}: give true or false")
     if name != "attention":  # whose mechanism checks its own
         built: Any = mixer(name)
         sizes = (shape.hidden_size, shape.num_heads, shape.max_length, shape.bias)
-        with torch.device("meta"):
-            built(mechanism, *sizes, head_size=shape.head_size, qk_norm=shape.qk_norm, **mixing, **options)
+        try:
+            with torch.device("meta"):
+                built(mechanism, *sizes, head_size=shape.head_size, qk_norm=shape.qk_norm, **mixing, **options)
+        except TypeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"mixer {name!r} with {dict(mixing)}: a value of the wrong type ({reason})") from None

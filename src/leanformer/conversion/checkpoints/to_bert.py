@@ -27,6 +27,7 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
         ("biases", config.biases, True),
         ("feed_forward", config.feed_forward, "plain"),
         ("qk_norm", config.qk_norm, False),
+        ("block", config.block, "sequential"),
         ("mixer", config.mixer, "attention"),
         ("pooler_act", config.pooler_act, "tanh"),
         ("feed_forward_groups", config.feed_forward_groups, 1),

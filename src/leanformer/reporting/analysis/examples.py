@@ -12,7 +12,7 @@ same for both models.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -99,7 +99,8 @@ def _test(attention: str, task: str, of: Pairs, answers: Callable[[FineTuning], 
     found = ExampleTest(attention, task, len(pairs), len(ours[0].keys))
     if all(one.values is not None for one in (*ours, *theirs)):
         values = [np.stack([one.values for one in side if one.values is not None]) for side in (ours, theirs)]
-        right = zip(pairs, *values, strict=True) if _binary(values) else ()
+        binary = all(np.isin(each, (0.0, 1.0)).all() for each in values)
+        right = zip(pairs, *values, strict=True) if binary else ()
         each = tuple(mcnemar(*seeds, *both) for seeds, *both in right)
         # The score is a mean over examples, so the pairs' mean can be taken first.
         table = np.concatenate([v.mean(0) for v in values])
@@ -148,10 +149,6 @@ def mcnemar(seed: int, task_seed: int, ours: NDArray, theirs: NDArray) -> McNema
     only, only_baseline = int((ours > theirs).sum()), int((ours < theirs).sum())
     apart = only + only_baseline
     return McNemar(seed, task_seed, only, only_baseline, float(stats.binomtest(only, apart).pvalue) if apart else 1.0)
-
-
-def _binary(values: Sequence[NDArray]) -> bool:
-    return all(np.isin(v, (0.0, 1.0)).all() for v in values)
 
 
 def _metrics(tuning: FineTuning) -> list[str]:

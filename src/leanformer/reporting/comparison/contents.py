@@ -47,7 +47,7 @@ def contents(findings: Findings) -> Document:
         Section("Paired differences", _pictures(drawn, "differences")),
         Section("What a target costs", _targets(findings, drawn)),
         Section(study.wording.section, _finetuning(findings, drawn)),
-        Section("Learning-rate sweep", _sweep(study, drawn)),
+        Section("Learning-rate sweep", [*_pictures(drawn, "sweep"), tables.sweep(study)] if study.swept else []),
         Section("What the heads attend to", _attention(study)),
         Section("What would be missed", [table] if (table := tables.evidence(findings)).rows else []),
         Section("Caveats", [Points(caveats(findings))]),
@@ -185,10 +185,6 @@ def _runs(findings: Findings) -> list[Block]:
         blocks.append(task_tables.finetunings(findings.study))
     single = task_tables.example_tests(findings)
     return [*blocks, *([single] if single.rows else [])]
-
-
-def _sweep(study: Study, drawn: dict[str, Picture]) -> list[Block]:
-    return [*_pictures(drawn, "sweep"), tables.sweep(study)] if study.swept else []
 
 
 def _repeat(study: Study) -> list[Block]:

@@ -236,8 +236,8 @@ def floor_sentences(study: Study) -> list[str]:
     ]
     if free:
         out.append(
-            f"Below the no-context baseline of {shown}, which the best predictor reaches that {study.wording.floor}: "
-            f"{listed(free)}. These have learned from context."
+            f"Below the no-context baseline of {shown}: {listed(free)}. These have learned from context. The baseline "
+            f"is the loss of the best predictor that {study.wording.floor}."
         )
     return out
 
@@ -259,6 +259,6 @@ def power_sentence(findings: Findings) -> str:
     limit = f"{alone} nats" if len(d) == 1 else f"{corrected} nats (without Holm's correction: {alone})"
     return (
         f"What would be missed: with {several(n, 'seed')} and the spread seen here, a true difference below {limit} in "
-        f"final loss goes unnoticed at least {miss} of the time. So few seeds tell that spread only roughly: the true "
-        f"one may be up to {sd_factor(df):.1f} times as large, and this limit with it."
+        f"final loss goes unnoticed at least {miss} of the time. So few seeds determine that spread only roughly: the "
+        f"true one may be up to {sd_factor(df):.1f} times as large, and this limit with it."
     )

@@ -8,7 +8,9 @@ from leanformer.reporting.numbers.quantities import listed, several
 from leanformer.reporting.records.planned import FIXED, GROWING, WrittenPlan
 from leanformer.reporting.render.document import Block, Paragraph, Points, Table
 
-NO_PLAN = "No plan was written before these runs: nothing tells what was decided before their results were seen."
+NO_PLAN = (
+    "No plan was written before these runs, so there is no record of what was decided before their results were seen."
+)
 NAMES = {
     "baseline": "the baseline",
     "main": "the main contrast",

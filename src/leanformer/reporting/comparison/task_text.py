@@ -77,7 +77,8 @@ def two_tests(findings: Findings) -> list[str]:
         said.append(f"The tests contradict each other on {listed([f'{t.attention} on {t.task}' for t in against])}.")
     untested = sorted({test.task for test in findings.examples if test.p_value is None and test.examples == 0})
     if untested:
-        said.append(f"Without a test over examples: {listed(untested)}, {_why(findings)}.")
+        why = "; ".join(dict.fromkeys(t.note for t in findings.examples if t.p_value is None and t.note))
+        said.append(f"Without a test over examples: {listed(untested)}, {why}.")
     return said
 
 
@@ -111,7 +112,3 @@ def _verdict(test: ExampleTest) -> Verdict:
     if test.p_value_holm is None or test.p_value_holm >= ALPHA or test.difference is None:
         return "undecided"
     return "better" if test.difference > 0 else "worse"
-
-
-def _why(findings: Findings) -> str:
-    return "; ".join(dict.fromkeys(t.note for t in findings.examples if t.p_value is None and t.note))

@@ -22,7 +22,8 @@ def picture(findings: Findings) -> Picture | None:
     caption = (
         f"Final loss minus that of {study.baseline} with the same seed. Small: single seeds; large: their "
         "mean with its 95 % interval (not corrected for the number of mechanisms; the verdicts are). Shaded: within "
-        f"the margin of {margin_of(study.plan):g} nats. p is that of the verdict: of equivalence where it says so."
+        f"the margin of {margin_of(study.plan):g} nats. p is that of the "
+        "verdict, which is the p of equivalence where the verdict is equivalent."
     )
     return paint("differences", "Paired differences in final loss", caption, lambda frame: _draw(study, family, frame))
 

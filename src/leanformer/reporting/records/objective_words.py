@@ -35,14 +35,14 @@ CAUSAL_LM = Wording(
     model="a causal language model",
     shared="the order of the data",
     validation="on held-out text",
-    floor="knows how frequent tokens are, and sees none of those before",
+    floor="uses the frequencies of tokens, and sees no earlier token",
     perplexity=True,
 )
 SEQ2SEQ = Wording(
     model="an encoder-decoder model",
     shared="the order of the data",
     validation="on the targets of held-out pairs",
-    floor="knows how frequent target tokens are, and sees neither the source nor the tokens before",
+    floor="uses the frequencies of target tokens, and sees neither the source nor the earlier target tokens",
     perplexity=True,
     task="scoring",
     tasks="scorings",

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leanformer.attention import ParameterGroup, group_names
+from leanformer.attention import ParameterGroup, default_multipliers
+from leanformer.attention.parameter_group import MUON
 from leanformer.models import LeanformerConfig
 from leanformer.settings import TrainingSettings
 from leanformer.spelling import suggest
@@ -32,8 +33,6 @@ from leanformer.training.optimizers.stable_adamw import StableAdamW
 
 FUSED = ("cpu", "cuda", "mps", "xpu")
 """Devices where torch updates all parameters in one kernel."""
-MUON = "muon"
-"""The name of the group of Muon's matrices."""
 
 
 def require_groups(settings: TrainingSettings, config: LeanformerConfig) -> None:
@@ -42,11 +41,17 @@ def require_groups(settings: TrainingSettings, config: LeanformerConfig) -> None
     A group of other mechanisms is accepted, since the arms of a comparison share their settings.
     """
     own = [*config.parameter_groups(), MUON]
-    known = sorted(group_names() | set(own))
+    known = sorted({*default_multipliers(), *own})
     for group in settings.lr_multipliers:
         if group not in known:
             name = f"training.lr_multipliers.{group}"
             raise ValueError(f"unknown group {name}: {suggest(group, known)} (this model's groups: {', '.join(own)})")
+
+
+def changed_multipliers(multipliers: Mapping[str, float]) -> dict[str, float]:
+    """Returns the entries of `training.lr_multipliers` that are not the default of their group."""
+    defaults = default_multipliers() | {MUON: {1.0}}
+    return {group: each for group, each in multipliers.items() if {each} != defaults.get(group)}
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

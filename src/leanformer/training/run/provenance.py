@@ -15,6 +15,7 @@ from leanformer.records.difference import Difference, difference
 from leanformer.settings import TrainingSettings
 from leanformer.training.machine.hardware import autocast_dtype, describe
 from leanformer.training.objectives.protocol import PretrainingObjective
+from leanformer.training.optimizers.parameter_groups import changed_multipliers
 from leanformer.training.run.record import versions
 from leanformer.training.run.saved_model import SavedModel
 
@@ -66,8 +67,14 @@ def experiment(
 
 
 def run_difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> Difference | None:
-    """Returns the first setting or hash, except the `free` ones, in which a run and its continuation differ."""
-    return difference(identity(before), dict(sorted(identity(now).items())), free)
+    """Returns the first setting or hash, except the `free` ones, in which a run and its continuation differ.
+
+    A learning-rate multiplier that is its group's default anyway makes no difference.
+    """
+    old, new = identity(before), identity(now)
+    for named in (old, new):
+        named["training.lr_multipliers"] = changed_multipliers(named.get("training.lr_multipliers") or {})
+    return difference(old, dict(sorted(new.items())), free)
 
 
 def plan_at(record: Mapping[str, Any], step: int) -> dict[str, Any]:

@@ -68,6 +68,13 @@ class ScorePoints:
         """Record the numbers that only the last step has reached, with the scores of the finished run."""
         self.record(step, self.run.scores.name, scores)
 
+    def missed(self, step: int) -> str | None:
+        """Returns a note on the numbers that a run of `step` updates did not reach, as a budget in seconds allows."""
+        reached = self.objective.tokens(step)
+        if beyond := [f"{number:,}" for number in self.asked if number > reached]:
+            return f"training.score_at: the run ended after {reached:,} tokens, not scored at {', '.join(beyond)}"
+        return None
+
     def record(self, step: int, folder: str, scores: dict[str, Any]) -> None:
         """Add an entry to run.json for every number that is due at `step`."""
         if self.main and (numbers := self.due(step)):
