@@ -50,6 +50,7 @@ def kind_of(texts: Sequence[Any], values: Sequence[Sequence[Any]], label: Sequen
 
 
 def _of_scalars(column: Sequence[Any], name: str) -> tuple[str, str]:
+    column = [value for value in column if value not in (None, "")]  # the reader of values reports these by line
     numbers = [number(value) for value in column]
     known = [value for value in numbers if value is not None]
     different = len(set(known))
@@ -64,7 +65,7 @@ def _of_scalars(column: Sequence[Any], name: str) -> tuple[str, str]:
         raise ValueError(
             f"{name} holds numbers, and words such as {str(column[place])[:40]!r}: mend the rows, or give --kind single"
         )
-    names = len({class_name(value) for value in column})
+    names = len({str(value).strip() for value in column})
     if names > MOST_CLASSES and names > len(column) / 2:
         raise ValueError(
             f"{name} holds {names:,} different values in {len(column):,} rows, which are texts and no classes: name "

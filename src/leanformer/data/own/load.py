@@ -218,7 +218,7 @@ def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list
     units = [texts[1:] for texts in part.texts] if kind == "questions" else part.texts
     chosen = held_out(units, strata, own.split_seed)
     if not chosen.any() or chosen.all():
-        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)}"
+        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} of {len(set(strata))} kind{'s' * (len(set(strata)) > 1)}"
         raise ValueError(f"{own.data} has {count}, too few to divide: add rows, or give --validation FILE")
     notes.append(
         f"{own.data.name}: {(~chosen).sum():,} rows are for training and {chosen.sum():,} for validation, by a hash of "
@@ -243,7 +243,7 @@ def _contradictions(train: Examples) -> list[str]:
     for texts, label in zip(train.texts, train.labels.tolist(), strict=True):
         found.setdefault(texts, set()).add(repr(label))
     count = sum(len(labels) > 1 for labels in found.values())
-    return [f"{count:,} training texts occur with different labels"] if count else []
+    return [f"training texts that occur with different labels: {count:,}"] if count else []
 
 
 def _counts(task: Task, part: Examples) -> dict[str, int] | None:
