@@ -134,7 +134,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model on labels: your own file (--data), or a known task (--task).
 
-    The score is taken at the end of training. Simple methods on the same rows are scored beside the model.
+    The score is taken at the end of training. With --data, simple methods on the same rows are scored beside the model.
     """
     from leanformer.finetuning.finetune import finetune, finetune_own
 

@@ -30,9 +30,10 @@ def test_flat():
     step, (text,) = advised([0.7] * 150, learning_rate=1e-4)
     assert step == 38  # three quarters of 50 steps
     assert text == (
-        "after 38 steps the training loss is 0.700, and an answer that ignores the text has 0.700: nothing is learned so "
-        "far; if it stays so, try a higher learning rate (--set finetuning.learning_rate=0.0003), more epochs (--set "
-        "finetuning.epochs=9), --class-weights balanced if a class is rare, or a model that was pre-trained longer"
+        "after 38 steps the training loss is 0.700, and an answer that ignores the text has 0.700: nothing is learned "
+        "so far; if it stays so, try a higher learning rate (--set finetuning.learning_rate=0.0003), more epochs "
+        "(--set finetuning.epochs=9), --class-weights balanced if a class is rare, or a model that was pre-trained "
+        "longer"
     )
 
 

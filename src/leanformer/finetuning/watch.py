@@ -46,7 +46,7 @@ class CollapseWatch(Callback):
                 remedy = advice(self.settings, rising=loss > RISEN * self.constant)
                 self.say(
                     f"after {self.due} steps the training loss is {loss:.3f}, and an answer that ignores the text has "
-                    f"{self.constant:.3f}: nothing is learned so far; {remedy}"
+                    f"{self.constant:.3f}: nothing is learned so far; if it stays so, {remedy}"
                 )
 
 
@@ -58,4 +58,4 @@ def advice(settings: FinetuningSettings, rising: bool = False) -> str:
     more.append(f"more epochs (--set finetuning.epochs={3 * settings.epochs:g})")
     if settings.loss == "mean":
         more.append("--class-weights balanced if a class is rare")
-    return f"if it stays so, try {more[0]}, {', '.join(more[1:])}, or a model that was pre-trained longer"
+    return f"try {more[0]}, {', '.join(more[1:])}, or a model that was pre-trained longer"

@@ -1,7 +1,7 @@
 """A labelled file as a task with its examples: read, checked, divided, and described for the run's record."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,6 +99,21 @@ def load(own: OwnFiles, *, balanced: bool = False) -> OwnTask:
     return OwnTask(task, examples["train"], examples["validation"], examples.get("test"), record, notes)
 
 
+def more(task: Task, record: Mapping[str, Any], path: Path) -> Examples:
+    """Returns the examples of another file for a task that `load` made, from the record that it returned.
+
+    Raises ValueError for a label that the task does not have.
+    """
+    kind = record["kind"]
+    rows = files.read(path)
+    part = _part(path, rows, kind, *files.columns(path, list(rows[0][1]), record["text"], record["label"]))
+    if kind == "tokens" and tags.OUTSIDE in task.labels:
+        part = _same_tags({"train": part})[0]["train"]
+    known = {label.partition("-")[2] or label for label in task.labels} if kind == "tokens" else set(task.labels)
+    _require_known(kind, part, known, "the model does not know the label {!r}: drop these rows")
+    return _examples(task, part)
+
+
 def _inferred(path: Path, rows: files.Placed, text: Sequence[str], label: Sequence[str]) -> tuple[str, str]:
     found = [[kinds.as_list(row.get(name)) for name in label] for _, row in rows]
     try:
@@ -130,6 +145,8 @@ def _same_tags(parts: dict[str, _Part]) -> tuple[dict[str, _Part], bool]:
 
 def _labels_of(kind: str, value: Any) -> list[str]:
     """Returns the names of the labels in the value of a row; of tags, the types of entities."""
+    if kind in ("regression", "questions"):
+        return []
     if kind == "single":
         return [value]
     return [tag.partition("-")[2] or tag for tag in value["tags"]] if kind == "tokens" else list(value)
@@ -149,11 +166,15 @@ def _names(kind: str, parts: dict[str, _Part]) -> list[str]:
         only = f"{next(iter(known))!r} alone" if known else "none"
         raise ValueError(f"{train.path} has one label or none ({only}): at least two are needed to learn a difference")
     for part in parts.values():
-        for place, value in zip(part.places, part.values, strict=True):
-            if new := [name for name in _labels_of(kind, value) if name not in known]:
-                raise ValueError(f"{place}: no training row has the label {new[0]!r}: add one, or drop these rows")
+        _require_known(kind, part, known, "no training row has the label {!r}: add one, or drop these rows")
     numeric = all(kinds.number(name) is not None for name in known)
     return sorted(known, key=(lambda name: (kinds.number(name), name)) if numeric else None)
+
+
+def _require_known(kind: str, part: _Part, known: Collection[str], message: str) -> None:
+    for place, value in zip(part.places, part.values, strict=True):
+        if new := [name for name in _labels_of(kind, value) if name not in known]:
+            raise ValueError(f"{place}: {message.format(new[0])}")
 
 
 def _task(
