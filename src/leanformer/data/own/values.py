@@ -52,9 +52,11 @@ def _regression(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Te
 
 
 def _tokens(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Texts, dict[str, Any]]:
-    given, marked = kinds.as_list(row[text[0]]), kinds.as_list(row[label[0]])
+    given, marked = row[text[0]], kinds.as_list(row[label[0]])
     if not isinstance(marked, list):
         raise ValueError(f"{label[0]} is {type(marked).__name__}, not a list of tags or of spans")
+    if marked and not isinstance(marked[0], dict):
+        given = kinds.as_list(given)
     if not isinstance(given, list):
         spans = [(int(span["start"]), int(span["end"]), kinds.class_name(span["label"])) for span in marked]
         places, tags = words.tagged(tables.as_text(given, text[0]), spans)
