@@ -207,7 +207,10 @@ def test_the_command(command: Callable, run: Path, tmp_path: Path, random: np.ra
     options = ["--set", "finetuning.max_length=19", "--set", "finetuning.epochs=1", "--set", "finetuning.threads=1"]
     status, out, err = command("finetune", run, "--data", data, "--out", tmp_path / "out", *options)
     assert (status, err) == (0, "")
-    assert "note: reviews.csv is a task of the kind single: label holds 2 different names" in out
+    assert (
+        "note: reviews.csv is a task of the kind single, since label holds 2 different names (--kind gives another"
+        in out
+    )
     assert "TF-IDF with logistic regression" in out
     assert "95 % interval of the score" in out
     (tmp_path / "new.txt").write_text("w5 w1\n")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.own.load import more
+from leanformer.data.own.load import read_more
 from leanformer.data.tasks import Task
 from leanformer.evaluation import intervals, metrics, no_answer, pretrained
 from leanformer.evaluation.inputs.table import encode
@@ -24,7 +24,7 @@ def labelled(run: Path, data: str | Path) -> dict[str, Any]:
             f"{run} is no run of leanformer finetune --data, whose record names columns and labels: give one"
         )
     task = Task.of_dict(record["own"]["task"])
-    examples = more(task, record["own"], Path(data))
+    examples = read_more(task, record["own"], Path(data))
     model, tokenizer = pretrained.load_as_saved(folder, task), pretrained.load_tokenizer(folder)
     encoded = encode(task, tokenizer, examples, int(record["settings"]["finetuning"]["max_length"]))
     read = answer(model, encoded, model.device).read

@@ -43,7 +43,8 @@ def test_single(tmp_path, suffix):
     assert own.record["split_seed"] == 3
     assert own.record["labels"]["train"] == {"bad": 15, "fair": 15, "good": 15}
     assert own.notes == [
-        f"reviews{suffix} is a task of the kind single: category holds 3 different names",
+        f"reviews{suffix} is a task of the kind single, since category holds 3 different names (--kind gives another "
+        "one)",
         f"reviews{suffix}: 45 rows are for training and 15 for validation, by a hash of their texts and the seed 3 "
         "(--split-seed)",
     ]
