@@ -246,7 +246,8 @@ def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list
     units = [texts[1:] for texts in part.texts] if kind == "questions" else part.texts
     chosen = held_out(units, strata, own.split_seed)
     if not chosen.any() or chosen.all():
-        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} of {len(set(strata))} kind{'s' * (len(set(strata)) > 1)}"
+        texts, labels = len(set(units)), len(set(strata))
+        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} ({texts} different texts, {labels} kinds of labels)"
         raise ValueError(f"{own.data} has {count}, too few to divide: add rows, or give --validation FILE")
     notes.append(
         f"{own.data.name}: {(~chosen).sum():,} rows are for training and {chosen.sum():,} for validation, by a hash of "
