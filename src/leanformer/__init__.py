@@ -4,8 +4,8 @@
     data = lf.prepare("corpus.txt", out="data")
     comparison = lf.compare(data, out="comparison", attention=["dot_product", "pairwise"], seeds=3, max_steps=2000)
 
-The import is light: a function is loaded with what it needs when it is first named. Hugging Face's Auto classes know the
-models as soon as transformers is imported, before or after this package.
+The import is light: a function is loaded with what it needs when it is first named. Hugging Face's Auto classes know
+the models as soon as transformers is imported, before or after this package.
 """
 
 from importlib import import_module
@@ -93,10 +93,15 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _register(transformers: ModuleType) -> None:
-    """Import the models, which registers them with transformers; records are read on machines without PyTorch, too."""
+def _import_models(transformers: ModuleType) -> None:
+    """Import the models, unless there is no PyTorch: reports are written on such machines, too."""
     if find_spec("torch") is not None:
         import_module("leanformer.models")
 
 
-when_imported("transformers", _register)
+def _register(models: ModuleType) -> None:
+    import_module("leanformer.models.hub").register()
+
+
+when_imported("leanformer.models", _register)
+when_imported("transformers", _import_models)

@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from leanformer.bench import inference as bench_inference
 from leanformer.bench import mechanisms as bench_mechanisms
@@ -22,6 +21,7 @@ from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
 from leanformer.files import new_directory
+from leanformer.progress import bars, console
 from leanformer.settings import Settings, read_settings
 from leanformer.spelling import suggest
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
@@ -255,7 +255,7 @@ def _finished(record: dict[str, Any], out: Path | None, quiet: bool) -> dict[str
 @contextmanager
 def _progress(title: str, turns: int, quiet: bool) -> Iterator[Callable[[], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    with bars(*columns, on=console(stderr=True), quiet=quiet, transient=True) as bar:
         task = bar.add_task(title, total=turns)
         yield lambda: bar.advance(task)
 

@@ -1,9 +1,5 @@
-"""BERT-like models with an attention slot, as Hugging Face transformers expects models to be.
+"""BERT-like models with an attention slot, as Hugging Face transformers expects models to be."""
 
-Importing this package registers them with transformers' Auto classes.
-"""
-
-from leanformer.models import hub
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.decoder import LeanformerDecoder, LeanformerForCausalLM
 from leanformer.models.encoder import LeanformerModel, LeanformerPreTrainedModel
@@ -29,5 +25,3 @@ __all__ = [
     "LeanformerModel",
     "LeanformerPreTrainedModel",
 ]
-
-hub.register()
