@@ -47,9 +47,8 @@ class Predictions(Sequence[dict[str, Any]]):
         return f"Predictions: {len(self):,}{first}"
 
     def _repr_html_(self) -> str:
-        return str(self[:SHOWN].frame.to_html(index=False)) + (
-            f"<p>{len(self):,} in all</p>" if len(self) > SHOWN else ""
-        )
+        more = f"<p>{len(self):,} in all</p>" if len(self) > SHOWN else ""
+        return f"{self[:SHOWN].frame.to_html(index=False)}{more}"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def prepare(
 ) -> Data:
     """Write the new directory `out` with the tokenizer, the tokens and the held-out parts; returns it as `Data`.
 
-    texts           a list of documents; a path or a list of paths, `hf:NAME` or `shipped:novels`; a Dataset; a column or
-                    a table of pandas. `text` is the column that holds the text. `valid` and `test` are of the same kinds
+    texts           a list of documents; a path or a list of paths, `hf:NAME` or `shipped:novels`; a Dataset; a column
+                    or a table of pandas. `text` is the column that holds the text. `valid` and `test` are alike
     vocab_size      the size of the vocabulary; by default 30,522, and 8,000 for the pairs of a task
     algorithm       wordpiece, bpe or characters; by default wordpiece, and bpe for a task
     tokenizer       the tokenizer to use instead of training one: a tokenizer.json, a folder with one, or `hf:NAME`

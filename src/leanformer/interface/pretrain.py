@@ -38,7 +38,7 @@ def pretrain(
     data        what `prepare` returned, or the path of such a directory; on `resume` it may be left out
     attention   a mechanism, with its options in brackets: "pairwise[coefficients_init=identity]"
     recipe      the name of a recipe, such as "fast"; see `settings` for what overrides what
-    minutes, hours, tokens    the budget, for which the settings are planned; or give max_steps, max_tokens or max_seconds
+    minutes, hours, tokens      the budget that the settings are planned for; or give max_steps or max_tokens
     settings    a file of settings, or nested dictionaries such as {"training": {"batch_size": 64}}
     init        a run or a saved model to start from
     resume      True goes on with the run in `out`, "auto" goes on if there is one; the run keeps its own settings

@@ -2,7 +2,7 @@
 
 recipe        the name of a recipe that comes with leanformer: where it says nothing, the defaults apply
 settings      a TOML file, or the same tables as nested dictionaries; they override the recipe
-keywords      single settings by their plain names, such as learning_rate=1e-3 or hidden_size=128; they override both
+keywords      single settings by their plain names, such as learning_rate=1e-3 or hidden_size=128; they override all
 """
 
 from collections.abc import Mapping, Sequence

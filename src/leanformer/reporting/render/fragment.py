@@ -11,11 +11,9 @@ def fragment(headline: str, table: Table, picture: Picture | None) -> str:
         "".join(_cell("td", text, letter) for text, letter in zip(row, table.align, strict=True)) for row in table.rows
     )
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
-    drawn = (
-        ""
-        if picture is None
-        else f"<figure>{picture.wide}<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
-    )
+    drawn = ""
+    if picture is not None:
+        drawn = f"<figure>{picture.wide}<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
     return (
         f"<p><b>{escape(headline)}</b></p>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
         f"<p><small>{escape(table.caption)}</small></p>\n{drawn}"

@@ -1,4 +1,4 @@
-"""The progress display of a run: a live bar on a terminal or in a notebook, else lines at intervals, nothing if quiet."""
+"""The progress display of a run: a live bar on a terminal or in a notebook, else lines at intervals."""
 
 import time
 from collections.abc import Callable
