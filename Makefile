@@ -8,7 +8,7 @@ QUICK := runs/quickstart
 .PHONY: help install quickstart test test-peer test-versions torture package lint docs results clean
 
 help:
-	@echo "make quickstart  compare four attention mechanisms on real text (5 to 8 minutes on 2 CPU cores)"
+	@echo "make quickstart  compare four attention mechanisms on real text (minutes; it first prints how many here)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
 	@echo "make test-versions  run the tests with the lowest and the newest versions that are allowed, and record it"
@@ -28,7 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: install
-	@echo "quickstart: 4 mechanisms x 3 seeds on public-domain English, 5 to 8 minutes on 2 CPU cores"
+	@echo "quickstart: 4 mechanisms x 3 seeds on public-domain English; some steps are timed, then the time is printed"
 	@test -e $(QUICK)/data/data.json || \
 	  $(BIN)/leanformer prepare shipped:novels --out $(QUICK)/data --algorithm characters --quiet
 	$(BIN)/leanformer compare configs/quickstart.toml --data $(QUICK)/data --out $(QUICK)/comparison \

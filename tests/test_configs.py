@@ -1,21 +1,19 @@
-"""The configs that come with the repository."""
+"""The configs that come with the repository, and the recipes that come with the package."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
+from leanformer import recipes
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, read_settings
 from leanformer.training.objectives.table import OBJECTIVES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LADDER = [
-    CONFIGS / "recipes" / "bert.toml",
-    *sorted((CONFIGS / "recipes" / "ladder").glob("*.toml")),
-    CONFIGS / "recipes" / "fast.toml",
-]
+RECIPES = [recipes.path(name) for name in recipes.names()]
+LADDER = [recipes.path("bert"), *sorted((CONFIGS / "recipes" / "ladder").glob("*.toml")), recipes.path("fast")]
 STEPS = {
     "rotary": {"model.positions"},
     "pre-norm": {"model.norm"},
@@ -31,7 +29,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: str(path.relative_to(CONFIGS)))
+@pytest.mark.parametrize("path", [*sorted(CONFIGS.rglob("*.toml")), *RECIPES], ids=lambda path: path.stem)
 def test_every_config_builds_its_model(path):
     settings = read_settings(path)
     config = model(settings)

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "finetuning": {"torch", "transformers", "accelerate", "safetensors", "numpy", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
     "settings": {"leanformer.records"},
+    "recipes": {"leanformer.settings"},
     "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
@@ -57,7 +58,8 @@ MAY_IMPORT = {
     "exporting": {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "onnx", "onnxruntime"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
     "comparison": {"torch", "rich"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "study", "settings")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "study", "settings")}
+    | {"leanformer.recipes"},
 }
 
 

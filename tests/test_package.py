@@ -52,6 +52,7 @@ def test_wheel_and_sdist_hold_all_files_of_the_packages(built):
         if file.is_file() and "__pycache__" not in file.parts and ".egg-info" not in str(file)
     ]
     assert any("papers/" in name for name in tracked) and any(name.endswith("novels.txt.xz") for name in tracked)
+    assert "leanformer/recipes/fast.toml" in tracked
     with zipfile.ZipFile(wheel) as archive:
         assert set(tracked) <= set(archive.namelist())
         metadata = next(name for name in archive.namelist() if name.endswith("/METADATA"))
@@ -98,6 +99,7 @@ def test_it_works_where_it_is_installed(environment, tmp_path):
     assert place.startswith(str(environment.parent)), "another leanformer was tried"
     assert "export" in leanformer("--help")
     assert len(json.loads(leanformer("mechanisms", "--json"))) > 5
+    assert json.loads(leanformer("recipes", "--json"))[0]["name"] == "fast"
     leanformer("prepare", "shipped:novels", "--out", "data", "--algorithm", "characters", "--quiet")
     settings = [f"model.{each}" for each in SETTINGS] + [f"training.{each}" for each in TRAINING]
     options = [argument for setting in settings for argument in ("--set", setting)]

@@ -26,6 +26,22 @@ def test_file_then_overrides(tmp_path):
     assert settings.finetuning_for("rte").epochs == 5.0
 
 
+@pytest.mark.parametrize(
+    ("override", "left"),
+    [
+        ("training.max_seconds=9", (None, None, 9.0)),
+        ("training.max_steps=5", (5, None, None)),
+        ("training.max_tokens=none", (None, None, None)),
+        ("training.seed=2", (None, 7000, None)),
+    ],
+)
+def test_a_budget_of_set_replaces_that_of_the_file(override, left, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[training]\nmax_tokens = 7000\n")
+    training = read_settings(file, [override]).training
+    assert (training.max_steps, training.max_tokens, training.max_seconds) == left
+
+
 def test_settings_survive_json(tmp_path):
     settings = read_settings(None, ["training.max_tokens=1000", "finetuning.rte.epochs=5", "model.hidden_size=64"])
     file = tmp_path / "settings.json"
@@ -75,7 +91,14 @@ def test_overrides_are_toml_or_bare_words(text, expected):
         (["training.batch_ramp=1.5"], "training.batch_ramp = 1.5: is a fraction of the budget"),
         (["training.first_batch_size=257"], "first_batch_size = 257: must be positive and at most batch_size = 256"),
         (["training.first_batch_size=0"], "first_batch_size = 0: must be positive"),
-        (["training.first_batch_size=8", "training.max_seconds=9"], "needs a budget in steps or tokens"),
+        (
+            ["training.first_batch_size=8", "training.max_seconds=9"],
+            "first_batch_size change with the part of the tokens",
+        ),
+        (
+            ["training.first_batch_size=8", "training.final_mask_rate=0.1", "training.max_seconds=9"],
+            "training.max_seconds = 9: training.first_batch_size and training.final_mask_rate change",
+        ),
         (["training.first_batch_size=8", "training.objective=seq2seq"], "leave it out for seq2seq"),
         (["distillation.method=minlm"], "did you mean 'minilm'?"),
         (["distillation.masked_lm_weight=1.5"], "masked_lm_weight = 1.5: is a share, from 0 to 1"),

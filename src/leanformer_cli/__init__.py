@@ -7,6 +7,7 @@ Here a verb imports it only when it is called, so that `--help` is instant.
 # ruff: noqa: F401, I001  (importing a module adds its verbs)
 from leanformer_cli import mechanisms
 from leanformer_cli import prepare
+from leanformer_cli import recipes
 from leanformer_cli import train
 from leanformer_cli import distill
 from leanformer_cli import evaluate

@@ -12,7 +12,7 @@ from leanformer_cli.ending import Ended, listening
 
 JOBS = {
     "Data": ("prepare", "verify"),
-    "Training": ("pretrain", "finetune", "distill"),
+    "Training": ("recipes", "pretrain", "finetune", "distill"),
     "Comparing": ("compare", "report", "robustness", "reproduce", "link"),
     "Models": ("convert", "export", "embed", "predict", "evaluate", "attention"),
     "Measuring": ("mechanisms", "bench"),

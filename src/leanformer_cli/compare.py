@@ -13,11 +13,17 @@ from leanformer_cli.options import (
     AutoResume,
     Config,
     Data,
+    Hours,
+    Minutes,
     Plugin,
     Quiet,
+    Recipe,
     Resume,
     Set,
+    Tokens,
+    budget_of,
     floats,
+    given_by,
     load,
     seeds_of,
     settings_of,
@@ -73,8 +79,12 @@ def compare(
         bool, typer.Option("--discard-models", help="Delete the models of finished runs, and keep their records.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Runs at the same time; default: one per CPU core, or one on a GPU.")
+        int | None, typer.Option(help="Runs at the same time; default: one per GPU, or per CPU core without one.")
     ] = None,
+    recipe: Recipe = None,
+    hours: Hours = None,
+    minutes: Minutes = None,
+    tokens: Tokens = None,
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
@@ -97,7 +107,8 @@ def compare(
     for option, value in (("--margin", margin), ("--task-margin", task_margin)):
         if not value > 0:
             raise ValueError(f"{option} {value:g}: write a number above 0")
-    settings = settings_of(config, set_)
+    budget = budget_of(hours, minutes, tokens, config, recipe)
+    settings = settings_of(config, set_, recipe=recipe)
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")
@@ -107,6 +118,8 @@ def compare(
         out,
         variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
         seeds=seeds_of(seeds, "--seeds") or [],
+        **budget,
+        keep=given_by(config, recipe, set_),
         learning_rates=floats(learning_rates, "--learning-rates"),
         tuning_seeds=seeds_of(tuning_seeds, "--tuning-seeds", FIRST_TUNING_SEED),
         tuning_tokens=tuning_tokens,

@@ -13,11 +13,17 @@ from leanformer_cli.options import (
     Config,
     ConfigOption,
     Data,
+    Hours,
+    Minutes,
     Plugin,
     Quiet,
+    Recipe,
     Resume,
     RunOut,
     Set,
+    Tokens,
+    budget_of,
+    given_by,
     load,
     settings_of,
     show,
@@ -33,6 +39,10 @@ def pretrain(
     init: Annotated[
         Path | None, typer.Option("--init", metavar="MODEL", help="Start from the weights of this run or saved model.")
     ] = None,
+    recipe: Recipe = None,
+    hours: Hours = None,
+    minutes: Minutes = None,
+    tokens: Tokens = None,
     set_: Set = None,
     plugin: Plugin = None,
     resume: Resume = False,
@@ -46,22 +56,46 @@ def pretrain(
             "warmup_stable_decay.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and the time that it takes here, and stop.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Pre-train one model.
 
-    The setting training.objective is masked_lm, causal_lm or seq2seq. For several processes use torchrun
-    --nproc-per-node N -m leanformer_cli ...
+    --hours, --minutes and --tokens set the size, the tokens, the batch and the warm-up of a recipe, after a few steps
+    that are timed. The setting training.objective is masked_lm, causal_lm or seq2seq. For several processes use
+    torchrun --nproc-per-node N -m leanformer_cli ...
     """
+    from leanformer.records.run import Pretraining
+    from leanformer.training.budget import as_recorded, plan
     from leanformer.training.pretrain import pretrain
     from leanformer.training.run.extension import extended_to
+    from leanformer.training.run.record import RunDirectory
 
     if autoresume and (out / "run.json").exists():
         resume = extend is None or extended_to(out, extend)
         extend = None if resume else extend
-    settings = settings_of(config, set_, resume or extend is not None)
-    quiet = quiet or as_json
+    budget, goes_on = budget_of(hours, minutes, tokens, config, recipe), resume or extend is not None
+    settings, quiet = settings_of(config, set_, goes_on, recipe), quiet or as_json
+    if (budget or dry_run) and not goes_on:
+        if init is not None:
+            raise ValueError(f"--init {init} has a size of its own, without a plan: give training.max_tokens instead")
+        load(plugin)
+        if not dry_run:
+            RunDirectory(out).require_unused()
+        found = plan(settings, data, **budget, keep=given_by(config, recipe, set_))
+        show({"plan": found.sentence, "settings": found.settings.to_dict()}, as_json and dry_run, quiet)
+        if dry_run:
+            return
+        settings = found.settings
+    elif dry_run:
+        raise ValueError("--dry-run plans a new run: leave it out to continue the one in --out")
+    elif budget and extend is None:
+        settings = as_recorded(
+            RunDirectory(out).read(Pretraining)["settings"], settings, given_by(config, recipe, set_)
+        )
     record = pretrain(settings, data, out, init=init, resume=resume, extend=extend, quiet=quiet, plugin=plugin)
     show(record, as_json, quiet=True)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from leanformer import recipes
 from leanformer.attention import names
 from leanformer.comparison.plan import PlannedRun
 from leanformer.comparison.variants import grid, parse_variants
@@ -62,6 +63,15 @@ def test_an_arm_may_have_a_multiplier_of_its_own(key):
     assert (
         read_settings(None, [*run.overrides(), "training.lr_multipliers.muon=4"]).training.lr_multipliers == multipliers
     )
+
+
+def test_an_arm_may_have_a_recipe_of_the_package():
+    (variant,) = parse_variants("dot_product[recipe=bert,model.hidden_size=128]")
+    bert = recipes.load("bert")
+    assert variant.label == "dot_product[recipe=bert,model.hidden_size=128]"
+    assert variant.model == bert["model"] | {"hidden_size": 128} and variant.training == bert["training"]
+    with pytest.raises(ValueError, match="recipe 'brt': did you mean 'bert'"):
+        parse_variants("dot_product[recipe=brt]")
 
 
 def test_an_arm_may_have_a_recipe_of_its_own(tmp_path):

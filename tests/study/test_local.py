@@ -139,6 +139,28 @@ def test_who_waits_is_not_started_any_more(tmp_path):
         running.result(60)
 
 
+@pytest.mark.parametrize(
+    ("devices", "workers", "seen"),
+    [(["0", "1"], 4, {"0": 2, "1": 2}), (["GPU-a"], 2, {"GPU-a": 4}), ([], 2, {"": 4})],
+)
+def test_jobs_take_turns_on_the_devices(tmp_path, monkeypatch, devices, workers, seen):
+    """Four jobs at most two at a time per device; without devices the variable stays as it is."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code = "import os; print('device', os.environ['CUDA_VISIBLE_DEVICES'])"
+    jobs = [job(tmp_path, name, code, program=("-c",)) for name in "abcd"]
+    assert run_jobs(jobs, LocalProcesses(workers, devices), Console(quiet=True)) == {}
+    said = [each.log.read_text().splitlines()[-1].removeprefix("device").strip() for each in jobs]
+    assert {name: said.count(name) for name in said} == seen
+
+
+def test_a_device_that_is_free_again_is_taken(tmp_path):
+    """The second job waits for the only place, and then finds the first device as free as the second one."""
+    code = "import os; print('device', os.environ['CUDA_VISIBLE_DEVICES'])"
+    jobs = [job(tmp_path, name, code, program=("-c",)) for name in "ab"]
+    assert run_jobs(jobs, LocalProcesses(1, ["0", "1"]), Console(quiet=True)) == {}
+    assert [each.log.read_text().splitlines()[-1] for each in jobs] == ["device 0", "device 0"]
+
+
 def test_a_log_that_cannot_be_written_ends_all(tmp_path):
     (tmp_path / "logs").write_text("in the way")
     with pytest.raises(FileExistsError):

@@ -4,12 +4,11 @@ Whatever happens, what is finished stays: a later `--resume` skips it, resumes w
 record lists a run before it starts, and goes on listing one that was started when a later command leaves it out.
 """
 
-import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from leanformer import progress
@@ -18,6 +17,7 @@ from leanformer.comparison.continuing import check_continues, check_runs, direct
 from leanformer.comparison.discarding import check_models, discard_models
 from leanformer.comparison.estimate import Estimator, objective_of
 from leanformer.comparison.jobs import finetuning, generation, pretraining
+from leanformer.comparison.machine import planned, share_of_the_machine
 from leanformer.comparison.matching import matched
 from leanformer.comparison.plan import Plan, PlannedRun, baseline_of
 from leanformer.comparison.variants import Variant
@@ -36,7 +36,9 @@ from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.study.job import Job
 from leanformer.study.local import LocalProcesses
+from leanformer.study.outlook import Outlook
 from leanformer.study.running import run_jobs
+from leanformer.training.machine.hardware import visible_devices
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.run.record import RunDirectory
@@ -53,6 +55,9 @@ def compare(
     *,
     variants: list[Variant],
     seeds: list[int],
+    seconds: float | None = None,
+    tokens: int | None = None,
+    keep: Collection[str] = (),
     learning_rates: list[float] | None = None,
     tuning_seeds: list[int] | None = None,
     tuning_tokens: int | None = None,
@@ -72,12 +77,16 @@ def compare(
 ) -> dict[str, Any]:
     """Run what is still to run of the comparison in `out`, then write its report; returns the report's results.
 
-    With `learning_rates` every arm is tried at each of them on the `tuning_seeds`, for `tuning_tokens` if given, and
-    reported at the best one.
-    `margin` (nats), `task_margin` (a fraction) and `main` (labels of the main contrast) are written down beforehand.
+    With `seconds` or `tokens`, a budget of each run, the settings are a recipe, which is planned for it except for the
+    settings that `keep` names (`training.budget`). With `learning_rates` every arm is tried at each of them on the
+    `tuning_seeds`, for `tuning_tokens` if given, and reported at the best one. `margin` (nats), `task_margin` (a
+    fraction) and `main` (labels of the main contrast) are written down beforehand.
     """
     kind = OBJECTIVES[settings.training.objective]
-    corpus = kind.open(data)
+    corpus, said = kind.open(data), ""
+    if seconds is not None or tokens is not None:
+        _, threads = share_of_the_machine(jobs, len(variants) * len(seeds), settings)
+        settings, said = planned(settings, corpus, out, seconds=seconds, tokens=tokens, keep=keep, threads=threads)
     variants, matches = matched(variants, settings, corpus)
     plan = Plan(
         settings=settings,
@@ -98,6 +107,8 @@ def compare(
     )
     objective, notes = _check(plan, corpus)
     console = progress.console(quiet=quiet)
+    if said:
+        console.print(said)
     for note in [*matches, *notes]:
         console.print(f"note: {note}")
     with directory_of(out).claimed(dry_run=dry_run):
@@ -119,12 +130,13 @@ def _carry_out(
     console: Console,
 ) -> dict[str, Any]:
     """What is still to run, and the report."""
-    workers, threads = _share_of_the_machine(jobs, len(plan.foreseen_runs), plan.settings)
+    workers, threads = share_of_the_machine(jobs, len(plan.foreseen_runs), plan.settings)
     to_go = [run for run in plan.foreseen_runs if not is_settled(out, run)]
     tasks_to_go = _finetunings(out, plan, plan.foreseen_runs)
     check_models(out, tasks_to_go)
-    if to_go or tasks_to_go:
-        estimate = Estimator(plan, corpus, objective, workers, threads).of(to_go, tasks_to_go)
+    estimator = Estimator(plan, corpus, objective, workers, threads) if to_go or tasks_to_go else None
+    if estimator is not None:
+        estimate = estimator.of(to_go, tasks_to_go)
         console.print(f"{estimate.sentence()}, {workers} at a time with {threads} threads each")
         _check_disk(out, estimate.bytes)
     if dry_run:
@@ -138,13 +150,21 @@ def _carry_out(
         if not keep_models:
             discard_models(out, plan)
 
-    def run(jobs: list[Job]) -> dict[Job, str]:
-        return run_jobs(jobs, LocalProcesses(workers), console, ended=tidy)
+    outlook = None if estimator is None else Outlook(estimator.work(to_go, tasks_to_go), workers)
+
+    def run(jobs: dict[Job, float]) -> dict[Job, str]:
+        """Run the jobs, with the seconds that each is estimated to take."""
+        if outlook is not None:
+            outlook.take_up(jobs)
+        return run_jobs(list(jobs), LocalProcesses(workers, visible_devices()), console, ended=tidy, outlook=outlook)
 
     def pretrain(runs: list[PlannedRun]) -> dict[Job, str]:
-        left = [run for run in runs if not is_settled(out, run)]
-        steps = [objective_of(run, plan, corpus).total_steps or 0 for run in left]
-        return run([pretraining(each, plan, out, threads, total) for each, total in zip(left, steps, strict=True)])
+        left, jobs = [run for run in runs if not is_settled(out, run)], dict[Job, float]()
+        for each in left:
+            steps = objective_of(each, plan, corpus).total_steps or 0
+            seconds = 0.0 if estimator is None else estimator.pretraining_seconds(each)
+            jobs[pretraining(each, plan, out, threads, steps)] = seconds
+        return run(jobs)
 
     if plan.tuning_runs:
         failed = pretrain(plan.tuning_runs)
@@ -158,7 +178,12 @@ def _carry_out(
     failed = pretrain(plan.reported_runs)
     follow = generation if plan.generates else finetuning
     due = [pair for pair in _finetunings(out, plan, plan.reported_runs) if RunDirectory(out / pair[0].path).finished]
-    failed |= run([follow(each, task, plan, out, threads) for each, task in due])
+    failed |= run(
+        {
+            follow(each, task, plan, out, threads): 0.0 if estimator is None else estimator.task_seconds(each, task)
+            for each, task in due
+        }
+    )
     tidy()
     results = write_report(out)
     console.print(f"report: {out / 'report.html'}")
@@ -246,15 +271,6 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     for run in plan.foreseen_runs:
         check_reached(run.settings(plan.settings).training, objective_of(run, plan, corpus))
     return objective, [examples.note for examples in trained if examples.note]
-
-
-def _share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:
-    """(runs at a time, threads of each). Small models use two single-threaded processes better than one with two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs is not None and jobs < 1:
-        raise ValueError("--jobs must be at least 1")
-    workers = jobs or (1 if torch.cuda.is_available() else min(cores, runs))
-    return workers, settings.training.threads or max(1, cores // workers)
 
 
 def _check_disk(out: Path, needed: int) -> None:

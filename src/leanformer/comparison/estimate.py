@@ -35,12 +35,18 @@ class Estimator:
         self.flops_per_second = self._flops_per_token(baseline) * speed
 
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
-        after = self.generation_seconds if self.plan.generates else self.finetuning_seconds
-        seconds = sum(map(self.pretraining_seconds, runs)) + sum(after(*pair) for pair in finetunings)
+        seconds = self.work(runs, finetunings)
         copies = 1 + 3 * self.plan.settings.training.keep_checkpoints  # model; weights and two moments a checkpoint
         size = sum(4 * self._ledger(run.variant)["parameters"]["total"] * copies for run in runs)
         slowest = max([*map(self.pretraining_seconds, runs), 0.0])
         return Estimate(max(seconds / self.workers, slowest), size, len(runs) + len(finetunings))
+
+    def work(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> float:
+        """Returns the seconds of all of them, one after the other."""
+        return sum(map(self.pretraining_seconds, runs)) + sum(self.task_seconds(*pair) for pair in finetunings)
+
+    def task_seconds(self, run: PlannedRun, task: str) -> float:
+        return self.generation_seconds(run, task) if self.plan.generates else self.finetuning_seconds(run, task)
 
     def pretraining_seconds(self, run: PlannedRun) -> float:
         seconds = run.settings(self.plan.settings).training.max_seconds

@@ -9,7 +9,8 @@ pairwise[model.mixer=convolution,model.mixer_options.kernel=5]    another token 
 dot_product[parameters=shared]               the same, its size found (`matching.py`); also width=, flops=
 dot_product[training.optimizer=muon]         another way to train it
 random[training.lr_multipliers.position_tables=100]    a multiple of the learning rate for a group of parameters
-dot_product[config=configs/recipes/fast.toml]    another recipe: the [model] and [training] of that file
+dot_product[recipe=bert]    another recipe that comes with the package (`leanformer recipes`)
+dot_product[config=my-recipe.toml]           another recipe: the [model] and [training] of that file
 """
 
 import re
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from leanformer import recipes
 from leanformer.attention import PROJECTIONS, mechanism, names
 from leanformer.models import LeanformerConfig
 from leanformer.records.renamed import current_name, new_name, new_value
@@ -110,7 +112,10 @@ def _parse(text: str) -> Variant:
         value, setting = new_value(written, value), new_name(written)
         _require_once(text, setting, seen)
         *prefix, key = setting.split(".")
-        if not prefix and key == "config":
+        if not prefix and key == "recipe":
+            for table, values in _recipe(text, recipes.path(str(value))).items():
+                own[table] |= values
+        elif not prefix and key == "config":
             for table, values in _recipe(text, Path(str(value))).items():
                 own[table] |= values
             label = text.replace(str(value), Path(str(value)).stem)  # it names the run's folder
@@ -126,7 +131,7 @@ def _parse(text: str) -> Variant:
         else:
             raise ValueError(
                 f"--attention {text!r}: {item.strip()} is neither an option of {name} nor model.KEY=value, "
-                "training.KEY=value or config=FILE"
+                "training.KEY=value, recipe=NAME or config=FILE"
             )
     _check(text, name, options)
     if {"parameters", "width"} <= own["match"].keys():

@@ -16,8 +16,9 @@ from leanformer.reporting.records.study import Study
 from leanformer.robustness.plan import SIZES, TRANSFER, Plan, Point
 from leanformer.robustness.training_data import few_settings
 from leanformer.settings import FinetuningSettings
-from leanformer.study.estimate import Estimate, reading, seconds_of_a_step
+from leanformer.study.estimate import Estimate, reading
 from leanformer.training.machine.hardware import prepare_cpu
+from leanformer.training.machine.timing import seconds_of_a_step
 
 MEASURED_LENGTH = 32
 JOB_SECONDS = 1.0

@@ -2,6 +2,7 @@
 
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.training import (
+    BUDGETS,
     DistillationSettings,
     Settings,
     TrainingSettings,
@@ -13,6 +14,7 @@ from leanformer.settings.training import (
 )
 
 __all__ = [
+    "BUDGETS",
     "DistillationSettings",
     "FinetuningSettings",
     "Settings",

@@ -25,6 +25,9 @@ from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
 
+BUDGETS = ("max_steps", "max_tokens", "max_seconds")
+"""The settings of [training] that end a run; at most one is given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Table):
@@ -90,7 +93,7 @@ class TrainingSettings(Table):
     def __post_init__(self) -> None:
         packed = self.objective == "masked_lm" or not self.document_mask
         self._require("document_mask", packed, 'is for training.objective = "masked_lm"')
-        budgets = [k for k in ("max_steps", "max_tokens", "max_seconds") if getattr(self, k) is not None]
+        budgets = [k for k in BUDGETS if getattr(self, k) is not None]
         if len(budgets) > 1:
             raise ValueError(f"give one budget: training.{' and training.'.join(budgets)} are both set")
         for key in ("batch_size", "sequence_length", "log_every", "keep_checkpoints", "learning_rate", "epsilon"):
@@ -99,7 +102,7 @@ class TrainingSettings(Table):
         for group, multiplier in self.lr_multipliers.items():
             if multiplier <= 0:
                 raise ValueError(f"training.lr_multipliers.{group} = {multiplier!r}: must be positive")
-        for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "threads", "clip_norm"):
+        for key in (*BUDGETS, "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key in ("validate_every", "validation_sequences"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
@@ -122,9 +125,14 @@ class TrainingSettings(Table):
         if self.first_batch_size is not None:
             whole = 0 < self.first_batch_size <= self.batch_size
             self._require("first_batch_size", whole, f"must be positive and at most batch_size = {self.batch_size}")
-            pairs, clock = self.objective == "seq2seq", self.max_seconds is not None
+            pairs = self.objective == "seq2seq"
             self._require("first_batch_size", not pairs, "pairs meet in batches of one size: leave it out for seq2seq")
-            self._require("first_batch_size", not clock, "needs a budget in steps or tokens, not training.max_seconds")
+        changing = [k for k in ("first_batch_size", "final_mask_rate") if getattr(self, k) is not None]
+        if self.max_seconds is not None and changing:
+            raise ValueError(
+                f"training.max_seconds = {self.max_seconds:g}: training.{' and training.'.join(changing)} change with "
+                "the part of the tokens that is read: give --minutes instead, which finds the tokens for the time"
+            )
 
     def steps(self, tokens_per_step: int) -> int | None:
         """Returns the steps of the budget, None if it is given in seconds."""
@@ -210,7 +218,8 @@ def read_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
 
 
 def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply the overrides to the tables in place; returns the tables."""
+    """Apply the overrides to the tables in place; returns the tables. A budget replaces a budget of another kind."""
+    budgets = set()
     for override in overrides:
         key, value = parse_override(override)
         value = new_value(".".join(key), value)
@@ -221,6 +230,11 @@ def overridden(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
             if not isinstance(table, dict):
                 raise ValueError(f"--set {override}: {name!r} is a value, not a table")
         table[key[-1]] = value
+        if key[:-1] == ["training"] and key[-1] in BUDGETS and value is not None:
+            budgets.add(key[-1])
+    for other in BUDGETS:
+        if budgets and other not in budgets:
+            tables["training"].pop(other, None)
     return tables
 
 

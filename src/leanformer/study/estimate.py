@@ -4,27 +4,23 @@ Scoring costs a third of training on as many tokens: it has no backward pass, wh
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from leanformer.data.examples import load
 from leanformer.data.tasks import Task
 from leanformer.models import LeanformerConfig
 from leanformer.settings import FinetuningSettings, TrainingSettings
-from leanformer.training.machine import timing
-from leanformer.training.machine.hardware import autocast_dtype
+from leanformer.training.machine.timing import duration, seconds_of_a_step, seconds_of_an_update
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES
-from leanformer.training.optimizers.parameter_groups import make_optimizer
 
 PROCESS_SECONDS = 8.0
 """Starting Python with torch and transformers, and writing the results."""
 TOKENS_PER_WORD = 1.6
 """Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
-MEASURED_STEPS, MEASURED_SEQUENCES = 3, 32
+MEASURED_SEQUENCES = 32
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Estimate:
     runs: int
 
     def sentence(self) -> str:
-        return f"{self.runs} runs to go: about {_duration(self.seconds)} and {_size(self.bytes)} of disk"
+        return f"{self.runs} runs to go: about {duration(self.seconds)} and {_size(self.bytes)} of disk"
 
 
 @dataclass(frozen=True)
@@ -83,32 +79,6 @@ def training_speed(
         torch.set_num_threads(before)
     tokens = objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
     return tokens / elapsed, update
-
-
-def seconds_of_a_step(loss: Callable[[], Tensor], precision: str, device: torch.device) -> float:
-    """What a forward and a backward pass take, the mean of some after one that is not counted."""
-    bf16 = autocast_dtype(precision, device) is not None
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = loss()
-        found.backward()
-
-    step()
-    return timing.seconds(step, MEASURED_STEPS, device)
-
-
-def seconds_of_an_update(model: nn.Module, training: TrainingSettings, device: torch.device) -> float:
-    """What the optimizer's step takes, by the gradients that the model has, after one that makes its state."""
-    optimizer = make_optimizer(model, training)
-    optimizer.step()
-    return timing.seconds(optimizer.step, MEASURED_STEPS, device)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _size(size: int) -> str:

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Self
 
@@ -21,10 +22,14 @@ LIFELINE = "LEANFORMER_LIFELINE"
 
 
 class LocalProcesses:
-    """Runs at most `workers` jobs at a time, in the order in which they are submitted."""
+    """Runs at most `workers` jobs at a time, in the order in which they are submitted.
 
-    def __init__(self, workers: int) -> None:
+    Each job sees one of the GPUs in `devices` (names as in CUDA_VISIBLE_DEVICES), the one that the fewest jobs use.
+    """
+
+    def __init__(self, workers: int, devices: Sequence[str] = ()) -> None:
         self._free = workers
+        self._users = Counter[str](dict.fromkeys(devices, 0))
         self._waiting = deque[tuple[Job, Future[None]]]()
         self._running = dict[Job, subprocess.Popen[bytes]]()
         self._lock = threading.RLock()
@@ -61,19 +66,24 @@ class LocalProcesses:
             job, future = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
+            device = min(self._users, key=self._users.__getitem__, default=None)
             try:
-                self._running[job] = _process(job, self._lifeline[0])
+                self._running[job] = _process(job, self._lifeline[0], device)
             except OSError as error:
                 future.set_exception(error)
                 continue
             self._free -= 1
-            threading.Thread(target=self._await, args=(job, future), name=job.name, daemon=True).start()
+            if device is not None:
+                self._users[device] += 1
+            threading.Thread(target=self._await, args=(job, future, device), name=job.name, daemon=True).start()
 
-    def _await(self, job: Job, future: "Future[None]") -> None:
+    def _await(self, job: Job, future: "Future[None]", device: str | None) -> None:
         status = self._running[job].wait()
         with self._lock:
             del self._running[job]
             self._free += 1
+            if device is not None:
+                self._users[device] -= 1
             self._start()
         if status:
             future.set_exception(JobFailed(reason(job, status)))
@@ -96,8 +106,9 @@ def _begins(job: Job) -> str:
     return f"--- {job.name}"
 
 
-def _process(job: Job, lifeline: int) -> "subprocess.Popen[bytes]":
+def _process(job: Job, lifeline: int, device: str | None) -> "subprocess.Popen[bytes]":
     pipe = os.fstat(lifeline)
+    visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         log.write(f"{_begins(job)}\n".encode())
@@ -107,5 +118,5 @@ def _process(job: Job, lifeline: int) -> "subprocess.Popen[bytes]":
             stdin=lifeline,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {LIFELINE: f"{pipe.st_dev}:{pipe.st_ino}"},
+            env=os.environ | {LIFELINE: f"{pipe.st_dev}:{pipe.st_ino}"} | visible,
         )

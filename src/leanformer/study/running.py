@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from leanformer.progress import bars, is_live
 from leanformer.study.executor import Executor, JobFailed
 from leanformer.study.job import Job
+from leanformer.study.outlook import Outlook
+from leanformer.training.machine.timing import duration
 from leanformer.training.run.interrupts import Interrupts
 
 TICK = 0.25
@@ -23,10 +25,12 @@ def run_jobs(
     *,
     title: str = "",
     ended: Callable[[Job, str | None, float], None] = lambda job, why, seconds: None,
+    outlook: Outlook | None = None,
 ) -> dict[Job, str]:
     """Run all jobs; return those that failed, with the reason.
 
-    A terminal shows bars, and every console a line per job that ended, which begins with `title`. Then
+    A terminal shows bars, and every console a line per job that ended, which begins with `title`, both with the
+    remaining time of the whole study if there is an `outlook`, which has taken up the jobs. Then
     `ended(job, why, seconds)` is called: `why` is None for a success, and the seconds count from when the job was first
     seen running. After a signal the exit status is 128 + signal.
     """
@@ -47,15 +51,24 @@ def run_jobs(
                 if why is not None:
                     failed[job] = why
                 outcome = "finished" if why is None else f"failed: {why}"
+                if outlook is not None:
+                    outlook.ended(job)
                 place = f"{title} [{len(jobs) - len(left)}/{len(jobs)}]".lstrip()
-                console.print(f"{place} {job.name} {outcome}", markup=False, soft_wrap=True)
+                console.print(f"{place} {job.name} {outcome}{_left(outlook)}", markup=False, soft_wrap=True)
                 ended(job, why, now - began.get(job, now))
             running = [job for future, job in left.items() if future.running()]
             completed = len(jobs) - len(left) + sum(job.fraction() for job in running)
-            progress.update(bar, completed=completed, description=", ".join(job.name for job in running) or "runs")
+            named = ", ".join(job.name for job in running) or "runs"
+            progress.update(bar, completed=completed, description=named + _left(outlook))
             if interrupts.signal:
                 raise SystemExit(128 + interrupts.signal)
     return failed
+
+
+def _left(outlook: Outlook | None) -> str:
+    """The remaining time in words; "" when nothing is left to do."""
+    seconds = 0.0 if outlook is None else outlook.left()
+    return f"; about {duration(seconds)} left" if seconds >= 1 else ""
 
 
 def _failure(future: "Future[None]") -> str | None:

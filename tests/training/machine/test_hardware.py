@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
+from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu, visible_devices
 
 CPU = torch.device("cpu")
 
@@ -24,6 +24,27 @@ def test_auto_takes_bf16_on_cuda_since_ampere(
 def test_what_is_asked_for_is_taken() -> None:
     assert autocast_dtype("fp32", CPU) is None
     assert autocast_dtype("bf16", CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("variable", "count", "names"),
+    [
+        (None, 3, ["0", "1", "2"]),
+        ("2,5", 2, ["2", "5"]),
+        ("GPU-a, GPU-b", 2, ["GPU-a", "GPU-b"]),
+        ("0,9,1", 1, ["0"]),  # CUDA ends its list at a name that is no device
+        ("", 0, []),
+    ],
+)
+def test_devices_go_by_the_names_that_their_variable_takes(
+    variable: str | None, count: int, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert visible_devices() == names
 
 
 def test_denormals_become_zero_and_threads_are_set() -> None:

@@ -27,6 +27,24 @@ def prepare_cpu(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_asked() -> int | None:
+    """Returns the threads per process that OMP_NUM_THREADS asks for, None if it does not."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
+def visible_devices() -> list[str]:
+    """Returns the GPUs that this process sees, by the names that CUDA_VISIBLE_DEVICES takes; none on a CPU."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (named or [str(number) for number in range(count)])[:count]
+
+
 def keep_freed_memory() -> None:
     """Make glibc reuse the memory of a step for the next step; does nothing without glibc.
 

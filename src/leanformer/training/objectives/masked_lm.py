@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from leanformer.data.corpus import Corpus, TokenStore
+from leanformer.data.corpus import TokenStore
 from leanformer.data.masking import IGNORED, Masked, count, mask
 from leanformer.data.no_context import Floor, no_context_baseline
-from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.device_masks import DeviceMasks, fits
 from leanformer.training.objectives.documents import within_documents
 from leanformer.training.objectives.protocol import Batch
@@ -32,11 +31,6 @@ VALIDATION_SEED, VALIDATION_RATE = 0, 0.15
 
 class MaskedLM(SequenceObjective):
     device_masks: DeviceMasks | None = None
-
-    def __init__(self, corpus: Corpus, settings: TrainingSettings, world: int = 1) -> None:
-        super().__init__(corpus, settings, world)
-        if settings.final_mask_rate is not None and self.total_steps is None:
-            raise ValueError("training.final_mask_rate needs a budget in steps or tokens, not training.max_seconds")
 
     @property
     def scored(self) -> int:
