@@ -27,7 +27,8 @@ import numpy as np
 from leanformer.data.examples import Examples
 from leanformer.files import write_json
 from leanformer.finetuning.chosen_method import CORRECTIONS
-from leanformer.finetuning.run import TaskData, load_task, run_finetuning
+from leanformer.finetuning.run import run_finetuning
+from leanformer.finetuning.task_data import TaskData, load_task
 from leanformer.robustness.study import trained_on
 from leanformer.robustness.training_data import imbalanced, mislabelled
 from leanformer.settings import read_settings

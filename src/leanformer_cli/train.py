@@ -1,7 +1,7 @@
 """The verbs that pre-train and fine-tune a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ from leanformer_cli.options import (
     load,
     settings_of,
     show,
+    words,
 )
 
 
@@ -104,13 +105,50 @@ def pretrain(
 @continues()
 def finetune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
-    task: Annotated[
-        str, typer.Option(help="cola, boolq, squad, ... (docs/data.md), or a task that a plug-in registers.")
-    ],
-    task_data: Annotated[
-        str, typer.Option(metavar="DIR", help="A folder with one folder per task (DIR/sst2/train.jsonl.xz), or `hub`.")
-    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to create.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Your labelled file: .csv, .tsv, .jsonl, .json, .parquet, .conll, .iob or .bio (docs/fine-tuning.md).",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN[,COLUMN]", help="--data: the column of the text, or of both texts of a pair."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN[,...]", help="--data: the column of the label, of a list of labels, or several of 0 and 1."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="--data: single, multi, regression, tokens or questions; default: found from the columns."),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="--data: a file to score on; default: a part of FILE, by a hash of the text."
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--data: another file to score on, which chooses nothing.")
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="--data: the seed that divides the file.")] = 0,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(metavar="balanced", help="Give all classes the same weight: n / (k n_c) per row of class c."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="cola, boolq, squad, ... (docs/data.md), or a task that a plug-in registers.")
+    ] = None,
+    task_data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="A folder with one folder per task (DIR/sst2/train.jsonl.xz), or `hub`."),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Fine-tune with seeds 1 to N, each in its own folder.")] = None,
     method: Annotated[
         str | None,
@@ -128,24 +166,58 @@ def finetune(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a model on a labelled task.
+    """Fine-tune a model on labels: your own file (--data), or a known task (--task).
 
-    The score is taken at the end of training.
+    The score is taken at the end of training. Simple methods on the same rows are scored beside the model.
     """
-    from leanformer.finetuning.finetune import finetune
+    from leanformer.finetuning.finetune import finetune, finetune_own
 
     load(plugin)
-    given = {"method": method, "sparse.sparsity": sparsity}
+    if class_weights not in (None, "balanced"):
+        raise ValueError(f"--class-weights {class_weights}: balanced is the only choice")
+    loss = None if class_weights is None else "balanced"
+    given = {"method": method, "sparse.sparsity": sparsity, "loss": loss}
     overrides = [f"finetuning.{key}={value}" for key, value in given.items() if value is not None]
     settings = settings_of(config, [*overrides, *(set_ or ())])
-    if sparsity is not None and settings.finetuning_for(task).method == "dense":
+    tuned = settings.finetuning if task is None else settings.finetuning_for(task)
+    if sparsity is not None and tuned.method == "dense":
         raise ValueError(f"--sparsity {sparsity}: a dense model has no zeros; add --method pst or --method magnitude")
-    record = finetune(
-        run, task, task_data, out, settings, seeds=seeds, keep_model=not discard_model, quiet=quiet or as_json
-    )
-    results = record.get("results") or record  # of one run, or of several
+    own: dict[str, Any] = {"text": text and words(text), "label": label and words(label), "kind": kind}
+    own |= {"validation": validation, "test": test, "split_seed": split_seed or None}
+    own = {key: value for key, value in own.items() if value is not None}
+    how: dict[str, Any] = {"seeds": seeds, "keep_model": not discard_model, "quiet": quiet or as_json}
+    if data is not None:
+        if task or task_data:
+            raise ValueError("--data and --task: give one of them, your own file or a known task")
+        record = finetune_own(run, data, out, settings, **own, **how)
+    else:
+        if task is None or task_data is None:
+            raise ValueError("what to learn is missing: give --data FILE, or --task NAME and --task-data DIR")
+        if own:
+            raise ValueError(f"--{next(iter(own)).replace('_', '-')} is an option of --data FILE: leave it out")
+        record = finetune(run, task, task_data, out, settings, **how)
+    show(record if as_json else _shown(record, out), as_json, quiet)
+
+
+def _shown(record: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Returns what is printed of the record of one run or of several."""
+    results = record.get("results") or record
     means = {name: value if isinstance(value, float) else value["mean"] for name, value in results["metrics"].items()}
-    shown = {"task": task, **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}, "out": str(out)}
+    shown = {"task": record["task"], **means, **{key: results.get(key) for key in ("score", "sd", "collapsed")}}
     if sparse := results.get("sparse"):
         shown |= {"zeros": f"{sparse['zeros']:,} of {sparse['weights']:,}", "trained parameters": sparse["trainable"]}
-    show(record if as_json else shown, as_json, quiet)
+    for split, found in (results.get("baselines") or {}).items() if "results" in record else ():
+        shown |= {split: found["sentence"], f"{split} table": [_row(split, system) for system in found["systems"]]}
+    if "seeds" in record and "baselines" in record:
+        verdicts = [found["validation"]["verdict"] for found in record["baselines"]]
+        best = record["baselines"][0]["validation"]["best"]
+        counts = ", ".join(f"{verdict} for {verdicts.count(verdict)}" for verdict in dict.fromkeys(verdicts))
+        shown["validation"] = f"the model against {best}: {counts} of {len(verdicts)} seeds"
+    return shown | {"out": str(out)}
+
+
+def _row(split: str, system: dict[str, Any]) -> dict[str, Any]:
+    """Returns a line of the table of a split, with the interval of the score at its end."""
+    metrics = {key: value for key, value in system.items() if key not in ("system", "score", "low", "high")}
+    interval = f"{system['low']:.3f} to {system['high']:.3f}"
+    return {split: system["system"], **metrics, "95 % interval of the score": interval}

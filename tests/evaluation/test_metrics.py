@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional.text import squad
 
 from leanformer.data import tasks
-from leanformer.data.tasks import KINDS, Task, task
+from leanformer.data.tasks import ERRORS, KINDS, Task, task
 from leanformer.evaluation.metrics import GROUPED, METRICS, Predicted, of_text, score
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0])
@@ -119,7 +119,7 @@ def test_metrics_equal_the_libraries_on_random_predictions():
 
 
 def test_every_metric_a_task_may_name_exists():
-    assert set(METRICS) | set(GROUPED) == {metric for metrics in KINDS.values() for metric in metrics}
+    assert set(METRICS) | set(GROUPED) == {metric for metrics in (*KINDS.values(), ERRORS) for metric in metrics}
 
 
 @pytest.mark.parametrize("name", tasks.names())

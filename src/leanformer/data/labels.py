@@ -21,13 +21,15 @@ Reader = Callable[[Any, tuple[str, ...]], Any]
 
 
 def reader(task: Task) -> Reader:
+    if task.kind in ("multi_label", "token_classification"):
+        raise ValueError(f"task {task.name!r}: a task of the kind {task.kind} is read from a file: give it with --data")
     if task.kind == "span":
-        return _answers
+        return partial(answers, unanswerable=task.unanswerable)
     return partial(_number, task) if task.kind == "regression" else _Classes(task)
 
 
 def dtype(task: Task) -> str:
-    return {"span": "object", "regression": "float64"}.get(task.kind, "int64")
+    return {"span": "object", "token_classification": "object", "regression": "float64"}.get(task.kind, "int64")
 
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
@@ -92,17 +94,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _answers(value: Any, texts: tuple[str, ...]) -> dict[str, list]:
-    """Returns {"text": [...], "answer_start": [...]}: at least one answer, each at its start, in characters."""
+def answers(value: Any, texts: tuple[str, ...], *, unanswerable: bool = False) -> dict[str, list]:
+    """Returns {"text": [...], "answer_start": [...]}: each answer at its start, in characters.
+
+    Raises ValueError if there is none, unless questions may be `unanswerable`.
+    """
     context = texts[1]
     try:
-        answers, starts = list(value["text"]), [int(start) for start in value["answer_start"]]
-        found = [context[start : start + len(text)] for start, text in zip(starts, answers, strict=True)]
+        given, starts = list(value["text"]), [int(start) for start in value["answer_start"]]
+        found = [context[start : start + len(text)] for start, text in zip(starts, given, strict=True)]
     except (TypeError, LookupError, ValueError, OverflowError):
         raise ValueError(f'{_short(value)} is not {{"text": [...], "answer_start": [...]}}') from None
-    if not answers or "" in answers:
-        raise ValueError("no answer: questions without one (as in SQuAD 2.0) are not supported, drop the row")
-    for text, start, there in zip(answers, starts, found, strict=True):
+    if "" in given or not (given or unanswerable):
+        raise ValueError(
+            "no answer: questions without one (as in SQuAD 2.0) are read with --data FILE, or drop the row"
+        )
+    for text, start, there in zip(given, starts, found, strict=True):
         if there != text or start < 0:
             raise ValueError(f"the answer {text!r} is not at character {start} of the context")
-    return {"text": answers, "answer_start": starts}
+    return {"text": given, "answer_start": starts}

@@ -2,6 +2,7 @@
 
 plain text                    one row per line, also for blank lines, so that row i is line i; several columns are
                               separated by tabs, in their order
+CoNLL files                   one row per sentence, a list of its words, for models of one column
 tables, hf:NAME, a folder     as in `tables.py` and `readers.py`, with the columns by name; other columns are ignored
 -                             plain text from standard input
 `InMemory`                    one row per element
@@ -10,7 +11,7 @@ tables, hf:NAME, a folder     as in `tables.py` and `readers.py`, with the colum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from leanformer.data import tables
+from leanformer.data import conll, tables
 from leanformer.data.decoding import STANDARD_INPUT, decoded, kind, lines, standard_input
 from leanformer.data.in_memory import InMemory
 from leanformer.data.readers import Source, files, hub_rows
@@ -47,7 +48,9 @@ def _rows(source: Source, columns: Sequence[str], option: str) -> Iterator[tuple
         yield from hub_rows(str(source))
         return
     for path in paths:
-        if kind(path) in tables.TABLES:
+        if kind(path) in conll.SUFFIXES and len(columns) == 1:
+            yield from ((place, {columns[0]: row["tokens"]}) for place, row in conll.read(path, tagged=False))
+        elif kind(path) in tables.TABLES:
             yield from tables.read(path, columns=columns)
         else:
             yield from _lines(decoded(path), str(path), columns, option)

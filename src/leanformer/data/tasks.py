@@ -12,7 +12,7 @@ Its data are then read from DIR/reviews/train.jsonl and DIR/reviews/validation.j
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from leanformer.data import templates
@@ -23,8 +23,12 @@ KINDS = {
     "regression": ("pearson", "spearman"),
     "multiple_choice": ("accuracy",),
     "span": ("exact_match", "token_f1"),
+    "multi_label": ("micro_f1", "macro_f1"),
+    "token_classification": ("entity_f1", "entity_precision", "entity_recall", "token_accuracy"),
 }
 """The metrics of each kind."""
+ERRORS = ("mae", "rmse")
+"""Metrics of a regression that are reported, but are no part of a score: less is better."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Task:
         regression         one text or a pair             a number, within `bounds`; the kind of a task without labels
         multiple_choice    a text, then its choices       the right one of `labels`, one label per choice
         span               a question, then its context   {"text": [...], "answer_start": [...]}: all right answers
+        multi_label        one text or a pair             any number of `labels`
+        token_classification    one text                  one of `labels` for every word
 
     score = mean of `metrics` over the existing `validation` splits. The second label is positive for `f1`; `em` is the
     fraction of groups, rows with equal `group` columns, in which all answers are right.
@@ -42,6 +48,10 @@ class Task:
     Data without a training split are refused, unless `held_out` gives the fraction of the only validation split that is
     scored; then the rest is used for training. `hub` holds the arguments of `datasets.load_dataset`, `folder` the name
     of the data's folder if it is not the task's.
+
+    The fields behind `folder` are for tasks that `own/load.py` makes from a user's file. Metrics in `also` are reported
+    and are no part of the score. With `unanswerable`, "" is an answer. With `standardised`, a regression is trained on
+    (y - mean) / sd. `words` is the rule of `words.py` that divides a text into words.
     """
 
     name: str
@@ -57,6 +67,10 @@ class Task:
     group: tuple[str, ...] = ()
     held_out: float | None = None
     folder: str = ""
+    also: tuple[str, ...] = ()
+    unanswerable: bool = False
+    standardised: bool = False
+    words: str = ""
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -65,11 +79,11 @@ class Task:
         self._check_columns()
         unique = len(set(self.labels)) == len(self.labels) != 1
         self._require(unique, f"labels = {self.labels}: two or more different names, or none for a regression")
-        labelled = self.kind in ("classification", "multiple_choice")
+        labelled = self.kind in ("classification", "multiple_choice", "multi_label", "token_classification")
         self._require(bool(self.labels) == labelled, f"a {self.kind} {'needs' if labelled else 'has no'} labels")
         self._require(bool(self.metrics), "metrics are missing")
         known = KINDS[self.kind]
-        for metric in self.metrics:
+        for metric in (*self.metrics, *(name for name in self.also if name not in ERRORS)):
             self._require(metric in known, f"unknown metric {metric!r} of a {self.kind}: {suggest(metric, known)}")
         self._require("f1" not in self.metrics or len(self.labels) == 2, "f1 needs two labels; take macro_f1")
         grouped = bool(self.group) and len(self.labels) == 2
@@ -85,8 +99,19 @@ class Task:
         least, most, rule = {
             "multiple_choice": (choices, choices, "a text, then a column a choice"),
             "span": (2, 2, "a question and its context"),
+            "token_classification": (1, 1, "one text"),
         }.get(self.kind, (1, 2, "one text or a pair of texts"))
         self._require(least <= len(self.columns) <= most, f"columns = {self.columns}: {rule}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the task of a user's file for records; `of_dict` makes the same task of it."""
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "template"}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    @classmethod
+    def of_dict(cls, found: Mapping[str, Any]) -> "Task":
+        """Returns the task of a record, in which tuples have become lists."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
 
     def _require(self, holds: bool, rule: str) -> None:
         if not holds:

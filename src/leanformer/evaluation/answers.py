@@ -5,6 +5,7 @@
 
 Normalizing removes case, ASCII punctuation, the articles a, an and the, and superfluous white space. If there are
 several right answers, the best match counts. If a text has no words left, token_f1 is 1 if neither has any, else 0.
+The right answer to a question without one is the empty text (SQuAD 2.0: Rajpurkar et al., 2018, arXiv:1806.03822).
 """
 
 import re
@@ -33,7 +34,7 @@ def _mean_of_best(
 ) -> float:
     asked = zip(labels, guesses, strict=True)
     return float(
-        np.mean([max(measure(_words(text), _words(guess)) for text in label["text"]) for label, guess in asked])
+        np.mean([max(measure(_words(text), _words(guess)) for text in label["text"] or [""]) for label, guess in asked])
     )
 
 

@@ -3,6 +3,9 @@
     matthews = cov(y, p) / sqrt(var y var p) for classes,   pearson: the same for numbers,   spearman: pearson of ranks
     em: fraction of groups of examples (MultiRC: the answers to a question) in which all labels are right
     exact_match, token_f1: metrics of texts, in `leanformer.evaluation.answers`
+    entity_f1, entity_precision, entity_recall, token_accuracy: in `leanformer.evaluation.entities`
+    micro_f1 = 2 TP / (2 TP + FP + FN) over all labels of all examples
+    mae = mean |y - p|,   rmse = sqrt(mean (y - p)^2), in the unit of the labels
 
 A model whose answer is always the same has variance 0, and the quotient is 0/0. It predicts nothing, so its score is 0,
 and `collapsed` is true: such a score shows a failed training, not a weak model.
@@ -18,7 +21,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from leanformer.data.tasks import Task
-from leanformer.evaluation import answers
+from leanformer.evaluation import answers, entities
 
 Metric = Callable[[Any, Any], float]
 
@@ -27,7 +30,7 @@ CONSTANT = 1e-6  # relative spread under which float32 numbers differ by roundin
 
 class Predicted(NamedTuple):
     """Labels and predictions of one split, each (N,): class positions, numbers of a regression, or objects (right
-    answers and a text)."""
+    answers and a text; tagged words and their tags). Of several labels, each is (N, C), 0 or 1."""
 
     labels: NDArray
     predictions: NDArray
@@ -36,8 +39,10 @@ class Predicted(NamedTuple):
 
 
 def constant(values: NDArray) -> bool:
-    if values.dtype == object:
-        return len(set(values)) == 1
+    if values.dtype == object and isinstance(values[0], tuple):
+        return len({tag for tags in values for tag in tags}) <= 1
+    if values.dtype == object or values.ndim > 1:
+        return len({str(value) for value in values}) == 1
     return bool(np.ptp(values) <= CONSTANT * np.abs(values).max())
 
 
@@ -71,6 +76,13 @@ METRICS: dict[str, Metric] = {
     "matthews": _zero_if_constant(sklearn_metrics.matthews_corrcoef),
     "pearson": _zero_if_constant(lambda labels, predictions: stats.pearsonr(labels, predictions).statistic),
     "spearman": _zero_if_constant(lambda labels, predictions: stats.spearmanr(labels, predictions).statistic),
+    "micro_f1": partial(sklearn_metrics.f1_score, average="micro", zero_division=0.0),
+    "mae": sklearn_metrics.mean_absolute_error,
+    "rmse": sklearn_metrics.root_mean_squared_error,
+    "entity_f1": entities.f1,
+    "entity_precision": entities.precision,
+    "entity_recall": entities.recall,
+    "token_accuracy": entities.token_accuracy,
     "exact_match": answers.exact_match,
     "token_f1": answers.token_f1,
 }
@@ -89,16 +101,18 @@ def _measured(metric: str, predicted: Predicted) -> float:
 def score(task: Task, splits: Mapping[str, Predicted]) -> dict[str, Any]:
     """Returns {"score", "metrics", "collapsed"}.
 
-    These are the mean of the metrics, the task's metrics on every split (with the split's name added if a task has
-    several), and whether all predictions of any split are the same.
+    These are the mean of the task's metrics, these and those in `also` on every split (with the split's name added if a
+    task has several), and whether all predictions of any split are the same.
     """
-    values = {}
+    values, also = {}, {}
     for split, predicted in splits.items():
         suffix = "_" + split.removeprefix("validation_") if len(task.validation) > 1 else ""
         for metric in task.metrics:
             values[metric + suffix] = float(_measured(metric, predicted))
+        for metric in task.also:
+            also[metric + suffix] = float(_measured(metric, predicted))
     return {
         "score": float(np.mean(list(values.values()))),
-        "metrics": values,
+        "metrics": values | also,
         "collapsed": any(constant(predicted.predictions) for predicted in splits.values()),
     }

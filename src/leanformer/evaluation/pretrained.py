@@ -15,6 +15,7 @@ from leanformer.models import (
     LeanformerConfig,
     LeanformerForMultipleChoice,
     LeanformerForQuestionAnswering,
+    LeanformerForTokenClassification,
     LeanformerModel,
     LeanformerPreTrainedModel,
 )
@@ -29,6 +30,7 @@ TOKENIZERS = (tokenizer_files.FILE, tokenizer_files.CONFIG)
 CLASSIFIERS: dict[str, type[LeanformerPreTrainedModel]] = {
     "span": LeanformerForQuestionAnswering,
     "multiple_choice": LeanformerForMultipleChoice,
+    "token_classification": LeanformerForTokenClassification,
 }
 """The classes of models for kinds of task; other kinds use that of sequences."""
 

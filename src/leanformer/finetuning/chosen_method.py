@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from leanformer import files
 from leanformer.data.tasks import Task
@@ -35,6 +35,7 @@ class Method:
     callbacks: Sequence[Callback] = ()
     labels: Labels | None = None
     sparsity: Sparsity | None = None
+    class_weights: Tensor | None = None
 
     def finish(self, folder: Path) -> dict[str, Any]:
         """Make the model plain after training and write the corrections to `folder`; returns additional results."""
@@ -52,7 +53,7 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
     """Raises ValueError if the task or the model cannot be fine-tuned by the method of the settings."""
     if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
         raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
-    if settings.loss == "balanced" and task.kind != "classification":
+    if settings.loss == "balanced" and task.kind not in ("classification", "multi_label", "token_classification"):
         raise ValueError(f"finetuning.loss = 'balanced': {task.name} has no classes to weigh; choose mean")
     if settings.method != "dense" and config.shared_heads is not None:
         raise ValueError(f"finetuning.method = {settings.method!r}: heads of this model share maps; choose dense")
@@ -69,7 +70,7 @@ def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> 
         reweighting = Reweighting(regsl.reweight_temperature, regsl.reweight_from)
     if regsl.correct_from is not None:
         labels = Labels(torch.from_numpy(encoded.labels), regsl.correct_above, regsl.correct_from)
-    balanced = class_weights(torch.from_numpy(encoded.labels)) if settings.loss == "balanced" else None
+    balanced = class_weights(torch.from_numpy(encoded.targets)) if settings.loss == "balanced" else None
     if absgd or reweighting or labels or balanced is not None:
         objective = weighed = WeighedObjective(*arguments, absgd or reweighting, labels, balanced)
         callbacks += [each for each in (weighed, absgd, labels) if each is not None]
@@ -79,4 +80,4 @@ def choose(model: nn.Module, encoded: Encoded, settings: FinetuningSettings) -> 
     if settings.method != "dense":
         sparsity = Sparsity(model, NEW, settings, objective.total_steps)
         callbacks.append(sparsity)
-    return Method(objective, callbacks, labels, sparsity)
+    return Method(objective, callbacks, labels, sparsity, balanced)

@@ -27,6 +27,8 @@ class TaskObjective:
         self.lengths = encoded.lengths
         self.total_steps = math.ceil(epochs * len(self.lengths) / batch_size)
         self.tokens_per_step = round(batch_size * self.lengths.mean())
+        self.latest: Tensor | None = None
+        """The losses of the latest batch, for `CollapseWatch`."""
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
         return [self.encoded.batch(self.rows(step, rank, world))]
@@ -47,7 +49,13 @@ class TaskObjective:
         return len(batch["labels"])
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        return self.encoded.losses(self.encoded.logits(model, batch), batch["labels"]).sum()
+        losses = self.losses(model, batch)
+        self.latest = losses.detach()
+        return losses.sum()
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns (B,), the loss of each row of the batch."""
+        return self.encoded.losses(self.encoded.logits(model, batch), batch["labels"])
 
     def validation_batches(self, rank: int, world: int) -> Iterable[Batch]:
         return ()
@@ -84,15 +92,13 @@ class WeighedObjective(TaskObjective, Callback):
         rows = self.rows(step, rank, world)
         return [self.encoded.batch(rows) | {ROWS: torch.from_numpy(rows)}]
 
-    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Returns the loss; it must be called once per step, since it updates the state of weights and labels."""
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns the losses; it must be called once per step, since it updates the state of weights and labels."""
         logits = self.encoded.logits(model, {name: tensor for name, tensor in batch.items() if name != ROWS})
         labels = batch["labels"]
         if self.labels is not None:
             labels = self.labels.corrected(batch[ROWS], logits.detach(), self.epoch)
-        losses = self.encoded.losses(logits, labels)
-        if self.class_weights is not None:
-            losses = losses * self.class_weights.to(labels.device)[labels]
+        losses = self.encoded.losses(logits, labels, self.class_weights)
         if self.weighing is not None:
             losses = losses * self.weighing.weights(losses.detach(), self.epoch)
-        return losses.sum()
+        return losses

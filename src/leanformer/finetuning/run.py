@@ -14,27 +14,22 @@ in bf16, but scoring never does: two bf16 logits are often equal, and a tie woul
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from leanformer.data import examples, tasks
-from leanformer.data.examples import Examples
-from leanformer.data.sampling import few_notes
-from leanformer.data.tasks import Task
-from leanformer.evaluation import metrics, pretrained
+from leanformer.evaluation import baselines, metrics, no_answer
 from leanformer.evaluation.chance import chance
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.evaluation.inputs.table import ENCODERS
 from leanformer.evaluation.metrics import Predicted
-from leanformer.evaluation.prediction import answer, write_answers
+from leanformer.evaluation.prediction import Answers, answer, write_answers
 from leanformer.finetuning import chosen_method
-from leanformer.finetuning.classifier import load_classifier
-from leanformer.models import saved
+from leanformer.finetuning.classifier import load_classifier, rescale
+from leanformer.finetuning.task_data import TaskData
+from leanformer.finetuning.watch import CollapseWatch
+from leanformer.models import LeanformerPreTrainedModel
 from leanformer.records.difference import difference
 from leanformer.settings import FinetuningSettings, TrainingSettings
 from leanformer.settings.finetuning import other_settings
@@ -48,73 +43,6 @@ from leanformer.training.run.trackers import make_accelerator
 PREDICTIONS = "predictions.jsonl"
 LOGGED = 50
 """The approximate number of lines of curve.jsonl."""
-MANY = 0.1
-"""The fraction of truncated examples above which a note is printed."""
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """The task, data and model that the runs of all seeds share, checked and loaded once."""
-
-    task: Task
-    source: Path
-    """The folder of the pre-trained model."""
-    tokenizer: PreTrainedTokenizerBase
-    train: Encoded
-    validation: Mapping[str, Encoded]
-    record: Mapping[str, Any]
-    """The part of run.json that they share."""
-
-
-def load_task(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> TaskData:
-    of, source = tasks.task(task), saved.locate(Path(run))
-    config, tokenizer = saved.config_of(source), pretrained.load_tokenizer(source)
-    if settings.max_length > config.max_position_embeddings:
-        raise ValueError(
-            f"finetuning.max_length = {settings.max_length}: the model in {source} reads at most "
-            f"{config.max_position_embeddings} tokens"
-        )
-    chosen_method.require(of, config, settings)
-    train, validation = examples.load(of, task_data)
-    splits = {"train": train.subset(settings.max_train_examples)}
-    splits |= {split: part.subset(settings.max_eval_examples) for split, part in validation.items()}
-    encoded = {split: ENCODERS[of.kind](tokenizer, part, settings.max_length) for split, part in splits.items()}
-    record = {
-        "task": task,
-        "attention": config.attention,
-        "attention_options": config.attention_options,
-        "pretrained": str(run),
-        "pretrained_hash": saved.weights_hash(source),
-        "data": {
-            "path": str(task_data),
-            "notes": _notes(task, splits, validation, encoded, settings),
-            "hash": {split: part.hash for split, part in splits.items()},
-            "examples": {split: len(part.labels) for split, part in splits.items()},
-            "truncated": {split: part.truncated for split, part in encoded.items()},
-        },
-    }
-    return TaskData(of, source, tokenizer, encoded.pop("train"), encoded, record)
-
-
-def _notes(
-    task: str,
-    splits: Mapping[str, Examples],
-    validation: Mapping[str, Examples],
-    encoded: Mapping[str, Encoded],
-    settings: FinetuningSettings,
-) -> list[str]:
-    """Returns notes for readers of the scores: how the data were divided, reduced and truncated."""
-    notes = [splits["train"].note] if splits["train"].note else []
-    for split, whole in validation.items():
-        some, every = len(splits[split].texts), len(whole.texts)
-        if some < every:
-            notes.append(f"{task} is scored on {some:,} of {every:,} {split} examples (finetuning.max_eval_examples)")
-        notes += few_notes(some, f"{split} examples of {task}", "score several seeds (--seeds)")
-    cut, examples = sum(part.truncated for part in encoded.values()), sum(len(part.texts) for part in splits.values())
-    if cut > MANY * examples:
-        share = f"{cut / examples:.0%}"
-        notes.append(f"{task}: {share} of the examples are cut to finetuning.max_length = {settings.max_length} tokens")
-    return notes
 
 
 def run_finetuning(
@@ -146,7 +74,8 @@ def run_finetuning(
     model = load_classifier(loaded.source, loaded.task, settings.seed)
     method = chosen_method.choose(model, loaded.train, settings)
     training = _training(settings, method.objective.total_steps)
-    how: dict[str, Any] = {"accelerator": accelerator, "callbacks": method.callbacks, "quiet": quiet}
+    callbacks = [*method.callbacks, *(() if quiet else _watches(method, loaded.train, settings))]
+    how: dict[str, Any] = {"accelerator": accelerator, "callbacks": callbacks, "quiet": quiet}
     with directory.claimed(new=before is None):
         _clear(directory)
         directory.write(record)
@@ -159,6 +88,8 @@ def run_finetuning(
             except ArithmeticError as error:
                 raise ArithmeticError(f"{out}: {error} (here: finetuning.learning_rate)") from error
             more = method.finish(out)
+            if loaded.target is not None:
+                rescale(model, **loaded.target)
             results = _judge(model, loaded, device, out / PREDICTIONS) | more
             if keep_model:
                 save(model, loaded.tokenizer, directory.model)
@@ -166,24 +97,55 @@ def run_finetuning(
             return directory.update(status="finished", results=results)
 
 
-def _judge(model: torch.nn.Module, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:
-    """Returns the scores on every validation split, and writes the predictions to `path`."""
+def _watches(method: chosen_method.Method, train: Encoded, settings: FinetuningSettings) -> list[CollapseWatch]:
+    """Returns the callback that gives early advice, where the loss of a constant answer is known."""
+    constant = train.constant_loss(method.class_weights)
+    plain = settings.loss != "absgd" and settings.regsl.reweight_from is None
+    if constant is None or not plain:
+        return []
+    return [CollapseWatch(method.objective, constant, settings, lambda text: print(f"note: {text}"))]
+
+
+def _judge(model: LeanformerPreTrainedModel, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:
+    """Returns the scores on every validation split and on a test file, and writes the predictions to `path`."""
     started = time.perf_counter()
-    answers = {split: answer(model, part, device) for split, part in loaded.validation.items()}
+    parts = {**loaded.validation, **({} if loaded.test is None else {"test": loaded.test})}
+    answers = {split: answer(model, part, device) for split, part in parts.items()}
     seconds = time.perf_counter() - started
+    found: dict[str, Any] = {}
+    if loaded.task.unanswerable:
+        found["no_answer_threshold"] = _choose_threshold(model, loaded, answers)
     predicted = {
         split: Predicted(part.examples.labels, answers[split].read.predictions, part.examples.groups)
-        for split, part in loaded.validation.items()
+        for split, part in parts.items()
     }
     write_answers(path, predicted, answers)
-    losses = np.concatenate([part.losses for part in answers.values()])
+    if loaded.simple:
+        found["baselines"] = {
+            split: baselines.beside(loaded.task, predicted[split], simple) for split, simple in loaded.simple.items()
+        }
+    if loaded.test is not None:
+        found["test"] = metrics.score(loaded.task, {"test": predicted.pop("test")})
+    losses = np.concatenate([answers[split].losses for split in predicted])
     return {
         **metrics.score(loaded.task, predicted),
         "chance": chance(loaded.task, {split: part.examples for split, part in loaded.validation.items()}),
         "validation_loss": float(losses.mean(dtype=np.float64)),
         "examples": sum(len(part.predictions) for part in predicted.values()),
         "evaluation_seconds": seconds,
+        **found,
     }
+
+
+def _choose_threshold(model: LeanformerPreTrainedModel, loaded: TaskData, answers: dict[str, Answers]) -> float:
+    """Choose the threshold of no answer on the validation questions, and apply it to `answers` and the model."""
+    (split,) = loaded.validation
+    labels = loaded.validation[split].examples.labels
+    threshold = no_answer.best_threshold(labels.tolist(), answers[split].read)
+    for name, found in answers.items():
+        answers[name] = found._replace(read=no_answer.decided(found.read, threshold))
+    model.config.no_answer_threshold = threshold
+    return threshold
 
 
 def _training(settings: FinetuningSettings, steps: int) -> TrainingSettings:
@@ -221,6 +183,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     named = {key: record.get(key) for key in ("kind", "task", "pretrained_hash")}
     named |= {f"finetuning.{key}": value for key, value in record.get("settings", {}).get("finetuning", {}).items()}
     named |= {f"data.hash of {split}": value for split, value in record.get("data", {}).get("hash", {}).items()}
+    named |= {f"task.{key}": value for key, value in ((record.get("own") or {}).get("task") or {}).items()}
     return {key: value for key, value in named.items() if key != "finetuning.threads"}
 
 

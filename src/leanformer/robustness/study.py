@@ -18,8 +18,9 @@ from rich.console import Console
 from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
-from leanformer.evaluation.inputs.table import ENCODERS
-from leanformer.finetuning.run import TaskData, load_task, require_settings, run_finetuning
+from leanformer.evaluation.inputs.table import encode
+from leanformer.finetuning.run import require_settings, run_finetuning
+from leanformer.finetuning.task_data import TaskData, load_task
 from leanformer.models import saved
 from leanformer.reporting.records.runs import Run
 from leanformer.reporting.records.study import Study
@@ -174,7 +175,7 @@ def _condition(
 
 def trained_on(loaded: TaskData, settings: FinetuningSettings, train: Examples) -> TaskData:
     """The same with other training examples, and a record that says so."""
-    encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, train, settings.max_length)
+    encoded = encode(loaded.task, loaded.tokenizer, train, settings.max_length)
     data = dict(loaded.record["data"])
     for key, value in (("hash", train.hash), ("examples", len(train.labels)), ("truncated", encoded.truncated)):
         data[key] = data[key] | {"train": value}

@@ -15,11 +15,11 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.data.tasks import Task
 from leanformer.evaluation import metrics, pretrained
-from leanformer.evaluation.inputs.table import ENCODERS
+from leanformer.evaluation.inputs.table import encode
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import answer
 from leanformer.files import write_json
-from leanformer.finetuning.run import TaskData
+from leanformer.finetuning.task_data import TaskData
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.records import reading
 from leanformer.records.studies import Tests
@@ -91,7 +91,7 @@ def _tested(
 ) -> dict[str, Any]:
     predicted = {}
     for split, examples in splits.items():
-        encoded = ENCODERS[loaded.task.kind](loaded.tokenizer, examples, settings.max_length)
+        encoded = encode(loaded.task, loaded.tokenizer, examples, settings.max_length)
         answers = answer(model, encoded, model.device)
         predicted[split] = Predicted(examples.labels, answers.read.predictions, examples.groups)
     return {

@@ -70,9 +70,21 @@ class Encoded:
         """Returns (B, C)."""
         return outputs(model, batch).logits
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns (B,), float32."""
-        return losses(logits, labels)
+    def losses(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Returns (B,), float32; `weights` (C,) are those of the classes."""
+        found = losses(logits, labels)
+        return found if weights is None else found * weights.to(labels.device)[labels]
+
+    @property
+    def targets(self) -> NDArray:
+        """The classes or numbers that are predicted, one after the other."""
+        return self.labels
+
+    def constant_loss(self, weights: Tensor | None = None) -> float | None:
+        """Returns the mean loss of the best answer that ignores the input, None if it is not known."""
+        if np.issubdtype(self.targets.dtype, np.floating):
+            return float(self.targets.var())
+        return entropy(torch.from_numpy(self.targets).bincount().double() / len(self.targets), weights)
 
     def read(self, logits: Sequence[NDArray[np.float32]]) -> Read:
         """Returns the predictions from the logits of every row in order: the label of the largest, or the number."""
@@ -112,6 +124,12 @@ def losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     if labels_B.is_floating_point():
         return F.mse_loss(logits_BC.float()[:, 0], labels_B, reduction="none")
     return F.cross_entropy(logits_BC.float(), labels_B, reduction="none")
+
+
+def entropy(shares_C: Tensor, weights_C: Tensor | None = None) -> float:
+    """Returns min over q of -sum_c p_c w_c log q_c, the loss of the best constant: q_c = p_c w_c / sum p w."""
+    mass = shares_C if weights_C is None else shares_C * weights_C
+    return float(-torch.special.xlogy(mass, mass / mass.sum()).sum())
 
 
 def _padded(rows: list[list[int]], length: int, fill: int) -> Tensor:

@@ -6,7 +6,7 @@
 A window is `[CLS] question [SEP] a part of the context [SEP]` of at most `max_length` tokens. The parts overlap by a
 third of `max_length` (in BERT 128 of 384 tokens; Devlin et al., 2019), and a longer question is cut to a third. A
 window that does not hold the whole answer is trained to point at [CLS], which is never an answer. An epoch reads every
-window once.
+window once. Where questions may have no answer, `no_answer.py` compares the best span with [CLS].
 
 R windows, B of them in a batch, L length of the longest one.
 """
@@ -41,17 +41,22 @@ class Windows(Encoded):
     """(R,) the place of the first token of the context in each window."""
     offsets: list[NDArray[np.int64]]
     """The characters [begin, end) of the tokens of the context, (tokens, 2) for every window."""
+    unanswerable: bool = False
+    """Whether a question may have no answer; then the smallest sum of logits of [CLS] is among the scores."""
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, L, 2)."""
         out = outputs(model, batch)
         return torch.stack([out.start_logits, out.end_logits], -1)
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         return F.cross_entropy(logits.float(), labels, reduction="none").mean(1)
 
+    def constant_loss(self, weights: Tensor | None = None) -> float | None:
+        return None  # windows differ in length
+
     def read(self, logits: Sequence[NDArray[np.float32]]) -> Read:
-        """Returns the best span over all windows of each example, and its sum of logits."""
+        """Returns the best span over all windows of each example, and its sum of logits (and that of [CLS])."""
         windows = zip(logits, self.first, self.offsets, strict=True)
         spans = [_best(part[first : first + len(offsets)]) for part, first, offsets in windows]
         scores = np.array([score for *_, score in spans])
@@ -63,7 +68,11 @@ class Windows(Encoded):
             _, context = self.examples.texts[i]
             # Some tokenizers count the space before a word as a part of it, but it is no part of an answer.
             texts[i] = context[self.offsets[row][begin, 0] : self.offsets[row][end, 1]].strip()
-        return Read(texts, scores[best, None].tolist())
+        if not self.unanswerable:
+            return Read(texts, scores[best, None].tolist())
+        nulls = np.full(len(best), np.inf)
+        np.minimum.at(nulls, self.example, [float(part[0].astype(np.float64).sum()) for part in logits])
+        return Read(texts, np.stack([scores[best], nulls], 1).tolist())
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Examples, max_length: int) -> Windows:
@@ -114,6 +123,8 @@ def _piece(encoded: Any, row: int, context: str) -> tuple[int, NDArray[np.int64]
 
 def _target(answers: dict[str, list], first: int, offsets: NDArray[np.int64]) -> tuple[int, int]:
     """Returns the places of the ends of the first right answer in a window, or twice that of [CLS], 0."""
+    if not answers["text"]:
+        return 0, 0
     begin = answers["answer_start"][0]
     end = begin + len(answers["text"][0])
     if offsets[0, 0] > begin or offsets[-1, 1] < end:

@@ -1,0 +1,1 @@
+"""People's own labelled files as a task: what they hold, how they are read, and how one file is divided."""
