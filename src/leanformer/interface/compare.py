@@ -12,9 +12,8 @@ from leanformer.interface.arms import arms
 from leanformer.interface.comparison import Comparison
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
-from leanformer.interface.settings import Given, planned, settings_of
+from leanformer.interface.settings import Given, request
 from leanformer.settings import Settings
-from leanformer.training.objectives.table import OBJECTIVES
 
 TABLES = ("model", "training")
 MECHANISMS = ("dot_product", "symmetric", "pairwise", "shared")
@@ -74,15 +73,17 @@ def compare(
         if name in keywords:
             raise ValueError(f"{name} = {keywords[name]!r}: in a comparison this is given by {instead}")
     variants, plugin = arms(attention, plugin)
-    chosen = settings_of(settings, keywords, TABLES, recipe=recipe)
-    chosen = planned(chosen, OBJECTIVES[chosen.training.objective].open(path), (minutes, hours, tokens), quiet=quiet)
+    budgets: dict[str, Any] = {"minutes": minutes, "hours": hours, "tokens": tokens}
+    asked = request(keywords, TABLES, settings=settings, recipe=recipe, **budgets)
     numbers, listed = _numbers(seeds, "seeds"), _labels(attention)
     run_comparison(
-        chosen,
+        asked.settings,
         path,
         out,
-        variants=_grid(chosen, quiet=quiet) if grid else variants,
+        variants=_grid(asked.settings, quiet=quiet) if grid else variants,
         seeds=numbers,
+        **asked.budget,
+        keep=asked.keep,
         learning_rates=None if learning_rates is None else [float(rate) for rate in learning_rates],
         tuning_seeds=None if tuning_seeds is None else _numbers(tuning_seeds, "tuning_seeds", FIRST_TUNING_SEED),
         tuning_tokens=tuning_tokens,

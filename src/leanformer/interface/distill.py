@@ -7,9 +7,8 @@ from leanformer.distillation.distill import distill as teach
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
 from leanformer.interface.run import RECORD, Run
-from leanformer.interface.settings import Given, planned, settings_of
+from leanformer.interface.settings import Given, request
 from leanformer.settings import Settings
-from leanformer.training.objectives.table import OBJECTIVES
 
 TABLES = ("model", "training", "distillation")
 
@@ -20,10 +19,6 @@ def distill(
     teacher: Any,
     data: Data | str | Path,
     out: str | Path,
-    recipe: str | None = None,
-    minutes: float | None = None,
-    hours: float | None = None,
-    tokens: int | None = None,
     settings: Given = None,
     plugin: str | Path | None = None,
     resume: Resume = False,
@@ -34,16 +29,15 @@ def distill(
 
     student     a run or a saved model; None for a new model, which the settings describe
     teacher     a run or a saved model
-    recipe, minutes, hours, tokens, settings, keywords, resume      as for `pretrain`; the keywords also name settings
-                of [distillation]: method="minilm2", temperature=2.0
+    settings, keywords, resume      as for `pretrain`; the keywords also name settings of [distillation]:
+                method="minilm2", temperature=2.0
     """
-    out, path = Path(out), directory_of(data)
-    going_on = resumes(resume, out / RECORD)
+    out = Path(out)
+    goes_on = resumes(resume, out / RECORD)
     chosen: Settings | None = None
-    if keywords or any(each is not None for each in (recipe, minutes, hours, tokens, settings)) or not going_on:
-        chosen = settings_of(settings, keywords, TABLES, recipe=recipe)
-        opened = OBJECTIVES[chosen.training.objective].open(path)
-        chosen = planned(chosen, opened, (minutes, hours, tokens), quiet=quiet)
+    if keywords or settings is not None or not goes_on:
+        chosen = request(keywords, TABLES, settings=settings).settings
+    how: dict[str, Any] = {"resume": goes_on, "quiet": quiet, "plugin": plugin}
     place = None if student is None else Path(student)
-    teach(chosen, path, out, teacher=Path(teacher), student=place, resume=going_on, quiet=quiet, plugin=plugin)
+    teach(chosen, directory_of(data), out, teacher=Path(teacher), student=place, **how)
     return Run(out)

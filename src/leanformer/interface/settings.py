@@ -1,17 +1,21 @@
 """Settings from keyword arguments.
 
-recipe        the name of a recipe that comes with leanformer: where it says nothing, the defaults apply
-settings      a TOML file, or the same tables as nested dictionaries; they override the recipe
-keywords      single settings by their plain names, such as learning_rate=1e-3 or hidden_size=128; they override all
+    recipe        the name of a recipe that comes with leanformer: where it says nothing, the defaults apply
+    settings      a TOML file, or the same tables as nested dictionaries; they override the recipe
+    keywords      single settings by their plain names, such as learning_rate=1e-3 or hidden_size=128; they override all
+    minutes, hours, tokens    a budget, for which a plan sets what neither settings nor keywords give
+
+Names in messages are those of the command line: `--hours` is hours=.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from inspect import get_annotations
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.corpus import Prepared
+from leanformer import recipes
 from leanformer.models import LeanformerConfig
 from leanformer.records.renamed import NAMES, with_new_names
 from leanformer.settings import (
@@ -32,52 +36,59 @@ KEYS = {
     "distillation": tuple(each.name for each in fields(DistillationSettings)),
     "finetuning": tuple(each.name for each in fields(FinetuningSettings)),
 }
-Budgets = tuple[float | None, float | None, int | None]
-"""The arguments minutes, hours and tokens, of which at most one is given."""
-BUDGETS = ("max_steps", "max_tokens", "max_seconds")
 
 
-def settings_of(
-    given: Given,
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a caller asks for: settings, the names of those that a plan must keep, and a budget to plan for."""
+
+    settings: Settings
+    keep: frozenset[str] = frozenset()
+    budget: dict[str, Any] = field(default_factory=dict)
+    """Either `seconds` or `tokens`; empty if the settings hold the budget."""
+
+
+def request(
     keywords: Mapping[str, Any],
     tables: Sequence[str],
     *,
+    settings: Given = None,
     recipe: str | None = None,
     arm: Mapping[str, Any] | None = None,
-) -> Settings:
-    """Returns the settings; the keywords are those of these `tables`. Raises ValueError for a name that none has.
+    minutes: float | None = None,
+    hours: float | None = None,
+    tokens: int | None = None,
+) -> Request:
+    """Returns the request; the keywords are settings of these `tables`. Raises ValueError for a name that none has.
 
     `arm` holds the tables of a mechanism that the caller names with its options; the keywords alone override it.
     """
-    merged: dict[str, Any] = {}
-    if recipe is not None:
-        from leanformer import recipes
+    own: dict[str, Any] = {}
+    for each in (_read(settings), arm or {}, _by_table(keywords, tables)):
+        own = _merged(own, with_new_names(each))
+    keep = frozenset(f"{table}.{key}" for table, values in own.items() if isinstance(values, Mapping) for key in values)
+    merged = own if recipe is None else _merged(with_new_names(recipes.load(recipe)), own)
+    budget = _budget({"hours": hours, "minutes": minutes, "tokens": tokens}, known=recipe is not None or bool(settings))
+    return Request(settings=settings_from(merged), keep=keep, budget=budget)
 
-        merged = with_new_names(recipes.load(recipe))
-    for each in (_read(given), arm or {}, _sorted(keywords, tables)):
-        merged = _merged(merged, with_new_names(each))
-    return settings_from(merged)
 
-
-def planned(settings: Settings, data: Prepared, budgets: Budgets, *, quiet: bool) -> Settings:
-    """Returns the settings with a budget of time on this machine or of tokens, and prints what follows from it."""
-    minutes, hours, tokens = budgets
-    given = {"minutes": minutes, "hours": hours, "tokens": tokens}
-    named = [name for name, value in given.items() if value is not None]
-    named += [name for name in BUDGETS if named and getattr(settings.training, name) is not None]
-    if len(named) > 1:
-        raise ValueError(f"{' and '.join(named)} are both given: a run has one budget")
+def _budget(given: Mapping[str, float | None], *, known: bool) -> dict[str, Any]:
+    """Returns `seconds` or `tokens` for a plan; empty without a budget. `known`: there are settings to plan with."""
+    named = {name: value for name, value in given.items() if value is not None}
+    for name, value in named.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+            raise ValueError(f"--{name} {value!r}: write a number above 0")
+    said = [f"--{name} {value:g}" for name, value in named.items()]
+    if len(said) > 1:
+        raise ValueError(f"{' and '.join(said)} are both budgets: leave one of them out")
+    if said and not known:
+        raise ValueError(f"{said[0]}: say what to train by --recipe fast or a CONFIG.toml")
+    if "tokens" in named:
+        return {"tokens": named["tokens"]}
     if not named:
-        return settings
-    if not (given[named[0]] or 0) > 0:
-        raise ValueError(f"{named[0]} = {given[named[0]]!r}: must be above 0")
-    from leanformer.training import budget
-
-    seconds = None if tokens is not None else 60 * (minutes or 0) + 3600 * (hours or 0)
-    plan = budget.plan(settings, data, seconds=seconds, tokens=tokens)
-    if not quiet:
-        print(plan.sentence)
-    return plan.settings
+        return {}
+    ((name, amount),) = named.items()
+    return {"seconds": amount * {"hours": 3600, "minutes": 60}[name]}
 
 
 def _read(given: Given) -> Mapping[str, Any]:
@@ -88,7 +99,7 @@ def _read(given: Given) -> Mapping[str, Any]:
     return given or {}
 
 
-def _sorted(keywords: Mapping[str, Any], tables: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _by_table(keywords: Mapping[str, Any], tables: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Returns the keywords by the table that each belongs to."""
     known = {key: table for table in reversed(tables) for key in (*KEYS[table], *_other_names(table))}
     found: dict[str, dict[str, Any]] = {}
