@@ -9,8 +9,8 @@ from leanformer.evaluation import entities
 
 def test_by_hand():
     """Two of three found are right, of four true ones: the third has the right type and a wrong end."""
-    labels = [{"tags": "B-A I-A O B-B O".split()}, {"tags": "B-A B-A I-A O".split()}]
-    predictions = [tuple("B-A I-A O B-B O".split()), tuple("O B-A O O".split())]
+    labels = [{"tags": ["B-A", "I-A", "O", "B-B", "O"]}, {"tags": ["B-A", "B-A", "I-A", "O"]}]
+    predictions = [tuple(["B-A", "I-A", "O", "B-B", "O"]), tuple(["O", "B-A", "O", "O"])]
     assert entities.precision(labels, predictions) == pytest.approx(2 / 3)
     assert entities.recall(labels, predictions) == pytest.approx(2 / 4)
     assert entities.f1(labels, predictions) == pytest.approx(4 / 7)

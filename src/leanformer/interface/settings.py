@@ -19,6 +19,7 @@ from leanformer import recipes
 from leanformer.models import LeanformerConfig
 from leanformer.records.renamed import NAMES, with_new_names
 from leanformer.settings import (
+    BUDGETS,
     DistillationSettings,
     FinetuningSettings,
     Settings,
@@ -67,9 +68,18 @@ def request(
     for each in (_read(settings), arm or {}, _by_table(keywords, tables)):
         own = _merged(own, with_new_names(each))
     keep = frozenset(f"{table}.{key}" for table, values in own.items() if isinstance(values, Mapping) for key in values)
-    merged = own if recipe is None else _merged(with_new_names(recipes.load(recipe)), own)
+    merged = own if recipe is None else _merged(_recipe(recipe, own), own)
     budget = _budget({"hours": hours, "minutes": minutes, "tokens": tokens}, known=recipe is not None or bool(settings))
     return Request(settings=settings_from(merged), keep=keep, budget=budget)
+
+
+def _recipe(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tables of a recipe, without its budget if the caller gives one."""
+    tables = with_new_names(recipes.load(name))
+    given = own.get("training")
+    if isinstance(given, Mapping) and any(given.get(key) is not None for key in BUDGETS):
+        tables["training"] = {key: value for key, value in tables["training"].items() if key not in BUDGETS}
+    return tables
 
 
 def _budget(given: Mapping[str, float | None], *, known: bool) -> dict[str, Any]:

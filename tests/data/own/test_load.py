@@ -85,7 +85,7 @@ def test_regression(tmp_path):
 
 
 def test_tokens_in_three_forms_are_the_same(tmp_path):
-    sentences = [([f"w{i}", "Ada", "Byron", "in", "Rome"], "O I-PER I-PER O I-LOC".split()) for i in range(60)]
+    sentences = [([f"w{i}", "Ada", "Byron", "in", "Rome"], ["O", "I-PER", "I-PER", "O", "I-LOC"]) for i in range(60)]
     (tmp_path / "a.conll").write_text(
         "".join("".join(f"{w} {t}\n" for w, t in zip(*pair, strict=True)) + "\n" for pair in sentences)
     )
