@@ -79,8 +79,8 @@ def test_the_notebook_goes_from_an_idea_to_a_verdict(tmp_path, own_registry):
     comparison = names["comparison"]
     assert list(comparison.verdicts["attention"]) == ["symmetric", "diagonal"]
     assert set(comparison.runs["status"]) == {"finished"} and len(comparison.runs) == 9
-    plugins = {json.loads((comparison.path / path / "run.json").read_text())["plugin"]["path"] for path in comparison.runs["path"]}
-    assert plugins == {str((tmp_path / "runs/notebook/diagonal.py").resolve())}
+    records = [json.loads((comparison.path / path / "run.json").read_text()) for path in comparison.runs["path"]]
+    assert {record["plugin"]["path"] for record in records} == {str((tmp_path / "runs/notebook/diagonal.py").resolve())}
     check_attention_page(comparison.path)
 
 
