@@ -238,12 +238,10 @@ def test_a_diverging_run_ends_in_one_line(command, data, tiny, tmp_path):
 
 
 def test_a_full_disk_is_one_line(command, data, tiny, tmp_path, monkeypatch):
-    import leanformer.data.prepare
-
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "train.bin"))
 
-    monkeypatch.setattr(leanformer.data.prepare, "prepare", full)
+    monkeypatch.setattr("leanformer.interface.prepare.prepare_texts", full)
     refused(command("prepare", "text.txt", "--out", tmp_path / "data"), "train.bin", "no space left", "free some space")
 
 

@@ -53,21 +53,46 @@ def test_search_finds_the_line_itself_first(run, tmp_path, monkeypatch, capsys):
     assert first == f"+1.000  {lines[1]}"
 
 
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebooks(path, tmp_path):
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+def test_notebooks_are_twelve_cells_without_outputs(path):
+    """Outputs are of one machine, so none are kept."""
+    cells = cells_of(path)
+    assert len(cells) == 12
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells if cell["cell_type"] == "code")
+
+
+def test_the_notebook_goes_from_an_idea_to_a_verdict(tmp_path, own_registry):
+    """Every cell runs as Jupyter runs it; `%%writefile` is the only magic, and the last line of a cell is its value."""
     names: dict = {}
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            assert not cell["outputs"], "clear the outputs: they are of one machine"
-            exec(compile("".join(cell["source"]), path.name, "exec"), names)
-    comparison = tmp_path / "runs/notebook/comparison"
+    for cell in cells_of(EXAMPLES / "idea_to_verdict.ipynb"):
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            continue
+        if written := re.match(r"%%writefile (\S+)\n", source):
+            (tmp_path / written[1]).write_text(source[written.end() :], encoding="utf-8")
+        else:
+            exec(compile(source, "cell", "exec"), names)
+    comparison = names["comparison"]
+    assert list(comparison.verdicts["attention"]) == ["symmetric", "diagonal"]
+    assert set(comparison.runs["status"]) == {"finished"} and len(comparison.runs) == 9
+    records = [json.loads((comparison.path / path / "run.json").read_text()) for path in comparison.runs["path"]]
+    assert {record["plugin"]["path"] for record in records} == {str((tmp_path / "runs/notebook/diagonal.py").resolve())}
+    check_attention_page(comparison.path)
+
+
+def check_attention_page(comparison):
+    """The report links to the page, whose sentence is by default one of the held-out text."""
+    comparison_page(comparison, "The young king asked his brother to come.", None)
     assert '<a href="attention.html">' in (comparison / "report.html").read_text(encoding="utf-8")
     assert "[Every head of a run of each mechanism, on one sentence](attention.html)" in (
         comparison / "report.md"
     ).read_text(encoding="utf-8")
     page = (comparison / "attention.html").read_text(encoding="utf-8")
-    assert page.count('<section class="panel"') == 2 and "<h1>The young king" in page
+    assert page.count('<section class="panel"') == 3 and "<h1>The young king" in page
     (comparison / "attention.html").unlink()
     comparison_page(comparison, None, None)
     sentence = unescape(re.search("<h1>(.*?)</h1>", (comparison / "attention.html").read_text("utf-8"))[1])

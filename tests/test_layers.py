@@ -13,7 +13,8 @@ PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
 THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime"}
-SMALL = {f"leanformer.{name}" for name in ("spelling", "version", "files", "locks", "install", "markup", "records")}
+SMALL = {"at_import", "files", "install", "locks", "markup", "progress", "records", "spelling", "version"}
+SMALL = {f"leanformer.{name}" for name in SMALL}
 
 MAY_IMPORT = {
     "records": {"numpy", "pydantic"},
@@ -60,6 +61,12 @@ MAY_IMPORT = {
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "study", "settings")}
     | {"leanformer.recipes"},
+    "interface": {"numpy", "pandas", "matplotlib", "transformers"}
+    | {
+        f"leanformer.{name}"
+        for name in ("attention", "models", "data", "training", "recipes", "reporting", "settings", "evaluation")
+        + ("comparison", "conversion", "distillation", "exporting", "finetuning", "inference")
+    },
 }
 
 

@@ -21,12 +21,9 @@ from leanformer_cli.options import (
     Resume,
     Set,
     Tokens,
-    budget_of,
     floats,
-    given_by,
-    load,
     seeds_of,
-    settings_of,
+    tables_of,
     words,
 )
 
@@ -98,40 +95,32 @@ def compare(
 
     Pre-trains each mechanism with several seeds, fine-tunes or scores the models, and writes a statistical report.
     """
-    from leanformer.comparison.compare import compare
+    from leanformer import compare
     from leanformer.comparison.plan import FIRST_TUNING_SEED
-    from leanformer.comparison.variants import grid as all_pairs
-    from leanformer.comparison.variants import parse_variants
 
-    load(plugin)
-    for option, value in (("--margin", margin), ("--task-margin", task_margin)):
-        if not value > 0:
-            raise ValueError(f"{option} {value:g}: write a number above 0")
-    budget = budget_of(hours, minutes, tokens, config, recipe)
-    settings = settings_of(config, set_, recipe=recipe)
-    rotary = settings.model.get("positions") == "rotary"
-    if grid and not rotary and not quiet:
-        print("note: the grid is without `phased`, which needs model.positions = rotary")
     compare(
-        settings,
         data,
-        out,
-        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
+        out=out,
+        attention=attention,
+        grid=grid,
         seeds=seeds_of(seeds, "--seeds") or [],
-        **budget,
-        keep=given_by(config, recipe, set_),
+        recipe=recipe,
+        hours=hours,
+        minutes=minutes,
+        tokens=tokens,
+        settings=tables_of(config, set_, recipe),
         learning_rates=floats(learning_rates, "--learning-rates"),
         tuning_seeds=seeds_of(tuning_seeds, "--tuning-seeds", FIRST_TUNING_SEED),
         tuning_tokens=tuning_tokens,
+        main=main,
         margin=margin,
-        task_margin=task_margin / 100,
-        main=None if main is None else [variant.label for variant in parse_variants(main)],
-        tasks=words(task or ""),
+        task_margin=task_margin,
+        task=words(task or ""),
         task_data=task_data,
         task_seeds=task_seeds,
         jobs=jobs,
         plugin=plugin,
-        resume=resume or (autoresume and (out / "comparison.json").exists()),
+        resume="auto" if autoresume else resume,
         dry_run=dry_run,
         keep_models=not discard_models,
         quiet=quiet,
@@ -155,8 +144,8 @@ def report(
     Writes results.json, report.md and report.html from the records. For a robustness study, a rebuilt paper, a
     benchmark or linked mentions, --format csv writes the results as tables.
     """
-    from leanformer.reporting import write_report
+    from leanformer import report
 
-    kind = write_report(directory, words(format_ or "")).get("kind")
+    written = report(directory, formats=words(format_ or ""))
     if not quiet:
-        print(directory / ("tables" if kind else "report.html"))
+        print(written)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, Set, show
 
 
 @app.command()
@@ -45,21 +45,22 @@ def convert(
 
     Converts other families (BERT, ELECTRA, ...) to leanformer, one attention to another, or leanformer to BERT.
     """
-    from leanformer.conversion.convert import convert
+    from leanformer import convert
 
-    load(plugin)
-    result = convert(
+    model = convert(
         source,
-        target,
-        to,
+        out=target,
+        to=to,
         attention=attention,
         **_options(overrides or []),
         text=text,
-        share=share,
+        share_heads=share,
         tie=tie,
         encoder_only=encoder_only,
         ignore_remote_code=ignore_remote_code,
+        plugin=plugin,
     )
+    result = model.record
     for note in result["notes"]:
         print(note, file=sys.stderr)
     show(
@@ -70,7 +71,7 @@ def convert(
 
 
 def _options(overrides: list[str]) -> dict[str, dict[str, Any]]:
-    """attention_options.rank=4 -> {"options": {"rank": 4}, "mixer_options": {}}"""
+    """attention_options.rank=4 -> {"attention_options": {"rank": 4}, "mixer_options": {}}"""
     from leanformer.settings import parse_override
 
     tables: dict[str, dict[str, Any]] = {"attention_options": {}, "mixer_options": {}}
@@ -81,4 +82,4 @@ def _options(overrides: list[str]) -> dict[str, dict[str, Any]]:
                 f"--set {override}: a conversion takes attention_options.NAME=VALUE and mixer_options.mask_conv only"
             )
         tables[table][rest[0]] = value
-    return {"options": tables["attention_options"], "mixer_options": tables["mixer_options"]}
+    return tables

@@ -16,8 +16,8 @@ from leanformer_cli.options import (
     Resume,
     RunOut,
     Set,
-    settings_of,
     show,
+    tables_of,
 )
 
 
@@ -42,20 +42,19 @@ def distill(
 
     Distillation recovers the quality of a converted model, or trains a smaller model (docs/distillation.md).
     """
-    from leanformer.distillation.distill import distill
+    from leanformer import distill
 
-    resume = resume or (autoresume and (out / "run.json").exists())
     saved = student.is_dir()
     if not saved and config is not None:
         raise ValueError(f"--config {config}: {student} holds the settings already; change them with --set")
-    record = distill(
-        settings_of(config if saved else student, set_, resume),
-        data,
-        out,
+    run = distill(
+        student if saved else None,
         teacher=teacher,
-        student=student if saved else None,
-        resume=resume,
-        quiet=quiet or as_json,
+        data=data,
+        out=out,
+        settings=tables_of(config if saved else student, set_),
         plugin=plugin,
+        resume="auto" if autoresume else resume,
+        quiet=quiet or as_json,
     )
-    show(record, as_json, quiet=True)
+    show(run.record, as_json, quiet=True)

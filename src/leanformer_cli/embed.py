@@ -1,12 +1,12 @@
 """The verb that computes vectors of texts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, MaxLength, Model, Plugin, Quiet, Texts, Threads, load, show
+from leanformer_cli.options import AsJson, MaxLength, Model, Plugin, Quiet, Texts, Threads, show
 
 
 @app.command()
@@ -26,9 +26,10 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Turn lines of text into vectors."""
-    from leanformer.inference import embed
-    from leanformer.training.machine.hardware import prepare_cpu
+    from leanformer.inference.embedding import check_format, write
+    from leanformer.interface.embed import vectors
 
-    load(plugin)
-    prepare_cpu(threads)
-    show(embed(model, text, out, pooling=pooling, field=field, max_length=max_length), as_json, quiet)
+    check_format(out)
+    how: dict[str, Any] = {"pooling": pooling, "text": field, "max_length": max_length, "threads": threads}
+    found = vectors(model, [Path(each) for each in text], **how, plugin=plugin)
+    show(write(found, out), as_json, quiet)

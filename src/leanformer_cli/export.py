@@ -1,12 +1,12 @@
 """The verb that exports a model to other tools."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, load, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, show
 
 
 @app.command()
@@ -31,7 +31,7 @@ def export(
 
     Checks that the exported model gives equal outputs without leanformer.
     """
-    from leanformer.exporting.export import export
+    from leanformer import export
 
-    load(plugin)
-    show(export(run, target, format, licence=license, int8=int8, text=text), as_json, quiet)
+    options: dict[str, Any] = {"format": format, "int8": int8, "text": text, "license": license, "plugin": plugin}
+    show(export(run, out=target, **options), as_json, quiet)

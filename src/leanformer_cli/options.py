@@ -61,54 +61,21 @@ def load(plugin: Path | None) -> None:
         load_plugin(plugin)
 
 
-def settings_of(
-    config: Path | None, overrides: list[str] | None, resume: bool = False, recipe: str | None = None
-) -> Any:
-    """Returns the settings, or None if none are given and a run is resumed, which keeps its own."""
-    from leanformer.settings import overridden, settings_from
+def settings_of(config: Path | None, overrides: list[str] | None) -> Any:
+    from leanformer.settings import read_settings
 
-    given = config is not None or recipe is not None or overrides or not resume
-    return settings_from(overridden(_tables(config, recipe), overrides or ())) if given else None
+    return read_settings(config, overrides or ())
 
 
-def given_by(config: Path | None, recipe: str | None, overrides: list[str] | None) -> set[str]:
-    """Returns the names of the settings that a plan keeps: those of a file and of --set, but not of a recipe."""
-    from leanformer.settings import overridden
+def tables_of(config: Path | None, overrides: list[str] | None, recipe: str | None = None) -> dict[str, Any] | None:
+    """Returns the tables of a settings file and of --set, None without both."""
+    from leanformer.settings import overridden, read_tables
 
-    given = overridden({} if recipe is not None else _tables(config, None), overrides or ())
-    return {f"{table}.{key}" for table, values in given.items() for key in values}
-
-
-def budget_of(
-    hours: float | None, minutes: float | None, tokens: int | None, config: Path | None, recipe: str | None
-) -> dict[str, Any]:
-    """Returns `seconds` or `tokens` for a plan; empty without a budget."""
-    given = {"--hours": hours, "--minutes": minutes, "--tokens": tokens}
-    named = [f"{option} {value:g}" for option, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise ValueError(f"{' and '.join(named)} are both budgets: leave one of them out")
-    if named and config is None and recipe is None:
-        raise ValueError(f"{named[0]}: say what to train by --recipe fast or a CONFIG.toml")
-    for option, value in given.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{option} {value:g}: write a number above 0")
-    if tokens is not None:
-        return {"tokens": tokens}
-    if hours is None and minutes is None:
-        return {}
-    return {"seconds": 3600 * hours if hours is not None else 60 * (minutes or 0)}
-
-
-def _tables(config: Path | None, recipe: str | None) -> dict[str, Any]:
     if recipe is not None and config is not None:
         raise ValueError(f"--recipe {recipe} and {config} are both settings: leave one of them out")
-    if recipe is not None:
-        from leanformer import recipes
-
-        return recipes.load(recipe)
-    from leanformer.settings import read_tables
-
-    return {} if config is None else read_tables(config)
+    if config is None and not overrides:
+        return None
+    return overridden({} if config is None else read_tables(config), overrides or ())
 
 
 def floats(text: str | None, option: str) -> list[float] | None:

@@ -1,13 +1,13 @@
 """The verb that applies a trained model to texts."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import MaxLength, Model, Plugin, Quiet, Texts, Threads, load, words
+from leanformer_cli.options import MaxLength, Model, Plugin, Quiet, Texts, Threads, words
 
 
 @app.command()
@@ -33,20 +33,10 @@ def predict(
     A fine-tuned model gives labels with probabilities, a masked language model gives words. Output is one JSON line
     per row.
     """
-    from leanformer.files import new_file
-    from leanformer.inference import predict
-    from leanformer.training.machine.hardware import prepare_cpu
+    from leanformer.interface.predict import answers, write
 
-    load(plugin)
-    prepare_cpu(threads)
     names = None if columns is None else words(columns)
-    answers = predict(model, text, columns=names, top=top, max_length=max_length)
-    if out is None:
-        for row in answers:
-            print(json.dumps(row, ensure_ascii=False))
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(out) as path, path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in answers)
-    if not quiet:
+    found = answers(model, [Path(each) for each in text], names, top, max_length, threads, plugin)
+    write(found, sys.stdout if out is None else out)
+    if out is not None and not quiet:
         print(out)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, load, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, show
 
 
 @app.command()
@@ -83,39 +83,35 @@ def prepare(
     The input is raw text, or the pairs of a task. Unless they are given, a tokenizer is trained on it and held-out
     parts are taken from it.
     """
-    load(plugin)
-    for option, given in (("--cased", cased), ("--keep-accents", keep_accents)):
-        if given and (tokenizer is not None or task is not None):
-            why = f"--tokenizer {tokenizer} is as it was trained" if tokenizer is not None else "a task is always cased"
-            raise ValueError(f"{option}: {why}; leave it out")
-    made: dict[str, Any] = {"tokenizer": tokenizer, "tokenizer_megabytes": tokenizer_megabytes}
-    made |= {"vocab_size": vocab_size} if vocab_size is not None else {}
-    made |= {"algorithm": algorithm} if algorithm is not None else {}
-    if task is not None:
-        from leanformer.data.prepare_pairs import prepare_pairs
+    from leanformer import prepare
 
-        if task_data is None or text or valid or test or test_on:
-            raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT, --valid, --test nor --test-on")
-        _report(prepare_pairs(task, task_data, out, **made), as_json, quiet)
-        return
-    from leanformer.data.prepare import prepare
-
-    summary = prepare(
-        text or (),
-        out,
+    data = prepare(
+        _sources(text),
+        out=out,
+        text=field,
+        vocab_size=vocab_size,
+        algorithm=algorithm,
+        tokenizer=tokenizer,
         cased=cased,
         keep_accents=keep_accents,
-        valid=valid,
+        tokenizer_megabytes=tokenizer_megabytes,
+        valid=_sources(valid),
         valid_fraction=valid_fraction,
-        test=test,
+        test=_sources(test),
         test_fraction=test_fraction,
-        test_on=_named(test_on or []),
-        field=field,
+        test_on={name: _sources(each) for name, each in _named(test_on or []).items()} or None,
         documents=documents,
+        task=task,
+        task_data=task_data,
+        plugin=plugin,
         quiet=quiet or as_json,
-        **made,
     )
-    _report(summary, as_json, quiet)
+    _report(data.record, as_json, quiet)
+
+
+def _sources(given: list[str] | None) -> list[Path] | None:
+    """Returns what is named on the command line, where a text is always a source and never a document."""
+    return [Path(each) for each in given] if given else None
 
 
 def _named(given: list[str]) -> dict[str, list[str]]:

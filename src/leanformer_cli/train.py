@@ -22,11 +22,8 @@ from leanformer_cli.options import (
     RunOut,
     Set,
     Tokens,
-    budget_of,
-    given_by,
-    load,
-    settings_of,
     show,
+    tables_of,
     words,
 )
 
@@ -69,35 +66,20 @@ def pretrain(
     that are timed. The setting training.objective is masked_lm, causal_lm or seq2seq. For several processes use
     torchrun --nproc-per-node N -m leanformer_cli ...
     """
-    from leanformer.records.run import Pretraining
-    from leanformer.training.budget import as_recorded, plan
-    from leanformer.training.pretrain import pretrain
-    from leanformer.training.run.extension import extended_to
-    from leanformer.training.run.record import RunDirectory
+    from leanformer import pretrain
+    from leanformer.interface import pretrain as interface
 
-    if autoresume and (out / "run.json").exists():
-        resume = extend is None or extended_to(out, extend)
-        extend = None if resume else extend
-    budget, goes_on = budget_of(hours, minutes, tokens, config, recipe), resume or extend is not None
-    settings, quiet = settings_of(config, set_, goes_on, recipe), quiet or as_json
-    if (budget or dry_run) and not goes_on:
-        if init is not None:
-            raise ValueError(f"--init {init} has a size of its own, without a plan: give training.max_tokens instead")
-        load(plugin)
-        if not dry_run:
-            RunDirectory(out).require_unused()
-        found = plan(settings, data, **budget, keep=given_by(config, recipe, set_))
-        show({"plan": found.sentence, "settings": found.settings.to_dict()}, as_json and dry_run, quiet)
-        if dry_run:
-            return
-        settings = found.settings
-    elif dry_run:
-        raise ValueError("--dry-run plans a new run: leave it out to continue the one in --out")
-    elif budget and extend is None:
-        settings = as_recorded(
-            RunDirectory(out).read(Pretraining)["settings"], settings, given_by(config, recipe, set_)
-        )
-    record = pretrain(settings, data, out, init=init, resume=resume, extend=extend, quiet=quiet, plugin=plugin)
+    quiet, tables = quiet or as_json, tables_of(config, set_, recipe)
+    asked: dict[str, Any] = {"recipe": recipe, "hours": hours, "minutes": minutes, "tokens": tokens, "settings": tables}
+    if dry_run:
+        if resume or extend is not None or (autoresume and (out / "run.json").exists()):
+            raise ValueError("--dry-run plans a new run: leave it out to continue the one in --out")
+        found = interface.plan(interface.request({}, interface.TABLES, **asked), data, init=init, plugin=plugin)
+        show({"plan": found.sentence, "settings": found.settings.to_dict()}, as_json, quiet)
+        return
+    how: dict[str, Any] = {"plugin": plugin, "extend": extend, "quiet": quiet}
+    run = pretrain(data, out=out, **asked, init=init, resume="auto" if autoresume else resume, **how)
+    record = run.record
     show(record, as_json, quiet=True)
 
 
@@ -171,33 +153,31 @@ def finetune(
     They are in a file of your own (--data) or belong to a known task (--task). The score is taken at the end of
     training. With --data, simple methods on the same rows are scored beside the model.
     """
-    from leanformer.finetuning.finetune import finetune, finetune_own
+    from leanformer import finetune
 
-    load(plugin)
     if class_weights not in (None, "balanced"):
         raise ValueError(f"--class-weights {class_weights}: balanced is the only choice")
     loss = None if class_weights is None else "balanced"
     given = {"method": method, "sparse.sparsity": sparsity, "loss": loss}
     overrides = [f"finetuning.{key}={value}" for key, value in given.items() if value is not None]
-    settings = settings_of(config, [*overrides, *(set_ or ())])
+    tables = tables_of(config, [*overrides, *(set_ or ())])
+    _require_sparse(tables, task, sparsity)
+    columns: dict[str, Any] = {"text": words(text or ""), "label": words(label or "")}
+    own: dict[str, Any] = {"kind": kind, "validation": validation, "test": test, "split_seed": split_seed, **columns}
+    how: dict[str, Any] = {"seeds": seeds, "settings": tables, "keep_model": not discard_model, "plugin": plugin}
+    tuned = finetune(run, data, out=out, **own, task=task, task_data=task_data, **how, quiet=quiet or as_json)
+    record = tuned.record
+    show(record if as_json else _shown(record, out), as_json, quiet)
+
+
+def _require_sparse(tables: dict[str, Any] | None, task: str | None, sparsity: float | None) -> None:
+    """Raises ValueError for a sparsity that the method of fine-tuning would ignore."""
+    from leanformer.settings import settings_from
+
+    settings = settings_from(tables or {})
     tuned = settings.finetuning if task is None else settings.finetuning_for(task)
     if sparsity is not None and tuned.method == "dense":
         raise ValueError(f"--sparsity {sparsity}: a dense model has no zeros; add --method pst or --method magnitude")
-    own: dict[str, Any] = {"text": text and words(text), "label": label and words(label), "kind": kind}
-    own |= {"validation": validation, "test": test, "split_seed": split_seed or None}
-    own = {key: value for key, value in own.items() if value is not None}
-    how: dict[str, Any] = {"seeds": seeds, "keep_model": not discard_model, "quiet": quiet or as_json}
-    if data is not None:
-        if task or task_data:
-            raise ValueError("--data and --task: give one of them, your own file or a known task")
-        record = finetune_own(run, data, out, settings, **own, **how)
-    else:
-        if task is None or task_data is None:
-            raise ValueError("what to learn is missing: give --data FILE, or --task NAME and --task-data DIR")
-        if own:
-            raise ValueError(f"--{next(iter(own)).replace('_', '-')} is an option of --data FILE: leave it out")
-        record = finetune(run, task, task_data, out, settings, **how)
-    show(record if as_json else _shown(record, out), as_json, quiet)
 
 
 def _shown(record: dict[str, Any], out: Path) -> dict[str, Any]:

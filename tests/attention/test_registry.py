@@ -161,6 +161,19 @@ def test_a_projection_of_a_plugin_is_checked_too(tmp_path):
         assert "mine" not in PROJECTIONS
 
 
+def test_a_plugin_whose_text_has_changed_is_loaded_again(tmp_path):
+    file = tmp_path / "my_mechanism.py"
+    file.write_text(PLUGIN)
+    load_plugin(file)
+    before = mechanism("tempered").compatibility
+    file.write_text(PLUGIN + "\nraise RuntimeError('a slip')")
+    with pytest.raises(ValueError, match="a slip"):
+        load_plugin(file)
+    assert mechanism("tempered").compatibility is before, "what worked stays until its successor works"
+    file.write_text(PLUGIN.replace("tempered", "tempered_anew"))
+    assert load_plugin(file) == ["tempered_anew"] and "tempered" not in names()
+
+
 def test_a_broken_plugin_is_named_and_leaves_nothing(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text(PLUGIN + "\nraise RuntimeError('too late')")

@@ -19,6 +19,8 @@ TABLES: list[dict[str, Any]] = []
 CHECKS: list[Check] = []
 """The check of each table's new entries."""
 _PLUGINS: dict[Path, list[str]] = {}
+_TEXTS: dict[Path, bytes] = {}
+"""The content of every plug-in when it was loaded."""
 
 
 def open_to_plugins(table: dict[str, Any], check: Check = lambda name, made: None) -> dict[str, Any]:
@@ -29,16 +31,24 @@ def open_to_plugins(table: dict[str, Any], check: Check = lambda name, made: Non
 
 
 def load_plugin(path: str | Path) -> list[str]:
-    """Run a user's file, which registers; the names it added. Loading the same file twice does nothing."""
+    """Run a user's file, which registers; returns the names it added.
+
+    Loading the same file twice does nothing, unless its text has changed: then its new names replace its old ones, so
+    that a notebook checks what it has just written. Models that were built before keep the old code.
+    """
     file = Path(path).resolve()
-    if file in _PLUGINS:
+    if file in _PLUGINS and (not file.is_file() or file.read_bytes() == _TEXTS.get(file)):
         return []
     if not file.is_file():
         raise FileNotFoundError(f"plug-in {path} does not exist: give the path of a Python file")
     spec = importlib.util.spec_from_file_location(f"leanformer_plugin_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ValueError(f"plug-in {path} is not a Python file (its name must end in .py)")
-    before = _snapshot()
+    before, text = _snapshot(), file.read_bytes()
+    for table in TABLES:
+        for name in _PLUGINS.get(file, ()):
+            table.pop(name, None)
+    removed = _snapshot()
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -51,8 +61,8 @@ def load_plugin(path: str | Path) -> list[str]:
             raise
         _restore(before)
         raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
-    added = (name for table, old in zip(TABLES, before, strict=True) for name in table if name not in old)
-    _PLUGINS[file] = list(dict.fromkeys(added))
+    added = (name for table, old in zip(TABLES, removed, strict=True) for name in table if name not in old)
+    _PLUGINS[file], _TEXTS[file] = list(dict.fromkeys(added)), text
     return list(_PLUGINS[file])
 
 

@@ -9,8 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from leanformer.bench import inference as bench_inference
 from leanformer.bench import mechanisms as bench_mechanisms
@@ -24,6 +23,7 @@ from leanformer.comparison.variants import Variant, sized_variants
 from leanformer.data.corpus import Corpus
 from leanformer.data.prepare import prepare
 from leanformer.files import new_directory
+from leanformer.progress import bars, console
 from leanformer.settings import Settings, read_settings
 from leanformer.spelling import suggest
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
@@ -242,7 +242,7 @@ def _measured(
     """Returns the record of what `measure(tick=...)` finds, written to `out` and printed as asked."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with new_directory(out, replace=False) if out else nullcontext() as directory:
-        with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        with bars(*columns, on=console(stderr=True), quiet=quiet, transient=True) as bar:
             found = measure(tick=partial(bar.advance, bar.add_task(kind, total=turns)))
         record = output.record(kind, found, settings, device, dtype, packages)
         if directory is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from leanformer import progress
 from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, tuning_tokens_of, with_choice
 from leanformer.comparison.continuing import check_continues, check_runs, directory_of, earlier, has_task, invariants
 from leanformer.comparison.discarding import check_models, discard_models
@@ -105,11 +106,11 @@ def compare(
         command=command,
     )
     objective, notes = _check(plan, corpus)
-    console = Console(quiet=quiet, highlight=False)
+    console = progress.console(quiet=quiet)
     if said:
-        console.print(said, markup=False, soft_wrap=True)
+        console.print(said)
     for note in [*matches, *notes]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        console.print(f"note: {note}")
     with directory_of(out).claimed(dry_run=dry_run):
         check_continues(out, plan, resume=resume)
         plan = with_choice(out, plan)
@@ -172,7 +173,7 @@ def _carry_out(
             raise _failure(failed, out, "no learning rate is chosen without them")
         plan = with_choice(out, plan)
         for line in choice(plan):
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line)
         _write_records(out, plan, workers)
     failed = pretrain(plan.reported_runs)
     follow = generation if plan.generates else finetuning

@@ -14,32 +14,31 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from leanformer.data import tokenizer_files
 from leanformer.data.encoding import encoded
-from leanformer.data.readers import documents, files
+from leanformer.data.in_memory import InMemory
+from leanformer.data.readers import Source, documents, files
 from leanformer.data.sampling import HoldOut, few_notes, sample
 from leanformer.data.store import SplitWriter, describe, move_tail, write_record
 from leanformer.data.tokenizer import train
 from leanformer.data.unknown import unknown_notes, unknown_shares
 from leanformer.files import new_directory
+from leanformer.progress import bars, console
 from leanformer.version import __version__
-
-Source = str | Path
 
 
 def prepare(
     texts: Source | Sequence[Source],
-    out: Source,
+    out: str | Path,
     *,
     vocab_size: int = 30522,
     algorithm: str = "wordpiece",
     cased: bool = False,
     keep_accents: bool = False,
     tokenizer_megabytes: float = 32,
-    tokenizer: Source | None = None,
+    tokenizer: str | Path | None = None,
     valid: Source | Sequence[Source] | None = None,
     valid_fraction: float = 0.01,
     test: Source | Sequence[Source] | None = None,
@@ -152,7 +151,7 @@ def prepare(
 
 
 def _several(sources: Source | Sequence[Source]) -> list[Source]:
-    return [sources] if isinstance(sources, str | Path) else list(sources)
+    return [sources] if isinstance(sources, str | Path | InMemory) else list(sources)
 
 
 def _read(sources: Sequence[Source], title: str, *, field: str, separator: str, progress: Progress) -> Iterator[str]:
@@ -169,7 +168,7 @@ def _read(sources: Sequence[Source], title: str, *, field: str, separator: str, 
 
 def _progress(quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=quiet)
+    return bars(*columns, on=console(stderr=True), quiet=quiet)
 
 
 def _lacking(train: int, held: int, share: float, least: int) -> int:

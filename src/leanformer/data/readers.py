@@ -8,6 +8,7 @@ A source is
                   omitted before USER/NAME if no such path exists
     a data set    the folder of one split that `save_to_disk` of Hugging Face's datasets wrote, memory-mapped
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
+    `InMemory`    texts that the caller holds
 
 Plain text is separated into documents by blank lines, or has one document per line. Tables and data sets hold one
 document per row, in the field `text` or another given field. A document of more than 4 M characters is cut, at a line
@@ -15,15 +16,17 @@ end or a space if there is one.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from leanformer.data import tables
 from leanformer.data.decoding import Advance, decoded, kind
+from leanformer.data.in_memory import InMemory
 from leanformer.spelling import suggest
 
+Source = str | Path | InMemory
 SUFFIXES = (".txt", *tables.TABLES)
 LONGEST = 4_000_000
 SEPARATORS = {"blank-lines": re.compile(r"\n(?:[^\S\n]*\n)+"), "lines": re.compile(r"\n")}
@@ -34,8 +37,10 @@ SPLITS = "dataset_dict.json"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
 
 
-def files(source: str | Path) -> list[Path] | None:
-    """Returns the files of a source, None for a data set; raises an error for a source that is neither."""
+def files(source: Source) -> list[Path] | None:
+    """Returns the files of a source, None for a data set and for texts in memory; raises an error for anything else."""
+    if isinstance(source, InMemory):
+        return None
     name = str(source)
     if name.startswith("shipped:"):
         return [shipped(name.removeprefix("shipped:"))]
@@ -60,7 +65,7 @@ def files(source: str | Path) -> list[Path] | None:
 
 
 def documents(
-    source: str | Path, field: str = "text", advance: Advance = lambda _: None, separator: str = "blank-lines"
+    source: Source, field: str = "text", advance: Advance = lambda _: None, separator: str = "blank-lines"
 ) -> Iterator[str]:
     """Yields the documents of a source in order, none of them empty; `separator` (of `SEPARATORS`) is for plain text.
 
@@ -68,6 +73,9 @@ def documents(
     """
     if separator not in SEPARATORS:
         raise ValueError(f"--documents {separator}: {suggest(separator, SEPARATORS)}")
+    if isinstance(source, InMemory):
+        yield from _stripped(_element(each, field, place) for place, each in source.places())
+        return
     if (paths := files(source)) is None:
         yield from _stripped(_text(row, field, place) for place, row in hub_rows(str(source)))
         return
@@ -158,7 +166,16 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _text(row: dict[str, Any], field: str, place: str) -> str:
+def _element(element: Any, field: str, place: str) -> str:
+    """Returns the text of an element in memory."""
+    if isinstance(element, Mapping):
+        return _text(element, field, place)
+    if not isinstance(element, str):
+        raise ValueError(f"{place}: it is {type(element).__name__}, not text")
+    return element
+
+
+def _text(row: Mapping[str, Any], field: str, place: str) -> str:
     if field not in row:
         raise ValueError(
             f"{place}: no field {field!r}; name another one with --field, known: {', '.join(row) or 'none'}"

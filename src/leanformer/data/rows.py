@@ -5,20 +5,21 @@ plain text                    one row per line, also for blank lines, so that ro
 CoNLL files                   one row per sentence, a list of its words, for models of one column
 tables, hf:NAME, a folder     as in `tables.py` and `readers.py`, with the columns by name; other columns are ignored
 -                             plain text from standard input
+`InMemory`                    one row per element
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from leanformer.data import conll, tables
 from leanformer.data.decoding import STANDARD_INPUT, decoded, kind, lines, standard_input
-from leanformer.data.readers import files, hub_rows
+from leanformer.data.in_memory import InMemory
+from leanformer.data.readers import Source, files, hub_rows
 
 Row = dict[str, Any]
 
 
-def rows(sources: Sequence[str | Path], columns: Sequence[str], option: str = "--columns") -> Iterator[tuple[str, Row]]:
+def rows(sources: Sequence[Source], columns: Sequence[str], option: str = "--columns") -> Iterator[tuple[str, Row]]:
     """Yields (place, the row's `columns`) in order; `option` is the option that names the columns, for messages.
 
     Raises ValueError with the place for a row that lacks a column, and for plain text whose first line holds a tab if
@@ -35,7 +36,11 @@ def rows(sources: Sequence[str | Path], columns: Sequence[str], option: str = "-
             raise ValueError(f"{name}: nothing in it: give a file with one text per line")
 
 
-def _rows(source: str | Path, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:
+def _rows(source: Source, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:
+    if isinstance(source, InMemory):
+        for place, element in source.places():
+            yield place, _row(element, columns, place)
+        return
     if str(source) == "-":
         yield from _lines(standard_input(), STANDARD_INPUT, columns, option)
         return
@@ -49,6 +54,16 @@ def _rows(source: str | Path, columns: Sequence[str], option: str) -> Iterator[t
             yield from tables.read(path, columns=columns)
         else:
             yield from _lines(decoded(path), str(path), columns, option)
+
+
+def _row(element: Any, columns: Sequence[str], place: str) -> Row:
+    if isinstance(element, Mapping):
+        return dict(element)
+    values = (element,) if isinstance(element, str) else element
+    if not isinstance(values, tuple) or len(values) != len(columns):
+        given = f"{len(values)} texts" if isinstance(values, tuple) else type(element).__name__
+        raise ValueError(f"{place}: {given}, not ({', '.join(columns)}): give one text per column")
+    return dict(zip(columns, values, strict=True))
 
 
 def _lines(blocks: Iterable[str], name: str, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:

@@ -1,4 +1,4 @@
-"""One vector per text: the function behind `leanformer embed`.
+"""One vector per text: the functions behind `leanformer embed`.
 
     mean    sum_t m_t h_t / sum_t m_t      over the tokens t of the text, [CLS] and [SEP] among them, padding not
     cls     h_0                            the state of [CLS]
@@ -9,6 +9,7 @@ with h (L, D) the encoder's last states and m the attention mask. A model that w
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from leanformer import files
 from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
+from leanformer.data.readers import Source
 from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
 from leanformer.evaluation import pretrained
@@ -32,39 +34,73 @@ from leanformer.spelling import suggest
 FORMATS = (".npy", ".safetensors", ".jsonl")
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors (N, D) of N texts in their order, and how they were made; `truncated` is the number of cut texts."""
+
+    values: NDArray[np.float32]
+    texts: list[str]
+    truncated: int
+    made: dict[str, str]
+
+
 def embed(
     run: str | Path,
-    sources: Sequence[str | Path],
+    sources: Sequence[Source],
     out: str | Path,
     *,
     pooling: str = "mean",
     field: str = "text",
     max_length: int | None = None,
 ) -> dict[str, Any]:
-    """Write the vectors of all rows of `sources` (`data/rows.py`) to `out`, in their order; how many, and how wide.
+    """Write the vectors of all rows of `sources` (`data/rows.py`) to `out`; returns how many, and how wide.
 
     .npy            (N, D) float32
     .safetensors    the same as `embeddings`, with model and pooling in the header
     .jsonl          {"text": ..., "embedding": [...]} a row
+    """
+    check_format(out)
+    return write(vectors(run, sources, pooling=pooling, field=field, max_length=max_length), out)
+
+
+def vectors(
+    run: str | Path,
+    sources: Sequence[Source],
+    *,
+    pooling: str = "mean",
+    field: str = "text",
+    max_length: int | None = None,
+) -> Vectors:
+    """Returns the vectors of all rows of `sources`, in their order.
 
     `field` is the column of tables; a text is cut to `max_length` tokens, else to what the model reads.
     """
-    out = Path(out)
     if pooling not in POOL:
         raise ValueError(f"--pooling {pooling}: {suggest(pooling, POOL)}")
-    suffix = out.suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
     folder = saved.locate(Path(run))
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
     model = pretrained.load_encoder(folder)
     texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field")]
     encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
-    vectors = pooled(model, encoded, pooling)
+    made = {"model": str(run), "pooling": pooling}
+    return Vectors(pooled(model, encoded, pooling), texts, encoded.truncated, made)
+
+
+def check_format(out: str | Path) -> str:
+    """Returns the suffix of the file, which names its format; raises ValueError for any other."""
+    suffix = Path(out).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"--out {out}: the suffix says the format: {', '.join(FORMATS)}")
+    return suffix
+
+
+def write(found: Vectors, out: str | Path) -> dict[str, Any]:
+    """Write the vectors to a file, complete or not at all; returns what `embed` returns."""
+    out, suffix = Path(out), check_format(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.new_file(out) as path:
-        _write(path, suffix, texts, vectors, {"model": str(run), "pooling": pooling})
-    return {"texts": len(texts), "size": vectors.shape[1], "truncated": encoded.truncated, "out": str(out)}
+        _write(path, suffix, found.texts, found.values, found.made)
+    return {"texts": len(found.texts), "size": found.values.shape[1], "truncated": found.truncated, "out": str(out)}
 
 
 def _text(place: str, row: dict[str, Any], field: str) -> str:

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import labels, tasks
 from leanformer.data.examples import Examples
+from leanformer.data.readers import Source
 from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
 from leanformer.data.tasks import Task
@@ -52,7 +53,7 @@ Answer = dict[str, Any]
 
 def predict(
     run: str | Path,
-    sources: Sequence[str | Path],
+    sources: Sequence[Source],
     *,
     columns: Sequence[str] | None = None,
     top: int = 5,

@@ -1,4 +1,4 @@
-"""Makes Hugging Face's Auto classes, pipelines and PEFT know leanformer; `import leanformer` calls `register`."""
+"""Makes Hugging Face's Auto classes, pipelines and PEFT know leanformer; `leanformer` calls `register`."""
 
 from transformers.models.auto import configuration_auto, modeling_auto
 

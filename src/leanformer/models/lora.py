@@ -8,16 +8,14 @@ PEFT looks the default up by `model_type` in a table of its own, and offers no w
 need. The one row names the maps of all projections; a model has those of its own.
 """
 
-import sys
-from collections.abc import Iterable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from leanformer.at_import import when_imported
 from leanformer.attention import mechanism
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.models.config import LeanformerConfig
@@ -48,10 +46,7 @@ def _maps(projections: Iterable[nn.Module]) -> list[str]:
 
 def declare() -> None:
     """Make `LoraConfig()` without `target_modules` work for leanformer models, whichever is imported first."""
-    if TABLES in sys.modules:
-        _add(sys.modules[TABLES])
-    elif not any(isinstance(finder, _AtImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AtImport())
+    when_imported(TABLES, _add)
 
 
 def _add(module: ModuleType) -> None:
@@ -63,23 +58,3 @@ def _add(module: ModuleType) -> None:
     for table in tables.values():
         if bert and isinstance(table, dict) and table.get("bert") == bert:
             table.setdefault(LeanformerConfig.model_type, targets)
-
-
-class _AtImport(MetaPathFinder):
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != TABLES:
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _add(module)
-
-            loader.exec_module = exec_module
-        return spec

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from leanformer.progress import bars, is_live
 from leanformer.study.executor import Executor, JobFailed
 from leanformer.study.job import Job
 from leanformer.study.outlook import Outlook
@@ -81,7 +82,5 @@ def _failure(future: "Future[None]") -> str | None:
 
 
 def _bars(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    )  # fmt: skip
+    columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    return bars(TextColumn("{task.description}"), *columns, on=console, quiet=not is_live(console))

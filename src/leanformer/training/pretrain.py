@@ -10,9 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from leanformer import files
+from leanformer import files, progress
 from leanformer.attention import load_plugin
 from leanformer.data.corpus import Corpus, Prepared
 from leanformer.data.pairs import PairCorpus
@@ -94,7 +92,7 @@ def pretrain(
         record["teacher"] = taught
         record["settings"]["distillation"] = asdict(settings.distillation)
     main = accelerator.is_main_process
-    console = Console(quiet=quiet or not main, highlight=False, markup=False, soft_wrap=True)
+    console = progress.console(quiet=quiet or not main)
     if before is not None:
         if changed := run_difference(before, record):
             raise ValueError(f"{run.record} was made with {changed}: {_remedy(before, changed, run)}")

@@ -16,7 +16,7 @@ from leanformer.markup import visible
 from leanformer.reporting.analysis.pairing import MATCHES
 from leanformer.reporting.numbers.quantities import fixed, unit
 from leanformer.reporting.records.study import Study
-from leanformer.reporting.render.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
+from leanformer.reporting.render.style import MUTED, NARROW, SIZE, WIDE, Chart, Picture, drawing, series, spaced, svg
 
 CHARACTER = 0.075
 """Inches per character of a label, with room for a reader's sans-serif type that is wider than ours."""
@@ -42,13 +42,13 @@ class Frame:
         return MaxNLocator(max(2, min(8, int(inches / 0.65))))
 
     def figure(self, height: float) -> Figure:
-        return Figure(figsize=(self.width, height))
+        return Chart(figsize=(self.width, height))
 
 
 def paint(name: str, title: str, caption: str, draw: Callable[[Frame], Figure]) -> Picture:
     with drawing():
         wide, narrow = (svg(draw(Frame(width)), f"{name}-{width}") for width in (WIDE, NARROW))
-    return Picture(re.sub(r"\W+", "-", name), title, caption, wide, narrow)
+    return Picture(re.sub(r"\W+", "-", name), title, caption, wide, narrow, lambda: draw(Frame(WIDE)))
 
 
 OWN = {

@@ -8,9 +8,9 @@ these for both schemes.
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
@@ -81,6 +81,21 @@ class Picture:
     caption: str
     wide: str
     narrow: str
+    draw: Callable[[], Figure] | None = field(default=None, repr=False, compare=False)
+    """Draws the wide picture again, as a figure of matplotlib."""
+
+    def figure(self) -> Figure:
+        assert self.draw is not None, f"{self.name} was made from SVG alone"
+        with drawing():
+            return self.draw()
+
+
+class Chart(Figure):
+    """A figure that a notebook shows as the report does, whether or not pyplot is set up there."""
+
+    def _repr_svg_(self) -> str:
+        with drawing():
+            return svg(self, "chart")
 
 
 def series(index: int) -> dict[str, Any]:

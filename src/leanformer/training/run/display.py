@@ -1,4 +1,4 @@
-"""The progress display of a run: a live bar on a terminal, a plain line at intervals elsewhere, nothing if quiet."""
+"""The progress display of a run: a live bar on a terminal or in a notebook, else lines at intervals."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
 
+from leanformer.progress import bars, console, is_live
 from leanformer.training.optimizers.schedule import Budget
 from leanformer.training.run.checkpoint import Progress
 
@@ -21,12 +20,12 @@ PLAIN_EVERY = 10.0
 class Display:
     def __init__(self, title: str, budget: Budget, tokens: Callable[[int], int], at: Progress, quiet: bool) -> None:
         self._budget, self._tokens, self._begin = budget, tokens, replace(at)
-        self._console = Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
-        self._live = not quiet and self._console.is_terminal
+        self._console = console(quiet=quiet)
+        self._live = not quiet and is_live(self._console)
         self._loss = self._validation = ""
         self._printed = time.monotonic()
         columns = (TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.fields[text]}"))
-        self._bar = Bar(*columns, console=self._console, refresh_per_second=4, disable=not self._live)
+        self._bar = bars(*columns, on=self._console, quiet=not self._live, refresh_per_second=4)
         self._task = self._bar.add_task(title, total=1.0, text="")
 
     def say(self, text: str) -> None:

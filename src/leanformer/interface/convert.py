@@ -1,0 +1,54 @@
+"""`leanformer.convert`: reads a trained model of any known family, and exchanges its attention."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from leanformer.attention import load_plugin
+from leanformer.conversion.convert import convert as convert_checkpoint
+from leanformer.interface.model import Model
+
+
+def convert(
+    source: Any,
+    *,
+    out: str | Path,
+    attention: str | None = None,
+    attention_options: dict[str, Any] | None = None,
+    mixer_options: dict[str, Any] | None = None,
+    text: Any = None,
+    share_heads: float = 0.0,
+    tie: str = "qk",
+    to: str = "leanformer",
+    encoder_only: bool = False,
+    ignore_remote_code: bool = False,
+    plugin: str | Path | None = None,
+) -> Model:
+    """Write the model of `source` to the new directory `out`; returns it.
+
+    source          a run, a saved model, or its name on the hub
+    attention       the mechanism to convert to, with its `attention_options`; by default the source's own
+    text            a text or a data directory, on which the conversion is fitted and measured
+    share_heads     the fraction of heads that use the maps of other heads; `tie` names these maps: qk, qkv or qkvo
+    to              "leanformer", or "bert" for Hugging Face's BERT
+    encoder_only    leave out the head
+    ignore_remote_code      read only the tensors of a checkpoint that comes with its own code
+
+    The record of the model says what became of it. Without another attention and shared heads its outputs are equal.
+    """
+    if plugin is not None:
+        load_plugin(plugin)
+    record = convert_checkpoint(
+        os.fspath(source),
+        out,
+        to,
+        attention=attention,
+        options=attention_options or {},
+        mixer_options=mixer_options or {},
+        text=None if text is None else os.fspath(text),
+        share=share_heads,
+        tie=tie,
+        encoder_only=encoder_only,
+        ignore_remote_code=ignore_remote_code,
+    )
+    return Model(out, record)

@@ -1,0 +1,52 @@
+"""`leanformer.embed`: computes one vector per text."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanformer.attention import load_plugin
+from leanformer.inference import embedding
+from leanformer.inference.embedding import Vectors
+from leanformer.interface.texts import sources
+from leanformer.training.machine.hardware import prepare_cpu
+
+
+def embed(
+    run: Any,
+    texts: Any,
+    *,
+    pooling: str = "mean",
+    text: str = "text",
+    max_length: int | None = None,
+    threads: int | None = None,
+    plugin: str | Path | None = None,
+) -> NDArray[np.float32]:
+    """Returns an array (texts, width) with the vectors of `texts` by the encoder of `run`, in their order.
+
+    run         a run, or the path of a run or a saved model
+    texts       a list of texts; a path or a list of paths, with one text per line or row; a Dataset; a column or table
+                of pandas. `text` is the column that holds the text
+    pooling     "mean" of the states of all tokens, or "cls"
+    max_length  the most tokens of a text, which is cut there; by default the model's length
+    """
+    return vectors(run, texts, pooling=pooling, text=text, max_length=max_length, threads=threads, plugin=plugin).values
+
+
+def vectors(
+    run: Any,
+    texts: Any,
+    *,
+    pooling: str,
+    text: str,
+    max_length: int | None,
+    threads: int | None,
+    plugin: str | Path | None,
+) -> Vectors:
+    """Returns the same vectors with what the command line says about them."""
+    if plugin is not None:
+        load_plugin(plugin)
+    prepare_cpu(threads)
+    given = sources(texts)
+    return embedding.vectors(Path(run), given, pooling=pooling, field=text, max_length=max_length)
