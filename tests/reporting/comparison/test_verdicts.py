@@ -32,7 +32,7 @@ def everything(directory):
         *directory.glob("figures/*"),
     ]
     text = " ".join(file.read_text(encoding="utf-8") for file in files)
-    return re.sub(r"<style>.*?</style>|<[^>]*>|\\", " ", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>|\\", " ", text, flags=re.DOTALL).split())
 
 
 def judged(directory):
@@ -72,10 +72,8 @@ def test_one_mechanism_that_failed_leaves_the_others_their_verdicts(fabricate):
     assert verdicts(found, "shared") == {"not compared"} and "worse" not in verdicts(found, "shared")
     assert {c["verdict"] for c in found["comparisons"] if c["metric"] == "final_loss"} > {"not compared"}
     assert "shared cannot be judged against dot_product: no pair of finished runs." in found["headline"]
-    row = next(
-        line for line in (directory / "report.md").read_text().splitlines() if line.startswith("| shared | 0 of 3")
-    )
-    assert row.endswith("| — | — | not compared |")
+    rows = [line for line in (directory / "report.md").read_text().splitlines() if line.startswith("| shared |")]
+    assert rows[0].endswith("| — | — | not compared |") and any("| 0 of 3 |" in row for row in rows)
 
 
 def test_one_pair_is_not_tested(fabricate):

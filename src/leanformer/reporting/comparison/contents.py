@@ -13,9 +13,11 @@ from leanformer.reporting.comparison import (
     target_tables,
     task_tables,
     task_text,
+    verdict_table,
 )
 from leanformer.reporting.comparison.caveats import caveats
 from leanformer.reporting.comparison.families import family_sentence, margin_sentence
+from leanformer.reporting.comparison.headline import headline, title
 from leanformer.reporting.comparison.results import made_by
 from leanformer.reporting.figures import figures
 from leanformer.reporting.figures.frame import numbered
@@ -30,25 +32,25 @@ from leanformer.reporting.render.style import Picture
 def contents(findings: Findings) -> Document:
     study = findings.study
     drawn = figures(findings)
+    plan = study.written_plan
     sections = [
-        Section("What was asked", _asked(study)),
-        Section("What was planned", _planned(study)),
         Section("The answer", _answer(findings)),
+        Section("Loss over training", _pictures(drawn, "curves")),
         Section(
             "What each attention costs and reaches",
-            [
-                tables.costs(study),
-                *(plan_text.footnoted(table, study.written_plan) for table in loss_tables.all_losses(findings)),
-            ],
+            [tables.costs(study), *(plan_text.footnoted(table, plan) for table in loss_tables.all_losses(findings))],
         ),
         Section("At N tokens", [at] if (at := loss_tables.at_tokens(findings)) else []),
-        Section("Loss over training", _pictures(drawn, "curves")),
         Section("Cost against loss", [*_pictures(drawn, "parameters"), *_pictures(drawn, "pareto")]),
         Section("Paired differences", _pictures(drawn, "differences")),
         Section("What a target costs", _targets(findings, drawn)),
         Section(study.wording.section, _finetuning(findings, drawn)),
         Section("Learning-rate sweep", [*_pictures(drawn, "sweep"), tables.sweep(study)] if study.swept else []),
         Section("What the heads attend to", _attention(study)),
+        Section("In words", _words(findings), folded=True),
+        Section("What was asked", _asked(study)),
+        Section("What was planned", _planned(study)),
+        Section("How it was judged", _judged(findings)),
         Section("What would be missed", [table] if (table := tables.evidence(findings)).rows else []),
         Section("Caveats", [Points(caveats(findings))]),
         Section("Every run", _runs(findings), folded=True),
@@ -56,7 +58,7 @@ def contents(findings: Findings) -> Document:
         Section("Every setting, version and hash", _particulars(study), folded=True),
     ]
     kept = [section for section in sections if section.blocks]
-    return Document(loss_text.title(study), loss_text.headline(findings), _facts(study), kept, numbered(study))
+    return Document(title(study), headline(findings), _facts(study), kept, numbered(study))
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
@@ -128,19 +130,31 @@ def _model(settings: dict[str, Any], study: Study) -> str:
 
 
 def _answer(findings: Findings) -> list[Block]:
+    """Returns the table of verdicts, and what a reader must know to read it; nothing if nothing is compared."""
     study = findings.study
     if not study.challengers:
-        return [Paragraph(loss_text.headline(findings))]
-    answers = loss_text.answers(findings)
-    floor = loss_text.floor_sentences(study)
-    nothing = any(study.without_context(name) for name in study.attention)
-    points = [*floor, *answers] if nothing else [*answers, *floor]
-    points += task_text.task_sentences(findings)
+        return []
+    table = plan_text.footnoted(verdict_table.verdicts(findings), study.written_plan)
+    return [table, *map(Paragraph, [*loss_text.nothing_sentences(study), margin_sentence(findings)])]
+
+
+def _words(findings: Findings) -> list[Block]:
+    """Returns the verdicts in sentences, one paragraph per mechanism, with tasks and what would be missed."""
+    study = findings.study
+    if not study.challengers:
+        return []
+    points = [*loss_text.answers(findings), *loss_text.learned_sentences(study), *task_text.task_sentences(findings)]
     if any(c.informative for c in findings.of(LOSS)):
         points.append(loss_text.power_sentence(findings))
+    return [Points(points)]
+
+
+def _judged(findings: Findings) -> list[Block]:
+    study = findings.study
+    if not study.challengers:
+        return []
     instrument = " ".join(filter(None, [held_out.scored_sentence(study), held_out.error_sentence(findings.crossed)]))
-    said = [instrument, margin_sentence(findings), family_sentence(findings)]
-    return [Points(points), *(Paragraph(each) for each in said if each)]
+    return [Paragraph(said) for said in (instrument, family_sentence(findings)) if said]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:

@@ -2,10 +2,9 @@
 
 import math
 
-from leanformer.reporting.analysis.comparison import LOSS, Findings, on_text
+from leanformer.reporting.analysis.comparison import Findings, on_text
 from leanformer.reporting.analysis.score_points import score_points
-from leanformer.reporting.comparison.tables import DAGGER, fixed_nats, judged, mean_sd, without, without_baseline
-from leanformer.reporting.numbers.margins import margin_of
+from leanformer.reporting.comparison.tables import DAGGER, fixed_nats, judged, mean_sd, without
 from leanformer.reporting.numbers.quantities import NONE, fixed, percent
 from leanformer.reporting.numbers.statistics import Spread, spread
 from leanformer.reporting.records.study import Study
@@ -19,8 +18,7 @@ def all_losses(findings: Findings) -> list[Table]:
 
 
 def losses(findings: Findings) -> Table:
-    study, by_name = findings.study, {c.attention: c for c in findings.of(LOSS)}
-    rows = []
+    study, rows = findings.study, []
     for name in study.attention:
         below, chosen = study.below_floor(name), study.chosen(name)
         row = [
@@ -31,32 +29,18 @@ def losses(findings: Findings) -> Table:
             _perplexity(study.spread(name, "final_loss")),
             (NONE if below is None else percent(below)) + (DAGGER if study.without_context(name) else ""),
         ]
-        rows.append(row + (judged(by_name[name], fixed_nats) if name in by_name else ["baseline", "", "", ""]))
-    header = [
-        "Attention",
-        "Runs",
-        "Final loss",
-        "Validation loss",
-        "Perplexity",
-        "Below no context",
-        "Difference [95 % CI]",
-        "Holm p",
-        "of equivalence",
-        "Verdict",
-    ]
+        rows.append(row)
+    header = ["Attention", "Runs", "Final loss", "Validation loss", "Perplexity", "Below no context"]
     caption = (
         f"Loss {study.wording.validation} in nats, mean ± sd over seeds; validation is what choices are made by. "
-        f"{_said(study)}Below no context: 1 - "
-        "final loss / no-context baseline. Difference: mechanism minus baseline, paired by seed, with its 95 % "
-        "interval; negative is better. Holm p: of the t-test of no difference, and of the two one-sided tests of a "
-        f"difference of {margin_of(study.plan):g} nats or more; the verdict rests on them at 0.05."
+        f"{_said(study)}Below no context: 1 - final loss / no-context baseline. "
     )
     if any(study.without_context(name) for name in study.attention):
         caption += (
             f"{DAGGER} Runs of it did not get below that baseline: they learned nothing from context, so their losses "
             "say nothing about attention."
         )
-    table = without_baseline(study, Table(header, rows, "lrrrrrrrrl", caption), (6, 7, 8, 9))
+    table = Table(header, rows, "lrrrrr", caption.strip())
     return table if study.wording.perplexity else without(table, (4,))
 
 
@@ -89,7 +73,7 @@ def at_tokens(findings: Findings) -> Table | None:
     header = ["Tokens", "Text", "Attention", "Runs", "Loss", "Difference [95 % CI]", "Holm p", "of equivalence"]
     caption = (
         "Each run at the first step that had read so many tokens, in nats, mean ± sd over seeds; differences as in the "
-        "table of final losses. Holm's correction is over the mechanisms at one number of tokens on one text."
+        "table of verdicts. Holm's correction is over the mechanisms at one number of tokens on one text."
     )
     schedules = {run.settings.get("training.schedule") for run in study.runs if run.points}
     if schedules - {"constant"}:
@@ -97,7 +81,9 @@ def at_tokens(findings: Findings) -> Table | None:
             " Before the end the learning rate has not fallen yet: a run of so many tokens in all would do better."
         )
     table = Table([*header, "Verdict"], rows, "rllrrrrrl", caption)
-    return without_baseline(study, table, (5, 6, 7, 8)) if rows else None
+    if not rows:
+        return None
+    return table if study.baseline else without(table, (5, 6, 7, 8))
 
 
 def _perplexity(of: Spread) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from leanformer.reporting.analysis.comparison import LOSS, Comparison, Findings
 from leanformer.reporting.comparison.target_text import tokens_sentence
-from leanformer.reporting.numbers.margins import margin_of
 from leanformer.reporting.numbers.quantities import (
     decimals,
     fixed,
@@ -24,33 +23,6 @@ Shown = Callable[[float], str]
 NOTHING = "says nothing about attention"
 
 
-def title(study: Study) -> str:
-    if study.challengers:
-        few = len(study.challengers) <= 4
-        return (
-            f"{listed(study.challengers) if few else f'{len(study.challengers)} mechanisms'} against {study.baseline}"
-        )
-    return f"{study.attention[0]}: {several(len(study.runs), 'run')}, nothing to compare"
-
-
-def headline(findings: Findings) -> str:
-    """Returns the answer in one or two sentences."""
-    study = findings.study
-    if not study.challengers:
-        return " ".join([_alone(study), "Nothing is compared."])
-    if not study.at(study.baseline or ""):
-        return f"Nothing can be compared: no run of the baseline, {study.baseline}, has finished."
-    if nothing := _names_without_context(study):
-        rest = [c for c in findings.of(LOSS) if c.informative]
-        scope = f"Comparing {listed([n for n in nothing if n != study.baseline])}" if rest else "This comparison"
-        who = f"runs of {'every mechanism' if set(nothing) == set(study.attention) else listed(nothing)}"
-        verdict = (
-            f"{scope} {NOTHING}: {who} did not get below the no-context baseline, so they learned nothing from context."
-        )
-        return f"{verdict} {_standings(study, rest)}".strip()
-    return _standings(study, findings.of(LOSS))
-
-
 def answers(findings: Findings) -> list[str]:
     """Returns one paragraph per mechanism, then the tasks."""
     out = []
@@ -66,56 +38,8 @@ def answers(findings: Findings) -> list[str]:
     return out
 
 
-def _standings(study: Study, family: list[Comparison]) -> str:
-    """ "pairwise is better than dot_product by 0.022 nats, shared is worse by 0.109 nats and ..." """
-    parts, named = [], False
-
-    def baseline(word: str) -> str:
-        nonlocal named
-        other, named = ("it" if word in ("to", "against") else "") if named else study.baseline, True
-        return f" {word} {other}" if other else ""
-
-    for verdict in ("better", "worse"):
-        for c in sorted((c for c in family if c.verdict == verdict), key=lambda c: c.difference.mean or 0.0):
-            amount = fixed(abs(c.difference.mean or 0.0), _decimals(c))
-            parts.append(f"{_named(c)} is {verdict}{baseline('than')} by {amount} nats")
-    equivalent = [c for c in family if c.verdict == "equivalent"]
-    for real in ("", "better", "worse"):
-        same = [c for c in equivalent if (c.direction if c.difference.differs else "") == real]
-        if same:
-            within = f"{baseline('to')} within {margin_of(study.plan):g} nats"
-            though = f" (though measurably {real})" if real else ""
-            parts.append(f"{listed([_named(c) for c in same])} {_be(same)} equivalent{within}{though}")
-    if undecided := [c for c in family if c.verdict == "undecided"]:
-        parts.append(f"{listed([_named(c) for c in undecided])} {_be(undecided)} undecided{baseline('against')}")
-    said = [f"After {budget(study)}, {listed(parts)}."] if parts else []
-    untested = [c for c in family if c.verdict in ("not tested", "not compared")]
-    if untested:
-        why = "; ".join(dict.fromkeys(c.note for c in untested))
-        said.append(f"{listed([c.attention for c in untested])} cannot be judged against {study.baseline}: {why}.")
-    return " ".join(said)
-
-
-def _named(c: Comparison) -> str:
+def named(c: Comparison) -> str:
     return f"{c.attention} (exploratory)" if c.exploratory else c.attention
-
-
-def _be(several_of: list[Comparison]) -> str:
-    return "are" if len(several_of) > 1 else "is"
-
-
-def _alone(study: Study) -> str:
-    loss = study.spread(study.attention[0], "final_loss").mean
-    if loss is None:
-        return f"{study.runs[0].attention} has no finished run ({study.runs[0].status}: {study.runs[0].problem})."
-    below = study.below_floor(study.attention[0])
-    floor = f"the no-context baseline ({fixed(study.floor or 0, 3)} nats)"
-    said = f"{study.attention[0]} ends at {fixed(loss, 3)} nats after {budget(study)}"
-    if below is None:
-        return f"{said}."
-    if study.without_context(study.attention[0]):
-        return f"{said}: not below {floor}, so it learned nothing from context."
-    return f"{said}, {percent(below)} below {floor}."
 
 
 def budget(study: Study) -> str:
@@ -131,14 +55,14 @@ def budget(study: Study) -> str:
 
 def loss_sentence(c: Comparison, study: Study) -> str:
     """ "pairwise is 0.031 nats better than dot_product after 8 M tokens, 95 % CI 0.012 to 0.050, 5 seeds (...)" """
-    mean, name, where = c.difference.mean, _named(c), f" after {budget(study)}"
+    mean, name, where = c.difference.mean, named(c), f" after {budget(study)}"
     if mean is None:
         return f"{name} is not compared with {study.baseline}{where}: {c.note}."
     if not c.informative:
         return _learned_nothing(c, study)
 
     def shown(value: float) -> str:
-        return fixed(value, _decimals(c))
+        return fixed(value, places(c))
 
     size = f"{shown(abs(mean))} nats {c.direction}"
     if c.verdict == "not tested":
@@ -198,7 +122,7 @@ def _interval(c: Comparison, shown: Shown) -> str:
     return " to ".join(parts)
 
 
-def _decimals(c: Comparison) -> int:
+def places(c: Comparison) -> int:
     ci = c.difference.ci95
     return decimals((ci[1] - ci[0]) / 2 if ci else None)
 
@@ -215,31 +139,36 @@ def cost_sentence(name: str, study: Study) -> str:
     return f"It has {listed(parts)}." if parts else ""
 
 
-def _names_without_context(study: Study) -> list[str]:
+def names_without_context(study: Study) -> list[str]:
     return [name for name in study.attention if study.without_context(name)]
 
 
-def floor_sentences(study: Study) -> list[str]:
-    floor = study.floor
-    if floor is None:
+def nothing_sentences(study: Study) -> list[str]:
+    """Returns the sentence about the runs that learned nothing from context, if there are any."""
+    if study.floor is None or not (nothing := names_without_context(study)):
+        return []
+    each = [_runs_without_context(study, name) for name in nothing]
+    return [
+        f"These runs did not end {percent(LEARNED, 0)} or more below the no-context baseline of "
+        f"{fixed(study.floor, 3)} nats: {listed(each)}. They learned nothing from context, and a comparison with them "
+        f"{NOTHING}; at most it shows which mechanism leaves the plateau first."
+    ]
+
+
+def learned_sentences(study: Study) -> list[str]:
+    """Returns the sentence about the mechanisms that learned from context, or why that is unknown."""
+    if study.floor is None:
         return ["The records hold no no-context baseline, so it is unknown whether any run learned from context."]
-    shown, out = f"{fixed(floor, 3)} nats", []
-    if nothing := _names_without_context(study):
-        each = [_runs_without_context(study, name) for name in nothing]
-        out.append(
-            f"These runs did not end {percent(LEARNED, 0)} or more below the no-context baseline of {shown}: "
-            f"{listed(each)}. They learned nothing from context, and a comparison with them {NOTHING}; at most it "
-            "shows which mechanism leaves the plateau first."
-        )
+    nothing = names_without_context(study)
     free = [
         f"{n} by {percent(b)}" for n in study.attention if n not in nothing and (b := study.below_floor(n)) is not None
     ]
-    if free:
-        out.append(
-            f"Below the no-context baseline of {shown}: {listed(free)}. These have learned from context. The baseline "
-            f"is the loss of the best predictor that {study.wording.floor}."
-        )
-    return out
+    if not free:
+        return []
+    return [
+        f"Below the no-context baseline of {fixed(study.floor, 3)} nats: {listed(free)}. These have learned from context. "
+        f"The baseline is the loss of the best predictor that {study.wording.floor}."
+    ]
 
 
 def _runs_without_context(study: Study, name: str) -> str:

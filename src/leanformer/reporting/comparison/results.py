@@ -10,9 +10,9 @@ from leanformer.reporting.analysis.examples import ExampleTest
 from leanformer.reporting.analysis.ratios import Ratio
 from leanformer.reporting.analysis.score_points import ScorePoint, score_points
 from leanformer.reporting.analysis.suite import suites
-from leanformer.reporting.comparison import loss_text
 from leanformer.reporting.comparison.caveats import caveats
 from leanformer.reporting.comparison.families import families
+from leanformer.reporting.comparison.headline import headline
 from leanformer.reporting.numbers.margins import margin_of, task_margin_of
 from leanformer.reporting.records.runs import SCHEMA, FineTuning, Run
 from leanformer.reporting.records.study import Study, learned_nothing
@@ -26,7 +26,7 @@ def results(findings: Findings) -> dict[str, Any]:
         {
             "schema": SCHEMA,
             "baseline": study.baseline,
-            "headline": loss_text.headline(findings),
+            "headline": headline(findings),
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
             "comparisons": [_comparison(c) for c in findings.comparisons],

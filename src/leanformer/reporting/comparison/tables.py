@@ -38,16 +38,14 @@ def costs(study: Study) -> Table:
             [
                 name,
                 NONE if parameters is None else f"{parameters:,.0f}",
-                _relative(study, name, "parameters"),
                 NONE if work is None else flops(work),
-                _relative(study, name, "flops_per_token"),
                 _scaled(study.spread(name, "tokens_per_second")),
                 _time(study.spread(name, "seconds")),
                 *[_percent(study.spread(name, "mfu"))] * peak,
                 *[_scaled(study.spread(name, "joules_per_million_tokens"))] * energy,
             ]
         )
-    header = ["Attention", "Parameters", "vs baseline", "FLOPs / token", "vs baseline", "Tokens / s", "Time a run"]
+    header = ["Attention", "Parameters", "FLOPs / token", "Tokens / s", "Time a run"]
     header += ["MFU"] * peak + ["J / M tokens"] * energy
     caption = (
         "Parameters and training FLOPs (forward and backward) are exact counts; "
@@ -60,7 +58,7 @@ def costs(study: Study) -> Table:
         )
     if energy:
         caption += _energy(study)
-    return without_baseline(study, Table(header, rows, "lrrrrrr" + "r" * (peak + energy), caption), (2, 4))
+    return Table(header, rows, "lrrrr" + "r" * (peak + energy), caption)
 
 
 def evidence(findings: Findings) -> Table:
@@ -207,22 +205,6 @@ def judged(c: Comparison, shown: Callable[[float, Interval | None], str]) -> lis
 
 def bare_p(p: float | None) -> str:
     return NONE if p is None else p_value(p).removeprefix("= ")
-
-
-def _relative(study: Study, name: str, quantity: str) -> str:
-    ours = study.spread(name, quantity).mean
-    theirs = study.spread(study.baseline, quantity).mean if study.baseline else None
-    if name == study.baseline:
-        return "baseline"
-    return NONE if ours is None or not theirs else f"{signed(100 * (ours / theirs - 1), 1)} %"
-
-
-def without_baseline(study: Study, table: Table, columns: tuple[int, ...]) -> Table:
-    """Returns the table, without the columns that compare with the baseline if there is no baseline."""
-    if study.baseline:
-        return table
-    plain = without(table, columns)
-    return replace(plain, caption=plain.caption.split(" Difference:")[0])
 
 
 def without(table: Table, columns: tuple[int, ...]) -> Table:

@@ -22,13 +22,36 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A point with its interval, if it has one, in the colour of its verdict; `said` is what a screen reader says."""
+
+    mean: float
+    ends: tuple[float, float] | None
+    verdict: str
+    said: str
+
+
+@dataclass(frozen=True)
+class IntervalPlot:
+    """A column of intervals on one axis, one per row of a table (None: the row shows the axis alone)."""
+
+    intervals: Sequence[Interval | None]
+    margin: float
+    """Half the width of the band around zero."""
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of text with names in the first column; `align` has one letter per column: l, r, or w for wrapped text."""
+    """Rows of text with names in the first column; `align` has one letter per column: l, r, or w for wrapped text.
+
+    HTML draws `plot` as a column after the first; other formats have its numbers in the cells alone.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     align: str
     caption: str = ""
+    plot: IntervalPlot | None = None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """`report.html`: the document as one file without scripts, which loads nothing from elsewhere."""
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import get_args
 
 from leanformer.markup import html as escape
 from leanformer.reporting.numbers.statistics import Verdict
-from leanformer.reporting.render import style
+from leanformer.reporting.render import interval_plot, style
 from leanformer.reporting.render.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 from leanformer.reporting.render.style import Picture
 
@@ -82,25 +83,28 @@ def _picture(picture: Picture) -> str:
 
 
 def _table(table: Table, series: dict[str, int]) -> str:
-    head = "".join(
-        f'<th scope="col"{_class(a)}>{escape(h)}</th>' for h, a in zip(table.header, table.align, strict=True)
-    )
-    body = "".join(f"<tr>{_cells(row, table.align, series)}</tr>\n" for row in table.rows)
+    head = [f'<th scope="col"{_class(a)}>{escape(h)}</th>' for h, a in zip(table.header, table.align, strict=True)]
+    rows = [_cells(row, table.align, series) for row in table.rows]
+    if table.plot:
+        head.insert(1, f'<th scope="col">{interval_plot.axis(table.plot)}</th>')
+        for cells, drawn in zip(rows, interval_plot.rows(table.plot), strict=True):
+            cells.insert(1, f"<td>{drawn}</td>")
+    body = "".join(f"<tr>{''.join(cells)}</tr>\n" for cells in rows)
     caption = f'<p class="caption">{_text(table.caption)}</p>\n' if table.caption else ""
-    markup = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-    columns = f"--columns: {len(table.header)}"
-    many = " many" if len(table.header) > MANY else ""
+    markup = f"<table>\n<thead><tr>{''.join(head)}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+    columns = f"--columns: {len(head)}"
+    many = " many" if len(head) > MANY else ""
     return f'<div class="table{many}" tabindex="0" style="{columns}">{markup}</div>\n{caption}'
 
 
-def _cells(row, align: str, series: dict[str, int]) -> str:
+def _cells(row: Sequence[str], align: str, series: dict[str, int]) -> list[str]:
     out = []
     for i, (cell, letter) in enumerate(zip(row, align, strict=True)):
         text = _swatch(series[cell]) + _breakable(cell) if cell in series and i < 2 else _kept(cell, letter)
-        if cell in VERDICTS:
-            text = f'<span class="verdict {cell.split()[0]}">{text}</span>'
+        if cell.removesuffix(", exploratory") in VERDICTS:
+            text = f'<span class="verdict {re.split("[ ,]", cell)[0]}">{text}</span>'
         out.append(f'<th scope="row"{_class(letter)}>{text}</th>' if i == 0 else f"<td{_class(letter)}>{text}</td>")
-    return "".join(out)
+    return out
 
 
 def _kept(cell: str, letter: str) -> str:
