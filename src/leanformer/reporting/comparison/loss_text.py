@@ -166,8 +166,8 @@ def learned_sentences(study: Study) -> list[str]:
     if not free:
         return []
     return [
-        f"Below the no-context baseline of {fixed(study.floor, 3)} nats: {listed(free)}. These have learned from context. "
-        f"The baseline is the loss of the best predictor that {study.wording.floor}."
+        f"Below the no-context baseline of {fixed(study.floor, 3)} nats: {listed(free)}. These have learned from "
+        f"context. The baseline is the loss of the best predictor that {study.wording.floor}."
     ]
 
 
