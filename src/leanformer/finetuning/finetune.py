@@ -91,7 +91,8 @@ def _run(
     if seeds is None:
         record = run_finetuning(loaded, finetuning, out, keep_model=keep_model, quiet=quiet)
         if record["results"]["collapsed"] and not quiet:
-            print(f"note: the model gives every row the same answer, it has learned nothing: {advice(finetuning)}")
+            remedy = advice(loaded.task, finetuning)
+            print(f"note: the model gives every row the same answer, it has learned nothing: {remedy}")
         return record
     with claimed(out):
         records = [
