@@ -139,8 +139,11 @@ def bench_peers(
     ] = "bert,modernbert,x-transformers",
     attention: Annotated[str, typer.Option(metavar="A,B,C", help="Mechanisms of leanformer.")] = "dot_product",
     recipe: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="CONFIG.toml", help="Also measure leanformer with this recipe; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also measure leanformer with this recipe, by its name or its file; may be repeated.",
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(help="Model size: tiny, mini, small, medium, base or large, as for bench mechanisms.")
@@ -175,6 +178,7 @@ def bench_peers(
     as_json: AsJson = False,
 ) -> None:
     """Tokens per second of pre-training, compared with other projects on the same tokens and masks."""
+    from leanformer import recipes
     from leanformer.bench.verbs import peers as benchmark
 
     load(plugin)
@@ -182,7 +186,7 @@ def bench_peers(
         words(peers),
         attention,
         data=data,
-        recipes=recipe or (),
+        recipes=[recipes.path(each) if each in recipes.names() else Path(each) for each in recipe or ()],
         size_name=size,
         vocab_size=vocab_size,
         length=length,

@@ -9,6 +9,7 @@ of parameters. Starting Python, reading the text once and `torch.compile` are no
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -65,7 +66,7 @@ def measure(settings: Settings, corpus: Corpus) -> Pace:
         objective.cache_on_device(device)
         with device:
             model = kind.model(model_config(settings, corpus)).train()
-        learner = torch.compile(model, dynamic=False) if training.compile else model
+        learner: Any = torch.compile(model, dynamic=False) if training.compile else model
 
         def loss() -> torch.Tensor:
             (batch,) = objective.micro_batches(1, 0, 1)

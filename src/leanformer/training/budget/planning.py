@@ -188,8 +188,8 @@ class _Planner:
         steps = max(1, tokens // (changes.get("batch_size", training.batch_size) * self.length))
         changes["warmup"] = scaling.warmup(training.warmup, steps, training.beta2)
         changes = {key: value for key, value in changes.items() if f"training.{key}" not in self.keep}
-        budget = {"max_tokens": tokens, "max_steps": None, "max_seconds": None}
-        return self._evaluated(replace(settings, training=replace(settings.training, **changes, **budget)))
+        changes |= {"max_tokens": tokens, "max_steps": None, "max_seconds": None}
+        return self._evaluated(replace(settings, training=settings.training.updated(changes)))
 
     def _evaluated(self, settings: Settings) -> Settings:
         """Returns the settings with validations and scores halved until they cost little beside the training."""
