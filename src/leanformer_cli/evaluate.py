@@ -15,12 +15,15 @@ def evaluate(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATH", help="A data directory, a text or a folder of pairs; may be repeated for perplexity."
+            metavar="PATH",
+            help="A data directory, a text, a labelled file or a folder of pairs; may be repeated for perplexity.",
         ),
     ] = None,
     suite: Annotated[
         str,
-        typer.Option(help="perplexity, generation, blimp, blimp_supplement, attention or induction: docs/probes.md."),
+        typer.Option(
+            help="perplexity, generation, labels, blimp, blimp_supplement, attention or induction: docs/probes.md."
+        ),
     ] = "perplexity",
     split: Annotated[
         str | None, typer.Option(help="generation: the split to score; default: the first test split.")
@@ -56,9 +59,10 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a pre-trained model.
+    """Measure a trained model.
 
-    Suites measure its loss on held-out text, its generated texts, its grammar, its attention and its copying.
+    Suites measure its loss on held-out text, its generated texts, its labels on a file of yours, its grammar, its
+    attention and its copying.
     """
     from leanformer.evaluation.evaluate import evaluate
     from leanformer.training.machine.hardware import prepare_cpu

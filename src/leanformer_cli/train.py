@@ -148,9 +148,10 @@ def finetune(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a model on labels: your own file (--data), or a known task (--task).
+    """Fine-tune a model on labels.
 
-    The score is taken at the end of training. Simple methods on the same rows are scored beside the model.
+    They are in a file of your own (--data) or belong to a known task (--task). The score is taken at the end of
+    training. With --data, simple methods on the same rows are scored beside the model.
     """
     from leanformer import finetune
 

@@ -114,3 +114,9 @@ def test_verdicts(right, verdict, sentence):
     ]
     for system in found["systems"]:
         assert system["low"] <= system["score"] <= system["high"]
+
+
+def test_a_model_with_the_answers_of_a_baseline_is_not_better():
+    labels, simple = np.zeros(100, dtype=int), (np.arange(100) % 4 == 0).astype(int)
+    found = baselines.beside(CLASSES, Predicted(labels, simple), {"simple": simple})
+    assert (found["verdict"], found["interval"]) == ("not better", [0, 0])

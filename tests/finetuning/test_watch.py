@@ -1,12 +1,14 @@
 """Advice comes once, in the first epoch, if the loss is no lower than that of a constant answer."""
 
 import numpy as np
-import pytest
 import torch
 
+from leanformer.data.tasks import Task
 from leanformer.finetuning.objective import TaskObjective
-from leanformer.finetuning.watch import CollapseWatch
+from leanformer.finetuning.watch import CollapseWatch, advice
 from leanformer.settings import FinetuningSettings
+
+TASK = Task("x", ("text",), ("no", "yes"))
 
 
 class Encoded:
@@ -17,7 +19,7 @@ def advised(losses, batch_size=20, **settings):
     """What the watch says of a run with these losses; a constant answer has 0.7."""
     objective, said = TaskObjective(Encoded(), batch_size, 3.0, 1), []
     settings = FinetuningSettings(batch_size=batch_size, **settings)
-    watch = CollapseWatch(objective, 0.7, settings, said.append)
+    watch = CollapseWatch(objective, 0.7, TASK, settings, said.append)
     for step, loss in enumerate(losses):
         objective.latest = torch.full((batch_size,), loss)
         watch.after_step(step)
@@ -30,9 +32,10 @@ def test_flat():
     step, (text,) = advised([0.7] * 150, learning_rate=1e-4)
     assert step == 38  # three quarters of 50 steps
     assert text == (
-        "after 38 steps the training loss is 0.700, and an answer that ignores the text has 0.700: nothing is learned so "
-        "far; if it stays so, try a higher learning rate (--set finetuning.learning_rate=0.0003), more epochs (--set "
-        "finetuning.epochs=9), --class-weights balanced if a class is rare, or a model that was pre-trained longer"
+        "after 38 steps the training loss is 0.700, and an answer that ignores the text has 0.700: nothing is learned "
+        "so far; if it stays so, try a higher learning rate (--set finetuning.learning_rate=0.0003), more epochs "
+        "(--set finetuning.epochs=9), --class-weights balanced if a class is rare, or a model that was pre-trained "
+        "longer"
     )
 
 
@@ -50,6 +53,10 @@ def test_short_epochs_wait():
     assert advised([0.7] * 29, batch_size=100) == (None, [])
 
 
-@pytest.mark.parametrize("constant", [0.7])
-def test_the_mean_of_the_last_third_counts(constant):
+def test_the_mean_of_the_last_third_counts():
     assert advised([0.9] * 25 + [0.6] * 13 + [0.9] * 100) == (None, [])
+
+
+def test_numbers_have_no_classes_to_weigh():
+    assert "balanced" in advice(TASK, FinetuningSettings())
+    assert "balanced" not in advice(Task("x", ("text",), metrics=("pearson",)), FinetuningSettings())

@@ -60,6 +60,7 @@ def answers(value: Any) -> dict[str, list[Any]]:
             key: [one[key] if isinstance(one, dict) and key in one else None for one in value]
             for key in ("text", "answer_start")
         }
-    if not isinstance(value, dict) or None in [*value.get("text", [None]), *value.get("answer_start", [None])]:
+    lists = isinstance(value, dict) and all(isinstance(part, list) for part in value.values())
+    if not lists or None in [*value.get("text", [None]), *value.get("answer_start", [None])]:
         raise ValueError('answers are written {"text": [...], "answer_start": [...]}, both empty for none')
     return {"text": list(value["text"]), "answer_start": list(value["answer_start"])}

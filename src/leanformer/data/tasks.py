@@ -111,7 +111,8 @@ class Task:
     @classmethod
     def of_dict(cls, found: Mapping[str, Any]) -> "Task":
         """Returns the task of a record, in which tuples have become lists."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+        fields: dict[str, Any] = {key: tuple(of) if isinstance(of, list) else of for key, of in found.items()}
+        return cls(**fields)
 
     def _require(self, holds: bool, rule: str) -> None:
         if not holds:

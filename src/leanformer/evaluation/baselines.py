@@ -9,8 +9,8 @@
 The verdict is about the model minus the best of them, with the interval of `intervals.difference`:
 
     better        the interval is above 0
-    not better    it is below 0
-    undecided     it holds 0
+    not better    it is below 0, or ends there
+    undecided     it holds 0 and more
 """
 
 from collections import Counter, defaultdict
@@ -56,7 +56,7 @@ def beside(task: Task, ours: Predicted, baselines: Predictions) -> dict[str, Any
     systems = [_measured(task, name, predicted) for name, predicted in {"this model": ours, **theirs}.items()]
     best = max(systems[1:], key=lambda system: system["score"])["system"]
     low, high = intervals.difference(task, ours, theirs[best])
-    verdict = "better" if low > 0 else "not better" if high < 0 else "undecided"
+    verdict = "better" if low > 0 else "not better" if high <= 0 else "undecided"
     gain = systems[0]["score"] - next(s["score"] for s in systems if s["system"] == best)
     return {
         "systems": systems,

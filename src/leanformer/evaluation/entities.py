@@ -9,7 +9,7 @@ in 2020 and is built from source alone; the tests use it as an independent refer
 A label is {"words": ..., "tags": [...]}, a prediction is a tuple of as many tags.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from leanformer.data.tags import entities
 
-Labels = Sequence[Mapping[str, Any]]
-Predictions = Sequence[Sequence[str]]
+Labels = Iterable[Mapping[str, Any]]
+Predictions = Iterable[Sequence[str]]
 
 
 def counts(labels: Labels, predictions: Predictions) -> NDArray[np.int64]:

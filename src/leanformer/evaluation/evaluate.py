@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from leanformer.evaluation.generation import generation
+from leanformer.evaluation.labelled import labelled
 from leanformer.evaluation.perplexity import perplexity
 from leanformer.evaluation.probes.attention_maps import attention
 from leanformer.evaluation.probes.induction import induction
@@ -27,6 +28,7 @@ SUITES = {
     "blimp": PAIRS,
     "blimp_supplement": PAIRS,
     "attention": Suite(attention, frozenset({"limit"})),
+    "labels": Suite(labelled),
     "induction": Suite(induction, frozenset({"limit", "gaps"}), data=False),
 }
 

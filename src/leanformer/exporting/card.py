@@ -181,6 +181,9 @@ def _results(record: Mapping[str, Any]) -> str:
         (markup.markdown(f"{record.get('task', '')} {name}"), f"{value:.4f}")
         for name, value in results.get("metrics", {}).items()
     ]
+    for split, found in (results.get("baselines") or {}).items():
+        for system in found["systems"]:
+            rows.append((markup.markdown(f"score, {split}: {system['system']}"), f"{system['score']:.4f}"))
     if "final_loss" in results:
         rows.append(("validation loss at the end, nats", f"{results['final_loss']:.4f}"))
         floor = (record.get("floor") or {}).get("context_free")

@@ -27,6 +27,8 @@ from leanformer.settings import FinetuningSettings
 from leanformer.training.run.callback import Callback
 
 CORRECTIONS = "corrections.jsonl"
+BALANCED = ("classification", "multi_label", "token_classification")
+"""The kinds of tasks whose classes `loss = "balanced"` weighs."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def require(task: Task, config: LeanformerConfig, settings: FinetuningSettings) 
     """Raises ValueError if the task or the model cannot be fine-tuned by the method of the settings."""
     if settings.regsl.correct_from is not None and task.kind not in ("classification", "multiple_choice"):
         raise ValueError(f"finetuning.regsl.correct_from: {task.name} has no labels to correct; leave it out")
-    if settings.loss == "balanced" and task.kind not in ("classification", "multi_label", "token_classification"):
+    if settings.loss == "balanced" and task.kind not in BALANCED:
         raise ValueError(f"finetuning.loss = 'balanced': {task.name} has no classes to weigh; choose mean")
     if settings.method != "dense" and config.shared_heads is not None:
         raise ValueError(f"finetuning.method = {settings.method!r}: heads of this model share maps; choose dense")

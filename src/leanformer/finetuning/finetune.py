@@ -14,6 +14,7 @@ from leanformer.data.own.load import OwnFiles, load
 from leanformer.files import write_json
 from leanformer.finetuning.run import run_finetuning
 from leanformer.finetuning.task_data import TaskData, load_own, load_task
+from leanformer.finetuning.watch import advice
 from leanformer.locks import claimed
 from leanformer.settings import FinetuningSettings, Settings
 
@@ -88,7 +89,11 @@ def _run(
         for note in loaded.record["data"]["notes"]:
             print(f"note: {note}")
     if seeds is None:
-        return run_finetuning(loaded, finetuning, out, keep_model=keep_model, quiet=quiet)
+        record = run_finetuning(loaded, finetuning, out, keep_model=keep_model, quiet=quiet)
+        if record["results"]["collapsed"] and not quiet:
+            remedy = advice(loaded.task, finetuning)
+            print(f"note: the model gives every row the same answer, it has learned nothing: {remedy}")
+        return record
     with claimed(out):
         records = [
             run_finetuning(

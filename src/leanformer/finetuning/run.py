@@ -22,7 +22,6 @@ import torch
 
 from leanformer.evaluation import baselines, metrics, no_answer
 from leanformer.evaluation.chance import chance
-from leanformer.evaluation.inputs.encoding import Encoded
 from leanformer.evaluation.metrics import Predicted
 from leanformer.evaluation.prediction import Answers, answer, write_answers
 from leanformer.finetuning import chosen_method
@@ -74,7 +73,7 @@ def run_finetuning(
     model = load_classifier(loaded.source, loaded.task, settings.seed)
     method = chosen_method.choose(model, loaded.train, settings)
     training = _training(settings, method.objective.total_steps)
-    callbacks = [*method.callbacks, *(() if quiet else _watches(method, loaded.train, settings))]
+    callbacks = [*method.callbacks, *(() if quiet else _watches(method, loaded, settings))]
     how: dict[str, Any] = {"accelerator": accelerator, "callbacks": callbacks, "quiet": quiet}
     with directory.claimed(new=before is None):
         _clear(directory)
@@ -97,13 +96,13 @@ def run_finetuning(
             return directory.update(status="finished", results=results)
 
 
-def _watches(method: chosen_method.Method, train: Encoded, settings: FinetuningSettings) -> list[CollapseWatch]:
+def _watches(method: chosen_method.Method, loaded: TaskData, settings: FinetuningSettings) -> list[CollapseWatch]:
     """Returns the callback that gives early advice, where the loss of a constant answer is known."""
-    constant = train.constant_loss(method.class_weights)
+    constant = loaded.train.constant_loss(method.class_weights)
     plain = settings.loss != "absgd" and settings.regsl.reweight_from is None
     if constant is None or not plain:
         return []
-    return [CollapseWatch(method.objective, constant, settings, lambda text: print(f"note: {text}"))]
+    return [CollapseWatch(method.objective, constant, loaded.task, settings, lambda text: print(f"note: {text}"))]
 
 
 def _judge(model: LeanformerPreTrainedModel, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:

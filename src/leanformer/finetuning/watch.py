@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from leanformer.data.tasks import Task
+from leanformer.finetuning.chosen_method import BALANCED
 from leanformer.finetuning.objective import TaskObjective
 from leanformer.settings import FinetuningSettings
 from leanformer.training.run.callback import Callback
@@ -29,9 +31,15 @@ class CollapseWatch(Callback):
     name = "watch"
 
     def __init__(
-        self, objective: TaskObjective, constant: float, settings: FinetuningSettings, say: Callable[[str], None]
+        self,
+        objective: TaskObjective,
+        constant: float,
+        task: Task,
+        settings: FinetuningSettings,
+        say: Callable[[str], None],
     ) -> None:
-        self.objective, self.constant, self.settings, self.say = objective, constant, settings, say
+        self.objective, self.constant, self.say = objective, constant, say
+        self.task, self.settings = task, settings
         epoch = len(objective.lengths) / settings.batch_size
         self.due = max(LEAST, math.ceil(PART * epoch))
         self.first = self.due - math.ceil(LAST * self.due)
@@ -43,19 +51,19 @@ class CollapseWatch(Callback):
         if step + 1 == self.due and self.losses:
             loss = float(torch.stack(self.losses).mean())
             if loss >= FLAT * self.constant:
-                remedy = advice(self.settings, rising=loss > RISEN * self.constant)
+                remedy = advice(self.task, self.settings, rising=loss > RISEN * self.constant)
                 self.say(
                     f"after {self.due} steps the training loss is {loss:.3f}, and an answer that ignores the text has "
-                    f"{self.constant:.3f}: nothing is learned so far; {remedy}"
+                    f"{self.constant:.3f}: nothing is learned so far; if it stays so, {remedy}"
                 )
 
 
-def advice(settings: FinetuningSettings, rising: bool = False) -> str:
+def advice(task: Task, settings: FinetuningSettings, rising: bool = False) -> str:
     """Returns what to try if a run has learned nothing: the learning rate first, since that is most often the cause."""
     rate = settings.learning_rate / 3 if rising else settings.learning_rate * 3
     direction = "lower" if rising else "higher"
     more = [f"a {direction} learning rate (--set finetuning.learning_rate={rate:.1g})"]
     more.append(f"more epochs (--set finetuning.epochs={3 * settings.epochs:g})")
-    if settings.loss == "mean":
+    if settings.loss == "mean" and task.kind in BALANCED:
         more.append("--class-weights balanced if a class is rare")
-    return f"if it stays so, try {more[0]}, {', '.join(more[1:])}, or a model that was pre-trained longer"
+    return f"try {more[0]}, {', '.join(more[1:])}, or a model that was pre-trained longer"

@@ -77,7 +77,7 @@ def predict(
     while part := list(islice(found, CHUNK)):
         places = [place for place, _ in part]
         if task is not None and task.kind == "token_classification":
-            answers = _tagged(model, tokenizer, task, [(place, *row.items()) for place, row in part], length)
+            answers = _tagged(model, tokenizer, task, part, length)
             yield from (row | said for (_, row), said in zip(part, answers, strict=True))
             continue
         texts = [_texts(task, place, dict(zip(own, row.values(), strict=True))) for place, row in part]
@@ -170,12 +170,13 @@ def _tagged(
     model: LeanformerPreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
-    rows: list[tuple[str, tuple[str, Any]]],
+    rows: list[tuple[str, dict[str, Any]]],
     length: int,
 ) -> list[Answer]:
-    """Returns the entities of each (place, (column, text or words))."""
+    """Returns the entities of each (place, {column: text or words})."""
     texts = []
-    for place, (column, value) in rows:
+    for place, row in rows:
+        ((column, value),) = row.items()
         try:
             texts.append(tagging.read(task, value, column))
         except ValueError as error:
@@ -184,7 +185,7 @@ def _tagged(
     blanks[:] = [text.blank(task) for text in texts]
     encoded = encode(task, tokenizer, Examples([(text.text,) for text in texts], blanks), length)
     read = answer(model, encoded, model.device).read
-    columns = (column for _, (column, _) in rows)
+    columns = [next(iter(row)) for _, row in rows]
     found = zip(columns, texts, read.predictions, read.scores, strict=True)
     return [tagging.answer(task, *one) for one in found]
 

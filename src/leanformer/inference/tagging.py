@@ -31,7 +31,7 @@ class Text(NamedTuple):
 
 def read(task: Task, value: Any, column: str) -> Text:
     """Returns the text of a row's value, a text or a list of words."""
-    value = as_list(value)
+    value = as_list(value) if task.words == "coarse" else value
     if isinstance(value, list):
         text, places = words.joined([str(word) for word in value])
         return Text(text, places, True)

@@ -32,7 +32,7 @@ def test_kinds(values, kind):
 def test_lists_beside_lists_are_tags():
     assert of([["O", "B-A"]], texts=[["Hi", "Ada"]]) == "tokens"
     assert of([["O", "B-A"]], texts=['["Hi", "Ada"]']) == "tokens"
-    assert kinds.kind_of(["a"], [[0, 1]], ("x", "y")) == ("multi", "2 label columns")
+    assert kinds.kind_of(["a"], [[0, 1]], ("x", "y")) == ("multi", "there are 2 label columns")
 
 
 def test_what_is_no_label():
@@ -45,7 +45,14 @@ def test_what_is_no_label():
 
 
 def test_names_lists_and_truth():
-    assert [kinds.class_name(value) for value in (" good ", 2.0, 2.5, 3, True)] == ["good", "2", "2.5", "3", "True"]
+    assert [kinds.class_name(value) for value in (" good ", 2.0, "2.0", 2.5, 3, True)] == [
+        "good",
+        "2",
+        "2",
+        "2.5",
+        "3",
+        "True",
+    ]
     assert kinds.as_list('["a", "b"]') == ["a", "b"]
     assert kinds.as_list("[sic] a") == "[sic] a"
     assert kinds.label_names("a| b;c, a") == ["a", "b", "c"]

@@ -43,7 +43,8 @@ def test_single(tmp_path, suffix):
     assert own.record["split_seed"] == 3
     assert own.record["labels"]["train"] == {"bad": 15, "fair": 15, "good": 15}
     assert own.notes == [
-        f"reviews{suffix} is a task of the kind single: category holds 3 different names",
+        f"reviews{suffix} is a task of the kind single, since category holds 3 different names (--kind gives another "
+        "one)",
         f"reviews{suffix}: 45 rows are for training and 15 for validation, by a hash of their texts and the seed 3 "
         "(--split-seed)",
     ]
@@ -171,7 +172,10 @@ WRONG = {
     "text,label\na,x\n": ({"kind": "multy"}, "--kind multy: did you mean 'multi'?"),
     "text,label\na,1\nb,2\nc,3\nd,many\n": ({}, "label holds numbers, and words such as 'many'"),
     "text,label\na,1\nb,two\n": ({"kind": "regression"}, "line 3: label is 'two', not a number: mend the row"),
-    "text,label\na,x\nb,y\n": ({}, "has 2 rows of 2 kinds, too few to divide: add rows, or give --validation FILE"),
+    "text,label\na,x\nb,y\n": (
+        {},
+        "has 2 rows (2 different texts, 2 kinds of labels), too few to divide: add rows, or give --validation FILE",
+    ),
     "text,label\n": ({}, "holds no rows"),
     "text;label\na;x\n": ({}, "columns are separated by semicolons, not by commas"),
     "text,x,y\na,1,0\nb,maybe,1\n": ({"label": ("x", "y")}, "line 3: x is 'maybe', but one of several label columns"),

@@ -49,6 +49,8 @@ def columns(
         for name in given:
             if name not in names:
                 raise ValueError(f"{path} has no column {name!r} for {option}: {has}")
+    if len(set(text)) < len(text) or len(set(label)) < len(label):
+        raise ValueError(f"{path}: a column stands twice in --text or --label: name each once; {has}")
     for own_text, own_label in LAYOUTS:
         found = tuple(text) or own_text, tuple(label) or own_label
         if {*found[0], *found[1]} <= set(names):

@@ -26,6 +26,7 @@ KINDS = {
 }
 """The names of the option --kind, and the kinds of tasks that they mean."""
 SEPARATOR = re.compile(r"\s*[|;,]\s*")
+WHOLE = re.compile(r"[+-]?\d+\.0+")
 TRUTH = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
 
 
@@ -36,9 +37,11 @@ def kind_of(texts: Sequence[Any], values: Sequence[Sequence[Any]], label: Sequen
     """
     name = ", ".join(label)
     if len(label) > 1:
-        return "multi", f"{len(label)} label columns"
+        return "multi", f"there are {len(label)} label columns"
     column = [row[0] for row in values]
     some = next((value for value in column if value not in (None, [], "")), None)
+    if some is None and any(isinstance(value, list) for value in column):
+        raise ValueError(f"{name} is empty in every row: there is nothing to learn")
     if isinstance(some, dict) or (isinstance(some, list) and isinstance(some[0], dict) and "answer_start" in some[0]):
         return "questions", f"{name} holds answers"
     if isinstance(some, list) and isinstance(some[0], dict):
@@ -84,10 +87,12 @@ def number(value: Any) -> float | None:
 
 
 def class_name(value: Any) -> str:
-    """Returns the name of a class as people write it: 1.0 is 1. Raises ValueError for none, and for a list."""
+    """Returns the name of a class, in which 1.0 is 1. Raises ValueError for none, and for a list."""
     if isinstance(value, list | dict):
         raise ValueError(f"a {type(value).__name__} where one label is expected: give --kind multi for lists")
-    found = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    found = str(value).strip()
+    if WHOLE.fullmatch(found):
+        found = found.partition(".")[0]
     if not found:
         raise ValueError("the label is empty: fill it in or drop the row")
     return found
@@ -112,7 +117,8 @@ def label_names(value: Any) -> list[str]:
 
 def truth(value: Any, column: str) -> int:
     """Returns 0 or 1 from a cell of a label column."""
-    written = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip().lower()
+    written = str(value).strip().lower()
+    written = written.partition(".")[0] if WHOLE.fullmatch(written) else written
     if written not in TRUTH:
         raise ValueError(f"{column} is {str(value)[:40]!r}, but one of several label columns holds 0 or 1: mend it")
     return TRUTH[written]

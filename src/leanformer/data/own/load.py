@@ -1,7 +1,7 @@
 """A labelled file as a task with its examples: read, checked, divided, and described for the run's record."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +62,19 @@ class _Part(NamedTuple):
     places: list[str]
 
 
+class _Rows(NamedTuple):
+    """The rows of all files."""
+
+    kind: str
+    text: tuple[str, ...]
+    label: tuple[str, ...]
+    parts: dict[str, _Part]
+    words: str = ""
+    """Of tokens, the rule that divides a text into words (`data/words.py`)."""
+    entities: bool = False
+    """Of tokens, whether the tags mark entities."""
+
+
 def load(own: OwnFiles, *, balanced: bool = False) -> OwnTask:
     """Returns the task that the files describe; `balanced` makes macro F1 the score where there is one.
 
@@ -69,42 +82,61 @@ def load(own: OwnFiles, *, balanced: bool = False) -> OwnTask:
     """
     if own.kind is not None and own.kind not in kinds.KINDS:
         raise ValueError(f"--kind {own.kind}: {suggest(own.kind, kinds.KINDS)}")
-    rows = files.read(own.data)
-    text, label = files.columns(own.data, list(rows[0][1]), own.text, own.label)
-    kind, shown = own.kind or "", "by --kind"
-    if not kind:
-        kind, shown = _inferred(own.data, rows, text, label)
-    parts = {"train": _part(own.data, rows, kind, text, label)}
-    for split, path in (("validation", own.validation), ("test", own.test)):
-        if path is not None:
-            more = files.read(path)
-            columns = files.columns(path, list(more[0][1]), text, label)
-            parts[split] = _part(path, more, kind, *columns)
-    notes = [f"{own.data.name} is a task of the kind {kind}: {shown}"]
-    parts, entities = _same_tags(parts) if kind == "tokens" else (parts, True)
-    names = _names(kind, parts)
-    task = _task(own, rows, kind, text, label, names, parts, entities, balanced)
-    examples = {split: _examples(task, part) for split, part in parts.items()}
+    found, reason = _read(own)
+    notes = [f"{own.data.name} is a task of the kind {found.kind}, {reason}"]
+    task = _task(own, found, balanced)
+    examples = {split: _examples(task, part) for split, part in found.parts.items()}
     if "validation" not in examples:
-        examples |= _divided(own, kind, parts["train"], examples["train"], notes)
+        examples |= _divided(own, found.kind, found.parts["train"], examples["train"], notes)
     notes += _leaks(examples) + _contradictions(examples["train"])
     record = {
-        "kind": kind,
-        "text": list(text),
-        "label": list(label),
-        "files": {split: str(part.path) for split, part in parts.items()},
+        "kind": found.kind,
+        "text": list(found.text),
+        "label": list(found.label),
+        "files": {split: str(part.path) for split, part in found.parts.items()},
         "split_seed": None if own.validation else own.split_seed,
         "labels": {split: _counts(task, part) for split, part in examples.items()},
     }
     return OwnTask(task, examples["train"], examples["validation"], examples.get("test"), record, notes)
 
 
-def _inferred(path: Path, rows: files.Placed, text: Sequence[str], label: Sequence[str]) -> tuple[str, str]:
-    found = [[kinds.as_list(row.get(name)) for name in label] for _, row in rows]
-    try:
-        return kinds.kind_of([row.get(text[0]) for _, row in rows], found, label)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+def read_more(task: Task, record: Mapping[str, Any], path: Path) -> Examples:
+    """Returns the examples of another file for a task that `load` made, from the record that it returned.
+
+    Raises ValueError for a label that the task does not have.
+    """
+    kind = record["kind"]
+    rows = files.read(path)
+    part = _part(path, rows, kind, *files.columns(path, list(rows[0][1]), record["text"], record["label"]))
+    if kind == "tokens" and tags.OUTSIDE in task.labels:
+        part = _same_tags({"train": part})[0]["train"]
+    known = {label.partition("-")[2] or label for label in task.labels} if kind == "tokens" else set(task.labels)
+    _require_known(kind, part, known, "the model does not know the label {!r}: drop these rows")
+    return _examples(task, part)
+
+
+def _read(own: OwnFiles) -> tuple[_Rows, str]:
+    """Returns the rows of all files as one kind of task, and what shows this kind."""
+    rows = files.read(own.data)
+    text, label = files.columns(own.data, list(rows[0][1]), own.text, own.label)
+    kind, reason = own.kind, "as --kind says"
+    if kind is None:
+        values_of = [[kinds.as_list(row.get(name)) for name in label] for _, row in rows]
+        try:
+            kind, shown = kinds.kind_of([row.get(text[0]) for _, row in rows], values_of, label)
+        except ValueError as error:
+            raise ValueError(f"{own.data}: {error}") from None
+        reason = f"since {shown} (--kind gives another one)"
+    parts = {"train": _part(own.data, rows, kind, text, label)}
+    for split, path in (("validation", own.validation), ("test", own.test)):
+        if path is not None:
+            others = files.read(path)
+            parts[split] = _part(path, others, kind, *files.columns(path, list(others[0][1]), text, label))
+    if kind != "tokens":
+        return _Rows(kind, text, label, parts), reason
+    given = isinstance(kinds.as_list(rows[0][1][text[0]]), list)
+    parts, entities = _same_tags(parts)
+    return _Rows(kind, text, label, parts, "coarse" if given else "fine", entities), reason
 
 
 def _part(path: Path, rows: files.Placed, kind: str, text: Sequence[str], label: Sequence[str]) -> _Part:
@@ -130,6 +162,8 @@ def _same_tags(parts: dict[str, _Part]) -> tuple[dict[str, _Part], bool]:
 
 def _labels_of(kind: str, value: Any) -> list[str]:
     """Returns the names of the labels in the value of a row; of tags, the types of entities."""
+    if kind in ("regression", "questions"):
+        return []
     if kind == "single":
         return [value]
     return [tag.partition("-")[2] or tag for tag in value["tags"]] if kind == "tokens" else list(value)
@@ -149,48 +183,42 @@ def _names(kind: str, parts: dict[str, _Part]) -> list[str]:
         only = f"{next(iter(known))!r} alone" if known else "none"
         raise ValueError(f"{train.path} has one label or none ({only}): at least two are needed to learn a difference")
     for part in parts.values():
-        for place, value in zip(part.places, part.values, strict=True):
-            if new := [name for name in _labels_of(kind, value) if name not in known]:
-                raise ValueError(f"{place}: no training row has the label {new[0]!r}: add one, or drop these rows")
+        _require_known(kind, part, known, "no training row has the label {!r}: add one, or drop these rows")
     numeric = all(kinds.number(name) is not None for name in known)
     return sorted(known, key=(lambda name: (kinds.number(name), name)) if numeric else None)
 
 
-def _task(
-    own: OwnFiles,
-    rows: files.Placed,
-    kind: str,
-    text: tuple[str, ...],
-    label: tuple[str, ...],
-    names: list[str],
-    parts: dict[str, _Part],
-    entities: bool,
-    balanced: bool,
-) -> Task:
+def _require_known(kind: str, part: _Part, known: Collection[str], message: str) -> None:
+    for place, value in zip(part.places, part.values, strict=True):
+        if new := [name for name in _labels_of(kind, value) if name not in known]:
+            raise ValueError(f"{place}: {message.format(new[0])}")
+
+
+def _task(own: OwnFiles, found: _Rows, balanced: bool) -> Task:
+    kind, text, names = found.kind, found.text, _names(found.kind, found.parts)
     metrics, also = METRICS[kind]
-    given = kind == "tokens" and isinstance(kinds.as_list(rows[0][1][text[0]]), list)
-    if kind == "tokens" and not entities:
+    if kind == "tokens" and not found.entities:
         metrics, also = ("token_accuracy",), ()
-    if kind == "tokens" and entities:
+    if found.entities:
         types = [name for name in names if name != tags.OUTSIDE]
         names = [tags.OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in "BI")]
     if balanced and also == BALANCED:
         metrics, also = also, metrics
     if kind_of_file(own.data) in conll.SUFFIXES:
         text = ("text",)  # the rows of such a file have no names of their own, and users predict on texts
-    unanswerable = kind == "questions" and any(not value["text"] for p in parts.values() for value in p.values)
+    every = [value for part in found.parts.values() for value in part.values]
     try:
         return Task(
             own.data.name.partition(".")[0] or "own",
             text,
             tuple(names),
             metrics,
-            label_column=",".join(label),
+            label_column=",".join(found.label),
             kind=kinds.KINDS[kind],
             also=also,
-            unanswerable=unanswerable,
+            unanswerable=kind == "questions" and any(not value["text"] for value in every),
             standardised=kind == "regression",
-            words="coarse" if given else "fine" if kind == "tokens" else "",
+            words=found.words,
         )
     except ValueError as error:
         raise ValueError(f"{own.data}: {error}") from None
@@ -218,7 +246,8 @@ def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list
     units = [texts[1:] for texts in part.texts] if kind == "questions" else part.texts
     chosen = held_out(units, strata, own.split_seed)
     if not chosen.any() or chosen.all():
-        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} of {len(set(strata))} kind{'s' * (len(set(strata)) > 1)}"
+        texts, labels = len(set(units)), len(set(strata))
+        count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} ({texts} different texts, {labels} kinds of labels)"
         raise ValueError(f"{own.data} has {count}, too few to divide: add rows, or give --validation FILE")
     notes.append(
         f"{own.data.name}: {(~chosen).sum():,} rows are for training and {chosen.sum():,} for validation, by a hash of "

@@ -52,11 +52,13 @@ def _regression(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Te
 
 
 def _tokens(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Texts, dict[str, Any]]:
-    given, marked = kinds.as_list(row[text[0]]), kinds.as_list(row[label[0]])
+    given, marked = row[text[0]], kinds.as_list(row[label[0]])
     if not isinstance(marked, list):
         raise ValueError(f"{label[0]} is {type(marked).__name__}, not a list of tags or of spans")
+    if marked and not isinstance(marked[0], dict):
+        given = kinds.as_list(given)
     if not isinstance(given, list):
-        spans = [(int(span["start"]), int(span["end"]), kinds.class_name(span["label"])) for span in marked]
+        spans = [_span(span) for span in marked]
         places, tags = words.tagged(tables.as_text(given, text[0]), spans)
         return (str(given),), {"words": places, "tags": tags}
     if len(given) != len(marked):
@@ -65,6 +67,13 @@ def _tokens(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Texts,
         raise ValueError(f"{label[0]} holds {marked[0]!r}, but a tag is a name such as O or B-PER: write names")
     joined, places = words.joined([str(word) for word in given])
     return (joined,), {"words": places, "tags": [kinds.class_name(tag) for tag in marked]}
+
+
+def _span(span: Any) -> tuple[int, int, str]:
+    try:
+        return int(span["start"]), int(span["end"]), kinds.class_name(span["label"])
+    except (TypeError, LookupError, ValueError):
+        raise ValueError(f'{str(span)[:60]} is no span: write {{"start": 0, "end": 3, "label": "PER"}}') from None
 
 
 def _questions(row: Row, text: Sequence[str], label: Sequence[str]) -> tuple[Texts, dict[str, list[Any]]]:
