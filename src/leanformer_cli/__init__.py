@@ -1,7 +1,6 @@
 """The `leanformer` command. Each verb parses its arguments, calls one function and prints the result.
 
-It is a package beside `leanformer`, because importing that registers its models with transformers, which takes seconds.
-Here a verb imports it only when it is called, so that `--help` is instant.
+A verb imports what it needs when it is called, since PyTorch and transformers take seconds, and `--help` is instant.
 """
 
 # ruff: noqa: F401, I001  (importing a module adds its verbs)

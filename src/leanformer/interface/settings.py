@@ -86,8 +86,9 @@ def _budget(given: Mapping[str, float | None], *, known: bool) -> dict[str, Any]
     """Returns `seconds` or `tokens` for a plan; empty without a budget. `known`: there are settings to plan with."""
     named = {name: value for name, value in given.items() if value is not None}
     for name, value in named.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-            raise ValueError(f"--{name} {value!r}: write a number above 0")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < inf:
+            raise ValueError(f"--{name} {f'{value:g}' if number else repr(value)}: write a number above 0")
     said = [f"--{name} {value:g}" for name, value in named.items()]
     if len(said) > 1:
         raise ValueError(f"{' and '.join(said)} are both budgets: leave one of them out")
