@@ -43,7 +43,7 @@ def compare(
         typer.Option(
             metavar="A,B,C",
             help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity], "
-            "dot_product[parameters=shared].",
+            "dot_product[parameters=shared]; with an alias: small=dot_product[parameters=shared].",
         ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[
@@ -66,6 +66,10 @@ def compare(
     ] = None,
     tuning_tokens: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens per tuning run. Default: as many as a reported run.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The arm that all others are compared with; default: dot_product."),
     ] = None,
     main: Annotated[
         str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")
@@ -101,7 +105,7 @@ def compare(
     from leanformer.comparison.compare import compare
     from leanformer.comparison.plan import FIRST_TUNING_SEED
     from leanformer.comparison.variants import grid as all_pairs
-    from leanformer.comparison.variants import parse_variants
+    from leanformer.comparison.variants import label_of, labels_of, parse_variants
 
     load(plugin)
     for option, value in (("--margin", margin), ("--task-margin", task_margin)):
@@ -112,11 +116,12 @@ def compare(
     rotary = settings.model.get("positions") == "rotary"
     if grid and not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")
+    variants = all_pairs(rotary=rotary) if grid else parse_variants(attention)
     compare(
         settings,
         data,
         out,
-        variants=all_pairs(rotary=rotary) if grid else parse_variants(attention),
+        variants=variants,
         seeds=seeds_of(seeds, "--seeds") or [],
         **budget,
         keep=given_by(config, recipe, set_),
@@ -125,7 +130,8 @@ def compare(
         tuning_tokens=tuning_tokens,
         margin=margin,
         task_margin=task_margin / 100,
-        main=None if main is None else [variant.label for variant in parse_variants(main)],
+        baseline=None if baseline is None else label_of(baseline, variants),
+        main=None if main is None else labels_of(main, variants),
         tasks=words(task or ""),
         task_data=task_data,
         task_seeds=task_seeds,
@@ -146,7 +152,15 @@ def report(
     ],
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="A,B", help="Also write the tables to DIR/tables: latex, csv or both."),
+        typer.Option("--format", metavar="A,B", help="Also write tables as latex or csv, and figures as pdf."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare with this arm instead of the planned baseline, as exploration."),
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", metavar="ALIAS=ARM", help="Name an arm in this report; may be repeated."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -156,7 +170,9 @@ def report(
     benchmark or linked mentions, --format csv writes the results as tables.
     """
     from leanformer.reporting import write_report
+    from leanformer.reporting.records.arm_names import read_aliases
 
-    kind = write_report(directory, words(format_ or "")).get("kind")
+    names = read_aliases(alias or [])
+    kind = write_report(directory, words(format_ or ""), baseline=baseline, aliases=names).get("kind")
     if not quiet:
         print(directory / ("tables" if kind else "report.html"))

@@ -16,7 +16,7 @@ from leanformer.markup import visible
 from leanformer.reporting.analysis.pairing import MATCHES
 from leanformer.reporting.numbers.quantities import fixed, unit
 from leanformer.reporting.records.study import Study
-from leanformer.reporting.render.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, series, spaced, svg
+from leanformer.reporting.render.style import MUTED, NARROW, SIZE, WIDE, Picture, drawing, pdf, series, spaced, svg
 
 CHARACTER = 0.075
 """Inches per character of a label, with room for a reader's sans-serif type that is wider than ours."""
@@ -48,7 +48,12 @@ class Frame:
 def paint(name: str, title: str, caption: str, draw: Callable[[Frame], Figure]) -> Picture:
     with drawing():
         wide, narrow = (svg(draw(Frame(width)), f"{name}-{width}") for width in (WIDE, NARROW))
-    return Picture(re.sub(r"\W+", "-", name), title, caption, wide, narrow)
+
+    def for_paper() -> bytes:
+        with drawing():
+            return pdf(draw(Frame(WIDE)))
+
+    return Picture(re.sub(r"\W+", "-", name), title, caption, wide, narrow, for_paper)
 
 
 OWN = {

@@ -8,7 +8,7 @@ these for both schemes.
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,13 +74,14 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in two widths, as standalone SVG."""
+    """A picture in two widths, as standalone SVG; `pdf` draws the wide one for a paper."""
 
     name: str
     title: str
     caption: str
     wide: str
     narrow: str
+    pdf: Callable[[], bytes]
 
 
 def series(index: int) -> dict[str, Any]:
@@ -119,6 +120,14 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", rf"\1 {FONTS.replace(chr(34), chr(39))}", text)
     return text[text.index("<svg") :]
+
+
+def pdf(figure: Figure) -> bytes:
+    """Returns a PDF with embedded TrueType fonts, without a date: equal figures give equal files."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return buffer.getvalue()
 
 
 def inline(svg: str) -> str:
