@@ -40,7 +40,7 @@ def compare(
         typer.Option(
             metavar="A,B,C",
             help="Mechanisms; options and sizes in brackets: pairwise[coefficients_init=identity], "
-            "dot_product[parameters=shared].",
+            "dot_product[parameters=shared]; with an alias: small=dot_product[parameters=shared].",
         ),
     ] = "dot_product,symmetric,pairwise,shared",
     grid: Annotated[
@@ -63,6 +63,10 @@ def compare(
     ] = None,
     tuning_tokens: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens per tuning run. Default: as many as a reported run.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The arm that all others are compared with; default: dot_product."),
     ] = None,
     main: Annotated[
         str | None, typer.Option(metavar="A,B", help="Mechanisms of the main contrast; default: all but the baseline.")
@@ -112,6 +116,7 @@ def compare(
         learning_rates=floats(learning_rates, "--learning-rates"),
         tuning_seeds=seeds_of(tuning_seeds, "--tuning-seeds", FIRST_TUNING_SEED),
         tuning_tokens=tuning_tokens,
+        baseline=baseline,
         main=main,
         margin=margin,
         task_margin=task_margin,
@@ -135,7 +140,15 @@ def report(
     ],
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="A,B", help="Also write the tables to DIR/tables: latex, csv or both."),
+        typer.Option("--format", metavar="A,B", help="Also write tables as latex or csv, and figures as pdf."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare with this arm instead of the planned baseline, as exploration."),
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", metavar="ALIAS=ARM", help="Name an arm in this report; may be repeated."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -145,7 +158,9 @@ def report(
     benchmark or linked mentions, --format csv writes the results as tables.
     """
     from leanformer import report
+    from leanformer.reporting.records.arm_names import read_aliases
 
-    written = report(directory, formats=words(format_ or ""))
+    aliases = read_aliases(alias or [])
+    written = report(directory, formats=words(format_ or ""), baseline=baseline, aliases=aliases)
     if not quiet:
         print(written)

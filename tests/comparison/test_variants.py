@@ -130,7 +130,7 @@ def test_a_setting_that_stands_twice_in_brackets_is_refused(brackets):
 )
 def test_an_arm_under_two_names_is_refused(arms):
     with pytest.raises(
-        ValueError, match=r"--attention: random\[.*\] and random\[.*\] are one arm twice; leave one out"
+        ValueError, match=r"--attention has one arm twice, as random\[.*\] and as random\[.*\]: leave one out"
     ):
         parse_variants(arms)
     assert (

@@ -19,7 +19,7 @@ from leanformer.comparison.estimate import Estimator, objective_of
 from leanformer.comparison.jobs import finetuning, generation, pretraining
 from leanformer.comparison.machine import planned, share_of_the_machine
 from leanformer.comparison.matching import matched
-from leanformer.comparison.plan import Plan, PlannedRun, baseline_of
+from leanformer.comparison.plan import Plan, PlannedRun, default_baseline
 from leanformer.comparison.variants import Variant
 from leanformer.comparison.written_plan import check_amends, write_plan
 from leanformer.data.corpus import Prepared
@@ -63,6 +63,7 @@ def compare(
     tuning_tokens: int | None = None,
     margin: float = MARGIN,
     task_margin: float = TASK_MARGIN,
+    baseline: str | None = None,
     main: list[str] | None = None,
     tasks: list[str] | None = None,
     task_data: str | None = None,
@@ -80,7 +81,7 @@ def compare(
     With `seconds` or `tokens`, a budget of each run, the settings are a recipe, which is planned for it except for the
     settings that `keep` names (`training.budget`). With `learning_rates` every arm is tried at each of them on the
     `tuning_seeds`, for `tuning_tokens` if given, and reported at the best one. `margin` (nats), `task_margin` (a
-    fraction) and `main` (labels of the main contrast) are written down beforehand.
+    fraction), `baseline` and `main` (labels of the baseline and of the main contrast) are written down beforehand.
     """
     kind = OBJECTIVES[settings.training.objective]
     corpus, said = kind.open(data), ""
@@ -97,7 +98,8 @@ def compare(
         tuning_tokens=tuning_tokens_of(out, settings.training, learning_rates, tuning_tokens),
         margin=margin,
         task_margin=task_margin,
-        main=_main(variants, main),
+        named_baseline=_baseline(variants, baseline),
+        main=_main(variants, main, baseline),
         tasks=_tasks(settings, corpus, tasks or [], task_seeds),
         task_seeds=task_seeds,
         task_data=task_data,
@@ -202,9 +204,10 @@ def _failure(failed: dict[Job, str], out: Path, consequence: str) -> ValueError:
 
 def _write_records(out: Path, plan: Plan, workers: int) -> None:
     """comparison.json, settings.json and plan.json, before any run that they are the first to list."""
-    listed = _listed(out)
+    listed, known = _listed(out), (earlier(out) or {}).get("aliases") or {}
     begun = [run for run in listed if (out / run["path"] / "run.json").exists()]
     record = plan.record() | {"jobs": workers}
+    record["aliases"] = known | record["aliases"]
     paths = {run["path"] for run in record["runs"]}
     record["runs"] += [run for run in begun if run["path"] not in paths]
     directory_of(out).write(record)
@@ -224,7 +227,15 @@ def _finetunings(out: Path, plan: Plan, runs: list[PlannedRun]) -> list[tuple[Pl
     return [(run, task) for run in reported for task in plan.tasks if not has_task(out / run.path, task, plan)]
 
 
-def _main(variants: list[Variant], asked: list[str] | None) -> list[str] | None:
+def _baseline(variants: list[Variant], asked: str | None) -> str | None:
+    """The label, if one is asked for. ValueError for one that is no arm."""
+    labels = [variant.label for variant in variants]
+    if asked is not None and asked not in labels:
+        raise ValueError(f"--baseline {asked}: no such arm; {suggest(asked, labels)}")
+    return asked
+
+
+def _main(variants: list[Variant], asked: list[str] | None, baseline: str | None) -> list[str] | None:
     """The labels in the order of the arms. ValueError for one that is no arm, or the baseline."""
     if asked is None:
         return None
@@ -232,7 +243,7 @@ def _main(variants: list[Variant], asked: list[str] | None) -> list[str] | None:
     for label in asked:
         if label not in labels:
             raise ValueError(f"--main {label}: no such arm; {suggest(label, labels)}")
-        if label == baseline_of(labels):
+        if label == (baseline or default_baseline(labels)):
             raise ValueError(f"--main {label} is the baseline, which all others are compared with: leave it out")
     return [label for label in labels if label in asked]
 

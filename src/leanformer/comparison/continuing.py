@@ -43,7 +43,25 @@ def check_continues(directory: Path, plan: Plan, *, resume: bool) -> None:
     before = study.read()
     assert before is not None
     study.require_same(invariants(before), invariants(plan.record()))
+    _check_names(directory, before, plan)
     _check_tuning(directory, before, plan)
+
+
+def _check_names(directory: Path, before: dict[str, Any], plan: Plan) -> None:
+    """An arm keeps its name, and a name its arm, since it names the folders of the runs."""
+    aliases = before.get("aliases") or {}
+    labels = dict.fromkeys([*before.get("attention", []), *(run["attention"] for run in before.get("runs", []))])
+    arms = {label: aliases.get(label, label) for label in labels}
+    for variant in plan.variants:
+        if (arm := arms.get(variant.label, variant.definition)) != variant.definition:
+            raise ValueError(
+                f"--attention: {variant.label} is {arm} in {directory}, not {variant.definition}: give another alias"
+            )
+        if variant.label not in arms and (names := [label for label, arm in arms.items() if arm == variant.definition]):
+            raise ValueError(
+                f"--attention: {variant.definition} has the name {names[0]} in {directory}, not {variant.label}: "
+                "repeat its name, or give another --out"
+            )
 
 
 def _check_tuning(directory: Path, before: dict[str, Any], plan: Plan) -> None:

@@ -33,7 +33,7 @@ MATCHES = {
 
 def control(variant: Variant) -> str | None:
     """What the arm's brackets control for, None where they hold no control; of an arm whose sizes are found already."""
-    if "config=" in variant.label:  # another recipe changes many things
+    if "config=" in variant.definition:  # another recipe changes many things
         return None
     settings = variant.options | {f"model.{key}": value for key, value in variant.model.items()}
     written = [f"{key}={str(value).lower()}" for key, value in settings.items()]

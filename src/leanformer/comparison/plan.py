@@ -85,6 +85,8 @@ class Plan:
     """{label: the learning rate that the tuning runs chose}; empty until they are done."""
     margin: float = MARGIN
     task_margin: float = TASK_MARGIN
+    named_baseline: str | None = None
+    """The label of the baseline; None: dot_product, or the first arm where it is not compared."""
     main: list[str] | None = None
     """Labels of the arms of the main contrast; None: every arm but the baseline."""
     tasks: list[str]
@@ -139,12 +141,18 @@ class Plan:
 
     @property
     def baseline(self) -> str:
-        return baseline_of([variant.label for variant in self.variants])
+        return self.named_baseline or default_baseline([variant.label for variant in self.variants])
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Alias -> definition, of the arms that have an alias."""
+        return {v.label: v.definition for v in self.variants if v.label != v.definition}
 
     def record(self) -> dict[str, Any]:
         return {
             "attention": [variant.label for variant in self.variants],
             "controls": {variant.label: what for variant in self.variants if (what := control(variant))},
+            "aliases": self.aliases,
             "baseline": self.baseline,
             "seeds": self.seeds,
             "learning_rates": self.learning_rates,
@@ -173,7 +181,7 @@ class Plan:
             yield PlannedRun(variant=variant, seed=seed, learning_rate=rate, path=path, tuning=tuning, budget=budget)
 
 
-def baseline_of(labels: list[str]) -> str:
+def default_baseline(labels: list[str]) -> str:
     return "dot_product" if "dot_product" in labels else labels[0]
 
 

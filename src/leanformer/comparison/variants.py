@@ -11,10 +11,11 @@ dot_product[training.optimizer=muon]         another way to train it
 random[training.lr_multipliers.position_tables=100]    a multiple of the learning rate for a group of parameters
 dot_product[recipe=bert]    another recipe that comes with the package (`leanformer recipes`)
 dot_product[config=my-recipe.toml]           another recipe: the [model] and [training] of that file
+small=dot_product[model.hidden_size=64]      an alias, which is the arm's name everywhere, in later brackets too
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -32,8 +33,8 @@ MATCHES = ("parameters", "width", "flops")
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm of a comparison; its label is how the user wrote it. `model` and `training` hold settings of its own,
-    `match` what it is to have as much of as which other arm."""
+    """One arm of a comparison; its label is its alias, or how the user wrote it, which `definition` is in either case.
+    `model` and `training` hold settings of its own, `match` what it is to have as much of as which other arm."""
 
     label: str
     mechanism: str
@@ -41,20 +42,34 @@ class Variant:
     model: dict[str, Any] = field(default_factory=dict, hash=False)
     training: dict[str, Any] = field(default_factory=dict, hash=False)
     match: "dict[str, Variant]" = field(default_factory=dict, hash=False)
+    definition: str = field(default="", compare=False)
 
 
 def parse_variants(text: str) -> list[Variant]:
-    variants = [_parse(part) for part in _split(text)]
+    variants: list[Variant] = []
+    for part in _split(text):
+        alias, definition = _aliased(part)
+        variant = _parse(definition, variants)
+        variants.append(replace(variant, label=alias) if alias else variant)
     if not variants:
         raise ValueError(f"--attention {text!r} names no mechanism; known: {', '.join(names())}")
     labels = [variant.label for variant in variants]
     for label in labels:
         if labels.count(label) > 1:
             raise ValueError(f"--attention names {label} twice")
-    for variant, other in combinations(variants, 2):
-        if replace(variant, label=other.label) == other:
-            raise ValueError(f"--attention: {variant.label} and {other.label} are one arm twice; leave one out")
+    for one, other in combinations(variants, 2):
+        if replace(one, label="") == replace(other, label=""):
+            raise ValueError(f"--attention has one arm twice, as {one.label} and as {other.label}: leave one out")
     return variants
+
+
+def label_of(text: str, variants: list[Variant]) -> str:
+    """Returns the label of the arm that `text` means: its alias, or the arm as it was written."""
+    return text.strip() if text.strip() in [variant.label for variant in variants] else _parse(text.strip()).label
+
+
+def labels_of(text: str, variants: list[Variant]) -> list[str]:
+    return [label_of(part, variants) for part in _split(text)]
 
 
 def sized_variants(text: str) -> list[Variant]:
@@ -102,7 +117,21 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _parse(text: str) -> Variant:
+def _aliased(text: str) -> tuple[str, str]:
+    """ "small=dot_product[a=1]" -> ("small", "dot_product[a=1]"); without an alias the first is empty."""
+    found = re.fullmatch(r"([^\[\]=]*)=(.+)", text)
+    if found is None:
+        return "", text
+    alias, definition = (part.strip() for part in found.groups())
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", alias):
+        raise ValueError(f"--attention {text!r}: make the alias of letters, digits, '.', '_' and '-'")
+    if alias in names() and alias != definition:
+        raise ValueError(f"--attention {text!r}: {alias} is a mechanism; give another alias")
+    return alias, definition
+
+
+def _parse(text: str, arms: Sequence[Variant] = ()) -> Variant:
+    """Returns the arm; `arms` are those written before it, which its brackets may name."""
     match = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
     if match is None:
         raise ValueError(f"--attention {text!r}: write a mechanism as name or name[option=value,...]")
@@ -124,7 +153,7 @@ def _parse(text: str) -> Variant:
                 own[table] |= values
             label = text.replace(str(value), Path(str(value)).stem)  # it names the run's folder
         elif not prefix and key in MATCHES:
-            own["match"][key] = _matched(text, key, str(value))
+            own["match"][key] = _matched(text, key, str(value), arms)
         elif not prefix:
             options[key] = value
         elif prefix[0] in ("model", "training") and len(prefix) == 1:
@@ -140,7 +169,7 @@ def _parse(text: str) -> Variant:
     _check(text, name, options)
     if {"parameters", "width"} <= own["match"].keys():
         raise ValueError(f"--attention {text!r}: parameters= and width= both set the size; leave one out")
-    return Variant(label, name, options, **own)
+    return Variant(label, name, options, **own, definition=label)
 
 
 TABLES = ("model.mixer_options", "training.lr_multipliers")
@@ -174,8 +203,8 @@ def _require_once(text: str, setting: str, seen: list[str]) -> None:
     seen.append(setting)
 
 
-def _matched(text: str, key: str, value: str) -> Variant:
-    other = _parse(value)
+def _matched(text: str, key: str, value: str, arms: Sequence[Variant]) -> Variant:
+    other = next((arm for arm in arms if arm.label == value), None) or _parse(value)
     if other.match or other.training:
         raise ValueError(
             f"--attention {text!r}: {key} is that of a mechanism, with options and model.KEY=value at most, not {value}"

@@ -2,6 +2,7 @@
 
     time, versions, command            when and by what it was written
     attention, baseline, main          the arms, the one all others are compared with, those of the main contrast
+    aliases                            what the arms are that have an alias
     metric, margin, task_margin        what the main contrast compares; what counts as equivalent (nats; a fraction)
     family                             which tests are corrected together
     seeds, learning_rates, tuning_seeds, tuning_tokens, tasks, task_seeds
@@ -70,7 +71,7 @@ def _stamp(plan: Plan) -> dict[str, Any]:
 
 def _intention(plan: Plan) -> dict[str, Any]:
     record = plan.record()
-    return {key: record[key] for key in (*GROWING, *FIXED)}
+    return {key: record[key] for key in (*GROWING, *FIXED, "aliases")}
 
 
 def _addition(written: WrittenPlan, plan: Plan) -> dict[str, Any]:
@@ -79,4 +80,6 @@ def _addition(written: WrittenPlan, plan: Plan) -> dict[str, Any]:
     for key in GROWING:
         if items := [item for item in now[key] or () if item not in written.in_force(key)]:
             added[key] = items
+    if aliases := {name: of for name, of in now["aliases"].items() if name in added.get("attention", ())}:
+        added["aliases"] = aliases
     return added | {key: now[key] for key in FIXED if now[key] != written.in_force(key)}

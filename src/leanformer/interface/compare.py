@@ -6,7 +6,7 @@ from typing import Any
 
 from leanformer.comparison.compare import compare as run_comparison
 from leanformer.comparison.plan import FIRST_TUNING_SEED
-from leanformer.comparison.variants import Variant
+from leanformer.comparison.variants import Variant, label_of, labels_of
 from leanformer.comparison.variants import grid as all_pairs
 from leanformer.interface.arms import arms
 from leanformer.interface.comparison import Comparison
@@ -34,6 +34,7 @@ def compare(
     learning_rates: Sequence[float] | None = None,
     tuning_seeds: int | Sequence[int] | None = None,
     tuning_tokens: int | None = None,
+    baseline: str | None = None,
     main: str | Sequence[str] | None = None,
     margin: float = 0.03,
     task_margin: float = 1.0,
@@ -51,7 +52,8 @@ def compare(
 ) -> Comparison | None:
     """Run what is still to run of the comparison in `out`, and write its report; returns it, or None for a dry run.
 
-    attention       mechanisms with options in brackets, the first of them or dot_product is the baseline
+    attention       mechanisms with options in brackets, "short=mechanism[option=value]" with a name of your own
+    baseline        the arm that all others are compared with: by default dot_product, or the first one
     seeds           the number of runs per mechanism, or their seeds; runs of one seed are compared in pairs
     recipe, minutes, hours, tokens, settings, keywords      as for `pretrain`; the budget is that of each run
     grid            compare every projection with every compatibility instead of `attention`
@@ -76,11 +78,12 @@ def compare(
     budgets: dict[str, Any] = {"minutes": minutes, "hours": hours, "tokens": tokens}
     asked = request(keywords, TABLES, settings=settings, recipe=recipe, **budgets)
     numbers, listed = _numbers(seeds, "seeds"), _labels(attention)
+    variants = _grid(asked.settings, quiet=quiet) if grid else variants
     run_comparison(
         asked.settings,
         path,
         out,
-        variants=_grid(asked.settings, quiet=quiet) if grid else variants,
+        variants=variants,
         seeds=numbers,
         **asked.budget,
         keep=asked.keep,
@@ -89,7 +92,8 @@ def compare(
         tuning_tokens=tuning_tokens,
         margin=margin,
         task_margin=task_margin / 100,
-        main=None if main is None else [variant.label for variant in arms(main, plugin)[0]],
+        baseline=None if baseline is None else label_of(baseline, variants),
+        main=None if main is None else labels_of(",".join(_labels(main)), variants),
         tasks=_labels(task),
         task_data=None if task_data is None else str(task_data),
         task_seeds=task_seeds,

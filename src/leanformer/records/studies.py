@@ -32,6 +32,7 @@ class Comparison(Record):
     runs: list[Planned]
     baseline: str | None = None
     controls: dict[str, Any] | None = None
+    aliases: dict[str, str] | None = None
     tasks: list[str] | None = None
     task_seeds: Count | None = None
     jobs: Count | None = None
@@ -52,6 +53,7 @@ class Intention(Record):
     time: str
     command: str | None = None
     attention: list[str] = []
+    aliases: dict[str, str] | None = None
     seeds: list[int] = []
     tuning_seeds: list[int] = []
     tuning_tokens: Count | None = None
@@ -82,6 +84,9 @@ class DataHash(Record):
 
 class ContinuedComparison(Record):
     """What it takes to go on with one."""
+
+    attention: list[str] = []
+    aliases: dict[str, str] | None = None
 
     settings: dict[str, dict[str, Any]]
     data: DataHash

@@ -56,7 +56,7 @@ class Comparison:
     """False where the numbers show nothing about attention and are not tested: a run learned nothing from context, or
     neither side is above chance on the task."""
     exploratory: bool = False
-    """Whether it is not among the main contrasts that the plan names."""
+    """Whether it is not among the main contrasts that the plan names, or against another baseline than planned."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -115,8 +115,10 @@ class Findings:
 
     @property
     def _tested(self) -> list[PairedDifference]:
-        """Returns the main contrasts if the plan names some, else all."""
-        return [c.difference for c in self.of(LOSS) if c.difference.p_value_holm is not None and not c.exploratory]
+        """Returns the main contrasts if the study has some, else all."""
+        family = self.of(LOSS)
+        main = [c for c in family if not c.exploratory] or family
+        return [c.difference for c in main if c.difference.p_value_holm is not None]
 
     def _detectable(self, family: int) -> float | None:
         """Returns the detectable difference, from the standard errors' root mean square and the smallest df."""
@@ -203,6 +205,7 @@ def measured(
                 planned=len(study.seeds),
                 note="; ".join(filter(None, [difference.note, LEARNED_NOTHING if nothing else "", blind])),
                 informative=not (nothing or blind),
+                exploratory=study.planned_baseline is not None,
             )
         )
     return out
@@ -239,6 +242,7 @@ def contrasts(study: Study, losses: list[Comparison]) -> list[Comparison]:
     """
     named = study.plan.get("main")
     main = named if isinstance(named, list) else study.challengers
+    main = [] if study.planned_baseline else main
     marked = [replace(c, exploratory=c.attention not in main) for c in losses]
     families = [[c for c in marked if c.exploratory == other] for other in (False, True)]
     return sorted(chain.from_iterable(map(family, families)), key=lambda c: study.challengers.index(c.attention))

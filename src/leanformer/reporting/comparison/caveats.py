@@ -3,6 +3,7 @@
 from leanformer.reporting.analysis import held_out
 from leanformer.reporting.analysis.comparison import Findings
 from leanformer.reporting.analysis.pairing import unequal_makers
+from leanformer.reporting.comparison.plan_text import other_baseline
 from leanformer.reporting.numbers.quantities import listed, several
 from leanformer.reporting.records.schedules import schedule_notes
 from leanformer.reporting.records.study import Study
@@ -10,7 +11,7 @@ from leanformer.reporting.records.study import Study
 
 def caveats(findings: Findings) -> list[str]:
     study = findings.study
-    out = list(study.warnings)
+    out = [*study.warnings, *([other_baseline(study)] if study.planned_baseline else [])]
     for paired in findings.pairs.values():
         out += [*paired.refused, *paired.doubts]
     out += unequal_makers(study.runs)

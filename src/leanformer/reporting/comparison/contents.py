@@ -25,7 +25,7 @@ from leanformer.reporting.numbers.quantities import fixed, listed, several
 from leanformer.reporting.records.runs import flat
 from leanformer.reporting.records.schedules import schedule_notes
 from leanformer.reporting.records.study import ATTENTION_PAGE, Study
-from leanformer.reporting.render.document import Block, Code, Document, Link, Paragraph, Points, Section
+from leanformer.reporting.render.document import Block, Code, Document, Link, Paragraph, Points, Section, Table
 from leanformer.reporting.render.style import Picture
 
 
@@ -36,6 +36,8 @@ def contents(findings: Findings) -> Document:
     sections = [
         Section("The answer", _answer(findings)),
         Section("Loss over training", _pictures(drawn, "curves")),
+        Section("The arms", _arms(study)),
+        Section("How it was judged", _judged(findings)),
         Section(
             "What each attention costs and reaches",
             [tables.costs(study), *(plan_text.footnoted(table, plan) for table in loss_tables.all_losses(findings))],
@@ -50,7 +52,6 @@ def contents(findings: Findings) -> Document:
         Section("In words", _words(findings), folded=True),
         Section("What was asked", _asked(study)),
         Section("What was planned", _planned(study)),
-        Section("How it was judged", _judged(findings)),
         Section("What would be missed", [table] if (table := tables.evidence(findings)).rows else []),
         Section("Caveats", [Points(caveats(findings))]),
         Section("Every run", _runs(findings), folded=True),
@@ -130,12 +131,18 @@ def _model(settings: dict[str, Any], study: Study) -> str:
 
 
 def _answer(findings: Findings) -> list[Block]:
-    """Returns the table of verdicts, and what a reader must know to read it; nothing if nothing is compared."""
+    """Returns the table of verdicts; nothing if nothing is compared."""
     study = findings.study
     if not study.challengers:
         return []
     table = plan_text.footnoted(verdict_table.verdicts(findings), study.written_plan)
-    return [table, *map(Paragraph, [*loss_text.nothing_sentences(study), margin_sentence(findings)])]
+    return [table, *([Paragraph(plan_text.other_baseline(study))] if study.planned_baseline else [])]
+
+
+def _arms(study: Study) -> list[Block]:
+    """Returns what the aliases stand for."""
+    rows = [[name, definition] for name, definition in study.definitions.items()]
+    return [Table(["Attention", "Definition"], rows, "lw")] if rows else []
 
 
 def _words(findings: Findings) -> list[Block]:
@@ -154,7 +161,8 @@ def _judged(findings: Findings) -> list[Block]:
     if not study.challengers:
         return []
     instrument = " ".join(filter(None, [held_out.scored_sentence(study), held_out.error_sentence(findings.crossed)]))
-    return [Paragraph(said) for said in (instrument, family_sentence(findings)) if said]
+    said = [*loss_text.nothing_sentences(study), margin_sentence(findings), instrument, family_sentence(findings)]
+    return [Paragraph(each) for each in said if each]
 
 
 def _pictures(drawn: dict[str, Picture], name: str) -> list[Block]:

@@ -63,20 +63,25 @@ def _counted(study: Study, family: list[Comparison]) -> str:
     counts = {verdict: [c for c in judged if c.verdict == verdict] for verdict in ("worse", "equivalent", "undecided")}
     better = sorted((c for c in judged if c.verdict == "better"), key=lambda c: c.difference.mean or 0.0)
     arms = several(len(judged), "exploratory arm" if family[0].exploratory else "arm")
-    first = f"{len(better) or 'none'} of {arms} {'is' if len(better) < 2 else 'are'}"
-    parts = [f"{first} {'' if better else 'shown to be '}better than {study.baseline}"]
-    for verdict, of in counts.items():
-        within = f" within {margin_of(study.plan):g} nats" if verdict == "equivalent" else ""
-        parts += [f"{len(of)} {verdict}{within}{_measurably(of)}"] if of else []
-    best = f"; the best is {named(better[0])}, by {_amount(better[0])} nats" if better else ""
-    said = [f"After {budget(study)}, {listed(parts)}{best}."] if judged else []
+    rest = [f"{len(of)} {_worded(verdict, of, study)}" for verdict, of in counts.items() if of]
+    said = []
+    if better:
+        first = f"{len(better)} of {arms} {_be(better)} better than {study.baseline}"
+        best = f"the best is {named(better[0])}, by {_amount(better[0])} nats"
+        said = [f"After {budget(study)}, {listed([first, *rest])}; {best}."]
+    elif judged:
+        said = [f"After {budget(study)}, none of {arms} is shown to be better than {study.baseline}: {listed(rest)}."]
     return " ".join([*said, *_untested(study, family)])
 
 
-def _measurably(equivalent: list[Comparison]) -> str:
-    real = [sum(c.difference.differs and c.direction == way for c in equivalent) for way in ("better", "worse")]
-    said = [f"{number} measurably {way}" for number, way in zip(real, ("better", "worse"), strict=True) if number]
-    return f" (of these, {listed(said)})" if said and equivalent[0].verdict == "equivalent" else ""
+def _worded(verdict: str, family: list[Comparison], study: Study) -> str:
+    """ "equivalent within 0.03 nats (of these, 1 measurably better)"; other verdicts stand alone."""
+    if verdict != "equivalent":
+        return verdict
+    real = [c.direction for c in family if c.difference.differs]
+    counted = [f"{real.count(way)} measurably {way}" for way in ("better", "worse") if way in real]
+    though = f" (of these, {listed(counted)})" if counted else ""
+    return f"equivalent within {margin_of(study.plan):g} nats{though}"
 
 
 def _each(study: Study, family: list[Comparison]) -> str:

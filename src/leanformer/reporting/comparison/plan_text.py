@@ -6,6 +6,7 @@ from typing import Any
 
 from leanformer.reporting.numbers.quantities import listed, several
 from leanformer.reporting.records.planned import FIXED, GROWING, WrittenPlan
+from leanformer.reporting.records.study import Study
 from leanformer.reporting.render.document import Block, Paragraph, Points, Table
 
 NO_PLAN = (
@@ -50,6 +51,14 @@ def blocks(plan: WrittenPlan | None, missing: Iterable[str]) -> list[Block]:
     points = [_amendment(entry) for entry in record["amendments"]]
     points += [f"Planned, but without a run in this report: {listed(absent)}."] if absent else []
     return [Paragraph(" ".join(said)), *([Points(points)] if points else [])]
+
+
+def other_baseline(study: Study) -> str:
+    """Returns the sentence about a report against another baseline than the comparison planned."""
+    return (
+        f"All arms are compared with {study.baseline} here, whereas {study.planned_baseline} is the baseline that was "
+        "planned: every contrast of this report is exploratory and does not confirm anything."
+    )
 
 
 def footnoted(table: Table, plan: WrittenPlan | None) -> Table:

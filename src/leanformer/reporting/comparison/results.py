@@ -26,6 +26,7 @@ def results(findings: Findings) -> dict[str, Any]:
         {
             "schema": SCHEMA,
             "baseline": study.baseline,
+            "planned_baseline": study.planned_baseline or study.baseline,
             "headline": headline(findings),
             "floor": {"context_free": study.floor, "unigram": study.unigram},
             "runs": [_run(study, run) for run in study.runs],
@@ -47,6 +48,7 @@ def results(findings: Findings) -> dict[str, Any]:
             "suite": [asdict(of) for of in suites(findings)],
             "caveats": caveats(findings),
             "attention": list(study.attention),
+            "aliases": study.definitions,
             "seeds": study.seeds,
             "learning_rates": plan.get("learning_rates"),
             "tasks": study.tasks,

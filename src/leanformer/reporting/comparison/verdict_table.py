@@ -13,7 +13,7 @@ from leanformer.reporting.render.document import Interval, IntervalPlot, Table
 
 Cost = Callable[[Study, str], float | None]
 
-HEADER = ["Attention", "Difference [95 % CI]", "Parameters", "FLOPs of a run", "Holm p", "of equivalence", "Verdict"]
+HEADER = ["Attention", "Difference [95 % CI]", "Parameters", "FLOPs of a run", "Holm p", "p of equivalence", "Verdict"]
 
 
 def verdicts(findings: Findings) -> Table:

@@ -1,5 +1,6 @@
 """The runs of a report: those of a comparison directory, or the one run of a run directory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from leanformer.records import reading, studies
 from leanformer.reporting.numbers.statistics import Spread, spread
 from leanformer.reporting.numbers.target import FRACTION, Target, target
 from leanformer.reporting.records import sweep
+from leanformer.reporting.records.arm_names import check_aliases, renamed
 from leanformer.reporting.records.objective_words import MASKED_LM, WORDINGS, Wording
 from leanformer.reporting.records.planned import WrittenPlan, read_plan
 from leanformer.reporting.records.runs import FineTuning, Run, flat, read_run
 from leanformer.reporting.records.sweep import Rate
+from leanformer.spelling import suggest
 
 LEARNED = 0.01
 """A run that ends less than this fraction below the no-context baseline counts as no better than it."""
@@ -33,10 +36,18 @@ class Study:
     warnings: tuple[str, ...]
     written_plan: WrittenPlan | None = None
     """The plan from before the first run (plan.json); `plan` is comparison.json."""
+    planned_baseline: str | None = None
+    """The baseline that the comparison planned, where the report compares with another one."""
 
     @property
     def challengers(self) -> list[str]:
         return [name for name in self.attention if name != self.baseline] if self.baseline else []
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Alias -> what the arm is, for the arms that have an alias."""
+        aliases = self.plan.get("aliases") or {}
+        return {name: aliases[name] for name in self.attention if name in aliases}
 
     @property
     def seeds(self) -> list[int]:
@@ -136,14 +147,19 @@ def no_better(loss: float | None, baseline: float | None) -> bool:
     return loss is not None and baseline is not None and loss > (1 - LEARNED) * baseline
 
 
-def read_study(directory: Path) -> Study:
-    """Returns the study in `directory`; raises a one-line `ValueError` or `FileNotFoundError` if there is none."""
+def read_study(directory: Path, baseline: str | None = None, aliases: Mapping[str, str] | None = None) -> Study:
+    """Returns the study in `directory`; raises a one-line `ValueError` or `FileNotFoundError` if there is none.
+
+    `baseline` stands in for the planned one, and `aliases` (arm -> name) for the names of arms.
+    """
     directory = Path(directory)
     if (directory / "comparison.json").is_file():
-        return _comparison(directory)
+        return _comparison(directory, baseline, aliases or {})
     if not (directory / "run.json").is_file():
         known = "a comparison (comparison.json) nor a run (run.json)"
         raise FileNotFoundError(f"{directory} holds neither {known}: give a directory that compare or pretrain wrote")
+    if baseline or aliases:
+        raise ValueError(f"{directory} holds one run, not a comparison: leave out --baseline and --alias")
     run = read_run(directory, ".")
     if run.record.get("kind", "pretrain") != "pretrain":
         raise ValueError(
@@ -153,9 +169,13 @@ def read_study(directory: Path) -> Study:
     return Study(directory, {}, (run.attention,), None, (run,), runs, ())
 
 
-def _comparison(directory: Path) -> Study:
-    file = directory / "comparison.json"
+def _comparison(directory: Path, asked: str | None, aliases: Mapping[str, str]) -> Study:
+    file, written = directory / "comparison.json", read_plan(directory)
     plan = reading.read(file, studies.Comparison, "restore it, or compare again")
+    if aliases:
+        check_aliases(aliases, [*plan["attention"], *(run["attention"] for run in plan["runs"])])
+        plan = renamed(plan, aliases)
+        written = written and WrittenPlan(renamed(written.record, aliases))
     attention = tuple(dict.fromkeys(plan["attention"]))
     entries = [
         (r["attention"], r["seed"], r.get("learning_rate"), r["path"], r.get("tuning", False)) for r in plan["runs"]
@@ -173,9 +193,17 @@ def _comparison(directory: Path) -> Study:
     unplanned = [name for name, rates in runs_of.items() if not rates]
     if unplanned:
         raise ValueError(f"{file} names {unplanned[0]}, but plans no run of it: compare again with --resume")
-    baseline, warnings = _baseline(plan.get("baseline"), attention)
+    planned, warnings = _baseline(plan.get("baseline"), attention)
+    baseline = _other_baseline(aliases.get(asked, asked), attention) if asked else planned
     warnings += sweep.doubts(runs_of)
-    return Study(directory, plan, attention, baseline, runs, runs_of, tuple(warnings), read_plan(directory))
+    instead_of = None if baseline == planned else planned
+    return Study(directory, plan, attention, baseline, runs, runs_of, tuple(warnings), written, instead_of)
+
+
+def _other_baseline(asked: str, attention: tuple[str, ...]) -> str:
+    if asked not in attention:
+        raise ValueError(f"--baseline {asked}: no such arm; {suggest(asked, attention)}")
+    return asked
 
 
 def _baseline(named: Any, attention: tuple[str, ...]) -> tuple[str, list[str]]:

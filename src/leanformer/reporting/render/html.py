@@ -93,7 +93,7 @@ def _table(table: Table, series: dict[str, int]) -> str:
     caption = f'<p class="caption">{_text(table.caption)}</p>\n' if table.caption else ""
     markup = f"<table>\n<thead><tr>{''.join(head)}</tr></thead>\n<tbody>\n{body}</tbody></table>"
     columns = f"--columns: {len(head)}"
-    many = " many" if len(head) > MANY else ""
+    many = " many" if len(head) > MANY else " plotted" if table.plot else ""
     return f'<div class="table{many}" tabindex="0" style="{columns}">{markup}</div>\n{caption}'
 
 

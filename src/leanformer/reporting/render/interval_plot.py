@@ -42,9 +42,9 @@ def rows(plot: IntervalPlot) -> list[str]:
     ground = f'<rect class="band" x="{left:.1f}" width="{right - left:.1f}" height="{HEIGHT:g}"/>'
     ground += f'<line class="zero" x1="{zero:.1f}" x2="{zero:.1f}" y2="{HEIGHT:g}"/>'
     return [
-        _svg(
-            HEIGHT, each.verdict.split()[0] if each else "none", each.said if each else "", ground + _mark(each, limits)
-        )
+        _svg(HEIGHT, each.verdict.split()[0], each.said, ground + _mark(each, limits))
+        if each
+        else _svg(HEIGHT, "none", "", ground)
         for each in plot.intervals
     ]
 

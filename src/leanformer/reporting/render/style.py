@@ -74,7 +74,7 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in two widths, as standalone SVG."""
+    """A picture in two widths, as standalone SVG; `pdf` draws the wide one for a paper."""
 
     name: str
     title: str
@@ -88,6 +88,12 @@ class Picture:
         assert self.draw is not None, f"{self.name} was made from SVG alone"
         with drawing():
             return self.draw()
+
+    def pdf(self) -> bytes:
+        """Returns the wide picture for a paper."""
+        figure = self.figure()
+        with drawing():
+            return pdf(figure)
 
 
 class Chart(Figure):
@@ -134,6 +140,14 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", rf"\1 {FONTS.replace(chr(34), chr(39))}", text)
     return text[text.index("<svg") :]
+
+
+def pdf(figure: Figure) -> bytes:
+    """Returns a PDF with embedded TrueType fonts, without a date: equal figures give equal files."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return buffer.getvalue()
 
 
 def inline(svg: str) -> str:

@@ -12,7 +12,8 @@ from leanformer.reporting.render.latex import latex
 from leanformer.reporting.render.tidy import Row, tidy
 from leanformer.spelling import suggest
 
-FORMATS = ("latex", "csv")
+FORMATS = ("latex", "csv", "pdf")
+"""Of tables, and `pdf` of figures."""
 
 
 def check_formats(formats: Sequence[str]) -> None:

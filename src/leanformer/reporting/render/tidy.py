@@ -59,6 +59,7 @@ def _comparison(found: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
     found = found | {"runs": [_renamed(run, share_of_peak="mfu") for run in found["runs"]]}  # version 0.1's name
     runs = [{key: value for key, value in run.items() if key != "tasks"} for run in found["runs"]]
     yield "mechanisms", _mechanisms(found)
+    yield "arms", _rows({"attention": name, "definition": of} for name, of in (found.get("aliases") or {}).items())
     yield "runs", _rows(runs)
     yield (
         "finetunings",
