@@ -74,21 +74,20 @@ def test_one_layer_and_the_plain_formula(tiny, scattered, batch):
     compared(model, batch)
 
 
-@pytest.mark.parametrize("attention", ["dot_product", "random"])
-def test_the_last_feed_forward_layer_computes_these_places_alone(tiny, batch, attention, monkeypatch):
-    model, sizes = LeanformerModel(tiny(attention)), list[int]()
-    product = nn.functional.linear
-    weights = {id(model.layers[-1].feed_forward.up.weight), id(model.layers[-1].attention.output.weight)}
+@pytest.mark.parametrize(("attention", "outputs"), [("dot_product", 9), ("random", 33)])
+def test_the_last_feed_forward_layer_computes_these_places_alone(tiny, batch, attention, outputs, monkeypatch):
+    """And so does the output map of a mechanism whose queries need no neighbours."""
+    assert mechanism(attention).cross == (outputs == 9)
+    model, sizes = LeanformerModel(tiny(attention)), dict[int, int]()
+    last, product = model.layers[-1], nn.functional.linear
 
     def spy(x, weight, bias=None):
-        if id(weight) in weights:
-            sizes.append(x.shape[:-1].numel())
+        sizes[id(weight)] = x.shape[:-1].numel()
         return product(x, weight, bias)
 
     monkeypatch.setattr(nn.functional, "linear", spy)
     model(**batch, places=PLACES)
-    assert sizes == [9, 9]
-    assert mechanism("dot_product").cross and not mechanism("random").cross  # one of either kind
+    assert sizes[id(last.feed_forward.up.weight)] == 9 and sizes[id(last.attention.output.weight)] == outputs
 
 
 def test_whoever_watches_the_last_block_sees_all_of_it(tiny, scattered, batch):

@@ -18,7 +18,7 @@ from leanformer.attention.registry import Mechanism, names
 from leanformer.attention.registry import mechanism as find
 from leanformer.attention.shape import Shape
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
-from leanformer.attention.some_queries import context_at, mask_at, take
+from leanformer.attention.some_queries import mask_at, take
 
 
 class MultiHeadAttention(nn.Module):
@@ -30,9 +30,7 @@ class MultiHeadAttention(nn.Module):
     keys of those mechanisms that have them (see `head_norm`); further options are the mechanism's own.
 
     `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
-    token once. `path` says which way the last context took (see `attend`). With `places` (B, N) the context is that of
-    these queries of x alone, (B, N, D): a mechanism that can attend to another sequence makes no others, and one that
-    ties the positions of one sequence makes all and applies the output map to these.
+    token once. `path` says which way the last context took (see `attend`).
 
     It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
     that of the heads that attend, `whole` that of the layer.
@@ -79,20 +77,12 @@ class MultiHeadAttention(nn.Module):
         causal: bool = False,
         cache: Callable[[Heads], Heads] | None = None,
         return_weights: bool = False,
-        places: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         if memory is not None and not self.mechanism.cross:
             raise ValueError(
                 f"{self.mechanism.name} ties positions of one sequence and cannot attend to another; "
                 f"these can: {', '.join(name for name in names() if find(name).cross)}"
             )
-        if places is not None:
-            if memory is not None or causal or cache is not None or return_weights:
-                raise ValueError("places are those of a text that attends to itself, and only the context is returned")
-            if self.mechanism.cross:
-                positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
-                x, memory, mask = take(x, places), x, mask_at(mask, places)
-                positions, places = positions.at(places), None
         memory = x if memory is None else memory
         self._check_length(x, memory)
         heads = self.projection(x, memory)
@@ -115,9 +105,17 @@ class MultiHeadAttention(nn.Module):
             if not torch.compiler.is_compiling():
                 self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
             context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
-        if places is not None:
-            context_BHLK = context_at(context_BHLK, places)
         return self.merge(context_BHLK, x, heads, mask)
+
+    def at(self, places: Tensor, x: Tensor, mask: Tensor | None = None, positions: Positions | None = None) -> Tensor:
+        """Returns the context of the queries at these places (B, N) of x alone, (B, N, D); no others are computed where
+        the mechanism can attend to another sequence. Another mixer may read a query's neighbours."""
+        if type(self) is not MultiHeadAttention or not self.mechanism.cross:
+            whole = self(x, mask=mask, positions=positions)
+            return take(whole, places)
+        positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
+        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places))
+        return some
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Layer and mechanism are read first when a layer is unpickled: they bring the plug-ins of the modules."""

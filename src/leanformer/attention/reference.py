@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.options import options_of
+from leanformer.attention.positions import Positions
 from leanformer.attention.projection import affine
 
 B, L, M, K, H, MAX_LENGTH = 2, 5, 7, 22, 3, 13
@@ -98,3 +99,28 @@ def float64() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def moves_all_keys_alike(module: MultiHeadAttention, parameter: str, x: Tensor) -> bool:
+    """Whether a change of the parameter adds one vector to all keys of a head, and changes no query and no value."""
+    changed = module.get_parameter(parameter)
+    before = module.projection(x, x)
+    with torch.no_grad():
+        kept = changed.clone()
+        changed.add_(torch.linspace(0.5, 1.5, changed.numel(), dtype=changed.dtype).view_as(changed))
+        after = module.projection(x, x)
+        changed.copy_(kept)
+    if before.key is None:
+        return False
+    moved = after.key - before.key
+    still = torch.equal(before.query, after.query) and torch.equal(before.value, after.value)
+    return still and bool(moved.abs().max() > 1e-6) and bool((moved - moved[..., :1, :]).abs().max() < 1e-12)
+
+
+def ignores_a_common_key(module: MultiHeadAttention, x: Tensor) -> bool:
+    """Whether adding one vector to all keys leaves the attention weights as they are."""
+    heads = module.projection(x, x)
+    positions = Positions.of(torch.arange(x.shape[1])[None])
+    moved = heads._replace(key=heads.key + inputs(7, 1, heads.key.shape[-1])[0, 0])
+    before, after = (module.compatibility(h, x, x, positions).dense().softmax(-1) for h in (heads, moved))
+    return bool((before - after).abs().max() < 1e-12)

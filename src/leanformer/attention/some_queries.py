@@ -3,7 +3,7 @@
 A masked-LM head reads N masked places of L, a pooler one. The last block's keys and values are needed everywhere, its
 queries, output map and feed-forward layer at these places alone, with equal values and gradients.
 
-Shape letters: B batch, L length, N places per sequence, H heads, M memory length, K head size, C any.
+Shape letters: B batch, L length, N places per sequence, H heads, M memory length, C any.
 """
 
 from torch import Tensor, arange
@@ -16,12 +16,6 @@ def take(x_BLC: Tensor, places_BN: Tensor) -> Tensor:
         x_BLC = x_BLC.expand(size, -1, -1)
     first = arange(size, device=places_BN.device)[:, None] * length
     return x_BLC.flatten(0, 1).index_select(0, (places_BN + first).flatten()).unflatten(0, places_BN.shape)
-
-
-def context_at(context_BHLK: Tensor, places_BN: Tensor) -> Tensor:
-    """Returns the context at these places, (B, H, N, K)."""
-    heads = context_BHLK.shape[1]
-    return take(context_BHLK.transpose(1, 2).flatten(-2), places_BN).unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def mask_at(mask: Tensor | None, places_BN: Tensor) -> Tensor | None:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.reference import (
     MAX_LENGTH,
@@ -27,8 +26,10 @@ from leanformer.attention.reference import (
     assert_equal,
     float64,
     gradients_of,
+    ignores_a_common_key,
     inputs,
     layer,
+    moves_all_keys_alike,
     random_mask,
     reference,
 )
@@ -140,7 +141,7 @@ def check_some_queries_equal_all(name: str, options: dict[str, Any]) -> None:
     mask = random_mask(L)
     whole = take(module(x, mask=mask), places)
     expected = gradients_of(module, [x], whole.square().sum())
-    some = module(x, mask=mask, places=places)
+    some = module.at(places, x, mask)
     assert_equal("context", some, whole)
     gradients = gradients_of(module, [x], some.square().sum())
     for leaf, gradient in expected.items():
@@ -155,7 +156,7 @@ def check_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
     x = inputs(2, L)
     gradients = gradients_of(module, [], (module(x) * inputs(4, L)).sum())
     for parameter, gradient in gradients.items():
-        if _moves_all_keys_alike(module, parameter, x) and _ignores_a_common_key(module, x):
+        if moves_all_keys_alike(module, parameter, x) and ignores_a_common_key(module, x):
             assert_equal(f"gradient of {parameter}, which has no effect", gradient, torch.zeros_like(gradient))
         else:
             assert gradient.abs().max() > 1e-9, f"{parameter} never learns"
@@ -285,28 +286,3 @@ def _memory_lengths(name: str) -> list[int | None]:
 
 def _complex(pairs: Tensor) -> Tensor:
     return torch.complex(*pairs.chunk(2, -1))
-
-
-def _moves_all_keys_alike(module: MultiHeadAttention, parameter: str, x: Tensor) -> bool:
-    """Whether a change of the parameter adds one vector to all keys of a head, and changes no query and no value."""
-    changed = module.get_parameter(parameter)
-    before = module.projection(x, x)
-    with torch.no_grad():
-        kept = changed.clone()
-        changed.add_(torch.linspace(0.5, 1.5, changed.numel(), dtype=changed.dtype).view_as(changed))
-        after = module.projection(x, x)
-        changed.copy_(kept)
-    if before.key is None:
-        return False
-    moved = after.key - before.key
-    still = torch.equal(before.query, after.query) and torch.equal(before.value, after.value)
-    return still and bool(moved.abs().max() > 1e-6) and bool((moved - moved[..., :1, :]).abs().max() < 1e-12)
-
-
-def _ignores_a_common_key(module: MultiHeadAttention, x: Tensor) -> bool:
-    """Whether adding one vector to all keys leaves the attention weights as they are."""
-    heads = module.projection(x, x)
-    positions = Positions.of(torch.arange(x.shape[1])[None])
-    moved = heads._replace(key=heads.key + inputs(7, 1, heads.key.shape[-1])[0, 0])
-    before, after = (module.compatibility(h, x, x, positions).dense().softmax(-1) for h in (heads, moved))
-    return bool((before - after).abs().max() < 1e-12)

@@ -144,16 +144,12 @@ class Block(Residual):
         places_BN: Tensor | None = None,
     ) -> Tensor:
         """The new states, (B, L, D), or those at `places_BN` alone, (B, N, D), of the last block of an encoder."""
-        how = {"mask": mask, "positions": positions, "return_weights": return_weights}
-        x_BLD = self.add(x_BLD, self.attention_norm, partial(self._attend, places_BN, **how), places_BN)
-        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
-
-    def _attend(self, places_BN: Tensor | None, x_BLD: Tensor, **how: Any) -> Any:
         if places_BN is None:
-            return self.attention(x_BLD, **how)
-        if type(self.attention) is MultiHeadAttention:
-            return self.attention(x_BLD, places=places_BN, **how)
-        return take(self.attention(x_BLD, **how), places_BN)  # another mixer may read a query's neighbours
+            attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
+        else:
+            attend = partial(self.attention.at, places_BN, mask=mask, positions=positions)
+        x_BLD = self.add(x_BLD, self.attention_norm, attend, places_BN)
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A block is pickled with the plug-in that its class comes from, which another process loads first."""

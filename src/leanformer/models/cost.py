@@ -20,8 +20,8 @@
 
 The last block of an encoder is computed where a head reads from it (`attention/some_queries.py`): at the N scored
 tokens of a masked-LM head, at the one token of a pooler. Its FLOPs are those of N queries that attend to L tokens, of
-an output map and a feed-forward layer of N tokens; of mechanisms that tie the positions of one sequence, of all
-queries; of other mixers, of all but the feed-forward layer.
+an output map and a feed-forward layer of N tokens; mechanisms that tie the positions of one sequence, and other mixers,
+save those of the feed-forward layer alone.
 
 Another block type of an encoder (`block_types`) declares the number of norms and of feed-forward layers in a layer;
 what else it has counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder,
@@ -154,10 +154,8 @@ def _subtract_unread(flops: Counter[str], config: LeanformerConfig, length: int,
     name, options, kind, mixing = last
     inside, around, shape = mechanism(name), mixer(kind), config.shape()
     flops["feed_forward"] -= 2 * (length - read) * _feed_forward_weights(config)
-    if around is not MultiHeadAttention:
-        return
-    flops["attention"] -= shape.linear_flops(length) - shape.linear_flops(read)
-    if inside.cross:
+    if around is MultiHeadAttention and inside.cross:
+        flops["attention"] -= shape.linear_flops(length) - shape.linear_flops(read)
         flops["attention"] -= inside.flops(shape, length, **options) - inside.flops(shape, read, length, **options)
 
 
