@@ -105,3 +105,25 @@ def test_the_baseline_is_planned_and_stays(tmp_path, make_plan):
     check_amends(tmp_path, made, finished=True)
     with pytest.raises(ValueError, match="says baseline = 'shared', this command 'dot_product'"):
         check_amends(tmp_path, make_plan("dot_product,shared"), finished=True)
+
+
+def test_a_comparison_with_aliases_goes_on_with_more_arms_and_seeds(data, tiny, tmp_path, executor, command):
+    """Finished runs stay as they are; the report has the aliases, and the baseline that was asked for."""
+    ran, out = executor(), tmp_path / "out"
+    common = ("compare", "--data", data, "--out", out, "--jobs", "1", "--quiet", "--baseline", "tied", *tiny)
+    assert command(*common, "--attention", "dot_product,tied=symmetric", "--seeds", "1")[0] == 0
+    first = [*ran]
+    assert first == ["runs/dot_product/seed-1", "runs/tied/seed-1"]
+    arms = "dot_product,tied=symmetric,all=shared"
+    assert command(*common, "--attention", arms, "--seeds", "2", "--main", "all", "--resume")[0] == 2, "another plan"
+    assert command(*common, "--attention", arms, "--seeds", "2", "--resume")[0] == 0
+    assert set(ran) - set(first) == {f"runs/{run}" for run in ("all/seed-1", "all/seed-2", *_second(first))}
+    assert len(ran) == 6
+    found = json.loads((out / "results.json").read_text())
+    assert (found["baseline"], found["aliases"]) == ("tied", {"tied": "symmetric", "all": "shared"})
+    assert {c["attention"] for c in found["comparisons"]} == {"dot_product", "all"}
+    assert not any(c["exploratory"] for c in found["comparisons"])
+
+
+def _second(first):
+    return [path.removeprefix("runs/").replace("seed-1", "seed-2") for path in first]

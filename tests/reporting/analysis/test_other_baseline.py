@@ -19,9 +19,7 @@ def test_any_arm_may_be_the_baseline_and_then_nothing_confirms(fabricate):
     assert (found["baseline"], found["planned_baseline"]) == ("shared", "dot_product")
     assert all(c["exploratory"] for c in found["comparisons"])
     assert set(found["families"]) >= {"final_loss_exploratory"} and "final_loss" not in found["families"]
-    said = (
-        "All arms are compared with shared here, whereas dot_product is the baseline that was planned: every contrast"
-    )
+    said = "All arms are compared with shared here, whereas dot_product is the baseline that was planned: every"
     assert sum(said in caveat for caveat in found["caveats"]) == 1
     page = (directory / "report.md").read_text()
     assert page.index("whereas dot") < page.index("## Loss over training")

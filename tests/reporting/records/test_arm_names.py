@@ -37,9 +37,8 @@ def test_a_report_may_name_arms_and_leaves_the_records_alone(fabricate, edit):
     later = {"time": "2026-12-01T06:00:12+00:00", "attention": [LONG]}
     (directory / "plan.json").write_text(json.dumps(sealed(plan | {"amendments": [later]})))
     found = write_report(directory, aliases=read_aliases([f"small = {LONG}"]))
-    assert found["attention"] == ["dot_product", "small"] and {c["attention"] for c in found["comparisons"]} == {
-        "small"
-    }
+    assert found["attention"] == ["dot_product", "small"]
+    assert {c["attention"] for c in found["comparisons"]} == {"small"}
     page = text_of(directory)["report.md"]
     assert page.partition("## Every run")[0].count(LONG) == 1, "folders keep their names"
     assert "- small: size" in page and "Added later, not in the plan: small." in page

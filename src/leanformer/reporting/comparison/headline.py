@@ -67,7 +67,7 @@ def _counted(study: Study, family: list[Comparison]) -> str:
     said = []
     if better:
         first = f"{len(better)} of {arms} {_be(better)} better than {study.baseline}"
-        best = f"the best is {named(better[0])}, by {_amount(better[0])} nats"
+        best = f"the best is {better[0].attention}, by {_amount(better[0])} nats"
         said = [f"After {budget(study)}, {listed([first, *rest])}; {best}."]
     elif judged:
         said = [f"After {budget(study)}, none of {arms} is shown to be better than {study.baseline}: {listed(rest)}."]

@@ -10,13 +10,13 @@ from leanformer.markup import html as escape
 from leanformer.reporting.numbers.quantities import decimals, signed
 from leanformer.reporting.render.document import Interval, IntervalPlot
 
-WIDTH, HEIGHT = 190.0, 20.0
+WIDTH, HEIGHT = 220.0, 20.0
 """The size of a row in pixels."""
 EDGE = 6.0
 """Pixels that the axis keeps free at either end, for half a point or an arrow."""
 AIR = 1.0
 """How far an interval may reach beyond the means, zero and the margin: this many times their span."""
-LABEL = 42.0
+LABEL = 36.0
 """Pixels of a label; a side of zero with less room has none."""
 
 Axis = tuple[float, float]
@@ -27,8 +27,8 @@ def axis(plot: IntervalPlot) -> str:
     low, high = _limits(plot)
     zero, places = _x(0.0, (low, high)), decimals(min(-low, high))
     labels = [(zero, "middle", "0")]
-    labels += [(EDGE, "start", signed(low, places))] if zero - EDGE > LABEL else []
-    labels += [(WIDTH - EDGE, "end", signed(high, places))] if WIDTH - EDGE - zero > LABEL else []
+    labels += [(0, "start", signed(low, places))] if zero - EDGE > LABEL else []
+    labels += [(WIDTH, "end", signed(high, places))] if WIDTH - EDGE - zero > LABEL else []
     texts = [_text(x, 2 * HEIGHT - 8, anchor, text) for x, anchor, text in labels]
     texts += [_text(zero - 7, 12, "end", "better")] if zero - EDGE > LABEL else []
     texts += [_text(zero + 7, 12, "start", "worse")] if WIDTH - EDGE - zero > LABEL else []
