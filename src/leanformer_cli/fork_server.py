@@ -23,7 +23,7 @@ from typing import Any
 
 from leanformer_cli import main
 
-LOADED = ("leanformer.training.pretrain", "leanformer.finetuning.finetune", "torch._dynamo")
+LOADED = ("leanformer.interface.pretrain", "leanformer.interface.finetune", "torch._dynamo")
 """What is imported before the first fork; an optimizer imports the last one at its first step."""
 FOR_THE_COMMANDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 """Signals that a terminal or a batch system sends to every process: the commands act on them, and then this one has

@@ -36,6 +36,13 @@ def test_the_import_loads_nothing_heavy_and_is_quick():
     assert min(float(fresh(code)) for _ in range(3)) < 0.2
 
 
+def test_a_run_does_not_load_what_draws_reports():
+    """Every run of a study would pay for it."""
+    drawing = ["matplotlib", "scipy.stats", "pandas"]
+    code = f"import sys, leanformer.interface.pretrain; print([m for m in {drawing} if m in sys.modules])"
+    assert fresh(code) == "[]"
+
+
 def test_every_public_name_is_listed_and_found():
     assert leanformer.__all__ == sorted(leanformer.__all__) and set(leanformer.__all__) <= set(dir(leanformer))
     for name in leanformer.__all__:

@@ -31,7 +31,7 @@ from leanformer.data.prepare import prepare
 from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, saved
 from leanformer.records import reading
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 from leanformer.settings import read_settings, settings_from
 from leanformer.training.pretrain import pretrain
 from leanformer.training.run.record import RunDirectory

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 TASKS = {"sst2": 0.8, "cola": 0.12}
 

@@ -30,8 +30,8 @@ from leanformer.data.tasks import task as find_task
 from leanformer.files import write_json
 from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
-from leanformer.reporting import write_report
 from leanformer.reporting.numbers.margins import MARGIN, TASK_MARGIN
+from leanformer.reporting.write import write_report
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
 from leanformer.study.job import Job

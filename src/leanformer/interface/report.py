@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 
 def report(

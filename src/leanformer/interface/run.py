@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING, Any
 from leanformer.interface.model import Model
 from leanformer.records import run as records
 from leanformer.records.reading import Record
-from leanformer.reporting.analysis.comparison import find
-from leanformer.reporting.figures import figures
 from leanformer.reporting.records.record_files import read_lines, read_record
-from leanformer.reporting.records.study import read_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +40,10 @@ class Run(Model):
 
     def plot(self) -> "Figure":
         """Returns the picture of the validation loss over tokens, as the report of a pre-training run draws it."""
+        from leanformer.reporting.analysis.comparison import find  # imports matplotlib and SciPy, which runs need not
+        from leanformer.reporting.figures import figures
+        from leanformer.reporting.records.study import read_study
+
         drawn = figures(find(read_study(self.path)))
         if "curves" not in drawn:
             raise ValueError(f"{self.path} has fewer than two validations to draw: set training.validate_every lower")

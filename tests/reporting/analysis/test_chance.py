@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis.chance import NO_BETTER, above_chance, chance, lower_bound
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 TWO = {"dot_product": 0.0, "other": 0.0}
 HALF = {"dot_product": [[0.51, 0.50], [0.48, 0.50], [0.51, 0.51]], "other": [[0.50, 0.52], [0.51, 0.47], [0.49, 0.50]]}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis.comparison import find
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 TWO = {"dot_product": 0.0, "other": 0.0}
 

@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 from leanformer.records.scores import read_losses
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis.comparison import find
 from leanformer.reporting.analysis.held_out import error_sentence, scored_sentence
 from leanformer.reporting.comparison.caveats import caveats
 from leanformer.reporting.numbers.crossed import difference
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 BOTH = {"valid": 0.0, "test": 0.3}
 

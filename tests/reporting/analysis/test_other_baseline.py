@@ -2,7 +2,7 @@
 
 import pytest
 
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 
 def differences(found):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis.comparison import find
 from leanformer.reporting.comparison.caveats import caveats
 from leanformer.reporting.numbers.statistics import holm, paired_difference
 from leanformer.reporting.numbers.target import Descent
 from leanformer.reporting.records.schedules import schedule_notes
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 CURVE = [(100, 3.0), (200, 2.0), (300, 1.0)]
 

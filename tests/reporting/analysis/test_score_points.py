@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 from leanformer.records.scores import read_losses
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis.comparison import find
 from leanformer.reporting.analysis.score_points import score_points
 from leanformer.reporting.comparison.loss_tables import at_tokens
 from leanformer.reporting.numbers.crossed import difference
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 AT = {1_500_000: 0.4, 3_000_000: 0.1}
 PARTS = {"valid": 0.0, "test": 0.3, "wiki": 0.1}

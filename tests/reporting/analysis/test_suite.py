@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis import suite
 from leanformer.reporting.analysis.comparison import find
 from leanformer.reporting.analysis.suite import interquartile_mean, probability_of_improvement, resampled
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 
 def test_interquartile_mean_by_hand():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 MANY = {"dot_product": 0.0, "a": -0.05, "b": -0.09, "c": 0.2, "d": 0.3, "e": 0.004, "f": -0.004}
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from leanformer.reporting import write_report
 from leanformer.reporting.render.document import Table
 from leanformer.reporting.render.latex import SPECIAL, latex
+from leanformer.reporting.write import write_report
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from leanformer.reporting import write_report
 from leanformer.reporting.numbers.statistics import PairedDifference, paired_difference, with_holm
+from leanformer.reporting.write import write_report
 
 TASKS = {"sst2": 0.8, "cola": 0.12}
 

@@ -1,6 +1,6 @@
 """Figures as PDF: one beside each SVG, only if asked for, and equal for equal records."""
 
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 
 def test_a_pdf_stands_beside_each_svg_and_has_no_date(fabricate):

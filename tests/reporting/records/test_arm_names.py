@@ -5,8 +5,8 @@ import json
 import pytest
 
 from leanformer.records.reading import sealed
-from leanformer.reporting import write_report
 from leanformer.reporting.records.arm_names import check_aliases, read_aliases
+from leanformer.reporting.write import write_report
 
 LONG = "dot_product[model.intermediate_size=640,projection=shared_all]"
 ARMS = {"dot_product": 0.0, LONG: 0.05}

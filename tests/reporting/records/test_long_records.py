@@ -1,11 +1,11 @@
 """Records of many long runs: what is done once per point is done by a library, and pictures do not grow with them."""
 
-from leanformer.reporting import write_report
 from leanformer.reporting.analysis import ratios
 from leanformer.reporting.figures.curves import POINTS, on_one_grid
 from leanformer.reporting.numbers.statistics import paired_difference
 from leanformer.reporting.records import runs
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 
 
 def test_long_curves_are_read_whole_and_drawn_thin(fabricate):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from leanformer.records.reading import sealed
-from leanformer.reporting import write_report
 from leanformer.reporting.comparison.plan_text import NO_PLAN, ranges
 from leanformer.reporting.records.study import read_study
+from leanformer.reporting.write import write_report
 from leanformer.verification import verify
 
 PLAN = {

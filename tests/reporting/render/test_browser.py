@@ -8,10 +8,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from leanformer.reporting import write_report
 from leanformer.reporting.render import attention_page
 from leanformer.reporting.render.document import Code, Document, Paragraph, Points, Section, Table
 from leanformer.reporting.render.html import html
+from leanformer.reporting.write import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it to test the pages")

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from leanformer import markup
-from leanformer.reporting import write_report
+from leanformer.reporting.write import write_report
 
 HOSTILE = [
     "```\n# no heading\n```",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from leanformer.reporting import write_report
 from leanformer.reporting.render.table_files import comma_separated
 from leanformer.reporting.render.tidy import tidy
+from leanformer.reporting.write import write_report
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 TEXT = {"attention", "task", "metric", "resource", "status", "problem", "path", "verdict", "note", "seeds", "method"}

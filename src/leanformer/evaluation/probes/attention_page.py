@@ -12,9 +12,9 @@ from leanformer.evaluation import pretrained
 from leanformer.evaluation.probes.attention_maps import attention_maps, require_one_text, statistics
 from leanformer.evaluation.probes.likelihood import encode
 from leanformer.models import saved
-from leanformer.reporting import write_report
 from leanformer.reporting.records.study import ATTENTION_PAGE, read_study
 from leanformer.reporting.render.attention_page import Panel, page
+from leanformer.reporting.write import write_report
 from leanformer.training.run.record import RunDirectory
 
 TOKENS = 24
