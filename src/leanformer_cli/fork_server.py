@@ -7,10 +7,11 @@ study writes lines of JSON to one pipe and reads answers from another (`leanform
     {"number": 3, "signal": 15}                                           send it this signal
     {"number": 3, "status": 0}                                            answer: it has ended; -15 by signal 15
 
-The process itself computes nothing: it has one thread and has touched no GPU, so a fork of it is a fresh process. It
-ends when the study does.
+The process itself computes nothing and has touched no GPU, so a fork of it is as good as a fresh process. It ends when
+the study does, and its forks save their work and end when it does.
 """
 
+import ctypes
 import json
 import os
 import select
@@ -23,6 +24,8 @@ from typing import Any
 
 from leanformer_cli import main
 
+END_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl: the signal that a process gets when its parent ends."""
 LOADED = ("leanformer.interface.pretrain", "leanformer.interface.finetune", "torch._dynamo")
 """What is imported before the first fork; an optimizer imports the last one at its first step."""
 FOR_THE_COMMANDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -38,12 +41,12 @@ class ForkServer:
         self.children = dict[int, int]()
         """The number of the command of each process."""
         self.inherited = {name: signal.getsignal(getattr(signal, name)) for name in FOR_THE_COMMANDS}
+        for name in FOR_THE_COMMANDS:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
         self.woken, self.waker = os.pipe()
 
     def serve(self) -> dict[str, Any] | None:
         """Returns the request in each fork, and None in the server when it is done."""
-        for name in FOR_THE_COMMANDS:
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
         for end in (self.woken, self.waker):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -78,19 +81,24 @@ class ForkServer:
 
     def _fork(self, number: int) -> bool:
         """Whether this is the new process."""
+        held = {getattr(signal, name) for name in FOR_THE_COMMANDS}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)  # a signal to the new process waits for its handlers
         with warnings.catch_warnings():
             # Python warns of threads. NumPy's library of matrix products keeps some, and forks them rightly.
             warnings.simplefilter("ignore", DeprecationWarning)
             process = os.fork()
         if process:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             self.children[process] = number
             return False
+        ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGUSR1)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for name, handler in self.inherited.items():
             signal.signal(getattr(signal, name), handler)
         for end in (self.requests, self.answers, self.woken, self.waker):
             os.close(end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         return True
 
     def _reap(self, options: int) -> bool:

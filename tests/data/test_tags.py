@@ -40,7 +40,7 @@ def test_iob2_and_back():
 def test_tags_without_prefixes():
     assert normalised([["PER", "PER", "O"], ["O", "LOC"]]) == [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
     assert normalised([["NOUN", "VERB"], ["DET"]]) is None
-    with pytest.raises(ValueError, match="tag 'PER' has no prefix, but 'B-LOC' has: write all tags"):
+    with pytest.raises(ValueError, match="tag 'PER' has no prefix, but others have: write all"):
         normalised([["PER", "O"], ["B-LOC"]])
 
 

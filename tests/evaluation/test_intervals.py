@@ -48,8 +48,12 @@ def test_sums_over_all_examples_are_the_metric(metric):
     assert found.of(found.rows.sum(0)[None])[0] == pytest.approx(METRICS[metric](labels, predictions), abs=1e-9)
 
 
-def test_macro_f1_of_tables():
+@pytest.mark.parametrize("never", [False, True])
+def test_macro_f1_of_tables(never):
+    """A label that never occurs counts as 0."""
     labels, predictions = RANDOM.integers(0, 2, (2, 101, 5))
+    if never:
+        labels[:, 3] = predictions[:, 3] = 0
     found = intervals.sums("macro_f1", Predicted(labels, predictions))
     expected = METRICS["macro_f1"](labels, predictions)
     assert found.of(found.rows.sum(0)[None])[0] == pytest.approx(expected)

@@ -95,9 +95,16 @@ def test_a_killed_command_fails_alone_and_a_killed_server_is_replaced(pretrainin
         executor._running[long].send_signal(signal.SIGKILL)
         with pytest.raises(JobFailed, match="ended by SIGKILL"):
             future.result(60)
+        orphan = executor.submit(pretraining("orphan", 100_000))
+        begun(long.directory.with_name("orphan"))
         executor._server._process.kill()
-        executor._server._process.wait()
+        with pytest.raises(JobFailed, match="ended by SIGKILL"):
+            orphan.result(60)
         assert executor.submit(other).result(120) is None
+    record, end = long.directory.with_name("orphan") / "run.json", time.monotonic() + 60
+    while json.loads(record.read_text())["status"] == "running" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert json.loads(record.read_text())["status"] == "stopped", "a fork saves its work and ends with its server"
 
 
 def test_commands_end_with_the_study_however_it_ends(tmp_path, data, tiny):

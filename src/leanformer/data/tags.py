@@ -48,19 +48,27 @@ def iob2(length: int, marked: Iterable[Entity]) -> list[str]:
     return tags
 
 
-def normalised(sequences: Sequence[Sequence[str]]) -> list[list[str]] | None:
+def without_prefix(sequences: Sequence[Sequence[str]]) -> str | None:
+    """Returns a tag without a prefix, if other tags have one; None if all have one or none has."""
+    known = {tag for tags in sequences for tag in tags} - {OUTSIDE}
+    bare = sorted(tag for tag in known if not _prefixed(tag))
+    return bare[0] if bare and len(bare) < len(known) else None
+
+
+def normalised(sequences: Sequence[Sequence[str]], *, mark_entities: bool = False) -> list[list[str]] | None:
     """Returns the sequences in IOB2, None if the tags mark no entities but are classes of words (parts of speech).
 
-    Tags without prefixes of which some are `O` are taken as IO: equal neighbours are one entity. Raises ValueError if
-    only a part of the tags has prefixes.
+    Tags without prefixes are taken as IO, so that equal neighbours are one entity, if some are `O` or if it is known
+    that the tags mark entities. Raises ValueError if only a part of the tags has prefixes.
     """
-    known = {tag for tags in sequences for tag in tags} - {OUTSIDE}
-    prefixed = {tag for tag in known if tag[:1] in PREFIXES and tag[1:2] == "-" and len(tag) > 2}
-    if prefixed and prefixed != known:
-        odd, even = sorted(known - prefixed)[0], sorted(prefixed)[0]
-        raise ValueError(f"tag {odd!r} has no prefix, but {even!r} has: write all tags as O, B-TYPE and I-TYPE")
-    if not prefixed:
-        if not any(OUTSIDE in tags for tags in sequences):
+    if (odd := without_prefix(sequences)) is not None:
+        raise ValueError(f"tag {odd!r} has no prefix, but others have: write all as O, B-TYPE and I-TYPE")
+    if not any(_prefixed(tag) for tags in sequences for tag in tags):
+        if not mark_entities and not any(OUTSIDE in tags for tags in sequences):
             return None
         sequences = [[tag if tag == OUTSIDE else f"I-{tag}" for tag in tags] for tags in sequences]
     return [iob2(len(tags), entities(tags)) for tags in sequences]
+
+
+def _prefixed(tag: str) -> bool:
+    return tag[:1] in PREFIXES and tag[1:2] == "-" and len(tag) > 2

@@ -53,7 +53,7 @@ def sums(metric: str, predicted: Predicted) -> Sums:
     """Returns the sums of a metric, which give `metrics.METRICS[metric]` over all examples."""
     labels, predictions, _ = predicted
     if metric == "macro_f1":
-        return Sums(_of_classes(labels, predictions), _macro)
+        return Sums(_of_classes(labels, predictions), _macro if labels.ndim == 1 else _macro_of_all)
     if metric == "pearson":
         return Sums(_moments(labels, predictions), _correlation)
     if metric in ("micro_f1", "entity_f1"):
@@ -96,7 +96,14 @@ def _f1(sums: Table) -> Table:
     return _quotient(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
+def _macro_of_all(sums: Table) -> Table:
+    """Returns the mean over all labels; one that never occurs counts as 0, as in scikit-learn for several labels."""
+    right, found, true = np.split(sums, 3, axis=1)
+    return _quotient(2 * right, found + true).mean(1)
+
+
 def _macro(sums: Table) -> Table:
+    """Returns the mean over the classes that occur."""
     right, found, true = np.split(sums, 3, axis=1)
     occurs = found + true > 0
     return _quotient(_quotient(2 * right, found + true).sum(1), occurs.sum(1))

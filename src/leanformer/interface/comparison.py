@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from leanformer.records import run as records
 from leanformer.reporting.analysis.comparison import Findings, find
-from leanformer.reporting.comparison.loss_tables import losses
 from leanformer.reporting.comparison.results import results
+from leanformer.reporting.comparison.verdict_table import verdicts
 from leanformer.reporting.figures import figures
 from leanformer.reporting.records.record_files import read_lines
 from leanformer.reporting.records.study import read_study
@@ -102,4 +102,4 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Returns the answer, the table of verdicts and the curves, for a notebook."""
-        return fragment(self.results["headline"], losses(self._findings), self._pictures.get("curves"))
+        return fragment(self.results["headline"], verdicts(self._findings), self._pictures.get("curves"))

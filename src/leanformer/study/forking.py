@@ -20,7 +20,7 @@ GONE = -9
 
 
 def forks(job: Job) -> bool:
-    """Whether this job is a command that is worth a fork, on a system that has them and uses no GPU."""
+    """Whether a fork runs this job: it is a command, and the system has forks and uses no GPU."""
     verb = job.program == COMMAND and not job.arguments[0].startswith("-")
     return verb and sys.platform == "linux" and not torch.cuda.is_available()
 

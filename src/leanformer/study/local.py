@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Self
 
 from leanformer.study.executor import JobFailed
@@ -49,7 +50,8 @@ class LocalProcesses:
             future.cancel()
         try:
             for process in left:
-                process.send_signal(signal.SIGTERM)
+                with suppress(OSError):  # the fork server is gone, and its forks end with it
+                    process.send_signal(signal.SIGTERM)
             for process in left:
                 process.wait()
         finally:

@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from leanformer.data.own.load import OwnFiles, load
+from leanformer.data.own.load import OwnFiles, load, read_more
 from leanformer.data.tasks import Task
 
 
@@ -113,6 +113,23 @@ def test_parts_of_speech_are_scored_by_accuracy(tmp_path):
     (tmp_path / "pos.conll").write_text("".join(f"w{i} NOUN\nruns VERB\n\n" for i in range(40)))
     task = load(OwnFiles(tmp_path / "pos.conll")).task
     assert (task.labels, task.metrics, task.also) == (("NOUN", "VERB"), ("token_accuracy",), ())
+    (tmp_path / "pos.conll").write_text("".join(f"w{i} NOUN\n( -LRB-\n\n" for i in range(40)))
+    assert load(OwnFiles(tmp_path / "pos.conll")).task.labels == ("-LRB-", "NOUN")
+
+
+def test_entities_without_prefixes_are_read_again_from_a_file_without_outside_words(tmp_path):
+    (tmp_path / "io.conll").write_text("".join(f"w{i} LOC\nruns O\n\n" for i in range(40)))
+    (tmp_path / "more.conll").write_text("Rome LOC\nParis LOC\n")
+    own = load(OwnFiles(tmp_path / "io.conll"))
+    more = read_more(own.task, own.record, tmp_path / "more.conll")
+    assert own.task.labels == ("O", "B-LOC", "I-LOC") and more.labels[0]["tags"] == ["B-LOC", "I-LOC"]
+
+
+def test_a_tag_without_a_prefix_is_named_with_its_place(tmp_path):
+    for name, tag in (("a", "B-LOC"), ("b", "LOC")):
+        (tmp_path / f"{name}.conll").write_text("".join(f"w{i} {tag}\nruns O\n\n" for i in range(40)))
+    with pytest.raises(ValueError, match="b.conll, .*: tag 'LOC' has no prefix, but others have"):
+        load(OwnFiles(tmp_path / "a.conll", validation=tmp_path / "b.conll"))
 
 
 def test_questions_with_and_without_answers(tmp_path):

@@ -41,3 +41,9 @@ def test_the_seed_and_the_text_alone_decide_among_equals():
     keys = [hashlib.sha256(f"7\n{text}".encode()).hexdigest() for (text,) in rows]
     expected = np.isin(np.arange(40), np.argsort(keys)[:10])
     np.testing.assert_array_equal(held_out(rows, [0] * 40, seed=7), expected)
+
+
+def test_many_rare_classes_do_not_take_from_the_next_one():
+    labels = [f"alone {i}" for i in range(50)] + ["of ten"] * 10
+    chosen = held_out(texts(60), labels, seed=0)
+    assert chosen[:50].sum() == 0 and chosen[50:].sum() == 2  # a quarter of ten

@@ -70,9 +70,9 @@ class _Rows(NamedTuple):
     label: tuple[str, ...]
     parts: dict[str, _Part]
     words: str = ""
-    """Of tokens, the rule that divides a text into words (`data/words.py`)."""
+    """The rule that divides a text of tokens into words (`data/words.py`)."""
     entities: bool = False
-    """Of tokens, whether the tags mark entities."""
+    """Whether the tags of tokens mark entities."""
 
 
 def load(own: OwnFiles, *, balanced: bool = False) -> OwnTask:
@@ -108,10 +108,11 @@ def read_more(task: Task, record: Mapping[str, Any], path: Path) -> Examples:
     kind = record["kind"]
     rows = files.read(path)
     part = _part(path, rows, kind, *files.columns(path, list(rows[0][1]), record["text"], record["label"]))
-    if kind == "tokens" and tags.OUTSIDE in task.labels:
-        part = _same_tags({"train": part})[0]["train"]
-    known = {label.partition("-")[2] or label for label in task.labels} if kind == "tokens" else set(task.labels)
-    _require_known(kind, part, known, "the model does not know the label {!r}: drop these rows")
+    entities = kind == "tokens" and tags.OUTSIDE in task.labels
+    if entities:
+        part = _same_tags({"train": part}, entities=True)[0]["train"]
+    known = {label.partition("-")[2] or label for label in task.labels} if entities else set(task.labels)
+    _require_known(kind, part, known, entities, "the model does not know the label {!r}: drop these rows")
     return _examples(task, part)
 
 
@@ -144,13 +145,14 @@ def _part(path: Path, rows: files.Placed, kind: str, text: Sequence[str], label:
     return _Part(path, [texts for texts, _ in read], [value for _, value in read], [place for place, _ in rows])
 
 
-def _same_tags(parts: dict[str, _Part]) -> tuple[dict[str, _Part], bool]:
-    """Returns the parts with tags in IOB2, and whether the tags mark entities."""
+def _same_tags(parts: dict[str, _Part], *, entities: bool = False) -> tuple[dict[str, _Part], bool]:
+    """Returns the parts with tags in IOB2, and whether the tags mark entities, as they must if `entities`."""
     every = [value["tags"] for part in parts.values() for value in part.values]
-    try:
-        found = tags.normalised(every)
-    except ValueError as error:
-        raise ValueError(f"{parts['train'].path}: {error}") from None
+    if (odd := tags.without_prefix(every)) is not None:
+        rows = (row for part in parts.values() for row in zip(part.places, part.values, strict=True))
+        place = next(place for place, value in rows if odd in value["tags"])
+        raise ValueError(f"{place}: tag {odd!r} has no prefix, but others have: write all as O, B-TYPE and I-TYPE")
+    found = tags.normalised(every, mark_entities=entities)
     if found is None:
         return parts, False
     sequences = iter(found)
@@ -160,16 +162,18 @@ def _same_tags(parts: dict[str, _Part]) -> tuple[dict[str, _Part], bool]:
     }, True
 
 
-def _labels_of(kind: str, value: Any) -> list[str]:
-    """Returns the names of the labels in the value of a row; of tags, the types of entities."""
+def _labels_of(kind: str, value: Any, entities: bool) -> list[str]:
+    """Returns the names of the labels in the value of a row; of tags that mark entities, their types."""
     if kind in ("regression", "questions"):
         return []
     if kind == "single":
         return [value]
-    return [tag.partition("-")[2] or tag for tag in value["tags"]] if kind == "tokens" else list(value)
+    if kind == "tokens":
+        return [tag.partition("-")[2] or tag for tag in value["tags"]] if entities else list(value["tags"])
+    return list(value)
 
 
-def _names(kind: str, parts: dict[str, _Part]) -> list[str]:
+def _names(kind: str, parts: dict[str, _Part], entities: bool) -> list[str]:
     """Returns the names of the labels in training, numbers by size and others by the alphabet.
 
     Raises ValueError for fewer than two, and for a label that another file has and training does not.
@@ -177,25 +181,25 @@ def _names(kind: str, parts: dict[str, _Part]) -> list[str]:
     if kind in ("regression", "questions"):
         return []
     train = parts["train"]
-    known = {name for value in train.values for name in _labels_of(kind, value)}
-    least = 1 if kind == "tokens" and known - {tags.OUTSIDE} else 2
+    known = {name for value in train.values for name in _labels_of(kind, value, entities)}
+    least = 1 if entities and known - {tags.OUTSIDE} else 2
     if len(known) < least:
         only = f"{next(iter(known))!r} alone" if known else "none"
         raise ValueError(f"{train.path} has one label or none ({only}): at least two are needed to learn a difference")
     for part in parts.values():
-        _require_known(kind, part, known, "no training row has the label {!r}: add one, or drop these rows")
+        _require_known(kind, part, known, entities, "no training row has the label {!r}: add one, or drop these rows")
     numeric = all(kinds.number(name) is not None for name in known)
     return sorted(known, key=(lambda name: (kinds.number(name), name)) if numeric else None)
 
 
-def _require_known(kind: str, part: _Part, known: Collection[str], message: str) -> None:
+def _require_known(kind: str, part: _Part, known: Collection[str], entities: bool, message: str) -> None:
     for place, value in zip(part.places, part.values, strict=True):
-        if new := [name for name in _labels_of(kind, value) if name not in known]:
+        if new := [name for name in _labels_of(kind, value, entities) if name not in known]:
             raise ValueError(f"{place}: {message.format(new[0])}")
 
 
 def _task(own: OwnFiles, found: _Rows, balanced: bool) -> Task:
-    kind, text, names = found.kind, found.text, _names(found.kind, found.parts)
+    kind, text, names = found.kind, found.text, _names(found.kind, found.parts, found.entities)
     metrics, also = METRICS[kind]
     if kind == "tokens" and not found.entities:
         metrics, also = ("token_accuracy",), ()

@@ -10,6 +10,7 @@ a file moves few of the others to another side, and their order plays no part.
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,10 @@ def held_out(texts: Sequence[Sequence[str]], strata: Sequence[Hashable], seed: i
     chosen = np.zeros(len(texts), dtype=bool)
     share, seen, taken = held_out_size(len(texts)) / len(texts), 0, 0
     for _, keys in sorted(of_stratum.items()):
+        if len(keys) == 1:
+            continue  # its share is not made up for by others
         seen += len(keys)
-        take = min(round(share * seen) - taken, len(keys) - 1)
+        take = min(round(share * seen) - taken, ceil(share * len(keys)), len(keys) - 1)
         taken += take
         for key in sorted(keys)[:take]:
             chosen[units[key]] = True

@@ -27,8 +27,10 @@ def read_aliases(texts: Iterable[str]) -> dict[str, str]:
 
 def check_aliases(names: Mapping[str, str], arms: Iterable[str]) -> None:
     """ValueError for an alias of no arm, or one that another arm has as its name."""
-    arms = list(arms)
+    arms, given = list(arms), list(names.values())
     for arm, alias in names.items():
+        if given.count(alias) > 1:
+            raise ValueError(f"--alias {alias}={arm}: {alias} stands in another alias already")
         if arm not in arms:
             raise ValueError(f"--alias {alias}={arm}: no such arm; {suggest(arm, arms)}")
         if alias in arms and alias not in names:

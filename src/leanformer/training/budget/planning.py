@@ -90,8 +90,8 @@ def as_recorded(recorded: Mapping[str, Any], settings: Settings, keep: Collectio
     """
     tables, given = {name: dict(table) for name, table in recorded.items()}, settings.to_dict()
     for table, key in (name.split(".", 1) for name in keep):
-        if table == "training" and key in BUDGETS:
-            continue
+        if table not in given or (table == "training" and key in BUDGETS):
+            continue  # another command's settings, or a budget
         tables.setdefault(table, {})[key] = given.get(table, {}).get(key)
     return settings_from(tables)
 
