@@ -169,7 +169,7 @@ def test_balanced_classes_find_the_rare_one(run: Path, quick: Callable, tmp_path
     record = finetune_own(run, data, tmp_path / "out", quick(epochs=6, loss="balanced"), seeds=2, quiet=True)
     assert list(record["metrics"]) == ["macro_f1", "accuracy"]
     assert record["score"] > 0.9
-    assert [found["validation"]["verdict"] for found in record["baselines"]] == ["undecided"] * 2
+    assert {found["validation"]["verdict"] for found in record["baselines"]} <= {"undecided", "not better"}
 
 
 def test_weights_of_tags_and_of_several_labels(run: Path, quick: Callable, tmp_path: Path, random: np.random.Generator):
