@@ -132,7 +132,7 @@ def test_an_unknown_task_names_the_nearest():
         (dict(columns=("a",), kind="span", metrics=("token_f1",)), "a question and its context"),
         (dict(columns=("a", "b", "c"), kind="classification"), "one text or a pair"),
         (dict(columns=("a",), kind="classification"), "a classification needs labels"),
-        (dict(columns=("a", "b"), kind="multiple_choice", labels=("x", "y")), "a text, then a column a choice"),
+        (dict(columns=("a", "b"), kind="multiple_choice", labels=("x", "y")), "a text, then one column per choice"),
         (dict(columns=("a",), labels=("x", "y"), metrics=("em",)), "em needs two labels, and the columns of a group"),
         (dict(columns=("a",), labels=("x", "y"), group=("b",)), "group = .*: some of the columns"),
         (dict(columns=("a",), labels=("x", "y"), held_out=1.0), "held_out lies between 0 and 1"),

@@ -105,6 +105,8 @@ def test_the_report_says_how_to_repeat_the_call(comparison, data):
         ({"seeds": [1, 1]}, "a list of different whole numbers"),
         ({"seeds": [1.5]}, "a list of different whole numbers"),
         ({"seeds": True}, "seeds = True"),
+        ({"seeds": 1.5}, "seeds = 1.5"),
+        ({"learning_rates": ["x"]}, "learning_rates = .*give a list of numbers above 0"),
         ({"seed": 3}, r"seed = 3: in a comparison this is given by seeds"),
         ({"margin": 0}, "--margin 0: write a number above 0"),
         ({"main": "pairwise"}, "--main pairwise: no such arm"),

@@ -1,4 +1,4 @@
-"""A whole comparison: plan, cost, tuning runs, pre-training runs, fine-tuning runs, report. One process a run.
+"""A whole comparison: plan, cost, tuning runs, pre-training runs, fine-tuning runs, report. One process per run.
 
 Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest. The
 record lists a run before it starts, and goes on listing one that was started when a later command leaves it out.
@@ -272,7 +272,7 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     if plan.task_seeds < 1:
         raise ValueError("--task-seeds must be at least 1")
     if plan.tasks and not plan.generates and plan.task_data is None:
-        raise ValueError("--task needs --task-data: a folder with a folder a task, or `hub`")
+        raise ValueError("--task needs --task-data: a folder with one folder per task, or `hub`")
     for run in plan.runs:
         model_config(run.settings(plan.settings), corpus)
     for name in plan.tasks if not plan.generates else ():

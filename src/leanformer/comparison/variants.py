@@ -28,7 +28,7 @@ from leanformer.records.renamed import current_name, new_name, new_value
 from leanformer.settings import TrainingSettings, parse_override, read_tables
 
 MATCHES = ("parameters", "width", "flops")
-"""What an arm can be told to have as much of as another one."""
+"""What an arm may have as much of as another one."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Task:
             return
         choices = 1 + len(self.labels)
         least, most, rule = {
-            "multiple_choice": (choices, choices, "a text, then a column a choice"),
+            "multiple_choice": (choices, choices, "a text, then one column per choice"),
             "span": (2, 2, "a question and its context"),
             "token_classification": (1, 1, "one text"),
         }.get(self.kind, (1, 2, "one text or a pair of texts"))

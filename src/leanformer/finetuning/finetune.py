@@ -78,7 +78,7 @@ def _require_place(out: Path, seeds: int | None) -> None:
     if seeds is not None and seeds < 1:
         raise ValueError(f"{seeds} seeds: at least one is needed")
     if seeds is not None and (out / "run.json").exists():
-        raise FileExistsError(f"{out} holds a single run, not a folder a seed: choose another --out")
+        raise FileExistsError(f"{out} holds a single run, not one folder per seed: choose another --out")
 
 
 def _run(

@@ -8,6 +8,7 @@ from leanformer.comparison.compare import compare as run_comparison
 from leanformer.comparison.plan import FIRST_TUNING_SEED
 from leanformer.comparison.variants import Variant, label_of, labels_of
 from leanformer.comparison.variants import grid as all_pairs
+from leanformer.interface import lists
 from leanformer.interface.arms import arms
 from leanformer.interface.comparison import Comparison
 from leanformer.interface.data import Data, directory_of
@@ -77,7 +78,7 @@ def compare(
     variants, plugin = arms(attention, plugin)
     budgets: dict[str, Any] = {"minutes": minutes, "hours": hours, "tokens": tokens}
     asked = request(keywords, TABLES, settings=settings, recipe=recipe, **budgets)
-    numbers, listed = _numbers(seeds, "seeds"), _labels(attention)
+    numbers, listed = lists.seeds(seeds, "seeds"), lists.names(attention)
     variants = _grid(asked.settings, quiet=quiet) if grid else variants
     run_comparison(
         asked.settings,
@@ -87,14 +88,14 @@ def compare(
         seeds=numbers,
         **asked.budget,
         keep=asked.keep,
-        learning_rates=None if learning_rates is None else [float(rate) for rate in learning_rates],
-        tuning_seeds=None if tuning_seeds is None else _numbers(tuning_seeds, "tuning_seeds", FIRST_TUNING_SEED),
+        learning_rates=lists.rates(learning_rates, "learning_rates"),
+        tuning_seeds=None if tuning_seeds is None else lists.seeds(tuning_seeds, "tuning_seeds", FIRST_TUNING_SEED),
         tuning_tokens=tuning_tokens,
         margin=margin,
         task_margin=task_margin / 100,
         baseline=None if baseline is None else label_of(baseline, variants),
-        main=None if main is None else labels_of(",".join(_labels(main)), variants),
-        tasks=_labels(task),
+        main=None if main is None else labels_of(",".join(lists.names(main)), variants),
+        tasks=lists.names(task),
         task_data=None if task_data is None else str(task_data),
         task_seeds=task_seeds,
         jobs=jobs,
@@ -113,19 +114,6 @@ def _grid(settings: Settings, *, quiet: bool) -> list[Variant]:
     if not rotary and not quiet:
         print("note: the grid is without `phased`, which needs model.positions = rotary")
     return all_pairs(rotary=rotary)
-
-
-def _numbers(given: int | Sequence[int], name: str, first: int = 1) -> list[int]:
-    """Returns the seeds: 3 stands for three of them from `first` on."""
-    numbers = list(range(first, first + given)) if isinstance(given, int) else list(given)
-    whole = all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in numbers)
-    if not numbers or not whole or len(set(numbers)) < len(numbers) or isinstance(given, bool):
-        raise ValueError(f"{name} = {given!r}: give how many, or a list of different whole numbers")
-    return numbers
-
-
-def _labels(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
 
 
 def _call(data: Path, out: Path, attention: list[str], seeds: list[int], *, grid: bool) -> str:

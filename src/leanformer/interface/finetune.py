@@ -7,6 +7,7 @@ from typing import Any
 from leanformer.attention import load_plugin
 from leanformer.finetuning.finetune import finetune as finetune_task
 from leanformer.finetuning.finetune import finetune_own
+from leanformer.interface import lists
 from leanformer.interface.run import Run
 from leanformer.interface.settings import Given, request
 
@@ -46,7 +47,7 @@ def finetune(
     if plugin is not None:
         load_plugin(plugin)
     chosen = request(keywords, ("finetuning",), settings=settings).settings
-    own: dict[str, Any] = {"text": _names(text), "label": _names(label), "kind": kind}
+    own: dict[str, Any] = {"text": lists.names(text), "label": lists.names(label), "kind": kind}
     own |= {"validation": validation, "test": test, "split_seed": split_seed or None}
     own = {key: value for key, value in own.items() if value}
     how: dict[str, Any] = {"seeds": seeds, "keep_model": keep_model, "quiet": quiet}
@@ -61,7 +62,3 @@ def finetune(
             raise ValueError(f"--{next(iter(own)).replace('_', '-')} is an option of --data FILE: leave it out")
         finetune_task(Path(run), task, task_data, out, chosen, **how)
     return Run(out)
-
-
-def _names(given: str | Sequence[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else list(given or ())

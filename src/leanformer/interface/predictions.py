@@ -13,8 +13,8 @@ SHOWN = 20
 class Predictions(Sequence[dict[str, Any]]):
     """One dictionary per text: its columns, and the answer of the model.
 
-    Classification gives `label` and `probabilities`, regression `prediction`, a question `answer` and `score`, and a
-    masked language model `masks` and `filled`.
+    Classification gives `label` (several labels: `labels`) and `probabilities`, regression `prediction`, tokens
+    `entities` or `words` and `tags`, a question `answer` and `score`, a masked language model `masks` and `filled`.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:

@@ -18,8 +18,8 @@ def report(
 
     `formats` are of "latex", "csv" and "pdf": they write the tables to the folder tables, and the figures as PDF, too.
     `baseline` is the arm that all others are compared with instead of the planned one, and `aliases` name arms in this
-    report: arm -> short name. Another study than a run or a
-    comparison has only its tables written, and their folder is returned. PyTorch is not needed.
+    report: arm -> short name. Another study than a run or a comparison has only its tables written, and their folder is
+    returned. PyTorch is not needed.
     """
     place = Path(directory)
     listed = [formats] if isinstance(formats, str) else formats

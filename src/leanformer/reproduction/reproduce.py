@@ -110,7 +110,7 @@ def _lacks(study: Planned, given: Given, missing: dict[str, str]) -> str:
     if study.needs and given.text is None:
         lacking.append(f"--text ({study.needs})")
     if study.needs_tasks and given.task_data is None:
-        lacking.append("--task-data (a folder with a folder a task)")
+        lacking.append("--task-data (a folder with one folder per task)")
     if lacking:
         return f"needs {' and '.join(lacking)}"
     return ""
