@@ -1,12 +1,12 @@
 """The effect of fine-tuning methods with wrong labels, with rare classes, and at a sparsity.
 
     python benchmarks/finetuning.py RUN --task-data TASKS --out OUT --tasks sst2,ag_news --seeds 3 \
-        --ways plain,absgd-noise,distance,self-labelling,regsl --label-noise 0,0.2,0.4,0.6
+        --methods plain,absgd-noise,distance,self-labelling,regsl --label-noise 0,0.2,0.4,0.6
     python benchmarks/finetuning.py RUN --task-data TASKS --out OUT --tasks sst2,ag_news --seeds 3 \
-        --ways plain,absgd-rare --imbalance 1,10,100
+        --methods plain,absgd-rare --imbalance 1,10,100
 
-RUN is a pre-training run or a saved model. `--config` and `--set` give the settings of all methods (ways), and
-`--way NAME=KEY=VALUE,KEY=VALUE` those of one, with keys without `finetuning.`; it may replace a known NAME. Wrong
+RUN is a pre-training run or a saved model. `--config` and `--set` give the settings of all methods, and
+`--method NAME=KEY=VALUE,KEY=VALUE` those of one, with keys without `finetuning.`; it may replace a known NAME. Wrong
 labels, rare classes and initial values are functions of the fine-tuning seed, so methods are paired. The same command
 continues where it was stopped:
 
@@ -36,7 +36,7 @@ from leanformer.settings import read_settings
 DISTANCE = ["regsl.distance=1", "regsl.growth=1.5", "regsl.head_distance=4"]
 LABELS = ["regsl.reweight_from=1", "regsl.correct_from=2"]
 LOW_RANK = ["method=pst", "sparse.score_rank=0", "sparse.structure_scale=0"]
-WAYS = {
+METHODS = {
     "plain": [],
     "class-weights": ["loss=balanced"],
     "absgd-rare": ["loss=absgd", "absgd.temperature=5"],
@@ -66,15 +66,15 @@ class Condition(NamedTuple):
 
 def main() -> None:
     options = arguments()
-    ways = WAYS | dict(options.way)
+    methods = METHODS | dict(options.method)
     rows: list[dict[str, Any]] = []
     for task in options.tasks:
         plain = read_settings(options.config, options.set).finetuning_for(task)
         loaded = load_task(options.run, task, options.task_data, plain)
         for condition, seed in conditions(options):  # methods are innermost, so that an incomplete grid is balanced
             own, right = spoilt(loaded, condition, plain, seed)
-            for name in options.ways:
-                changes = [f"finetuning.{change}" for change in ways[name]]
+            for name in options.methods:
+                changes = [f"finetuning.{change}" for change in methods[name]]
                 settings = read_settings(options.config, [*options.set, *changes]).finetuning_for(task)
                 place = options.out / "runs" / task / condition.name / name / f"seed-{seed}"
                 row = {"task": task, "way": name, **condition._asdict(), "seed": seed}
@@ -84,7 +84,7 @@ def main() -> None:
                 except ArithmeticError as error:
                     row |= {"score": None, "failed": str(error)}
                 rows.append(row)
-                write_json(options.out / "finetuning.json", {"schema": 1, "kind": "finetuning-ways", "rows": rows})
+                write_json(options.out / "finetuning.json", {"schema": 1, "kind": "finetuning-methods", "rows": rows})
                 print(*(f"{key} {value}" for key, value in row.items() if not isinstance(value, dict)), flush=True)
     for line in means(rows):
         print(line)
@@ -151,8 +151,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task-data", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", type=words, required=True)
-    parser.add_argument("--ways", type=words, default=list(WAYS))
-    parser.add_argument("--way", type=way, action="append", default=[], metavar="NAME=KEY=VALUE,...")
+    parser.add_argument("--methods", type=words, default=list(METHODS))
+    parser.add_argument("--method", type=method, action="append", default=[], metavar="NAME=KEY=VALUE,...")
     parser.add_argument("--label-noise", type=numbers, default=[0.0])
     parser.add_argument("--imbalance", type=numbers, default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -160,13 +160,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
-    unknown = sorted(set(options.ways) - WAYS.keys() - {name for name, _ in options.way})
+    unknown = sorted(set(options.methods) - METHODS.keys() - {name for name, _ in options.method})
     if unknown:
-        parser.error(f"--ways {unknown[0]}: known are {', '.join(WAYS)}, others by --way")
+        parser.error(f"--methods {unknown[0]}: known are {', '.join(METHODS)}, others by --method")
     return options
 
 
-def way(text: str) -> tuple[str, list[str]]:
+def method(text: str) -> tuple[str, list[str]]:
     name, _, changes = text.partition("=")
     return name, changes.split(",") if changes else []
 
