@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-WIDTH, HEIGHT = 1100, 3300
+WIDTH, HEIGHT = 1280, 1360
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
 

@@ -45,7 +45,7 @@ def test_a_mistake_is_named(written, command, right, wrong, said):
 
 def test_a_template_is_not_written_over_a_file_or_a_name(written, command):
     status, _, said = command("new", "mechanism", "my_idea", "--out", written)
-    assert status == 2 and "my_idea.py" in said
+    assert status == 2 and "my_idea.py exists already" in said
     for name, words in (("shared", "registered already"), ("My Idea", "lower-case letters")):
         status, _, said = command("new", "mechanism", name)
         assert status == 2 and words in said

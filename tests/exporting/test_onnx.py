@@ -52,6 +52,13 @@ def test_a_graph_answers_as_the_model_does_at_every_size(saved, tmp_path, name):
         torch.testing.assert_close(torch.from_numpy(value), expected[key].detach(), rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["LeanformerForSequenceClassification", "LeanformerForMaskedLM"])
+def test_an_export_says_nothing_of_its_own_to_a_user(saved, tmp_path, capfd, kind):
+    """A batch size that the trace had fixed would be a traceback of PyTorch's, though the export goes on."""
+    graph.write(open_source(saved(kind)), tmp_path / "model.onnx")
+    assert "Error" not in capfd.readouterr().err
+
+
 def test_int8_is_smaller_and_its_cost_is_told(command, saved, text, tmp_path, monkeypatch):
     export = torch.onnx.export
 

@@ -65,7 +65,7 @@ class Positions(NamedTuple):
 
     def at(self, places_BN: Tensor) -> "Positions":
         """The same keys, and the queries at these places of the sequence, (B, N)."""
-        size = len(places_BN)
+        size = places_BN.shape[0]
         query = take(self.query.expand(size, -1)[..., None], places_BN)[..., 0]
         if self.query_rotation is None:
             return Positions(query, self.key)

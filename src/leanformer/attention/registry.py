@@ -205,7 +205,7 @@ def mechanism(name: str) -> Mechanism:
         return _MECHANISMS[name]
     if "+" in name:
         return _mixture(tuple(mechanism(part) for part in name.split("+")))
-    raise ValueError(f"unknown attention mechanism {name!r}; {suggest(name, _MECHANISMS)}")
+    raise ValueError(f"unknown attention mechanism {name!r}; {suggest(name, _MECHANISMS)}; a plug-in's needs --plugin")
 
 
 @cache

@@ -11,11 +11,10 @@ from torch import Tensor, arange
 
 def take(x_BLC: Tensor, places_BN: Tensor) -> Tensor:
     """Returns x[b, places[b, n]], (B, N, C), of x (B, L, C) or (1, L, C); whole rows are copied."""
-    size, length = len(places_BN), x_BLC.shape[1]
-    if len(x_BLC) < size:
-        x_BLC = x_BLC.expand(size, -1, -1)
+    size, length = places_BN.shape[0], x_BLC.shape[1]
     first = arange(size, device=places_BN.device)[:, None] * length
-    return x_BLC.flatten(0, 1).index_select(0, (places_BN + first).flatten()).unflatten(0, places_BN.shape)
+    rows = x_BLC.expand(size, -1, -1).flatten(0, 1)
+    return rows.index_select(0, (places_BN + first).flatten()).unflatten(0, places_BN.shape)
 
 
 def mask_at(mask: Tensor | None, places_BN: Tensor) -> Tensor | None:

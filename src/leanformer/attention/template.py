@@ -17,6 +17,8 @@ def write_mechanism(name: str, path: Path) -> None:
     classes = "".join(part.capitalize() for part in name.split("_"))
     text = text.replace("NameProjection", f"{classes}Projection").replace("class Name(", f"class {classes}(")
     text = text.replace(", Name, ", f", {classes}, ").replace("NAME", name)
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: choose another name or --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as file:
         file.write(text)

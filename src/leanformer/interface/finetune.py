@@ -1,5 +1,6 @@
 """`leanformer.finetune`: fine-tunes a trained model on labels."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def finetune(
     if data is not None:
         if task or task_data:
             raise ValueError("--data and --task: give one of them, your own file or a known task")
+        if not isinstance(data, str | os.PathLike):
+            raise ValueError(f"data is a {type(data).__name__}: give the path of a labelled file")
         finetune_own(Path(run), data, out, chosen, **own, **how)
     else:
         if task is None or task_data is None:

@@ -31,6 +31,8 @@ from leanformer.spelling import suggest
 
 Given = Mapping[str, Any] | str | Path | None
 """What the argument `settings` may be."""
+BUDGET = ("minutes", "hours", "tokens")
+"""Arguments of a function that a misspelt keyword may mean, beside settings."""
 KEYS = {
     "model": tuple(get_annotations(LeanformerConfig)),
     "training": tuple(each.name for each in fields(TrainingSettings)),
@@ -116,7 +118,7 @@ def _by_table(keywords: Mapping[str, Any], tables: Sequence[str]) -> dict[str, d
     found: dict[str, dict[str, Any]] = {}
     for key, value in keywords.items():
         if key not in known:
-            raise ValueError(f"unknown setting {key}: {suggest(key, known)}")
+            raise ValueError(f"unknown setting {key}: {suggest(key, [*known, *BUDGET, 'recipe', 'settings'])}")
         found.setdefault(known[key], {})[key] = value
     return found
 

@@ -238,7 +238,7 @@ class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
 def _first(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor | None:
     """The place of the first token of every sequence, (B, 1): all that a pooler reads."""
     given = input_ids if inputs_embeds is None else inputs_embeds
-    return None if given is None else torch.zeros(len(given), 1, dtype=torch.long, device=given.device)
+    return None if given is None else torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
 
 
 def _classifier_dropout(config: LeanformerConfig) -> float:

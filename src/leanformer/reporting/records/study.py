@@ -173,7 +173,7 @@ def _comparison(directory: Path, asked: str | None, aliases: Mapping[str, str]) 
     file, written = directory / "comparison.json", read_plan(directory)
     plan = reading.read(file, studies.Comparison, "restore it, or compare again")
     if aliases:
-        check_aliases(aliases, [*plan["attention"], *(run["attention"] for run in plan["runs"])])
+        check_aliases(aliases, dict.fromkeys([*plan["attention"], *(run["attention"] for run in plan["runs"])]))
         plan = renamed(plan, aliases)
         written = written and WrittenPlan(renamed(written.record, aliases))
     attention = tuple(dict.fromkeys(plan["attention"]))
