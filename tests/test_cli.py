@@ -113,7 +113,9 @@ def test_compare_runs_resumes_and_reports(command, data, tiny, tmp_path):
     results = json.loads((out / "results.json").read_text())
     assert len(results["runs"]) == 4
     assert [row["n"] for row in results["comparisons"] if row["metric"] == "final_loss"] == [2]
-    assert json.loads((out / "comparison.json").read_text())["jobs"] == 2
+    record = json.loads((out / "comparison.json").read_text())
+    assert record["jobs"] == 2
+    assert record["command"].endswith("--seeds 2"), "the way to repeat all of it does not begin with --resume"
     assert "shared" in (out / "report.md").read_text() and (out / "report.html").stat().st_size > 10_000
 
 

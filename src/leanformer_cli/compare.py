@@ -1,7 +1,5 @@
 """The verbs that compare mechanisms and write reports."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +20,7 @@ from leanformer_cli.options import (
     Set,
     Tokens,
     floats,
+    repeated,
     seeds_of,
     tables_of,
     words,
@@ -129,7 +128,7 @@ def compare(
         dry_run=dry_run,
         keep_models=not discard_models,
         quiet=quiet,
-        command=shlex.join(["leanformer", *sys.argv[1:]]),
+        command=repeated(),
     )
 
 

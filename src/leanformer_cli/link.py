@@ -1,8 +1,6 @@
 """The verb that compares encoders at entity linking."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +8,7 @@ import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.ending import continues
-from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load
+from leanformer_cli.options import AsJson, Plugin, Quiet, Set, load, repeated
 
 
 @app.command()
@@ -59,7 +57,7 @@ def link(
         split=split,
         seeds=seeds,
         keep_model=not discard_model,
-        command=shlex.join(["leanformer", *sys.argv[1:]]),
+        command=repeated(),
         dry_run=dry_run,
         quiet=quiet or as_json,
     )

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,6 +78,11 @@ def tables_of(config: Path | None, overrides: list[str] | None, recipe: str | No
     if config is None and not overrides:
         return None
     return overridden({} if config is None else read_tables(config), overrides or ())
+
+
+def repeated() -> str:
+    """Returns the command line that repeats this one from nothing: without the options that go on with a directory."""
+    return shlex.join(["leanformer", *(each for each in sys.argv[1:] if each not in ("--resume", "--autoresume"))])
 
 
 def floats(text: str | None, option: str) -> list[float] | None:

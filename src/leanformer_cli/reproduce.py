@@ -1,7 +1,5 @@
 """The verb that rebuilds published tables."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +7,7 @@ import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.ending import continues
-from leanformer_cli.options import Quiet, Set, words
+from leanformer_cli.options import Quiet, Set, repeated, words
 
 
 @app.command()
@@ -60,6 +58,6 @@ def reproduce(
         overrides=tuple(set_ or ()),
         dry_run=dry_run,
         quiet=quiet,
-        command=shlex.join(["leanformer", *sys.argv[1:]]),
+        command=repeated(),
     )
     reproduce(given, words(studies or ""))

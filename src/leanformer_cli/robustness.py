@@ -1,7 +1,5 @@
 """The verb that measures the effect of noise, foreign texts and poor training data."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +7,7 @@ import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.ending import continues
-from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, settings_of, whole, words
+from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, repeated, settings_of, whole, words
 
 
 @app.command()
@@ -72,6 +70,6 @@ def robustness(
         train_sizes=whole(train_sizes or "", "--train-sizes"),
         seeds=seeds,
         plugin=plugin,
-        command=shlex.join(["leanformer", *sys.argv[1:]]),
+        command=repeated(),
     )
     robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)
