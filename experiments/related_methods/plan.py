@@ -199,7 +199,7 @@ class Plan(Experiment):
         seeds = 1 if trial else self.seeds
         arguments = command(
             self.out / f"base/{BASES[0]}", task_data=self.task_data, out=self.out / path, tasks=task,
-            ways=",".join(methods), way=[f"{name}={','.join(own)}" for name, own in methods.items()],
+            methods=",".join(methods), method=[f"{name}={','.join(own)}" for name, own in methods.items()],
             label_noise=f"{noise:g}", imbalance=f"{imbalance:g}", seeds=seeds,
             first_seed=PLAN["trial_seed"] if trial else 1, set=[f"finetuning.{each}" for each in settings],
         )  # fmt: skip
