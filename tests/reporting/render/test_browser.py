@@ -33,7 +33,8 @@ const cut = [...document.querySelectorAll(".table")].map((e) => e.scrollWidth - 
 const broken = [...document.querySelectorAll(".number")].filter((e) => /^[+\\u2212\\d.,]+$/.test(e.textContent.trim()))
   .filter((e) => e.getClientRects().length && e.firstChild).map((e) => { const r = document.createRange();
     r.selectNodeContents(e); return new Set([...r.getClientRects()].map((b) => b.top)).size; });
-const found = {width, wide, cut: Math.max(0, ...cut), lines: Math.max(0, ...broken)};
+const prose = [...document.querySelectorAll("p")].map((e) => e.getBoundingClientRect().width);
+const found = {width, wide, prose: Math.max(0, ...prose), cut: Math.max(0, ...cut), lines: Math.max(0, ...broken)};
 document.documentElement.innerHTML = "<body>@" + JSON.stringify(found).replace(/</g, "\\u003c") + "@</body>";
 </script>"""
 
@@ -123,3 +124,4 @@ def test_nothing_is_cut_on_paper(pages, name, tmp_path):
     found = measured(pages[name], SHEET, tmp_path, printed=True)
     assert found["width"] == SHEET or found["width"] == SHEET - 15
     assert found["wide"] == [] and found["cut"] <= 1 and found["lines"] <= 1
+    assert found["prose"] > 0.9 * SHEET or name == "attention", "text on paper is as wide as the sheet"
