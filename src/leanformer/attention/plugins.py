@@ -30,12 +30,14 @@ def open_to_plugins(table: dict[str, Any], check: Check = lambda name, made: Non
     return table
 
 
-def load_plugin(path: str | Path) -> list[str]:
-    """Run a user's file, which registers; returns the names it added.
+def load_plugin(path: str | Path | None) -> list[str]:
+    """Run a user's file, which registers; returns the names it added. None, no plug-in, adds none.
 
     Loading the same file twice does nothing, unless its text has changed: then its new names replace its old ones, so
     that a notebook checks what it has just written. Models that were built before keep the old code.
     """
+    if path is None:
+        return []
     file = Path(path).resolve()
     if file in _PLUGINS and (not file.is_file() or file.read_bytes() == _TEXTS.get(file)):
         return []
@@ -105,8 +107,7 @@ def reference(made: type[Any]) -> tuple[str, str, Path | None]:
 
 
 def referenced(module: str, name: str, plugin: Path | None) -> Any:
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     return getattr(importlib.import_module(module), name)
 
 

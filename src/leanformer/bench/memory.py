@@ -47,8 +47,7 @@ def on_cpu(
 
 def _measure(settings: dict[str, Any], length: int, batch: int, bf16: bool, threads: int, plugin: str | None) -> int:
     prepare_cpu(threads)
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     model = Model(config(settings), length, batch, torch.device("cpu"), torch.bfloat16 if bf16 else None)
     for parameter in model.model.parameters():
         parameter.grad = torch.zeros_like(parameter)

@@ -79,8 +79,7 @@ def candidate(entry: str | Own, benchmark: Benchmark, bf16: bool, setup: Setup) 
         prepare_cpu(setup.threads)
     elif setup.threads is not None:
         torch.set_num_threads(setup.threads)
-    if setup.plugin is not None:
-        load_plugin(setup.plugin)
+    load_plugin(setup.plugin)
 
     def turn(steps: int) -> float:
         now = replace(benchmark, steps=steps)

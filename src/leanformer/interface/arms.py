@@ -14,8 +14,7 @@ def arms(attention: str | Sequence[str], plugin: str | Path | None) -> tuple[lis
     `attention` is one string, as on the command line, or a list of such strings. A plug-in that is loaded already need
     not be named again.
     """
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     if not isinstance(attention, str) and not all(isinstance(each, str) for each in attention):
         raise ValueError(f"attention = {attention!r}: give names, such as ['dot_product', 'pairwise']")
     variants = parse_variants(attention if isinstance(attention, str) else ",".join(attention))
@@ -26,8 +25,7 @@ def arm(attention: str | None, plugin: str | Path | None) -> tuple[dict[str, Any
     """Returns one mechanism as tables of settings, which are empty for None, and the plug-in that defines it."""
     if attention is None:
         return {}, plugin
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     if not isinstance(attention, str) or len(variants := sized_variants(attention)) != 1:
         raise ValueError(f"attention = {attention!r}: name one mechanism, or compare several with leanformer.compare")
     (variant,) = variants

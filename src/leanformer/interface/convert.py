@@ -36,8 +36,7 @@ def convert(
 
     The record of the model says what became of it. Without another attention and shared heads its outputs are equal.
     """
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     record = convert_checkpoint(
         os.fspath(source),
         out,

@@ -45,8 +45,7 @@ def vectors(
     plugin: str | Path | None,
 ) -> Vectors:
     """Returns the same vectors with what the command line says about them."""
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     prepare_cpu(threads)
     given = sources(texts)
     return embedding.vectors(Path(run), given, pooling=pooling, field=text, max_length=max_length)

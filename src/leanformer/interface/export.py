@@ -26,7 +26,6 @@ def export(
     text        onnx: a text on which the masked-LM loss of each graph is measured
     license     the licence for the model card: mit, apache-2.0, cc-by-4.0, ...
     """
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     text = None if text is None else Path(text)
     return export_model(Path(run), out, format, licence=license, int8=int8, text=text)

@@ -45,8 +45,7 @@ def finetune(
     keep_model  whether the fine-tuned model is kept, and not its scores and predictions alone
     keywords    single settings of [finetuning] by their names: epochs=3, learning_rate=3e-5, loss="balanced"
     """
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     chosen = request(keywords, ("finetuning",), settings=settings).settings
     own: dict[str, Any] = {"text": lists.names(text), "label": lists.names(label), "kind": kind}
     own |= {"validation": validation, "test": test, "split_seed": split_seed or None}

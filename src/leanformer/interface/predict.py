@@ -45,8 +45,7 @@ def answers(
     plugin: str | Path | None,
 ) -> Iterator[dict[str, Any]]:
     """Yields the same predictions, a part at a time, so that memory does not grow with a file."""
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     prepare_cpu(threads)
     given = sources(texts, rows=True)
     yield from prediction.predict(Path(run), given, columns=columns, top=top, max_length=max_length)

@@ -48,8 +48,7 @@ def prepare(
     The remaining arguments are those of `leanformer.data.prepare.prepare`. Raises ValueError or OSError, and then
     leaves no files behind.
     """
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     _require_trained(tokenizer, task, cased=cased, keep_accents=keep_accents)
     trained: dict[str, Any] = {"tokenizer": tokenizer, "tokenizer_megabytes": tokenizer_megabytes}
     trained |= {"vocab_size": vocab_size} if vocab_size is not None else {}

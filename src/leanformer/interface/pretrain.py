@@ -83,8 +83,7 @@ def plan(asked: Request, data: Path, *, init: Any = None, plugin: str | Path | N
     """Returns the plan of a new run, after a few steps that are timed."""
     if init is not None:
         raise ValueError(f"--init {init} has a size of its own, without a plan: give training.max_tokens instead")
-    if plugin is not None:
-        load_plugin(plugin)
+    load_plugin(plugin)
     return budget.plan(asked.settings, data, **asked.budget, keep=asked.keep)
 
 

@@ -49,10 +49,11 @@ class LeanformerPreTrainedModel(PreTrainedModel):
             if isinstance(module, MultiHeadAttention):
                 module.fused = self.config._attn_implementation != "eager"
 
-    def _gives_states(self, asked: Mapping[str, Any]) -> bool:
-        """Whether hidden states are returned by these keywords: then the last ones are those of all tokens."""
+    def _places(self, read: Tensor | None, asked: Mapping[str, Any]) -> Tensor | None:
+        """Returns the places that a head reads, (B, N), or None for all of them if hidden states are asked for, since
+        the last ones are those of all tokens."""
         given = asked.get("output_hidden_states")
-        return bool(self.config.output_hidden_states if given is None else given)
+        return None if (self.config.output_hidden_states if given is None else given) else read
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

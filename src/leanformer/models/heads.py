@@ -63,18 +63,19 @@ class LeanformerForMaskedLM(LeanformerPreTrainedModel):
 
         Most of a small model's time goes into the decoder, and 85 % of its scores are never asked for: hence N.
         """
+        places = self._places(masked_positions, kwargs)
         encoded = self.encoder(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            places=None if self._gives_states(kwargs) else masked_positions,
+            places=places,
             return_dict=True,
             **kwargs,
         )
         states = encoded.last_hidden_state
-        if masked_positions is not None and self._gives_states(kwargs):
+        if masked_positions is not None and places is None:
             states = take(states, masked_positions)
         if labels is not None and not return_logits:
             scored, logits = self.head.states(states), None
@@ -109,7 +110,7 @@ class LeanformerForSequenceClassification(LeanformerPreTrainedModel):
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """`labels` (B,) or, several of them, (B, C): what they mean is said in `sequence_loss`."""
-        first = None if self._gives_states(kwargs) else _first(input_ids, inputs_embeds)
+        first = self._places(_first(input_ids, inputs_embeds), kwargs)
         encoded = self.encoder(
             input_ids,
             attention_mask,
@@ -228,7 +229,7 @@ class LeanformerForMultipleChoice(LeanformerPreTrainedModel):
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next((x.shape[1] for x in (input_ids, inputs_embeds) if x is not None), 1)
         sequences = [None if x is None else x.flatten(0, 1) for x in inputs]
-        first = None if self._gives_states(kwargs) else _first(sequences[0], sequences[-1])
+        first = self._places(_first(sequences[0], sequences[-1]), kwargs)
         encoded = self.encoder(*sequences, places=first, return_dict=True, **kwargs)
         logits = self.classifier(self.dropout(encoded.pooler_output)).view(-1, choices)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)

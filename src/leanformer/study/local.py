@@ -92,16 +92,19 @@ class LocalProcesses:
             log.write(f"{_begins(job)}\n".encode())
             log.flush()
             if device is None and forks(job):
-                if self._server is not None and not self._server.alive:
-                    self._server.close()
-                    self._server = None
-                if self._server is None:
-                    self._server = ForkServer(self._lifeline[0], environment)
-                return self._server.start(job)
+                return self._living_server(environment).start(job)
             visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
             return subprocess.Popen(
                 job.command, stdin=self._lifeline[0], stdout=log, stderr=subprocess.STDOUT, env=environment | visible
             )
+
+    def _living_server(self, environment: dict[str, str]) -> ForkServer:
+        """Returns the fork server, a new one at the first job and where the last one was killed."""
+        if self._server is None or not self._server.alive:
+            if self._server is not None:
+                self._server.close()
+            self._server = ForkServer(self._lifeline[0], environment)
+        return self._server
 
     def _await(self, job: Job, future: "Future[None]", device: str | None) -> None:
         status = self._running[job].wait()
