@@ -54,17 +54,17 @@ def beside(task: Task, ours: Predicted, baselines: Predictions) -> dict[str, Any
     """Returns the scores and intervals of the model and of its baselines, and the verdict on the best of these."""
     theirs = {name: ours._replace(predictions=predictions) for name, predictions in baselines.items()}
     systems = [_measured(task, name, predicted) for name, predicted in {"this model": ours, **theirs}.items()]
-    best = max(systems[1:], key=lambda system: system["score"])["system"]
-    low, high = intervals.difference(task, ours, theirs[best])
+    mine, best = systems[0], max(systems[1:], key=lambda system: system["score"])
+    low, high = intervals.difference(task, ours, theirs[best["system"]])
     verdict = "better" if low > 0 else "not better" if high <= 0 else "undecided"
-    gain = systems[0]["score"] - next(s["score"] for s in systems if s["system"] == best)
+    gain = mine["score"] - best["score"]
     return {
         "systems": systems,
-        "best": best,
+        "best": best["system"],
         "difference": gain,
         "interval": [low, high],
         "verdict": verdict,
-        "sentence": _sentence(task, best, gain, low, high, verdict),
+        "sentence": _sentence(task, best["system"], gain, low, high, verdict),
     }
 
 

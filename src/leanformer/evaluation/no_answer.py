@@ -31,8 +31,9 @@ def decided(read: Read, threshold: float) -> Read:
 
 def best_threshold(labels: Sequence[dict[str, list]], read: Read) -> float:
     """Returns the threshold between two margins (or beyond all) with the highest mean token F1."""
-    order = np.argsort(margins(read), kind="stable")
-    sorted_margins = margins(read)[order]
+    margin = margins(read)
+    order = np.argsort(margin, kind="stable")
+    sorted_margins = margin[order]
     answered = np.array([token_f1([labels[i]], [read.predictions[i]]) for i in order])
     refused = np.array([token_f1([labels[i]], [""]) for i in order])
     # gain[k]: the k questions of the smallest margins are answered, the others are not

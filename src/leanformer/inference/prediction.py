@@ -75,16 +75,14 @@ def predict(
     model, tokenizer = pretrained.load_as_saved(folder, task), pretrained.load_tokenizer(folder)
     found = rows(sources, columns or own)
     while part := list(islice(found, CHUNK)):
-        places = [place for place, _ in part]
         if task is not None and task.kind == "token_classification":
             answers = _tagged(model, tokenizer, task, part, length)
-            yield from (row | said for (_, row), said in zip(part, answers, strict=True))
-            continue
-        texts = [_texts(task, place, dict(zip(own, row.values(), strict=True))) for place, row in part]
-        if task is None:
-            answers = fill(model, tokenizer, places, [text for (text,) in texts], length, top)
         else:
-            answers = _answers(model, tokenizer, task, texts, length)
+            texts = [_texts(task, place, dict(zip(own, row.values(), strict=True))) for place, row in part]
+            if task is None:
+                answers = fill(model, tokenizer, [place for place, _ in part], [text for (text,) in texts], length, top)
+            else:
+                answers = _answers(model, tokenizer, task, texts, length)
         for (_, row), said in zip(part, answers, strict=True):
             yield row | said
 
