@@ -22,7 +22,7 @@ from leanformer.training.run.callback import Callback
 LEAST = 30
 PART, LAST, FLAT = 0.75, 1 / 3, 0.98
 RISEN = 1.1
-"""Above this multiple of the constant's loss, training goes up rather than nowhere."""
+"""The multiple of the constant answer's loss above which training goes up rather than nowhere."""
 
 
 class CollapseWatch(Callback):

@@ -13,7 +13,7 @@ from leanformer.reporting.render.tidy import Row, tidy
 from leanformer.spelling import suggest
 
 FORMATS = ("latex", "csv", "pdf")
-"""Of tables, and `pdf` of figures."""
+"""The formats of tables; `pdf` is that of figures."""
 
 
 def check_formats(formats: Sequence[str]) -> None:
