@@ -5,6 +5,7 @@ Without either the outputs are equal. With them the start is the best that is kn
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from leanformer import files
 from leanformer.attention import mechanism
 from leanformer.conversion.attention.change import change
+from leanformer.conversion.checkpoints.layers import keep_layers
 from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
@@ -35,6 +37,7 @@ def convert(
     text: str | Path | None = None,
     share: float = 0.0,
     tie: str = "qk",
+    layers: Sequence[int] | None = None,
     encoder_only: bool = False,
     ignore_remote_code: bool = False,
 ) -> dict[str, Any]:
@@ -43,12 +46,13 @@ def convert(
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
     the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
     others: query and key, or what `tie` says (`head_sharing`). `mixer_options` change what no weight depends on, which
-    is `mask_conv` alone: outputs are the source's where nothing is padded.
+    is `mask_conv` alone: outputs are the source's where nothing is padded. Of `layers`, counted from 1, the model keeps
+    these alone.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
-    if to == "bert" and (attention or text or share):
+    if to == "bert" and (attention or text or share or layers):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
     if options and attention is None:
         raise ValueError("options without a mechanism: name it with --attention")
@@ -61,6 +65,8 @@ def convert(
     stored = read(folder, ignore_remote_code=ignore_remote_code)
     found = place(stored, encoder_only=encoder_only)
     check_tokenizer(folder, found.config.vocab_size, found.tokenizer_class)
+    if layers is not None:
+        found = keep_layers(found, layers)
     if mixer_options:
         found = found._replace(config=_mixed(found.config, mixer_options, folder))
     result: dict[str, Any] = {"source": str(source), "target": str(target)}
