@@ -21,6 +21,7 @@ def convert(
     tie: str = "qk",
     to: str = "leanformer",
     encoder_only: bool = False,
+    keep_heads: bool = False,
     ignore_remote_code: bool = False,
     plugin: str | Path | None = None,
 ) -> Model:
@@ -31,7 +32,8 @@ def convert(
     text            a text or a data directory, on which the conversion is fitted and measured
     share_heads     the fraction of heads that use the maps of other heads; `tie` names these maps: qk, qkv or qkvo
     to              "leanformer", or "bert" for Hugging Face's BERT
-    encoder_only    leave out the head
+    encoder_only    leave out the head, and the parts of sentence-transformers
+    keep_heads      write heads that leanformer does not have to other_heads.safetensors beside the model
     ignore_remote_code      read only the tensors of a checkpoint that comes with its own code
 
     The record of the model says what became of it. Without another attention and shared heads its outputs are equal.
@@ -48,6 +50,7 @@ def convert(
         share=share_heads,
         tie=tie,
         encoder_only=encoder_only,
+        keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,
     )
     return Model(out, record)

@@ -27,11 +27,11 @@ from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.inference.embedding import POOL
 from leanformer.linking.residual_cnn import ResidualCNN
 from leanformer.linking.search import Vectors
 from leanformer.linking.settings import LinkingSettings
 from leanformer.models import LeanformerModel, saved
+from leanformer.models.sentence_pooling import POOL
 from leanformer.spelling import suggest
 
 TFIDF, RESCNN = "tfidf", "rescnn"
