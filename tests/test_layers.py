@@ -36,7 +36,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
     "settings": {"leanformer.records"},
     "recipes": {"leanformer.settings"},
-    "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
+    "inference": {"torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "reporting", "study")}

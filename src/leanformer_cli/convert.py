@@ -34,6 +34,9 @@ def convert(
         str, typer.Option(help="Target format: leanformer, or bert (from leanformer to Hugging Face's BERT).")
     ] = "leanformer",
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Convert the encoder without its head.")] = False,
+    keep_heads: Annotated[
+        bool, typer.Option("--keep-heads", help="Write heads without a place here to other_heads.safetensors.")
+    ] = False,
     ignore_remote_code: Annotated[
         bool,
         typer.Option(
@@ -61,6 +64,7 @@ def convert(
         tie=tie,
         keep_layers=None if keep_layers is None else whole(keep_layers, "--keep-layers"),
         encoder_only=encoder_only,
+        keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,
         plugin=plugin,
     )

@@ -23,6 +23,7 @@ def convert(
     keep_layers: Sequence[int] | None = None,
     to: str = "leanformer",
     encoder_only: bool = False,
+    keep_heads: bool = False,
     ignore_remote_code: bool = False,
     plugin: str | Path | None = None,
 ) -> Model:
@@ -34,7 +35,8 @@ def convert(
     share_heads     the fraction of heads that use the maps of other heads; `tie` names these maps: qk, qkv or qkvo
     keep_layers     the layers that the model keeps, counted from 1: [2, 4, 6]
     to              "leanformer", or "bert" for Hugging Face's BERT
-    encoder_only    leave out the head
+    encoder_only    leave out the head, and the parts of sentence-transformers
+    keep_heads      write heads that leanformer does not have to other_heads.safetensors beside the model
     ignore_remote_code      read only the tensors of a checkpoint that comes with its own code
 
     The record of the model says what became of it. Without another attention and shared heads its outputs are equal.
@@ -52,6 +54,7 @@ def convert(
         tie=tie,
         layers=keep_layers,
         encoder_only=encoder_only,
+        keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,
     )
     return Model(out, record)

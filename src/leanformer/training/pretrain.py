@@ -17,6 +17,7 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.data.sampling import few_notes
 from leanformer.models import LeanformerConfig, saved
 from leanformer.models.initialisation import initialise
+from leanformer.models.sentence_parts import sentence_parts
 from leanformer.records.difference import Difference
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
@@ -82,6 +83,7 @@ def pretrain(
     training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
     corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
+    parts = None if start is None else sentence_parts(start.folder)
     config = model_config(settings, corpus, start)
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
@@ -148,7 +150,7 @@ def pretrain(
                 if types_untrained:
                     follow_the_first(model)
                 try:
-                    save(model, corpus.tokenizer_files, run.model)
+                    save(model, corpus.tokenizer_files, run.model, parts)
                 except OSError as error:
                     raise OSError(f"{error}: free disk space and continue with --resume") from error
                 record = run.update(status="finished", **_finished(run, record, results, peak))

@@ -3,7 +3,7 @@
     RUN/run.json     settings, seed, versions, hardware, data, start, teacher, status and results
     RUN/curve.jsonl  the training loss, and the loss on held-out texts
     RUN/checkpoint/  see `training/run/checkpoint.py`
-    RUN/model/       the student's encoder and its tokenizer
+    RUN/model/       the student's encoder, its tokenizer, and the parts of sentence-transformers that it had
 
 Of `results`, `start` and `end` compare the student with the teacher on the held-out texts before and after training:
 `cosine` is the mean cosine of both vectors of a text, `similarities` the rank correlation of the cosines of all pairs
@@ -21,11 +21,12 @@ from leanformer import files, progress
 from leanformer.attention import load_plugin
 from leanformer.data.readers import Source
 from leanformer.distillation.vectors import texts as data
-from leanformer.distillation.vectors.encoder import SentenceEncoder
 from leanformer.distillation.vectors.losses import SAME_WIDTH
 from leanformer.distillation.vectors.objective import Part, VectorObjective, rows_read
+from leanformer.distillation.vectors.student import fresh
 from leanformer.distillation.vectors.watch import PairWatch
-from leanformer.evaluation.similarity import Pairs, agreement
+from leanformer.evaluation.similarity import Pairs, agreement, measure
+from leanformer.inference.sentence_encoder import SentenceEncoder
 from leanformer.models import LeanformerConfig, saved
 from leanformer.models.cost import ledger
 from leanformer.settings import BUDGETS, DistillationSettings, Settings, TrainingSettings, settings_from
@@ -84,7 +85,7 @@ def distill_vectors(
     device, console = accelerator.device, progress.console(quiet=quiet)
 
     taught = SentenceEncoder.open(teacher)
-    learner = SentenceEncoder.open(student, settings.model) if student else SentenceEncoder.fresh(taught, settings)
+    learner = SentenceEncoder.open(student, changes=settings.model) if student else fresh(taught, settings)
     require_widths(taught, learner, settings.distillation)
     texts = data.read(sources, column, settings.training.validation_sequences)
     training = planned(settings.training, len(texts.train))
@@ -144,8 +145,11 @@ def distill_vectors(
             results |= {"start": start, "end": end}
             if pairs is not None:
                 watch.measure(results["steps"])
-                results |= {"pairs": watch.rows, "teacher_pairs": taught.measure(pairs, teachers)}
-            save(learner.encoder, learner.tokenizer, run.model)
+                results |= {
+                    "pairs": watch.rows,
+                    "teacher_pairs": measure(pairs, lambda each: taught.vectors(each, teachers)),
+                }
+            save(learner.encoder, learner.tokenizer, run.model, learner.parts)
             record = run.update(status="finished", results=results, model=saved_record(run))
     if end["similarities"] < start["similarities"]:
         console.print(
@@ -168,7 +172,7 @@ def planned(training: TrainingSettings, texts: int) -> TrainingSettings:
 
 def require_widths(teacher: SentenceEncoder, student: SentenceEncoder, settings: DistillationSettings) -> None:
     """Raises ValueError for a loss that compares vectors of unequal widths."""
-    widths = teacher.config.hidden_size, student.config.hidden_size
+    widths = teacher.width, student.width
     for name, weight in settings.vector_losses.items():
         if weight and name in SAME_WIDTH and widths[0] != widths[1]:
             raise ValueError(

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leanformer.distillation.vectors.encoder import SentenceEncoder
-from leanformer.evaluation.similarity import Pairs
+from leanformer.evaluation.similarity import Pairs, measure
+from leanformer.inference.sentence_encoder import SentenceEncoder
 from leanformer.training.run.callback import Callback
 
 TIMES = 4
@@ -41,7 +41,7 @@ class PairWatch(Callback):
         """Measure the model after `step` updates."""
         if self.pairs is None or any(row["step"] == step for row in self.rows):
             return
-        found = self.student.measure(self.pairs, self.length)
+        found = measure(self.pairs, lambda texts: self.student.vectors(texts, self.length))
         self.rows.append({"step": step, **found})
         self.say(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
 
