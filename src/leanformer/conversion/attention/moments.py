@@ -7,7 +7,7 @@ from torch import Tensor
 
 from leanformer.conversion.attention import fits, rotary_fits
 from leanformer.conversion.attention.layer_maps import HeadMaps
-from leanformer.conversion.attention.sample import Statistics
+from leanformer.conversion.attention.statistics import Statistics
 
 RIDGE = 1e-4
 """The fraction of the mean variance that each direction gains; what a sample does not show still counts a little."""
@@ -24,7 +24,7 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, known: Statistics, *, centred: bool, rotary: bool) -> Self:
         """`centred`: the layer has biases, without which nothing can be centred."""
-        ridge = 0.0 if known.weights is None else RIDGE * float(known.second.diagonal().mean())
+        ridge = RIDGE * float(known.second.diagonal().mean())
         second = known.second + ridge * torch.eye(len(known.mean), dtype=torch.float64)
         mean = known.mean if centred else torch.zeros_like(known.mean)
         metric = second - torch.outer(mean, mean)
