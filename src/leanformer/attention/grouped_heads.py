@@ -31,7 +31,7 @@ def kv_shape(shape: Shape, kv_heads: int | None) -> Shape:
     if isinstance(kv_heads, bool) or not isinstance(kv_heads, int) or kv_heads < 1 or heads % kv_heads:
         able = ", ".join(str(number) for number in range(1, heads + 1) if heads % number == 0)
         raise ValueError(
-            f"kv_heads = {kv_heads!r}: {heads} query heads read keys and values in equal groups, so choose one of {able}"
+            f"kv_heads = {kv_heads!r}: {heads} query heads read them in equal groups, so choose one of {able}"
         )
     return replace(shape, num_heads=kv_heads)
 

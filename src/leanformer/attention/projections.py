@@ -11,10 +11,9 @@ In self-attention `memory is x`, and a tied projection is then computed once.
     shared_all            q = k = v  1 (D E + b E) + 3 E + 2 n K
     value_only            v          1 (D E + b E)
 
-G = `kv_heads` is an option where keys have a map apart from the queries' (`grouped_heads`): G = H if not given.
-With `qk_norm` queries and keys leave here normed (`head_norm`), and values as they are; what is both query and key is
-normed once, with one gain, and so stays both.
-Published mechanisms use separate, shared_query_key, shared_all and value_only; the others are the rest of the grid.
+G = `kv_heads` (`grouped_heads`), H if not given. With `qk_norm` queries and keys leave here normed (`head_norm`), and
+values as they are; what is both query and key is normed once, with one gain, and so stays both.
+Published mechanisms use separate, shared_query_key, shared_all and value_only; the rest completes the grid.
 """
 
 from typing import Any, cast
@@ -54,6 +53,8 @@ class Separate(GroupedHeads):
                 raise ValueError(f"{name} = {value!r}; {suggest(value, known)}")
         if logits_init == "unscaled" and shape.qk_norm:
             raise ValueError("logits_init = 'unscaled' has no effect on normed queries and keys: leave out one of them")
+        if key_init == "query" and self.kv_shape != shape:
+            raise ValueError(f"key_init = 'query' needs a key for each query head: leave out kv_heads = {kv_heads}")
         self.query, self.key, self.value = self.linear(), self.linear(self.kv_shape), self.linear(self.kv_shape)
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
         query, key = cast(Any, self.query), cast(Any, self.key)
