@@ -15,6 +15,7 @@ from leanformer.attention import Compatibility, MultiHeadAttention, mechanism
 from leanformer.conversion.attention import fits, rotary_fits
 from leanformer.conversion.attention.condition import conditions
 from leanformer.conversion.attention.fits import Start
+from leanformer.conversion.attention.grouped_fits import Fitted, fit_groups
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, head_maps
 from leanformer.conversion.attention.lockstep import Comparison, lockstep
 from leanformer.conversion.attention.moments import Moments
@@ -146,8 +147,11 @@ def _fitted(
     shape, name = new.shape, new.mechanism.name
     if shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares: no closed form")
-    if new.projection.ties() == "q,k,v":
-        return _copied(heads, new, part, moments)
+    ties, groups = new.projection.ties(), new.mechanism.kv_heads(shape, **new.options)
+    if groups < len(heads) and (ties == "q,kv" or (ties == "q,k,v" and moments.sampled)):
+        return _carried(fit_groups(heads, groups, moments, tied=ties == "q,kv"), heads, new, part, moments)
+    if ties == "q,k,v":
+        return _carried(_pooled(new, heads), heads, new, part, moments)
     kind, table = (new.projection.ties(), str(part.family)), rotary_fits.FITS if rotary else fits.FITS
     if kind not in table:
         raise ValueError(f"no closed form is known for the projection of {name}: train it, or distil into it")
@@ -180,33 +184,42 @@ def _with_forms(
     return starts
 
 
-def _copied(heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments) -> list[Start]:
-    """Maps as they were, or pooled where the projection has fewer of them; the query takes up what stands between."""
+def _carried(
+    fitted: list[Fitted], heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments
+) -> list[Start]:
+    """Starts from maps that are those of the heads, or their groups'; the query takes up what stands between."""
     identity = torch.eye(new.shape.head_size, dtype=torch.float64)
     part.set_bilinear_form(identity.expand(len(heads), -1, -1) * new.shape.head_size**-0.5)
-    kept = {name: _pooled(new, name, [getattr(head, name) for head in heads]) for name in ("key", "value")}
     starts = []
-    for number, (head, form) in enumerate(zip(heads, cast(Tensor, part.bilinear_form()), strict=True)):
-        assert head.query is not None
+    for old, (head, shift), form in zip(heads, fitted, cast(Tensor, part.bilinear_form()), strict=True):
+        assert head.query is not None and head.key is not None
         scaled = torch.equal(form, form[0, 0] * identity)
         if scaled:
             query = Affine(head.query.weight / form[0, 0], head.query.bias / form[0, 0])
         else:
             query = head.query.mapped(torch.linalg.pinv(form).T)
-        key, value = (each[number * len(each) // len(heads)] for each in (kept["key"], kept["value"]))
-        start = Start({"query": query, "key": key, "value": value}, head.output, torch.zeros(len(head.output)), 0.0)
-        if not scaled or len(kept["key"]) < len(heads):
-            now = HeadMaps(query.mapped(form.T), key, value, head.output)
-            start.logits_residual = moments.logits_error(head, now)
-            start.value_residual = fits.value_error(head, now, moments.metric)
+        start = Start({"query": query, "key": head.key, "value": head.value}, head.output, shift, 0.0)
+        if not scaled or head is not old:
+            now = head._replace(query=query.mapped(form.T))
+            start.logits_residual = moments.logits_error(old, now)
+            start.value_residual = fits.value_error(old, now, moments.metric)
         starts.append(start)
     return starts
 
 
-def _pooled(new: MultiHeadAttention, part: str, heads: list[Affine]) -> list[Affine]:
-    weight = new.projection.pooled(part, torch.stack([head.weight for head in heads]))
-    bias = new.projection.pooled(part, torch.stack([head.bias for head in heads]))
-    return [Affine(*pair) for pair in zip(weight, bias, strict=True)]
+def _pooled(new: MultiHeadAttention, heads: list[HeadMaps]) -> list[Fitted]:
+    """The heads, with the projection's means of keys and values where it has fewer of them."""
+    unmoved = torch.zeros(len(heads[0].output), dtype=torch.float64)
+    if new.mechanism.kv_heads(new.shape, **new.options) == len(heads):
+        return [Fitted(head, unmoved) for head in heads]
+    means = {}
+    for part in ("key", "value"):
+        maps = [getattr(head, part) for head in heads]
+        weight, bias = (new.projection.pooled(part, torch.stack(each)) for each in zip(*maps, strict=True))
+        repeats = len(heads) // len(weight)
+        means[part] = [Affine(weight[h // repeats], bias[h // repeats]) for h in range(len(heads))]
+    pairs = zip(heads, means["key"], means["value"], strict=True)
+    return [Fitted(head._replace(key=key, value=value), unmoved) for head, key, value in pairs]
 
 
 def _fill(new: MultiHeadAttention, starts: list[Start]) -> None:

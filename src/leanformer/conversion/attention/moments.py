@@ -20,6 +20,7 @@ class Moments(NamedTuple):
     mean: Tensor  # D
     metric: Tensor  # D D
     bordered: Tensor | None  # D+1 D+1
+    sampled: bool  # whether they are those of a text
 
     @classmethod
     def of(cls, known: Statistics, *, centred: bool, rotary: bool) -> Self:
@@ -29,9 +30,10 @@ class Moments(NamedTuple):
         mean = known.mean if centred else torch.zeros_like(known.mean)
         metric = second - torch.outer(mean, mean)
         if not rotary:
-            return cls(mean, metric, None)
+            return cls(mean, metric, None, known.sampled)
         border, one = known.mean[:, None], torch.ones(1, 1, dtype=torch.float64)
-        return cls(mean, metric, torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1))))
+        bordered = torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1)))
+        return cls(mean, metric, bordered, known.sampled)
 
     def problem(self, head: HeadMaps, scale: float, values: bool) -> Any:
         """What a fit is asked, of the kind that its table takes; `values`: a tied map is to be the value's, too."""

@@ -12,6 +12,7 @@ class Statistics(NamedTuple):
     mean: Tensor  # D
     second: Tensor  # D D, E x x'
     weights: Tensor | None = None  # H L L
+    sampled: bool = True  # whether they are those of a text
 
     @classmethod
     def of(cls, x_ND: Tensor, weights: Tensor | None = None) -> Self:
@@ -21,4 +22,4 @@ class Statistics(NamedTuple):
     @classmethod
     def unknown(cls, width: int) -> Self:
         """Without a text: uncorrelated numbers of variance one, under which errors of logits are errors of weights."""
-        return cls(torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64))
+        return cls(torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64), sampled=False)
