@@ -1,8 +1,10 @@
 """`leanformer.distill`: trains a student with a teacher."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from leanformer.distillation.batch_size import default_batch_size
 from leanformer.distillation.distill import distill as teach
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
@@ -30,13 +32,18 @@ def distill(
     student     a run or a saved model; None for a new model, which the settings describe
     teacher     a run or a saved model
     settings, keywords, resume      as for `pretrain`; the keywords also name settings of [distillation]:
-                method="minilm2", temperature=2.0
+                method="minilm2", temperature=2.0. Without a batch_size it follows from the budget
+                (`distillation/batch_size.py`)
     """
     out = Path(out)
     goes_on = resumes(resume, out / RECORD)
     chosen: Settings | None = None
     if keywords or settings is not None or not goes_on:
-        chosen = request(keywords, TABLES, settings=settings).settings
+        asked = request(keywords, TABLES, settings=settings)
+        chosen = asked.settings
+        if not {"training.batch_size", "training.first_batch_size"} & asked.keep:
+            training = chosen.training.updated({"batch_size": default_batch_size(chosen.training)})
+            chosen = replace(chosen, training=training)
     how: dict[str, Any] = {"resume": goes_on, "quiet": quiet, "plugin": plugin}
     place = None if student is None else Path(student)
     teach(chosen, directory_of(data), out, teacher=Path(teacher), student=place, **how)
