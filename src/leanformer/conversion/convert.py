@@ -17,7 +17,7 @@ from leanformer import files
 from leanformer.attention import mechanism
 from leanformer.conversion.attention.change import change
 from leanformer.conversion.checkpoints.layers import keep_layers
-from leanformer.conversion.checkpoints.placing import OTHER_HEADS, place
+from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
 from leanformer.conversion.checkpoints.to_bert import to_bert
@@ -83,8 +83,6 @@ def convert(
         notes.append(f"nothing was left behind, so --keep-heads wrote no {HEADS}")
     elif keep_heads:
         notes.append(f"{HEADS} holds what was left behind, under its old names")
-    elif any(OTHER_HEADS in note for note in found.notes):
-        notes.append(f"--keep-heads writes heads that were left behind to {HEADS}")
     found = found._replace(notes=found.notes + notes)
     if mixer_options:
         found = found._replace(config=_mixed(found.config, mixer_options, folder))

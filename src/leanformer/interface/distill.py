@@ -1,10 +1,12 @@
 """`leanformer.distill`: trains a student with a teacher."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from leanformer.data.corpus import RECORD as PREPARED
+from leanformer.distillation.batch_size import default_batch_size
 from leanformer.distillation.distill import distill as teach
 from leanformer.distillation.vectors.run import DEFAULTS, METHOD, distill_vectors
 from leanformer.evaluation.similarity import read_pairs
@@ -43,14 +45,19 @@ def distill(
     pairs       with texts: a table of pairs, on which the student is measured during training. `pair_columns` names
                 two texts and, if there is one, their score
     settings, keywords, resume      as for `pretrain`; the keywords also name settings of [distillation]:
-                method="minilm2", temperature=2.0
+                method="minilm2", temperature=2.0. Without a batch_size it follows from the budget
+                (`distillation/batch_size.py`)
     """
     out = Path(out)
     goes_on, whole = resumes(resume, out / RECORD), _prepared(data)
     chosen: Settings | None = None
     if keywords or settings is not None or not goes_on:
-        chosen = request(keywords, TABLES, settings=settings, defaults=None if whole else DEFAULTS).settings
+        asked = request(keywords, TABLES, settings=settings, defaults=None if whole else DEFAULTS)
+        chosen = asked.settings
         _require_method(chosen.distillation.method, data, prepared=whole)
+        if whole and not {"training.batch_size", "training.first_batch_size"} & asked.keep:
+            training = chosen.training.updated({"batch_size": default_batch_size(chosen.training)})
+            chosen = replace(chosen, training=training)
     place = None if student is None else Path(student)
     how: dict[str, Any] = {"teacher": Path(teacher), "student": place, "resume": goes_on, "quiet": quiet}
     if whole:

@@ -25,8 +25,8 @@ from leanformer.models.saved import read_as
 from leanformer.spelling import suggest
 
 POSITIONS = "encoder.embeddings.position_embeddings.weight"
-ENCODER = "LeanformerModel"
-OTHER_HEADS = "heads that leanformer does not have"
+ENCODER, MASKED_LM = "LeanformerModel", "LeanformerForMaskedLM"
+OTHER_HEADS = "heads that leanformer does not have, and that --keep-heads writes to a file"
 Renamed = list[tuple[str, str | None, Tensor]]
 """Old name, new name if there is one, and the tensor."""
 
@@ -60,12 +60,12 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
     config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
-    if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
+    if ours == MASKED_LM and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
             "and leanformer has one for both: add --encoder-only, which leaves the head behind"
         )
-    if ours == "LeanformerForMaskedLM":
+    if ours == MASKED_LM:
         others = [key for key in heads if not (family.to_leanformer(key) or "").startswith("head.")]
         dropped = {key.rpartition(".")[0]: OTHER_HEADS for key in others} | dropped
     config.architectures = [ours]
@@ -74,26 +74,28 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
         new = None if encoder_only and key in heads else family.to_leanformer(key)
         renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
     placed, notes, left = settled(renamed, config, folder, dropped)
+    named = next(iter(stored.config.architectures or ()), MASKED_LM)
+    if ours == MASKED_LM and named not in (*family.classes, *family.aliases, MASKED_LM):
+        notes.insert(0, f"{named}, a class that {family.model_type} does not have, is read by its masked-LM head")
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type, left)
 
 
 def _counterpart(family: Family, config: PreTrainedConfig, heads: list[str], path: Path) -> str:
-    masked_lm = next((name for name, ours in family.classes.items() if ours == "LeanformerForMaskedLM"), family.base)
-    guess = masked_lm if f"{family.masked_lm_module}.weight" in heads else family.base
-    found = (config.architectures or [guess])[0]
+    masked_lm = f"{family.masked_lm_module}.weight" in heads
+    found = (config.architectures or [MASKED_LM if masked_lm else ENCODER])[0]
     found = family.aliases.get(found, found)
-    if found not in family.classes and guess == masked_lm:  # a class of somebody's own, with a masked-LM head in it
-        found = masked_lm
-    if found not in family.classes:
+    if masked_lm and found not in family.classes:  # a class of somebody's own
+        return MASKED_LM
+    if found not in (*family.classes, ENCODER):
         raise ValueError(
             f"{path}: no counterpart of {found}; {suggest(found, family.classes)}. "
             "With --encoder-only the head is left behind"
         )
-    return family.classes[found]
+    return family.classes.get(found, ENCODER)
 
 
 def _own(stored: Stored, config: LeanformerConfig, encoder_only: bool) -> Checkpoint:
-    tensors, found = stored.tensors, (config.architectures or ["LeanformerForMaskedLM"])[0]
+    tensors, found = stored.tensors, (config.architectures or [MASKED_LM])[0]
     if found not in models.__all__:
         place = stored.folder / "config.json"
         raise ValueError(f"{place}: leanformer has no {found}; {suggest(found, models.__all__)}")

@@ -172,8 +172,8 @@ def tokenizer_notes(directory: Path, tokenizer_class: str, text: str | Path | No
     unsaid = not modern.exists() and "do_lower_case" not in (_json(path) if path.exists() else {})
     if unsaid and words.exists() and has_capitals(words):
         notes.append(
-            f"texts keep their capital letters, which words of {words} have: if they should not, write "
-            f'{{"do_lower_case": true}} into {path}'
+            f"texts keep their capital letters, because the vocabulary in {words} has them; to lower-case texts, write "
+            f'{{"do_lower_case": true}} into {path} and convert again'
         )
     if text is None or Path(text).is_dir():
         return notes
