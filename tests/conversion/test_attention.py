@@ -12,7 +12,7 @@ from leanformer.attention import load_plugin
 from leanformer.conversion.attention.convert_attention import convert_attention
 from leanformer.conversion.attention.fits import FITS, Problem
 from leanformer.conversion.attention.layer_maps import head_maps
-from leanformer.conversion.attention.sample import Statistics
+from leanformer.conversion.attention.statistics import Statistics
 
 ROTARY = {"positions": "rotary"}
 EXACT = {
