@@ -18,7 +18,7 @@ Where a map is the value's too, the output map takes up what it makes of it: the
 constant goes into the output bias, since weights add up to one.
 
 Where t solves an equation in directions that say little, exact answers are large and cancel: at bf16 little is left of
-them. t is therefore the least-squares solution whose `condition` is no worse than LIMIT, or than that of the source's
+them. t is therefore the least-squares solution whose condition is no worse than a limit, or than that of the source's
 own head; where the exact solution is, it is taken.
 
 V has no closed form where it stands on both sides: it is iterated, V <- leading eigenvectors of the gradient, from the
@@ -35,8 +35,9 @@ from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
 from leanformer.conversion.attention.metric import MetricBasis
 
 TRIALS, STEPS, SETTLED = 8, 40, 1e-7
-LIMIT = 8.0
-"""The condition that a start may have: bf16 rounds its logits by about LIMIT / 512 of their size."""
+LIMIT, VALUE_LIMIT = 8.0, 2.0
+"""The conditions that a start's logits and its values may have: bf16 rounds logits by about LIMIT / 512 of their size.
+Values are stricter, since int8 gives the largest of a layer's contexts and the smallest the same step."""
 WEAKEST = 0.05
 """The least scale of a row that balancing gives, as a fraction of the largest: nothing becomes exactly zero."""
 
@@ -100,7 +101,7 @@ class Problem(HeadProblem):
         own = self.condition(squares[0] / scale**2, one.diag(), squares[1])
         self.limit = max(LIMIT, own)
         if values:
-            self.value_limit = max(LIMIT, self.value_condition(head.output, squares[2]))
+            self.value_limit = max(VALUE_LIMIT, self.value_condition(head.output, squares[2]))
 
     def affine(self, rows_KR: Tensor, constant_K: Tensor) -> Affine:
         """rows (x - m) + constant; short of K rows, the rest are zero."""
@@ -110,7 +111,7 @@ class Problem(HeadProblem):
         return Affine(weight, torch.nn.functional.pad(constant_K, (0, missing)) - weight @ self.mean)
 
     def condition(self, query_K: Tensor, form_KK: Tensor, key_K: Tensor) -> float:
-        """The root of sum_kl E q_k^2 U_kl^2 E k_l^2 over the logits' own mean square; query and key by their squares."""
+        """The root of sum_kl E q_k^2 U_kl^2 E k_l^2 over the logits' own mean square; given the mean squares."""
         return float((query_K @ form_KK.square() @ key_K / self.energy).sqrt())
 
     def value_condition(self, output_RK: Tensor, value_K: Tensor) -> float:
@@ -231,7 +232,7 @@ def shared_key_value(problem: Problem) -> Start:
 
 
 def shared_query_value(problem: Problem) -> Start:
-    N, r = problem.N, problem.r
+    N = problem.N
     V = _leading(N @ N.T + _value_share(problem), problem.size)
     key = V.T @ N
     t = problem.offset(V.T, torch.eye(len(key), dtype=V.dtype), right=key, outputs=problem.O @ V)

@@ -1,7 +1,7 @@
 """Two models read a text layer by layer, the converted one beside its source: fits see what a layer will really read.
 
 Errors of lower layers change the inputs of higher ones. So layer n is fitted to the hidden states x' that the layers
-below, already converted, give it; and then its output map (O, d) is the one that makes the residual stream the source's,
+below, already converted, give it. Then its output map (O, d) is the one that makes the residual stream the source's:
 
     minimise  E | x'_i + O c_i + d  -  (x_i + f(x)_i) |^2  +  ridge |O - O_0|^2,      c_i = concat_h sum_j w'_ij v'_j
 

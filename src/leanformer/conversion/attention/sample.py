@@ -1,7 +1,7 @@
 """A sample of text in batches of token ids: what a conversion is fitted to and measured on.
 
     model with a masked-LM head    sequences of packed text, as it was trained on
-    headless model                 one row per line or record of the text, as it embeds them, padded to the batch's longest
+    headless model                 one row per line or record of the text, as it embeds them, with padding
     data directory                 its held-out sequences, for either
 
 Shape letters: B batch, L length.

@@ -22,7 +22,7 @@ class Vectors(NamedTuple):
 
     def spearman(self) -> float | None:
         """Returns the rank correlation of the two models' similarities (cosines) over all pairs of texts; None for
-        fewer than three texts, or where one model finds all pairs alike."""
+        fewer than three texts."""
         chosen = torch.linspace(0, len(self.before) - 1, min(TEXTS, len(self.before))).long()
         if len(chosen) < 3:
             return None
@@ -30,13 +30,5 @@ class Vectors(NamedTuple):
         for vectors in self:
             unit = F.normalize(vectors[chosen].double(), dim=-1)
             above = torch.triu_indices(len(unit), len(unit), 1)
-            ranks.append(_ranks((unit @ unit.T)[above[0], above[1]]))
-        found = float(torch.corrcoef(torch.stack(ranks))[0, 1])
-        return None if found != found else found
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Ranks from one; equal values share the mean of their ranks."""
-    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts - 1) / 2)[place]
+            ranks.append((unit @ unit.T)[above[0], above[1]].argsort().argsort().double())
+        return float(torch.corrcoef(torch.stack(ranks))[0, 1])
