@@ -9,7 +9,16 @@ import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
-from transformers import AutoTokenizer, ConvBertConfig, DistilBertConfig, ElectraConfig, RobertaConfig
+from transformers import (
+    AlbertConfig,
+    AutoTokenizer,
+    CamembertConfig,
+    ConvBertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
 
 from leanformer import LeanformerConfig, models
 from leanformer.conversion.checkpoints import source
@@ -25,6 +34,8 @@ SIZES = {
 }
 CONFIGS = {
     "roberta": RobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
+    "xlm-roberta": XLMRobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
+    "camembert": CamembertConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
     "distilbert": DistilBertConfig(
         vocab_size=101, dim=30, hidden_dim=37, n_layers=2, n_heads=3, max_position_embeddings=29, activation="relu"
     ),
@@ -43,6 +54,15 @@ CONFIGS = {
         type_vocab_size=3,
     ),
 }
+CONFIGS["albert"] = AlbertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3)
+CONFIGS["albert in groups"] = AlbertConfig(
+    **SIZES | {"num_hidden_layers": 3},
+    num_hidden_groups=2,
+    inner_group_num=2,
+    embedding_size=13,
+    max_position_embeddings=29,
+    type_vocab_size=3,
+)
 HEADS = [
     (name, theirs, ours)
     for name, config in CONFIGS.items()
@@ -53,7 +73,7 @@ HEADS = [
 def made(name, class_name, sharp, path, **settings):
     config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict() | settings)
     model = sharp(getattr(transformers, class_name)(config))
-    if config.model_type == "roberta":  # whose tables have rows that are zero, and stay so
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):  # whose tables have rows that are zero, and stay so
         with torch.no_grad():
             model.base_model.embeddings.position_embeddings.weight[config.pad_token_id] = 0
     model.save_pretrained(path)

@@ -55,7 +55,11 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     heads = [key for key in tensors if not key.startswith(family.prefix)]
     ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
-    config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
+    try:
+        settings = family.settings_of(stored.config, ours)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    config = read_as(LeanformerConfig, settings, folder)
     if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
@@ -63,9 +67,9 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
         )
     config.architectures = [ours]
     renamed, offset = Renamed(), family.offset(stored.config)
-    for key, tensor in tensors.items():
+    for key, tensor in family.unpacked(stored.config, tensors).items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
-        renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
+        renamed.append((key, new, tensor[offset:] if new == POSITIONS else tensor))
     placed, notes = settled(renamed, config, folder, dropped)
     return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
 
