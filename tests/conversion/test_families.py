@@ -16,6 +16,7 @@ from transformers import (
     ConvBertConfig,
     DistilBertConfig,
     ElectraConfig,
+    ModernBertConfig,
     RobertaConfig,
     XLMRobertaConfig,
 )
@@ -32,6 +33,7 @@ SIZES = {
     "hidden_size": 30,
     "intermediate_size": 37,
 }
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
 CONFIGS = {
     "roberta": RobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
     "xlm-roberta": XLMRobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
@@ -55,6 +57,9 @@ CONFIGS = {
     ),
 }
 CONFIGS["albert"] = AlbertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3)
+CONFIGS["modernbert"] = ModernBertConfig(
+    **SIZES | {"num_hidden_layers": 5}, max_position_embeddings=29, local_attention=6, **SPECIAL
+)
 CONFIGS["albert in groups"] = AlbertConfig(
     **SIZES | {"num_hidden_layers": 3},
     num_hidden_groups=2,

@@ -34,7 +34,12 @@ class LeanformerConfig(PreTrainedConfig):
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", which rotate queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
-    residual step as in BERT, or "pre", before it and once behind the last.
+    residual step as in BERT, or "pre", before it and once behind the last; without `first_norm` the first attention
+    reads the embeddings, which have a norm of their own, as they are.
+
+    With a `sliding_window` of W tokens only every `global_attn_every_n_layers`-th layer of an encoder, the first among
+    them, attends to the whole sequence, and the others to W tokens on either side, with `local_rotary_base` in place of
+    `rotary_base` if given (Warner et al., 2024, "ModernBERT"). It is a mask: no time or memory is saved.
 
     Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
     words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of
@@ -91,7 +96,11 @@ class LeanformerConfig(PreTrainedConfig):
     label_smoothing: float | int = 0.0
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
+    sliding_window: int | None = None
+    global_attn_every_n_layers: int = 3
+    local_rotary_base: float | int | None = None
     norm: str = "post"
+    first_norm: bool = True
     biases: bool = True
     feed_forward: str = "plain"
     feed_forward_groups: int = 1
@@ -102,9 +111,10 @@ class LeanformerConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs = self._without_aliases(kwargs)
-        for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
+        positive = ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base", "global_attn_every_n_layers")
+        for key in positive:
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("head_size", "num_decoder_layers", "embedding_size"):
+        for key in ("head_size", "num_decoder_layers", "embedding_size", "sliding_window", "local_rotary_base"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
         for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
@@ -126,6 +136,14 @@ class LeanformerConfig(PreTrainedConfig):
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         block(self.block)
+        if self.sliding_window is not None:
+            self._require("sliding_window", self.mixer == "attention", 'needs model.mixer = "attention"')
+        if self.local_rotary_base is not None:
+            local = self.positions == "rotary" and self.sliding_window is not None
+            self._require("local_rotary_base", local, 'needs model.positions = "rotary" and a model.sliding_window')
+        if not self.first_norm:
+            whole = self.norm == "pre" and self.block == SEQUENTIAL
+            self._require("first_norm", whole, f'needs model.norm = "pre" and model.block = "{SEQUENTIAL}"')
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         groups = self.feed_forward_groups
         self._require("feed_forward_groups", groups > 0, "must be positive")
@@ -232,7 +250,12 @@ class LeanformerConfig(PreTrainedConfig):
         half.num_hidden_layers = self.decoder_depth()
         return half
 
-    def rotary(self) -> Rotary | None:
+    def is_local(self, layer: int) -> bool:
+        """Returns whether this layer of the encoder, counted from 0, attends within the sliding window alone."""
+        return self.sliding_window is not None and layer % self.global_attn_every_n_layers > 0
+
+    def rotary(self, local: bool = False) -> Rotary | None:
+        """Returns the rotation of all layers, or with `local` of those within the sliding window."""
         if self.positions != "rotary":
             return None
         size = self.attention_shape().head_size
@@ -242,7 +265,7 @@ class LeanformerConfig(PreTrainedConfig):
                 f"choose another hidden_size ({self.hidden_size}), num_attention_heads ({self.num_attention_heads}) or "
                 "head_size"
             )
-        return Rotary(size, self.rotary_base)
+        return Rotary(size, self.local_rotary_base if local and self.local_rotary_base else self.rotary_base)
 
     def _without_aliases(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Sets what is given under transformers' name for a field of ours; returns the rest."""
