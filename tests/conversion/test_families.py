@@ -17,6 +17,7 @@ from transformers import (
     DistilBertConfig,
     ElectraConfig,
     ModernBertConfig,
+    MPNetConfig,
     RobertaConfig,
     XLMRobertaConfig,
 )
@@ -60,6 +61,7 @@ CONFIGS["albert"] = AlbertConfig(**SIZES, embedding_size=13, max_position_embedd
 CONFIGS["modernbert"] = ModernBertConfig(
     **SIZES | {"num_hidden_layers": 5}, max_position_embeddings=29, local_attention=6, **SPECIAL
 )
+CONFIGS["mpnet"] = MPNetConfig(**SIZES, max_position_embeddings=31)
 CONFIGS["albert in groups"] = AlbertConfig(
     **SIZES | {"num_hidden_layers": 3},
     num_hidden_groups=2,
@@ -78,7 +80,7 @@ HEADS = [
 def made(name, class_name, sharp, path, **settings):
     config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict() | settings)
     model = sharp(getattr(transformers, class_name)(config))
-    if config.model_type in ("roberta", "xlm-roberta", "camembert"):  # whose tables have rows that are zero, and stay so
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):  # whose tables have rows that are zero, and stay so
         with torch.no_grad():
             model.base_model.embeddings.position_embeddings.weight[config.pad_token_id] = 0
     model.save_pretrained(path)
