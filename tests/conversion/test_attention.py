@@ -265,23 +265,23 @@ def test_an_encoder_alone_converts_too(tiny, sharp, batch):
 
 
 ADDED = {
-    "relative_bias": ({"attention": "dot_product+relative_bias"}, "symmetric+relative_bias", "symmetric", "dot_product"),
-    "another order": ({"attention": "random+dot_product"}, "pairwise+random", "pairwise", "dot_product"),
+    "behind": ("dot_product+relative_bias", "symmetric+relative_bias", "symmetric"),
+    "before": ("random+dot_product", "pairwise+random", "pairwise"),
 }
 
 
 @pytest.mark.parametrize("case", ADDED)
 def test_what_a_sum_adds_to_its_product_is_carried_over(case, tiny, sharp):
     """The maps are those of the product alone, the table stays as it is."""
-    settings, to, alone, product = ADDED[case]
-    source = sharp(LeanformerForMaskedLM(tiny(**settings)))
+    attention, to, alone = ADDED[case]
+    source = sharp(LeanformerForMaskedLM(tiny(attention=attention)))
     target, residuals = convert_attention(source, to, {})
-    bare = LeanformerForMaskedLM(tiny(attention=product))
+    bare = LeanformerForMaskedLM(tiny())
     bare.load_state_dict(source.state_dict(), strict=False)
     expected, expected_residuals = convert_attention(bare, alone, {})
     assert residuals == expected_residuals
     for old, new, one in zip(*(model.encoder.layers for model in (source, target, expected)), strict=True):
-        table = old.attention.compatibility.summands()[-1 if case == "relative_bias" else 0].table
+        table = old.attention.compatibility.summands()[case == "behind"].table
         assert_close(new.attention.compatibility.summands()[1].table, table, rtol=0, atol=0)
         kept, made = new.attention.projection.state_dict(), one.attention.projection.state_dict()
         assert_close(dict(kept), dict(made), rtol=0, atol=0)

@@ -58,20 +58,20 @@ CONFIGS = {
         max_position_embeddings=29,
         type_vocab_size=3,
     ),
+    "albert": AlbertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3),
+    "albert in groups": AlbertConfig(
+        **SIZES | {"num_hidden_layers": 3},
+        num_hidden_groups=2,
+        inner_group_num=2,
+        embedding_size=13,
+        max_position_embeddings=29,
+        type_vocab_size=3,
+    ),
+    "mpnet": MPNetConfig(**SIZES, max_position_embeddings=31),
+    "modernbert": ModernBertConfig(
+        **SIZES | {"num_hidden_layers": 5}, max_position_embeddings=29, local_attention=6, **SPECIAL
+    ),
 }
-CONFIGS["albert"] = AlbertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3)
-CONFIGS["modernbert"] = ModernBertConfig(
-    **SIZES | {"num_hidden_layers": 5}, max_position_embeddings=29, local_attention=6, **SPECIAL
-)
-CONFIGS["mpnet"] = MPNetConfig(**SIZES, max_position_embeddings=31)
-CONFIGS["albert in groups"] = AlbertConfig(
-    **SIZES | {"num_hidden_layers": 3},
-    num_hidden_groups=2,
-    inner_group_num=2,
-    embedding_size=13,
-    max_position_embeddings=29,
-    type_vocab_size=3,
-)
 HEADS = [
     (name, theirs, ours)
     for name, config in CONFIGS.items()
@@ -82,7 +82,7 @@ HEADS = [
 def made(name, class_name, sharp, path, **settings):
     config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict() | settings)
     model = sharp(getattr(transformers, class_name)(config))
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):  # whose tables have rows that are zero, and stay so
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):  # whose tables keep a row of zeros
         with torch.no_grad():
             model.base_model.embeddings.position_embeddings.weight[config.pad_token_id] = 0
     model.save_pretrained(path)
@@ -134,15 +134,16 @@ def double(monkeypatch):
         first, second = x.chunk(2, dim=-1)
         return torch.cat((first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()), -1)
 
+    def both(q, k, angle, *_, **__):
+        return rotated(q, angle), rotated(k, angle)
+
     def angles(rotary, x, position_ids, layer_type):
         base, size = rotary.config.rope_parameters[layer_type]["rope_theta"], 5
         angle = position_ids[:, None, :, None].double() * base ** (-torch.arange(size).double() / size)
         return angle, angle
 
     monkeypatch.setattr(modeling_modernbert.ModernBertRotaryEmbedding, "forward", angles)
-    monkeypatch.setattr(
-        modeling_modernbert, "apply_rotary_pos_emb", lambda q, k, angle, *_, **__: (rotated(q, angle), rotated(k, angle))
-    )
+    monkeypatch.setattr(modeling_modernbert, "apply_rotary_pos_emb", both)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -184,10 +185,7 @@ def test_gradients_are_equal(name, sharp, batch, double, tmp_path):
     assert len(found) >= len(gradients) > 20
 
 
-DEBERTAS = ("deberta", "deberta-v2")
-
-
-@pytest.mark.parametrize("kind", DEBERTAS)
+@pytest.mark.parametrize("kind", ["deberta", "deberta-v2"])
 def test_a_deberta_is_refused_with_what_would_be_lost(kind, tmp_path, command):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
     status, out, err = command("convert", tmp_path, tmp_path / "ours")
@@ -210,7 +208,7 @@ UNLIKE = {
         "config.json: layer_types = .* full attention in the first and every n-th layer only",
     ),
     "buckets": ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets = 64, only 32"),
-    "width": ("albert", {"embedding_size": 30}, "config.json: embedding_size = hidden_size = 30: an ALBERT maps"),
+    "width": ("albert", {"embedding_size": 30}, "config.json: embedding_size = hidden_size = 30: ALBERT maps"),
     "groups": ("albert", {"num_hidden_groups": 0}, "config.json: num_hidden_groups = 0 must be positive"),
 }
 
@@ -247,28 +245,39 @@ def test_modernberts_layers_are_read_from_old_and_new_configs(sharp, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "class_name", "note"),
-    [
-        ("albert", "AlbertForPreTraining", "left behind: the sentence-order head (sop_classifier.classifier)"),
-        ("xlm-roberta", "XLMRobertaForMaskedLM", None),
-        ("camembert", "CamembertForMaskedLM", None),
-    ],
+    ("name", "class_name"), [("xlm-roberta", "XLMRobertaForMaskedLM"), ("camembert", "CamembertForMaskedLM")]
 )
-def test_a_masked_lm_of_the_family_goes_on_to_bert_where_bert_can_express_it(
-    name, class_name, note, sharp, batch, tmp_path
-):
+def test_robertas_relatives_go_on_to_bert(name, class_name, sharp, batch, tmp_path):
     original = made(name, class_name, sharp, tmp_path / "theirs")
-    notes = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
-    assert note is None or note in notes
-    if name == "albert":
-        with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
-            convert(tmp_path / "ours", tmp_path / "bert", to="bert")
-        return
+    convert(tmp_path / "theirs", tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "bert", to="bert")
     bert = transformers.BertForMaskedLM.from_pretrained(tmp_path / "bert").eval()
     given = read_by(original, batch)
     attended = given["attention_mask"].bool()
     assert_close(bert(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
+
+
+def test_an_albert_leaves_its_sentence_order_head_behind_and_stays_ours(sharp, batch, tmp_path):
+    original = made("albert", "AlbertForPreTraining", sharp, tmp_path / "theirs")
+    notes = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
+    assert "left behind: the pooler, which this class has no use for (albert.pooler)" in notes
+    assert any("sop_classifier.classifier" in note for note in notes)
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "ours").eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    expected = original(**given).prediction_logits[attended]
+    assert_close(model(**given).logits[attended], expected, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
+        convert(tmp_path / "ours", tmp_path / "bert", to="bert")
+
+
+def test_modernberts_classifiers_are_refused_unless_the_encoder_alone_is_asked_for(sharp, tmp_path):
+    """Theirs have a norm behind the dense map."""
+    made("modernbert", "ModernBertForSequenceClassification", sharp, tmp_path / "theirs")
+    with pytest.raises(ValueError, match="no counterpart of ModernBertForSequenceClassification"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    (note,) = convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)["notes"]
+    assert note == "left behind: the head (classifier, head.dense, head.norm)"
 
 
 @pytest.mark.parametrize(("name", "to"), [("mpnet", "pairwise+relative_bias"), ("modernbert", "pairwise")])

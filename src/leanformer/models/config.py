@@ -14,6 +14,7 @@ from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechani
 from leanformer.attention.rotary_check import require_positions
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.head_bank import check_blocks, tied_maps
+from leanformer.models.local_attention import check_window
 from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
 
@@ -35,11 +36,8 @@ class LeanformerConfig(PreTrainedConfig):
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", which rotate queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
     residual step as in BERT, or "pre", before it and once behind the last; without `first_norm` the first attention
-    reads the embeddings, which have a norm of their own, as they are.
-
-    With a `sliding_window` of W tokens only every `global_attn_every_n_layers`-th layer of an encoder, the first among
-    them, attends to the whole sequence, and the others to W tokens on either side, with `local_rotary_base` in place of
-    `rotary_base` if given (Warner et al., 2024, "ModernBERT"). It is a mask: no time or memory is saved.
+    reads the embeddings, which have a norm of their own, as they are. With a `sliding_window` all but every
+    `global_attn_every_n_layers`-th layer of an encoder attend within it alone (`local_attention`).
 
     Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
     words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of
@@ -111,13 +109,12 @@ class LeanformerConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs = self._without_aliases(kwargs)
-        positive = ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base", "global_attn_every_n_layers")
-        for key in positive:
+        for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("head_size", "num_decoder_layers", "embedding_size", "sliding_window", "local_rotary_base"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
-        for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
+        for key in ("hidden_size", "num_attention_heads", "max_position_embeddings", "global_attn_every_n_layers"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing"):
             value = getattr(self, key)
@@ -136,14 +133,10 @@ class LeanformerConfig(PreTrainedConfig):
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         block(self.block)
-        if self.sliding_window is not None:
-            self._require("sliding_window", self.mixer == "attention", 'needs model.mixer = "attention"')
-        if self.local_rotary_base is not None:
-            local = self.positions == "rotary" and self.sliding_window is not None
-            self._require("local_rotary_base", local, 'needs model.positions = "rotary" and a model.sliding_window')
-        if not self.first_norm:
-            whole = self.norm == "pre" and self.block == SEQUENTIAL
-            self._require("first_norm", whole, f'needs model.norm = "pre" and model.block = "{SEQUENTIAL}"')
+        check_window(self)
+        has_first = self.norm == "pre" and self.block == SEQUENTIAL
+        rule = f'needs model.norm = "pre" and model.block = "{SEQUENTIAL}"'
+        self._require("first_norm", self.first_norm or has_first, rule)
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         groups = self.feed_forward_groups
         self._require("feed_forward_groups", groups > 0, "must be positive")
@@ -249,10 +242,6 @@ class LeanformerConfig(PreTrainedConfig):
         half = deepcopy(self)
         half.num_hidden_layers = self.decoder_depth()
         return half
-
-    def is_local(self, layer: int) -> bool:
-        """Returns whether this layer of the encoder, counted from 0, attends within the sliding window alone."""
-        return self.sliding_window is not None and layer % self.global_attn_every_n_layers > 0
 
     def rotary(self, local: bool = False) -> Rotary | None:
         """Returns the rotation of all layers, or with `local` of those within the sliding window."""

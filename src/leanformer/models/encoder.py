@@ -19,6 +19,7 @@ from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
+from leanformer.models.local_attention import is_local
 
 
 class LeanformerPreTrainedModel(PreTrainedModel):
@@ -127,15 +128,15 @@ class LeanformerModel(LeanformerPreTrainedModel):
             output_attentions = self.config.output_attentions
         mask = None if attention_mask is None else boolean_mask(attention_mask)
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
-        whole = near = mask, positions
+        everywhere = nearby = mask, positions
         if self.config.sliding_window is not None:
             same = self.local_rotary == self.rotary
-            near_mask = with_window(mask, length, self.config.sliding_window, words_BLD.device)
-            near = near_mask, positions if same else placed(self.local_rotary)
+            near = with_window(mask, length, self.config.sliding_window, words_BLD.device)
+            nearby = near, positions if same else placed(self.local_rotary)
         for number, layer in enumerate(self.layers[:-1]):
-            x_BLD = layer(x_BLD, *(near if self.config.is_local(number) else whole), bool(output_attentions))
+            x_BLD = layer(x_BLD, *(nearby if is_local(self.config, number) else everywhere), bool(output_attentions))
         last = self.layers[-1]
-        mask, positions = near if self.config.is_local(len(self.layers) - 1) else whole
+        mask, positions = nearby if is_local(self.config, len(self.layers) - 1) else everywhere
         if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
             x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
             x_BLD = x_BLD if places is None else take(x_BLD, places)

@@ -38,9 +38,7 @@ class RelativeBias(Compatibility):
     parameter_groups = {"position_tables": ParameterGroup(("table",))}
     table: Tensor
 
-    def __init__(
-        self, shape: Shape, num_buckets: int = 32, max_distance: int = 128, init_std: float = 0.02
-    ) -> None:
+    def __init__(self, shape: Shape, num_buckets: int = 32, max_distance: int = 128, init_std: float = 0.02) -> None:
         super().__init__(shape)
         if num_buckets < 4 or num_buckets % 4:
             raise ValueError(f"num_buckets = {num_buckets} must be a positive multiple of 4")

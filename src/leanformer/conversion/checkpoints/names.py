@@ -49,9 +49,9 @@ class Family:
     adds to that.
     The first `offset(config)` rows of the position table belong to no position. `head_act` is that of a masked-LM head
     that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `base_model_prefix` is
-    transformers' prefix of the encoder in a model with a head, the `model_type` if None. `unpacked(config, tensors)` are
-    the tensors one by one and in our shapes, still under the family's names, where it stores several in one or one for
-    several.
+    transformers' prefix of the encoder in a model with a head, the `model_type` if None. `unpacked(config, tensors)`
+    are the tensors one by one and in our shapes, still under the family's names, where it stores several in one or one
+    for several.
     """
 
     model_type: str

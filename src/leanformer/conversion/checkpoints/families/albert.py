@@ -32,7 +32,7 @@ def _sizes(config: Any) -> dict[str, Any]:
             raise ValueError(f"{key} = {getattr(config, key)} must be positive: copy or download it again")
     if config.embedding_size == config.hidden_size:
         raise ValueError(
-            f"embedding_size = hidden_size = {config.hidden_size}: an ALBERT maps embeddings to the trunk at any width, "
+            f"embedding_size = hidden_size = {config.hidden_size}: ALBERT maps embeddings to the trunk even then, "
             "leanformer only where the widths differ, so it cannot express this one"
         )
     return {"num_hidden_layers": config.num_hidden_layers * config.inner_group_num}
