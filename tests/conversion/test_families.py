@@ -28,6 +28,7 @@ from leanformer import LeanformerConfig, models
 from leanformer.conversion.checkpoints import source
 from leanformer.conversion.checkpoints.families import FAMILIES
 from leanformer.conversion.convert import convert
+from leanformer.models import saved
 
 SIZES = {
     "vocab_size": 101,
@@ -183,6 +184,10 @@ def test_gradients_are_equal(name, sharp, batch, double, tmp_path):
             expected = expected[family.offset(original.config) :]
         assert_close(found[ours].grad, expected, msg=lambda text, key=key: f"{key}: {text}")
     assert len(found) >= len(gradients) > 20
+
+
+def test_a_family_that_converts_is_known_where_a_leanformer_model_is_expected():
+    assert set(saved.CONVERTED) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("kind", ["deberta", "deberta-v2"])
