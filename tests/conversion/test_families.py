@@ -214,6 +214,11 @@ UNLIKE = {
     ),
     "buckets": ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets = 64, only 32"),
     "width": ("albert", {"embedding_size": 30}, "config.json: embedding_size = hidden_size = 30: ALBERT maps"),
+    "layers of a group": (
+        "albert",
+        {"inner_group_num": 10**6},
+        "config.json: num_hidden_groups x inner_group_num = 1 x",
+    ),
     "groups": ("albert", {"num_hidden_groups": 0}, "config.json: num_hidden_groups = 0 must be positive"),
 }
 

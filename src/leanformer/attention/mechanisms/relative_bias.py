@@ -6,8 +6,8 @@ Half of the n = `num_buckets` buckets are for tokens to the left and the token i
 these n / 2 = 2 m the first m hold one distance each, the others ranges that widen logarithmically up to `max_distance`
 tokens, and the last one all that is farther:
 
-    bucket(d) = |d|                                                                        if |d| < m
-              = min(m + floor(m ln(|d| / m) / ln(max_distance / m)), 2 m - 1)              else,      + 2 m if d > 0
+    bucket(d) = side(|d|) + 2 m [d > 0],    side(a) = a                                                   if a < m
+                                                    = min(m + floor(m ln(a / m) / ln(max_distance / m)), 2 m - 1)
 
 Alone it compares nothing; the papers add it to a dot product: `dot_product+relative_bias`. They share one table between
 all layers, and here every layer has its own, of n H numbers.
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leanformer.attention.attend import Path
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, Logits
 from leanformer.attention.parameter_group import ParameterGroup
@@ -58,7 +57,7 @@ class RelativeBias(Compatibility):
         return Logits(bias=by_distance_HD[:, index_BLM].transpose(0, 1))
 
     def bucket(self, distance: Tensor) -> Tensor:
-        """The number of the bucket of each distance j - i, of any shape; logarithms in float32, as published code."""
+        """The bucket of each distance j - i, of any shape; logarithms are in float32, as in published code."""
         half = self.num_buckets // 2
         exact, far = half // 2, distance.abs()
         scale = (half - exact) / log(self.max_distance / exact)
@@ -92,10 +91,6 @@ class RelativeBias(Compatibility):
     @staticmethod
     def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
         return 0
-
-    @staticmethod
-    def kept(shape: Shape, length: int, path: Path, **_: Any) -> int | None:
-        return None
 
 
 register(Mechanism("relative_bias", ValueOnly, RelativeBias, "Raffel et al. 2020", cross=False))

@@ -57,6 +57,7 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
     try:
         settings = family.settings_of(stored.config, ours)
+        tensors = family.unpacked(stored.config, tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     config = read_as(LeanformerConfig, settings, folder)
@@ -67,7 +68,7 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
         )
     config.architectures = [ours]
     renamed, offset = Renamed(), family.offset(stored.config)
-    for key, tensor in family.unpacked(stored.config, tensors).items():
+    for key, tensor in tensors.items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
         renamed.append((key, new, tensor[offset:] if new == POSITIONS else tensor))
     placed, notes = settled(renamed, config, folder, dropped)

@@ -41,6 +41,11 @@ def _sizes(config: Any) -> dict[str, Any]:
 def _expanded(config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every layer its own copy of its group's tensors, albert.encoder.layer.N."""
     passes, inner, found = config.num_hidden_layers, config.inner_group_num, dict[str, Tensor]()
+    if inner * config.num_hidden_groups > len(tensors):
+        raise ValueError(
+            f"num_hidden_groups x inner_group_num = {config.num_hidden_groups} x {inner} layers are more than there "
+            "are weights: copy or download it again"
+        )
     group_of = [int(number / (passes / config.num_hidden_groups)) for number in range(passes)]  # rounded as theirs
     for key, tensor in tensors.items():
         grouped = re.fullmatch(GROUPED, key)

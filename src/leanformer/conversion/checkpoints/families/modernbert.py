@@ -55,7 +55,10 @@ def _unstacked(config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     found = dict[str, Tensor]()
     for key, tensor in tensors.items():
         end = next((end for end in STACKED if key.endswith(end)), None)
-        parts = (key,) if end is None else tuple(key.removesuffix(end) + part for part in STACKED[end])
+        if end is None or tensor.ndim != 2 or len(tensor) % len(STACKED[end]):
+            found[key] = tensor  # damaged, it has no place
+            continue
+        parts = [key.removesuffix(end) + part for part in STACKED[end]]
         found |= zip(parts, tensor.chunk(len(parts)), strict=True)
     return found
 
