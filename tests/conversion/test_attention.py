@@ -240,7 +240,7 @@ REFUSED = {
     "shares": ({}, "random+dot_product", {"weights": "softmax"}, "weights = 'softmax' starts with shares of every"),
     "phases": ({}, "phased", {}, "phased rotates queries by their positions, and the model has learned ones"),
     "nothing compared": ({"attention": "random"}, "dot_product", {}, "scores of random are no product of a query"),
-    "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "random.dot_product are no product"),
+    "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "adds random to its product, which symmetric"),
     "two": ({}, "pairwise+dot_product", {"projection": "separate"}, "has two parts that compare"),
     "misspelt": ({}, "pairwize", {}, "unknown attention mechanism 'pairwize'; did you mean 'pairwise'"),
 }
@@ -264,6 +264,35 @@ def test_an_encoder_alone_converts_too(tiny, sharp, batch):
         target, _ = convert_attention(source, "pairwise", {})
         assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
         assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
+
+
+ADDED = {
+    "behind": ("dot_product+relative_bias", "symmetric+relative_bias", "symmetric"),
+    "before": ("random+dot_product", "pairwise+random", "pairwise"),
+}
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_what_a_sum_adds_to_its_product_is_carried_over(case, tiny, sharp):
+    """The maps are those of the product alone, the table stays as it is."""
+    attention, to, alone = ADDED[case]
+    source = sharp(LeanformerForMaskedLM(tiny(attention=attention)))
+    target, residuals = convert_attention(source, to, {})
+    bare = LeanformerForMaskedLM(tiny())
+    bare.load_state_dict(source.state_dict(), strict=False)
+    expected, expected_residuals = convert_attention(bare, alone, {})
+    assert residuals == expected_residuals
+    for old, new, one in zip(*(model.encoder.layers for model in (source, target, expected)), strict=True):
+        table = old.attention.compatibility.summands()[case == "behind"].table
+        assert_close(new.attention.compatibility.summands()[1].table, table, rtol=0, atol=0)
+        kept, made = new.attention.projection.state_dict(), one.attention.projection.state_dict()
+        assert_close(dict(kept), dict(made), rtol=0, atol=0)
+
+
+def test_a_part_with_other_options_is_not_carried_over(tiny):
+    source = LeanformerForMaskedLM(tiny(attention="dot_product+relative_bias"))
+    with pytest.raises(ValueError, match="adds relative_bias to its product, which .* other options: convert to a sum"):
+        convert_attention(source, "symmetric+relative_bias", {"max_distance": 16})
 
 
 def test_multi_query_starts_from_the_mean_key_and_value(tiny, sharp, batch):

@@ -151,6 +151,15 @@ def with_causal(mask: Tensor | None, length: int, memory: int, device: torch.dev
     return past if mask is None else mask & past
 
 
+def with_window(mask: Tensor | None, length: int, window: int, device: torch.device) -> Tensor | None:
+    """The mask, and no look farther than `window` tokens to either side."""
+    if not torch.compiler.is_compiling() and length <= window + 1:  # exported, the length is a symbol
+        return mask
+    place = torch.arange(length, device=device)
+    near = (place[:, None] - place).abs() <= window
+    return near[None, None] if mask is None else mask & near
+
+
 def _without_empty_rows(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Let rows that may attend to nothing attend to everything, and say which they are.
 

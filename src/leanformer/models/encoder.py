@@ -13,12 +13,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions, take
+from leanformer.attention import MultiHeadAttention, Positions, Rotary, take, with_window
 from leanformer.models.block_types import block
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
+from leanformer.models.local_attention import is_local
 
 
 class LeanformerPreTrainedModel(PreTrainedModel):
@@ -72,9 +73,11 @@ class LeanformerModel(LeanformerPreTrainedModel):
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
+        if not config.first_norm:
+            self.layers[0].attention_norm = nn.Identity()
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.pooler = Pooler(config) if add_pooling_layer else None
-        self.rotary = config.rotary()
+        self.rotary, self.local_rotary = config.rotary(), config.rotary(local=True)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -114,17 +117,26 @@ class LeanformerModel(LeanformerPreTrainedModel):
         length, longest = words_BLD.shape[1], self.config.max_position_embeddings
         if length > longest:
             raise ValueError(f"{length} tokens are more than max_position_embeddings = {longest}: cut the sequence")
-        if position_ids is None:
-            positions = Positions.counted(length, length, words_BLD.device, self.rotary)
-        else:
-            positions = Positions.of(position_ids, rotary=self.rotary)
+
+        def placed(rotary: Rotary | None) -> Positions:
+            if position_ids is None:
+                return Positions.counted(length, length, words_BLD.device, rotary)
+            return Positions.of(position_ids, rotary=rotary)
+
+        positions = placed(self.rotary)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         mask = None if attention_mask is None else boolean_mask(attention_mask)
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
-        for layer in self.layers[:-1]:
-            x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
+        everywhere = nearby = mask, positions
+        if self.config.sliding_window is not None:
+            same = self.local_rotary == self.rotary
+            near = with_window(mask, length, self.config.sliding_window, words_BLD.device)
+            nearby = near, positions if same else placed(self.local_rotary)
+        for number, layer in enumerate(self.layers[:-1]):
+            x_BLD = layer(x_BLD, *(nearby if is_local(self.config, number) else everywhere), bool(output_attentions))
         last = self.layers[-1]
+        mask, positions = nearby if is_local(self.config, len(self.layers) - 1) else everywhere
         if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
             x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
             x_BLD = x_BLD if places is None else take(x_BLD, places)

@@ -66,6 +66,9 @@ class Config(Labels):
     initializer_range: Finite | None = None
     layer_norm_eps: Finite | None = None
     rotary_base: Finite | None = None
+    sliding_window: Size | None = None
+    global_attn_every_n_layers: Size | None = None
+    local_rotary_base: Finite | None = None
     tie_word_embeddings: bool | None = None
     output_attentions: bool | None = None
     output_hidden_states: bool | None = None

@@ -3,7 +3,8 @@
     logit_h(i, j) = (Q_h x_i + a_h) . (K_h x_j + b_h),    output_i = sum_h O_h sum_j w_h,ij (V_h x_j + c_h) + d
 
 in float64, the scale 1/sqrt(K) and whatever the mechanism puts between query and key inside Q. With rotary positions
-query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it.
+query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it. What a
+sum adds to its one product, such as a table of positions, is no part of these maps.
 
 Shape letters: D width, H heads, K head size, E = H K.
 """
@@ -55,7 +56,8 @@ def head_outputs(layer: MultiHeadAttention) -> list[Tensor]:
 
 
 def _compared(layer: MultiHeadAttention) -> tuple[list[Affine], list[Affine]]:
-    name, form_HCC = layer.mechanism.name, layer.compatibility.bilinear_form()
+    name, comparing = layer.mechanism.name, [part for part in layer.compatibility.summands() if part.compares]
+    form_HCC = comparing[0].bilinear_form() if len(comparing) == 1 else None
     if layer.shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares, which no product of maps can express")
     if form_HCC is None:

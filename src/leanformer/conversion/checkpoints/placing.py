@@ -59,7 +59,12 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     heads = [key for key in tensors if not key.startswith(family.prefix)]
     ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
-    config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
+    try:
+        settings = family.settings_of(stored.config, ours)
+        tensors = family.unpacked(stored.config, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    config = read_as(LeanformerConfig, settings, folder)
     if ours == MASKED_LM and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
@@ -72,7 +77,7 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     renamed, offset = Renamed(), family.offset(stored.config)
     for key, tensor in tensors.items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
-        renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
+        renamed.append((key, new, tensor[offset:] if new == POSITIONS else tensor))
     placed, notes, left = settled(renamed, config, folder, dropped)
     named = next(iter(stored.config.architectures or ()), MASKED_LM)
     if ours == MASKED_LM and named not in (*family.classes, *family.aliases, MASKED_LM):
