@@ -31,8 +31,8 @@ def document(found: dict[str, Any]) -> Document:
 
 
 SPEED = (
-    "Speed: the time of the original in sentence-transformers over a candidate's own, in the same round, median over the "
-    "rounds with the smallest and the largest value. All encode the same sentences, from text to vectors, with one "
+    "Speed: the time of the original in sentence-transformers over a candidate's own, in the same round, median over "
+    "the rounds with the smallest and the largest value. All encode the same sentences, from text to vectors, with one "
     "thread, in batches of 32 sorted by length; time is that of the process."
 )
 
