@@ -5,6 +5,7 @@ Without either the outputs are equal. With them the start is the best that is kn
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from leanformer import files
 from leanformer.attention import mechanism
 from leanformer.conversion.attention.change import change
+from leanformer.conversion.checkpoints.layers import keep_layers
 from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
 from leanformer.conversion.checkpoints.source import fetch
@@ -40,6 +42,7 @@ def convert(
     text: str | Path | None = None,
     share: float = 0.0,
     tie: str = "qk",
+    layers: Sequence[int] | None = None,
     encoder_only: bool = False,
     keep_heads: bool = False,
     ignore_remote_code: bool = False,
@@ -49,13 +52,13 @@ def convert(
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
     the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
     others: query and key, or what `tie` says (`head_sharing`). `mixer_options` change what no weight depends on, which
-    is `mask_conv` alone: outputs are the source's where nothing is padded. `keep_heads` writes heads that have no place
-    in the model to a file beside it.
+    is `mask_conv` alone: outputs are the source's where nothing is padded. Of `layers`, counted from 1, the model keeps
+    these alone. `keep_heads` writes heads that have no place in the model to a file beside it.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
-    if to == "bert" and (attention or text or share):
+    if to == "bert" and (attention or text or share or layers):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
     if to == "bert" and keep_heads:
         raise ValueError("--keep-heads is for a conversion to leanformer: leave it out")
@@ -70,6 +73,8 @@ def convert(
     stored = read(folder, ignore_remote_code=ignore_remote_code)
     found = place(stored, encoder_only=encoder_only)
     check_tokenizer(folder, found.config.vocab_size, found.tokenizer_class)
+    if layers is not None:
+        found = keep_layers(found, layers)
     parts = None if encoder_only else sentence_parts(folder)
     notes = tokenizer_notes(folder, found.tokenizer_class, text)
     if encoder_only and (folder / MODULES).is_file():

@@ -72,7 +72,9 @@ def text_to_measure(source: Source, text: Path) -> Corpus:
     """Returns the text in the model's tokens; ValueError if no loss can be measured on it, which is known before there
     is a graph."""
     if source.parts is not None:
-        raise ValueError(f"--text measures masked language models, and the graph of {source.run} gives vectors of texts")
+        raise ValueError(
+            f"--text measures masked language models, and the graph of {source.run} gives vectors of texts"
+        )
     if not isinstance(source.model, LeanformerForMaskedLM):
         raise ValueError(f"--text measures masked language models, and {source.run} is a {type(source.model).__name__}")
     if source.tokenizer is None:

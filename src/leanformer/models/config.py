@@ -157,7 +157,7 @@ class LeanformerConfig(PreTrainedConfig):
         if self.shared_heads is not None:
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
-            tied_maps(self.projection(), self.shared_heads["tie"])
+            self.tied_maps(self.shared_heads["tie"])
         rotary = self.rotary()
         for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
             if (name := getattr(self, key)) is None:
@@ -199,6 +199,13 @@ class LeanformerConfig(PreTrainedConfig):
     def projection(self) -> type[Projection]:
         """Returns the encoder's projection, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
+
+    def tied_maps(self, tie: str) -> list[str]:
+        """Returns the names of the maps that the encoder's heads may share; ValueError if there are none."""
+        groups = mechanism(self.attention).kv_heads(self.shape(), **self.attention_options)
+        if groups < self.num_attention_heads:
+            raise ValueError(f"heads of {self.attention} with {groups} of keys share keys and values already")
+        return tied_maps(self.projection(), tie)
 
     def attentions(self) -> list[tuple[str, dict[str, Any]]]:
         """Returns name and options of every mechanism that a model of this config has."""

@@ -168,9 +168,13 @@ def _finished(
     rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
     speed = {"flops_per_second": rate, "matrix_peak_flops_per_second": peak}
     speed["mfu"] = None if peak is None else rate / peak
+    return {"results": results | speed, "model": saved_record(run), "curve_sha256": files.sha256(run.curve)}
+
+
+def saved_record(run: RunDirectory) -> dict[str, str]:
+    """Returns the part of run.json on the saved model."""
     sums = files.sha256(run.model / files.SUMS)
-    model = {"path": run.model.name, "sha256": saved.weights_hash(run.model), "sums_sha256": sums}
-    return {"results": results | speed, "model": model, "curve_sha256": files.sha256(run.curve)}
+    return {"path": run.model.name, "sha256": saved.weights_hash(run.model), "sums_sha256": sums}
 
 
 def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, run: RunDirectory) -> None:
