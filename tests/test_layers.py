@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "inference": {"torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "reporting", "study")}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "reporting", "study")}
     | {"leanformer.settings", "leanformer.settings.table"},
     "reporting": {"numpy", "scipy", "matplotlib"},
     "bench": {"torch", "transformers", "accelerate", "x_transformers", "numpy", "rich", "matplotlib"}

@@ -29,11 +29,12 @@ sys.meta_path.insert(0, standalone_check.Absent)
 import builtins, json
 import numpy as np
 from sentence_transformers import SentenceTransformer
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 asked = []
 builtins.input = lambda *question: asked.append(question) or "n"
-AutoTokenizer.from_pretrained(sys.argv[2], trust_remote_code=False)
+tokens = AutoTokenizer.from_pretrained(sys.argv[2], trust_remote_code=False)("the old house")["input_ids"]
+assert PreTrainedTokenizerFast.from_pretrained(sys.argv[2])("the old house")["input_ids"] == tokens
 model = SentenceTransformer(sys.argv[2], device="cpu", trust_remote_code=True)
 np.save(sys.argv[4], model.encode(json.loads(sys.argv[3]), show_progress_bar=False))
 assert not asked, asked

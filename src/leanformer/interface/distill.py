@@ -45,8 +45,8 @@ def distill(
     pairs       with texts: a table of pairs, on which the student is measured during training. `pair_columns` names
                 two texts and, if there is one, their score
     settings, keywords, resume      as for `pretrain`; the keywords also name settings of [distillation]:
-                method="minilm2", temperature=2.0. Without a batch_size it follows from the budget
-                (`distillation/batch_size.py`)
+                method="minilm2", temperature=2.0. Without a batch_size, that of prepared data
+                follows from the budget (`distillation/batch_size.py`)
     """
     out = Path(out)
     goes_on, whole = resumes(resume, out / RECORD), _prepared(data)
