@@ -20,9 +20,6 @@ constant goes into the output bias, since weights add up to one.
 Where t solves an equation in directions that say little, exact answers are large and cancel: at bf16 little is left of
 them. t is therefore the least-squares solution whose condition is no worse than a limit, or than that of the source's
 own head; where the exact solution is, it is taken.
-
-V has no closed form where it stands on both sides: it is iterated, V <- leading eigenvectors of the gradient, from the
-spaces of all rows, of the queries and of the keys, and the best is kept. Where N has the form, it is found exactly.
 """
 
 from collections.abc import Callable
@@ -33,11 +30,13 @@ from torch import Tensor
 
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
 from leanformer.conversion.attention.metric import MetricBasis
+from leanformer.conversion.attention.subspace import leading, space
 
-TRIALS, STEPS, SETTLED = 8, 40, 1e-7
 LIMIT, VALUE_LIMIT = 8.0, 2.0
 """The conditions that a start's logits and its values may have: bf16 rounds logits by about LIMIT / 512 of their size.
 Values are stricter, since int8 gives the largest of a layer's contexts and the smallest the same step."""
+SLACK = 1e-6
+"""The fraction by which rounding may exceed a limit."""
 WEAKEST = 0.05
 """The least scale of a row that balancing gives, as a fraction of the largest: nothing becomes exactly zero."""
 
@@ -129,9 +128,9 @@ class Problem(HeadProblem):
         def bounded(t: Tensor) -> bool:
             square = spread + t.square()
             key = square if right is None else right.square().sum(1)
-            fine = self.condition(square, U, key) <= self.limit * (1 + SETTLED)
+            fine = self.condition(square, U, key) <= self.limit * (1 + SLACK)
             if fine and outputs is not None:
-                fine = self.value_condition(outputs, square) <= self.value_limit * (1 + SETTLED)
+                fine = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
             return fine
 
         return _bounded((T.T @ U.T) if right is None else right.T, self.r, bounded)
@@ -211,7 +210,7 @@ def symmetric(problem: Problem) -> Start:
 def shared(problem: Problem) -> Start:
     S = (problem.N + problem.N.T) / 2
     linear = torch.outer(problem.r, problem.r) + _value_share(problem)
-    V = _space(problem, S, linear)
+    V = space(S, linear, problem.size, (problem.query, problem.key))
     values, vectors = torch.linalg.eigh(V.T @ S @ V)
     V = V @ vectors
     t = problem.offset(V.T, values.diag(), outputs=problem.O @ V)
@@ -225,7 +224,7 @@ def shared(problem: Problem) -> Start:
 
 def shared_key_value(problem: Problem) -> Start:
     N, r = problem.N, problem.r
-    V = _leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
+    V = leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
     tied = problem.affine(V.T, torch.zeros(V.shape[1], dtype=V.dtype))
     query = problem.affine((N @ V).T, V.T @ r)
     return problem.tied_value({"query": query, "key": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
@@ -233,7 +232,7 @@ def shared_key_value(problem: Problem) -> Start:
 
 def shared_query_value(problem: Problem) -> Start:
     N = problem.N
-    V = _leading(N @ N.T + _value_share(problem), problem.size)
+    V = leading(N @ N.T + _value_share(problem), problem.size)
     key = V.T @ N
     t = problem.offset(V.T, torch.eye(len(key), dtype=V.dtype), right=key, outputs=problem.O @ V)
     tied = problem.affine(V.T, t)
@@ -242,7 +241,7 @@ def shared_query_value(problem: Problem) -> Start:
 
 
 def _directed(problem: Problem, linear: Tensor, tied: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    V = _space(problem, problem.N, linear)
+    V = space(problem.N, linear, problem.size, (problem.query, problem.key))
     U = V.T @ problem.N @ V
     return V, U, problem.offset(V.T, U, outputs=problem.O @ V if tied else None)
 
@@ -266,36 +265,6 @@ def _bilinear(problem: Problem, V: Tensor, U: Tensor, t: Tensor) -> float:
 def _value_share(problem: Problem) -> Tensor:
     """What the space is worth to the value, as much as to the logits."""
     return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
-
-
-def _space(problem: Problem, N: Tensor, linear: Tensor) -> Tensor:
-    """V (R, K) that maximises |V' N V|^2 + tr(V' L V)."""
-
-    def worth(V: Tensor) -> float:
-        return float((V.T @ N @ V).square().sum() + ((linear @ V) * V).sum())
-
-    def climb(P: Tensor, steps: int) -> Tensor:
-        best, most = torch.empty(0), -1.0
-        for _ in range(steps):
-            V = _leading(N @ P @ N.T + N.T @ P @ N + linear, problem.size)
-            P, found = V @ V.T, worth(V)
-            if found <= most * (1 + SETTLED):
-                break
-            best, most = V, found
-        return best
-
-    starts = [torch.eye(len(N), dtype=N.dtype), *(_projector(rows) for rows in (problem.query, problem.key))]
-    best = max((climb(P, TRIALS) for P in starts), key=worth)
-    return max(best, climb(best @ best.T, STEPS), key=worth)
-
-
-def _leading(symmetric_RR: Tensor, size: int) -> Tensor:
-    """Eigenvectors of the `size` largest eigenvalues, fewer if there are no more."""
-    return torch.linalg.eigh(symmetric_RR)[1][:, -size:]
-
-
-def _projector(rows: Tensor) -> Tensor:
-    return torch.linalg.pinv(rows) @ rows
 
 
 def _bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:

@@ -120,16 +120,15 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
 
 def refit(output: nn.Linear, contexts_NE: Tensor, wanted_ND: Tensor) -> None:
     """The output map whose answer to the contexts is nearest to what is wanted: the formula above."""
-    c, y = contexts_NE.double(), wanted_ND.double()
-    centre, level = (c.mean(0), y.mean(0)) if output.bias is not None else (c.new_zeros(()), y.new_zeros(()))
+    c, y, bias = contexts_NE, wanted_ND - contexts_NE @ output.weight.T, output.bias is not None
+    centre, level = (c.mean(0), y.mean(0)) if bias else (c.new_zeros(c.shape[1]), y.new_zeros(y.shape[1]))
     c, y = c - centre, y - level
-    start = output.weight.double()
-    moment = c.T @ c
+    moment, start = (c.T @ c).double(), output.weight.double()
     ridge = RIDGE * moment.diagonal().mean().clamp(min=1e-300)
-    step = torch.linalg.solve(moment + ridge * torch.eye(len(moment), dtype=c.dtype), c.T @ (y - c @ start.T)).T
+    step = torch.linalg.solve(moment + ridge * torch.eye(len(moment), dtype=moment.dtype), (c.T @ y).double()).T
     output.weight.copy_(start + step)
     if output.bias is not None:
-        output.bias.copy_(level - (start + step) @ centre)
+        output.bias.copy_(level.double() - step @ centre.double())
 
 
 class _Table:
