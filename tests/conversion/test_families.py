@@ -136,6 +136,42 @@ def test_a_classifiers_activation_is_the_layers_in_convbert_and_not_berts(sharp,
         convert(tmp_path / "ours of it", tmp_path / "bert", to="bert")
 
 
+@pytest.mark.parametrize("architecture", ["Antibodies", "RobertaForMaskedLM", None])
+def test_heads_beside_a_masked_lm_head_are_left_behind_or_kept(architecture, sharp, batch, tmp_path, command):
+    original = made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
+    path, config = tmp_path / "theirs" / "model.safetensors", tmp_path / "theirs" / "config.json"
+    heads = {"lm_head.species.weight": torch.rand(6, 30), "classifier.weight": torch.rand(2, 30)}
+    save_file(load_file(path) | heads, path, {"format": "pt"})
+    named = {"architectures": None if architecture is None else [architecture]}
+    config.write_text(json.dumps(json.loads(config.read_text()) | named))
+    *first, note = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
+    unknown = ["Antibodies, a class that roberta does not have, is read by its masked-LM head"]
+    assert first == (unknown if architecture == "Antibodies" else [])
+    assert note.startswith("left behind: heads that leanformer does not have, and that --keep-heads writes to a file (")
+    assert "classifier" in note and "lm_head.species" in note
+    assert not (tmp_path / "ours" / "other_heads.safetensors").exists()
+    status, _, err = command("convert", tmp_path / "theirs", tmp_path / "kept", "--keep-heads")
+    assert status == 0 and "other_heads.safetensors holds what was left behind, under its old names" in err
+    kept = load_file(tmp_path / "kept" / "other_heads.safetensors")
+    assert kept.keys() == heads.keys()
+    for key, tensor in heads.items():
+        assert_close(kept[key], tensor, rtol=0, atol=0)
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "kept").eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    assert_close(model(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
+
+
+def test_a_class_of_somebodys_own_without_a_masked_lm_head_is_refused(sharp, tmp_path):
+    made("electra", "ElectraModel", sharp, tmp_path / "theirs")
+    config = tmp_path / "theirs" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["Mine"]}))
+    with pytest.raises(ValueError, match=r"no counterpart of Mine; known: .*Answering\. With --encoder-only the head is"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    with pytest.raises(ValueError, match="--keep-heads is for a conversion to leanformer: leave it out"):
+        convert(tmp_path / "theirs", tmp_path / "ours", "bert", keep_heads=True)
+
+
 def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(sharp, tmp_path):
     made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs", hidden_act="relu")
     with pytest.raises(ValueError, match="masked-LM head computes gelu, its layers hidden_act = 'relu'"):

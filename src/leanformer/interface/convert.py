@@ -1,6 +1,7 @@
 """`leanformer.convert`: reads a trained model of any known family, and exchanges its attention."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ def convert(
     text: Any = None,
     share_heads: float = 0.0,
     tie: str = "qk",
+    keep_layers: Sequence[int] | None = None,
     to: str = "leanformer",
     encoder_only: bool = False,
+    keep_heads: bool = False,
     ignore_remote_code: bool = False,
     plugin: str | Path | None = None,
 ) -> Model:
@@ -30,8 +33,10 @@ def convert(
     attention       the mechanism to convert to, with its `attention_options`; by default the source's own
     text            a text or a data directory, on which the conversion is fitted and measured
     share_heads     the fraction of heads that use the maps of other heads; `tie` names these maps: qk, qkv or qkvo
+    keep_layers     the layers that the model keeps, counted from 1: [2, 4, 6]
     to              "leanformer", or "bert" for Hugging Face's BERT
-    encoder_only    leave out the head
+    encoder_only    leave out the head, and the parts of sentence-transformers
+    keep_heads      write heads that leanformer does not have to other_heads.safetensors beside the model
     ignore_remote_code      read only the tensors of a checkpoint that comes with its own code
 
     The record of the model says what became of it. Without another attention and shared heads its outputs are equal.
@@ -47,7 +52,9 @@ def convert(
         text=None if text is None else os.fspath(text),
         share=share_heads,
         tie=tie,
+        layers=keep_layers,
         encoder_only=encoder_only,
+        keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,
     )
     return Model(out, record)

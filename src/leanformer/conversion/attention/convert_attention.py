@@ -6,7 +6,6 @@ where nothing is compared. Separate projections are copied, too, and the mechani
 exactly, if its form can be the identity and every head has a key and a value.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -14,38 +13,58 @@ from torch import Tensor, nn
 
 from leanformer.attention import Compatibility, MultiHeadAttention, mechanism
 from leanformer.conversion.attention import fits, rotary_fits
+from leanformer.conversion.attention.condition import conditions
 from leanformer.conversion.attention.fits import Start
 from leanformer.conversion.attention.grouped_fits import Fitted, fit_groups
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, head_maps
+from leanformer.conversion.attention.lockstep import Comparison, lockstep
 from leanformer.conversion.attention.moments import Moments
-from leanformer.conversion.attention.sample import Statistics, unknown
+from leanformer.conversion.attention.sample import Sample
+from leanformer.conversion.attention.statistics import Statistics
 from leanformer.models import LeanformerDecoder, LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 
 
 class Residual(NamedTuple):
-    """Relative errors of a head: of its logits' form, and of what its values become; None where nothing was fitted."""
+    """Relative errors of a head: of its logits' form, and of what its values become; and how far it is from cancelling
+    (`condition`). None where nothing was fitted."""
 
     layer: int
     head: int
     logits_residual: float | None
     value_residual: float | None
+    logits_condition: float | None
+    value_condition: float | None
 
 
 def convert_attention(
     model: Any, attention: str, options: dict[str, Any], statistics: list[Statistics] | None = None
 ) -> tuple[LeanformerPreTrainedModel, list[Residual]]:
-    """The model, which stays as it is, with this mechanism, in float32; ValueError for what it cannot express."""
-    target = _built(model, attention, options)
-    residuals, rotary = [], target.config.positions == "rotary"
+    """The model, which stays as it is, with this mechanism, in float32; ValueError for what it cannot express.
+
+    Each layer is fitted by itself, to these statistics of what it reads, or to its weights.
+    """
+    target, residuals = _built(model, attention, options), list[Residual]()
     olds, news = (list(each.base_model.layers) for each in (model, target))
     for number, (old, new) in enumerate(zip(olds, news, strict=True)):
-        known = unknown(old.attention.shape.hidden_size) if statistics is None else statistics[number]
-        for head, start in enumerate(_layer(old.attention, new.attention, known, rotary)):
-            logits, value = (None, None) if start is None else (start.logits_residual, start.value_residual)
-            residuals.append(Residual(number + 1, head + 1, logits, value))
+        known = Statistics.unknown(old.attention.shape.hidden_size) if statistics is None else statistics[number]
+        residuals += _layer(number, old.attention, new.attention, known, target.config.positions == "rotary")
     return target.eval(), residuals
+
+
+def convert_on_text(
+    model: Any, attention: str, options: dict[str, Any], sample: Sample
+) -> tuple[LeanformerPreTrainedModel, list[Residual], Comparison]:
+    """The same, with every layer fitted to what the converted layers below it give, and its output map fitted again to
+    what the source's layer adds (`lockstep`)."""
+    target, residuals = _built(model, attention, options).eval(), list[Residual]()
+
+    def fit(number: int, old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics) -> None:
+        residuals.extend(_layer(number, old, new, known, target.config.positions == "rotary"))
+
+    comparison = lockstep(model, target, sample, fit)
+    return target, residuals, comparison
 
 
 def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
@@ -73,7 +92,10 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
 
 
 @torch.no_grad()
-def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool) -> Sequence[Start | None]:
+def _layer(
+    number: int, old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool
+) -> list[Residual]:
+    """Set the new layer's attention from the old one's."""
     parts, name = new.compatibility.summands(), new.mechanism.name
     comparing = [part for part in parts if part.family is not None]
     if len(comparing) > 1:
@@ -92,14 +114,19 @@ def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, 
         if part is not first:
             part.zero_init()
     if new.mechanism.compares:
-        starts = _fitted(heads, new, first, known, rotary)
+        moments = Moments.of(known, centred=new.shape.bias, rotary=rotary)
+        starts = _fitted(heads, new, first, moments, rotary)
         _fill(new, starts)
-        return starts
+        found = conditions(heads, new, first, moments)
+        return [
+            Residual(number + 1, head, start.logits_residual, start.value_residual, *found[head - 1])
+            for head, start in enumerate(starts, 1)
+        ]
     _set(getattr(new.projection, new.projection.parts["value"]), [head.value for head in heads])
     if (scale := new.projection.part_scale("value")) is not None:
         scale.fill_(1.0)
     new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
-    return [None] * len(heads)
+    return [Residual(number + 1, head, None, None, None, None) for head in range(1, len(heads) + 1)]
 
 
 def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) -> None:
@@ -114,13 +141,12 @@ def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) 
 
 
 def _fitted(
-    heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, known: Statistics, rotary: bool
+    heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments, rotary: bool
 ) -> list[Start]:
     """A start for each head, and `part` with the form that goes with it."""
     shape, name = new.shape, new.mechanism.name
     if shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares: no closed form")
-    moments = Moments.of(known, centred=shape.bias, rotary=rotary)
     ties, groups = new.projection.ties(), new.mechanism.kv_heads(shape, **new.options)
     if groups < len(heads) and (ties == "q,kv" or (ties == "q,k,v" and moments.sampled)):
         return _carried(fit_groups(heads, groups, moments, tied=ties == "q,kv"), heads, new, part, moments)

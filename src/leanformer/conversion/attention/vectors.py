@@ -1,0 +1,42 @@
+"""How far the vectors that a converted encoder gives to texts are those of its source."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TEXTS = 512
+"""Most texts whose similarities are compared, pair by pair."""
+
+
+class Vectors(NamedTuple):
+    """Mean-pooled vectors of the same texts by both models, (texts, D)."""
+
+    before: Tensor
+    after: Tensor
+
+    def cosine(self) -> float:
+        """Returns the mean cosine of the two vectors of a text."""
+        return float(F.cosine_similarity(self.before.double(), self.after.double()).mean())
+
+    def spearman(self) -> float | None:
+        """Returns the rank correlation of the two models' similarities (cosines) over all pairs of texts; None for
+        fewer than three texts, or where one model finds all pairs alike."""
+        chosen = torch.linspace(0, len(self.before) - 1, min(TEXTS, len(self.before))).long()
+        if len(chosen) < 3:
+            return None
+        ranks = []
+        for vectors in self:
+            unit = F.normalize(vectors[chosen].double(), dim=-1)
+            above = torch.triu_indices(len(unit), len(unit), 1)
+            ranks.append(_ranks((unit @ unit.T)[above[0], above[1]]))
+        found = float(torch.corrcoef(torch.stack(ranks))[0, 1])
+        return None if found != found else found
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from one; equal values share the mean of their ranks."""
+    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    return (last - (counts - 1) / 2)[place]
