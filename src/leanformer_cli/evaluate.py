@@ -72,4 +72,8 @@ def evaluate(
     options: dict[str, Any] = {"split": split, "beams": beams, "max_length": max_length, "limit": limit, "out": out}
     options |= {"within_word": within_word or None, "gaps": None if gaps is None else whole(gaps, "--gaps")}
     options |= {"precision": precision}
-    show(evaluate(run, suite, data, **options), as_json, quiet)
+    result = evaluate(run, suite, data, **options)
+    show(result, as_json, quiet)
+    if not (as_json or quiet):
+        for note in result.get("notes", ()):
+            print(f"note: {note}")

@@ -142,10 +142,11 @@ def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    titles = [key for key in rows[0] if any(isinstance(row[key], str | int | float) for row in rows)]
-    table = [[key.replace("_", " ") for key in titles], *([_cell(row[key], 4) for key in titles] for row in rows)]
+    keys = dict.fromkeys(key for row in rows for key in row)  # a note is in the rows that need one
+    titles = [key for key in keys if any(isinstance(row.get(key), str | int | float) for row in rows)]
+    table = [[key.replace("_", " ") for key in titles], *([_cell(row.get(key), 4) for key in titles] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(titles))]
-    left = [isinstance(rows[0][key], str) for key in titles]
+    left = [any(isinstance(row.get(key), str) for row in rows) for key in titles]
     print()
     for line in table:
         cells = zip(line, widths, left, strict=True)

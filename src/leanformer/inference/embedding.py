@@ -80,7 +80,7 @@ def vectors(
     folder = saved.locate(Path(run))
     tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
     model = pretrained.load_encoder(folder)
-    texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field")]
+    texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field (in Python, text)")]
     encoded = encode(tokenizer, Examples([(text,) for text in texts], np.zeros(len(texts), np.int64)), length)
     made = {"model": str(run), "pooling": pooling}
     return Vectors(pooled(model, encoded, pooling), texts, encoded.truncated, made)

@@ -6,8 +6,9 @@ from typing import Any
 from leanformer.distillation.distill import distill as teach
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
-from leanformer.interface.run import RECORD, Run
+from leanformer.interface.run import Run
 from leanformer.interface.settings import Given, request
+from leanformer.records.run import RECORD
 from leanformer.settings import Settings
 
 TABLES = ("model", "training", "distillation")
