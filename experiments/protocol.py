@@ -24,10 +24,10 @@ from leanformer.models.cost import ledger
 from leanformer.records.reading import SCHEMA
 from leanformer.settings import FinetuningSettings, Settings
 from leanformer.study.estimate import Reading, reading
-from leanformer.training.budget.pace import measure
 from leanformer.study.executor import Executor
 from leanformer.study.job import Job
 from leanformer.study.stages import run_stages
+from leanformer.training.budget.pace import measure
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config

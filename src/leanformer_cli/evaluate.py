@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, show, whole
+from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, model_there, show, whole
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=model_there, help="A pre-training run or a saved model.")
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,17 +9,45 @@ from typing import Annotated, Any
 
 import typer
 
+
+def model_there(path: Path | None) -> Path | None:
+    """Raises the error of a misspelt model before PyTorch is imported, which takes seconds; a callback of typer."""
+    if path is not None and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is neither a run directory nor a model saved by save_pretrained: check the path"
+        )
+    return path
+
+
+def data_there(path: Path) -> Path:
+    """The same of a data directory."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such data directory; make one with: leanformer prepare TEXT --out DATA")
+    return path
+
+
+def file_there(path: Path | None) -> Path | None:
+    """The same of a file."""
+    if path is not None and not path.exists():
+        raise FileNotFoundError(f"{path}: no such file: check the path")
+    return path
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a setting; may be repeated.")
 ]
 Config = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A settings file; see `docs/settings.md`.")
+    Path | None,
+    typer.Argument(metavar="[CONFIG.toml]", callback=file_there, help="A settings file; see `docs/settings.md`."),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="CONFIG.toml", help="A settings file; see `docs/settings.md`.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="CONFIG.toml", callback=file_there, help="A settings file; see `docs/settings.md`."
+    ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=model_there, help="A run, or a saved model.")]
 Texts = Annotated[
     list[str],
     typer.Argument(
@@ -35,7 +63,10 @@ Recipe = Annotated[
 Hours = Annotated[float | None, typer.Option("--hours", help="Plan each run for so many hours on this machine.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="The same in minutes.")]
 Tokens = Annotated[int | None, typer.Option("--tokens", help="Plan each run for so many tokens.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DATA", callback=data_there, help="A directory made by `leanformer prepare`."),
+]
 RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to create or resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run or comparison in --out.")]
 AutoResume = Annotated[

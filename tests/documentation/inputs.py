@@ -1,4 +1,4 @@
-"""What the documented commands read, under the names that the pages give it: tiny, and made when it is first asked for."""
+"""What the documented commands read, by the names that the pages give it: tiny, and made when it is first asked for."""
 
 import csv
 import importlib.util
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.documentation.shrinking import MODEL, TRAINING, smaller
 
-WORDS = "good bad lovely dull fine awful warm cold bright dark".split()
+WORDS = ["good", "bad", "lovely", "dull", "fine", "awful", "warm", "cold", "bright", "dark"]
 CONFIG = {
     "model": MODEL | {"positions": '"rotary"'},
     "training": {k: v for k, v in TRAINING.items() if v not in ("none", "false")} | {"schedule": '"constant"'},
@@ -88,7 +88,9 @@ def tasks(inputs: Inputs, path: Path) -> None:
     pairs = [{"sentence1": text, "sentence2": "a day", "label": i} for text, i in zip(texts, labels, strict=True)]
     rows |= {f"rte/{split}": list(pairs) for split in ("train", "validation")}
     translated = [{"translation": {"en": text, "de": f"ein {text}"}} for text in texts[:200]]
-    rows |= {f"multi30k_ende/{split}": list(translated[i::3]) for i, split in enumerate(("train", "validation", "test_2016"))}
+    rows |= {
+        f"multi30k_ende/{split}": list(translated[i::3]) for i, split in enumerate(("train", "validation", "test_2016"))
+    }
     for name, found in rows.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         some = found if name.endswith("train") else found[:100]
@@ -150,7 +152,9 @@ def convbert(inputs: Inputs, path: Path) -> None:
     bert = inputs.made("BERT")
     known = json.loads((bert / "config.json").read_text(encoding="utf-8"))
     sizes = {key: known[key] for key in (*MODEL, "vocab_size")}
-    ConvBertForMaskedLM(ConvBertConfig(**sizes, embedding_size=8, conv_kernel_size=3, num_groups=1)).save_pretrained(path)
+    ConvBertForMaskedLM(ConvBertConfig(**sizes, embedding_size=8, conv_kernel_size=3, num_groups=1)).save_pretrained(
+        path
+    )
     for file in bert.glob("tokenizer*"):
         shutil.copy(file, path)
 

@@ -1,11 +1,11 @@
 """The rule by which a documented command becomes a small one: the same verb and options, with less to do.
 
-    budgets     a budget in time or tokens becomes 6,400 tokens, which are the 50 steps that a plan needs
-    seeds       N seeds become one, and as many as the page asks for later, with --resume, become two
-    numbers     tokens and steps that a page names become a few
-    sizes       training, fine-tuning and benchmarks get the smallest models, texts and numbers of rounds
-    dry runs    what takes minutes at any size is planned and not run
-    words       a placeholder that no file can be named by becomes a value
+budgets     a budget in time or tokens becomes 6,400 tokens, which are the 50 steps that a plan needs
+seeds       N seeds become one, and as many as the page asks for later, with --resume, become two
+numbers     tokens and steps that a page names become a few
+sizes       training, fine-tuning and benchmarks get the smallest models, texts and numbers of rounds
+dry runs    what takes minutes at any size is planned and not run
+words       a placeholder that no file can be named by becomes a value
 """
 
 import re
@@ -23,7 +23,9 @@ VALUES = {
     "--tuning-seeds 2": ["--tuning-seeds", "1"],
     "--extend STEPS": ["--extend", "6"],
 }
-NUMBERS = {"max_tokens=50_000_000": "max_tokens=512"} | {f"max_steps={n}": f"max_steps={n // 500}" for n in (1000, 1500, 2000)}
+NUMBERS = {"max_tokens=50_000_000": "max_tokens=512"} | {
+    f"max_steps={n}": f"max_steps={n // 500}" for n in (1000, 1500, 2000)
+}
 WORDS = {"TEXT...": "text.txt"}
 MODEL = {
     "hidden_size": 16,

@@ -5,11 +5,10 @@ they name is made for them. A command that makes what is there already begins an
 """
 
 import io
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -107,7 +106,9 @@ def test_the_commands_of_a_section_run_in_order(
         written, before, file = command.split()
         arguments = smaller(written)
         prepare_directory(command, [*arguments, *before.split()], tmp_path, inputs)
-        stdin = subprocess.run(before, shell=True, cwd=tmp_path, check=True, capture_output=True).stdout if before else b""
+        stdin = (
+            subprocess.run(before, shell=True, cwd=tmp_path, check=True, capture_output=True).stdout if before else b""
+        )
         capsys.readouterr()
         carry_out(arguments, tmp_path, stdin)
         if file:

@@ -64,7 +64,7 @@ class CollapseWatch(Callback):
 def advice(task: Task, settings: FinetuningSettings, width: int, rising: bool = False) -> str:
     """Returns what to try if a run has learned nothing: the learning rate first, since that is most often the cause.
 
-    A rate that is too low is tripled, or raised to what suits the model's width: RATE (WIDTH / width)^2, at most HIGHEST.
+    A rate that is too low is tripled, or raised to what suits the width: RATE (WIDTH / width)^2, at most HIGHEST.
     """
     suited = min(RATE * max(1.0, WIDTH / width) ** 2, HIGHEST)
     rate = settings.learning_rate / 3 if rising else max(settings.learning_rate * 3, suited)
