@@ -23,10 +23,11 @@ from leanformer.files import write_json
 from leanformer.models.cost import ledger
 from leanformer.records.reading import SCHEMA
 from leanformer.settings import FinetuningSettings, Settings
-from leanformer.study.estimate import Reading, reading, training_speed
+from leanformer.study.estimate import Reading, reading
 from leanformer.study.executor import Executor
 from leanformer.study.job import Job
 from leanformer.study.stages import run_stages
+from leanformer.training.budget.pace import measure
 from leanformer.training.machine.hardware import autocast_dtype, describe, prepare_cpu
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.table import model_config
@@ -151,12 +152,12 @@ class Experiment:
 
     def flops_per_second(self, threads: int) -> float:
         """Returns the speed of training a model of the settings here for its whole budget, optimizer's steps too."""
-        training, config = self.settings.training, model_config(self.settings, self.corpus)
-        objective = MaskedLM(self.corpus, training)
+        objective = MaskedLM(self.corpus, self.settings.training)
         assert objective.total_steps is not None
-        speed, update = training_speed(config, objective, training, threads)
+        training = replace(self.settings.training, threads=threads)
+        pace = measure(replace(self.settings, training=training), self.corpus)
         tokens = objective.tokens(objective.total_steps)
-        return tokens * self.flops()["training"] / (tokens / speed + objective.total_steps * update)
+        return tokens * self.flops()["training"] / pace.seconds(tokens, objective.total_steps, 0)
 
     def finetuning_tokens(self, task: str) -> float:
         """Tokens of training that cost as much as a fine-tuning by the settings."""

@@ -6,6 +6,8 @@ import lzma
 import os
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,13 @@ def refused(outcome, *words):
 
 
 # --- what works
+
+
+def test_rows_of_a_table_may_lack_what_others_have(capsys):
+    from leanformer_cli.options import show
+
+    show({"domains": [{"data": "a", "loss": 1.5}, {"data": "b", "loss": 2.5, "note": "few"}]}, False, False)
+    assert capsys.readouterr().out == "\ndata  loss  note\na      1.5\nb      2.5  few\n"
 
 
 def test_the_help_lists_every_verb_under_its_job_in_a_line_of_80_columns(command, monkeypatch):
@@ -329,3 +338,26 @@ def test_other_mistakes(command, data, tiny, tmp_path):
 def test_debug_shows_the_traceback(command, tmp_path):
     with pytest.raises(FileNotFoundError):
         command("report", tmp_path / "nothing", "--debug")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("finetune", "nowhere", "--out", "y"), "nowhere is neither a run directory nor a model"),
+        (("finetune", ".", "--data", "no.csv", "--out", "y"), "no.csv: no such file"),
+        (("pretrain", "--data", "nodata", "--out", "y"), "nodata: no such data directory"),
+        (("pretrain", "no.toml", "--data", ".", "--out", "y"), "no.toml: no such file"),
+        (("export", "nowhere", "y"), "nowhere is neither"),
+    ],
+)
+def test_a_misspelt_path_is_refused_before_pytorch_is_imported(words, said, tmp_path):
+    code = f"""
+import sys, leanformer_cli
+sys.argv = ["leanformer", *{words}]
+try:
+    leanformer_cli.main()
+finally:
+    print("torch" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "False\n") and said in ran.stderr

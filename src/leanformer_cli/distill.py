@@ -15,6 +15,7 @@ from leanformer_cli.options import (
     Resume,
     RunOut,
     Set,
+    model_there,
     show,
     tables_of,
     words,
@@ -27,7 +28,9 @@ def distill(
         Path, typer.Argument(metavar="STUDENT", help="A run, a saved model, or settings (.toml) of a new student.")
     ],
     *,
-    teacher: Annotated[Path, typer.Option("--teacher", metavar="TEACHER", help="A run or a saved model.")],
+    teacher: Annotated[
+        Path, typer.Option("--teacher", metavar="TEACHER", callback=model_there, help="A run or a saved model.")
+    ],
     data: Annotated[
         str,
         typer.Option(

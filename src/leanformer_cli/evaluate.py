@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, show, whole
+from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, model_there, show, whole
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=model_there, help="A pre-training run or a saved model.")
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,4 +74,8 @@ def evaluate(
     options: dict[str, Any] = {"split": split, "beams": beams, "max_length": max_length, "limit": limit, "out": out}
     options |= {"within_word": within_word or None, "gaps": None if gaps is None else whole(gaps, "--gaps")}
     options |= {"precision": precision}
-    show(evaluate(run, suite, data, **options), as_json, quiet)
+    result = evaluate(run, suite, data, **options)
+    show(result, as_json, quiet)
+    if not (as_json or quiet):
+        for note in result.get("notes", ()):
+            print(f"note: {note}")

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, model_there, show
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run or a saved model.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", callback=model_there, help="A finished run or a saved model.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The directory to create.")],
     format: Annotated[str, typer.Option(help="hub (for Hugging Face, without leanformer) or onnx.")] = "hub",
     int8: Annotated[
@@ -34,4 +34,17 @@ def export(
     from leanformer import export
 
     options: dict[str, Any] = {"format": format, "int8": int8, "text": text, "license": license, "plugin": plugin}
-    show(export(run, out=target, **options), as_json, quiet)
+    report = export(run, out=target, **options)
+    show(report if as_json or "int8" not in report else report | {"int8": _cost(report)}, as_json, quiet)
+
+
+def _cost(report: dict[str, Any]) -> str:
+    """Returns what int8 costs in one line: the difference of outputs and, of a text, the loss of both graphs."""
+    cost, losses = report["int8"], report.get("text", {}).get("loss")
+    line = (
+        f"outputs on {'random tokens' if cost['input'] == 'random' else 'text'} differ by {cost['mean_difference']:.2g} "
+        f"in the mean and {cost['largest_difference']:.2g} at most, their sd is {cost['sd_of_outputs']:.2g}"
+    )
+    if losses:
+        line += f"; loss {losses['model_int8.onnx']:.4f} nats, {losses['model.onnx']:.4f} in float32"
+    return line

@@ -9,17 +9,45 @@ from typing import Annotated, Any
 
 import typer
 
+
+def model_there(path: Path | None) -> Path | None:
+    """Raises the error of a misspelt model before PyTorch is imported, which takes seconds; a callback of typer."""
+    if path is not None and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is neither a run directory nor a model saved by save_pretrained: check the path"
+        )
+    return path
+
+
+def data_there(path: Path) -> Path:
+    """The same of a data directory."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such data directory; make one with: leanformer prepare TEXT --out DATA")
+    return path
+
+
+def file_there(path: Path | None) -> Path | None:
+    """The same of a file."""
+    if path is not None and not path.exists():
+        raise FileNotFoundError(f"{path}: no such file: check the path")
+    return path
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a setting; may be repeated.")
 ]
 Config = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A settings file; see `docs/settings.md`.")
+    Path | None,
+    typer.Argument(metavar="[CONFIG.toml]", callback=file_there, help="A settings file; see `docs/settings.md`."),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="CONFIG.toml", help="A settings file; see `docs/settings.md`.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="CONFIG.toml", callback=file_there, help="A settings file; see `docs/settings.md`."
+    ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run, or a saved model.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=model_there, help="A run, or a saved model.")]
 Texts = Annotated[
     list[str],
     typer.Argument(
@@ -35,7 +63,10 @@ Recipe = Annotated[
 Hours = Annotated[float | None, typer.Option("--hours", help="Plan each run for so many hours on this machine.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="The same in minutes.")]
 Tokens = Annotated[int | None, typer.Option("--tokens", help="Plan each run for so many tokens.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DATA", help="A directory made by `leanformer prepare`.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DATA", callback=data_there, help="A directory made by `leanformer prepare`."),
+]
 RunOut = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run directory to create or resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run or comparison in --out.")]
 AutoResume = Annotated[
@@ -142,10 +173,11 @@ def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    titles = [key for key in rows[0] if any(isinstance(row[key], str | int | float) for row in rows)]
-    table = [[key.replace("_", " ") for key in titles], *([_cell(row[key], 4) for key in titles] for row in rows)]
+    keys = dict.fromkeys(key for row in rows for key in row)  # a note is in the rows that need one
+    titles = [key for key in keys if any(isinstance(row.get(key), str | int | float) for row in rows)]
+    table = [[key.replace("_", " ") for key in titles], *([_cell(row.get(key), 4) for key in titles] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(titles))]
-    left = [isinstance(rows[0][key], str) for key in titles]
+    left = [any(isinstance(row.get(key), str) for row in rows) for key in titles]
     print()
     for line in table:
         cells = zip(line, widths, left, strict=True)

@@ -22,6 +22,8 @@ from leanformer_cli.options import (
     RunOut,
     Set,
     Tokens,
+    file_there,
+    model_there,
     show,
     tables_of,
     words,
@@ -35,7 +37,10 @@ def pretrain(
     data: Data,
     out: RunOut,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="MODEL", help="Start from the weights of this run or saved model.")
+        Path | None,
+        typer.Option(
+            "--init", metavar="MODEL", callback=model_there, help="Start from the weights of this run or saved model."
+        ),
     ] = None,
     recipe: Recipe = None,
     hours: Hours = None,
@@ -86,13 +91,16 @@ def pretrain(
 @app.command()
 @continues()
 def finetune(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A pre-training run or a saved model.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=model_there, help="A pre-training run or a saved model.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The directory to create.")],
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="FILE",
+            callback=file_there,
             help="Your labelled file: .csv, .tsv, .jsonl, .json, .parquet, .conll, .iob or .bio (docs/fine-tuning.md).",
         ),
     ] = None,
@@ -113,11 +121,16 @@ def finetune(
     validation: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="--data: a file to score on; default: a part of FILE, by a hash of the text."
+            metavar="FILE",
+            callback=file_there,
+            help="--data: a file to score on; default: a part of FILE, by a hash of the text.",
         ),
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="--data: another file to score on, which chooses nothing.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=file_there, help="--data: another file to score on, which chooses nothing."
+        ),
     ] = None,
     split_seed: Annotated[int, typer.Option(help="--data: the seed that divides the file.")] = 0,
     class_weights: Annotated[

@@ -1,6 +1,8 @@
 """Names, options and plug-ins: everything unknown is refused with the nearest known name."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from torch import nn
@@ -141,6 +143,18 @@ def test_a_plugin_is_a_full_citizen(tmp_path):
     assert load_plugin(file) == [], "loading twice must be harmless"
     check_mechanism("tempered")
     check_mechanism("tempered", projection="separate")
+
+
+def test_a_plugin_may_be_the_first_to_import_what_it_registers_in(tmp_path):
+    """Its own names are told from ours, though the table of blocks is not there before the file is read."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from leanformer.models.blocks import Block, register_block\n"
+        "class Mine(Block):\n    pass\nregister_block('mine', Mine)\n"
+    )
+    code = f"from leanformer.attention import load_plugin; print(load_plugin({str(file)!r}))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "['mine']\n", ran.stderr
 
 
 def test_a_projection_of_a_plugin_is_checked_too(tmp_path):

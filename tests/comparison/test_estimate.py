@@ -10,14 +10,16 @@ from leanformer.comparison.variants import parse_variants
 from leanformer.data.corpus import Corpus
 from leanformer.settings import TrainingSettings, read_settings
 from leanformer.study import estimate
+from leanformer.training.budget import pace
+from leanformer.training.machine.timing import seconds_of_an_update
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.run.scores import DRAWS
 
 
 def pretraining_seconds(data, monkeypatch, *sizes):
     """With passes of 2 s a batch and updates of 3 s."""
-    monkeypatch.setattr(estimate, "seconds_of_a_step", lambda *_: 2.0)
-    monkeypatch.setattr(estimate, "seconds_of_an_update", lambda *_: 3.0)
+    monkeypatch.setattr(pace, "seconds_of_a_step", lambda *_: 2.0)
+    monkeypatch.setattr(pace, "seconds_of_an_update", lambda *_: 3.0)
     settings = read_settings(None, [*sizes, "model.hidden_size=32", "model.num_attention_heads=4"])
     plan = Plan(settings=settings, variants=parse_variants("dot_product"), seeds=[1], learning_rates=None, tasks=[],
                 task_seeds=1, task_data=None, data={}, plugin=None, command="")  # fmt: skip
@@ -50,5 +52,5 @@ def test_an_update_is_that_of_the_settings(optimizer):
     model = nn.Linear(4, 4)
     model(torch.ones(1, 4)).sum().backward()
     before = model.weight.detach().clone()
-    assert estimate.seconds_of_an_update(model, TrainingSettings(optimizer=optimizer), torch.device("cpu")) > 0
+    assert seconds_of_an_update(model, TrainingSettings(optimizer=optimizer), torch.device("cpu")) > 0
     assert not torch.equal(model.weight, before)

@@ -48,7 +48,14 @@ def test_scores_are_those_of_the_test_file(run: Path, quick: Callable, tmp_path:
     assert (found["score"], found["low"], found["high"]) == pytest.approx(
         (model["score"], model["low"], model["high"]), abs=1e-6
     )
-    assert found["examples"] == 31
+    assert found["examples"] == 31 and found["notes"] == []
+    seen = evaluate(tmp_path / "out", "labels", data)
+    trained = record["data"]["examples"]["train"]
+    (note,) = seen["notes"]
+    assert note.startswith(f"{trained} of 60 evaluated rows have a text of training, too")
+    data.rename(tmp_path / "moved.jsonl")
+    (note,) = evaluate(tmp_path / "out", "labels", test)["notes"]
+    assert note.startswith("whether texts are also training texts is unknown") and "data.jsonl: no such file" in note
     if kind == "single":
         other = write(tmp_path / "other.jsonl", [{"text": "w5", "label": "c7"}])
         with pytest.raises(ValueError, match=r"other.jsonl, line 1: the model does not know the label 'c7': drop"):

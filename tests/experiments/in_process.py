@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ class InProcess(contextlib.nullcontext):
         super().__init__(self)
         self.ran = list[tuple[str, ...]]()
 
-    def __call__(self, workers: int) -> Self:
+    def __call__(self, workers: int, devices: Sequence[str] = ()) -> Self:
         return self
 
     def submit(self, job: Job) -> "Future[None]":

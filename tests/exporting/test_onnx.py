@@ -87,6 +87,14 @@ def test_int8_is_smaller_and_its_cost_is_told(command, saved, text, tmp_path, mo
     assert str(sys.prefix).encode() not in (tmp_path / "out" / "model.onnx").read_bytes(), "paths of this machine"
 
 
+def test_the_cost_of_int8_is_printed_in_a_line(command, monkeypatch):
+    cost = {"input": "text", "mean_difference": 0.0123, "largest_difference": 0.456, "sd_of_outputs": 1.5}
+    report = {"format": "onnx", "int8": cost, "text": {"loss": {"model.onnx": 3.25, "model_int8.onnx": 3.26}}}
+    monkeypatch.setattr("leanformer.export", lambda *_, **__: report, raising=False)
+    line = "int8: outputs on text differ by 0.012 in the mean and 0.46 at most, their sd is 1.5; loss 3.2600 nats, "
+    assert command("export", ".", "DST")[1] == f"format: onnx\n{line}3.2500 in float32\n"
+
+
 def test_losses_are_those_that_perplexity_measures(saved, text, tmp_path):
     from leanformer.evaluation.perplexity import perplexity
     from leanformer.exporting import int8

@@ -1,6 +1,7 @@
 """Advice comes once, in the first epoch, if the loss is no lower than that of a constant answer."""
 
 import numpy as np
+import pytest
 import torch
 
 from leanformer.data.tasks import Task
@@ -19,7 +20,7 @@ def advised(losses, batch_size=20, **settings):
     """What the watch says of a run with these losses; a constant answer has 0.7."""
     objective, said = TaskObjective(Encoded(), batch_size, 3.0, 1), []
     settings = FinetuningSettings(batch_size=batch_size, **settings)
-    watch = CollapseWatch(objective, 0.7, TASK, settings, said.append)
+    watch = CollapseWatch(objective, 0.7, TASK, settings, 768, said.append)
     for step, loss in enumerate(losses):
         objective.latest = torch.full((batch_size,), loss)
         watch.after_step(step)
@@ -58,5 +59,15 @@ def test_the_mean_of_the_last_third_counts():
 
 
 def test_numbers_have_no_classes_to_weigh():
-    assert "balanced" in advice(TASK, FinetuningSettings())
-    assert "balanced" not in advice(Task("x", ("text",), metrics=("pearson",)), FinetuningSettings())
+    assert "balanced" in advice(TASK, FinetuningSettings(), 768)
+    assert "balanced" not in advice(Task("x", ("text",), metrics=("pearson",)), FinetuningSettings(), 768)
+
+
+@pytest.mark.parametrize(
+    ("width", "rate", "advised"),
+    [(768, 5e-5, "0.0002"), (1024, 5e-5, "0.0002"), (256, 5e-5, "0.0005"), (64, 5e-5, "0.001"), (64, 1e-3, "0.003")],
+)
+def test_a_narrow_model_is_advised_a_rate_of_its_width(width, rate, advised):
+    """5e-5 (768 / 256)^2 = 4.5e-4; never more than 1e-3 because of the width."""
+    found = advice(TASK, FinetuningSettings(learning_rate=rate), width)
+    assert f"learning_rate={advised})" in found

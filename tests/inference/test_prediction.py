@@ -191,3 +191,10 @@ def test_of_the_special_tokens_only_the_mask_is_one_where_words_are_asked_for(ru
     asked = tokenizer_files.filling(tokenizer)
     assert asked("w1 [SEP] [MASK]")["input_ids"][1:-1] == [6, 1, 1, 1, tokenizer.mask_token_id]
     assert tokenizer("w1 [SEP] [MASK]")["input_ids"][1:-1] == [6, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_classifier_refuses_a_file_of_words_and_tags(tuned, tmp_path):
+    file = tmp_path / "names.conll"
+    file.write_text("w5 B-A\nw6 O\n\n")
+    with pytest.raises(ValueError, match=r"names.conll: a CoNLL file holds words, .* texts are read here \(sentence\)"):
+        list(predict(tuned("sst2"), [file]))

@@ -95,3 +95,10 @@ def test_what_could_mean_two_things_is_refused_in_one_line(here, given, error, m
 def test_a_place_in_memory_is_named():
     with pytest.raises(ValueError, match="2 texts in memory, number 2: it is float, not text"):
         read(__import__("pandas").Series(["a", float("nan")], dtype=object))
+
+
+def test_a_dash_is_a_text_and_as_a_path_standard_input():
+    assert read(["-"]) == ["-"]
+    assert sources(Path("-")) == [Path("-")]
+    with pytest.raises(FileNotFoundError, match="a single string names a file"):
+        sources("-")

@@ -4,12 +4,13 @@ Every table of names that a plug-in may add to is one of `TABLES`: so a file tha
 a name in a config comes from is found again.
 """
 
+import ast
 import importlib
 import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def load_plugin(path: str | Path | None) -> list[str]:
     spec = importlib.util.spec_from_file_location(f"leanformer_plugin_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ValueError(f"plug-in {path} is not a Python file (its name must end in .py)")
-    before, text = _snapshot(), file.read_bytes()
+    text = file.read_bytes()
+    _open_tables(text)
+    before = _snapshot()
     for table in TABLES:
         for name in _PLUGINS.get(file, ()):
             table.pop(name, None)
@@ -55,7 +58,7 @@ def load_plugin(path: str | Path | None) -> list[str]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-        for table, check, old in zip(TABLES, CHECKS, before, strict=True):
+        for table, check, old in zip(TABLES, CHECKS, before, strict=False):
             for name in table.keys() - old.keys():
                 check(name, table[name])
     except BaseException as error:  # SystemExit too: a plug-in does not end the command that loads it
@@ -63,7 +66,7 @@ def load_plugin(path: str | Path | None) -> list[str]:
             raise
         _restore(before)
         raise ValueError(f"plug-in {path} failed to load: {type(error).__name__}: {error}") from error
-    added = (name for table, old in zip(TABLES, removed, strict=True) for name in table if name not in old)
+    added = (name for table, old in zip(TABLES, removed, strict=False) for name in table if name not in old)
     _PLUGINS[file], _TEXTS[file] = list(dict.fromkeys(added)), text
     return list(_PLUGINS[file])
 
@@ -124,11 +127,28 @@ def forgotten() -> Iterator[None]:
         _PLUGINS.update(plugins)
 
 
+def _open_tables(text: bytes) -> None:
+    """Import what a plug-in imports of leanformer, so that its tables are there, with our own names, before it is run.
+
+    What cannot be imported or parsed is left to the run, which says so.
+    """
+    with suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(text)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+            for name in names:
+                if name.partition(".")[0] == "leanformer":
+                    with suppress(ImportError):
+                        importlib.import_module(name)
+
+
 def _snapshot() -> list[dict[str, Any]]:
     return [dict(table) for table in TABLES]
 
 
 def _restore(before: list[dict[str, Any]]) -> None:
-    for table, old in zip(TABLES, before, strict=True):
+    """Tables that were opened since then keep what they hold."""
+    for table, old in zip(TABLES, before, strict=False):
         table.clear()
         table.update(old)

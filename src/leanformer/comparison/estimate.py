@@ -4,6 +4,7 @@ A step of the baseline is timed on this machine. Other variants cost in proporti
 for the optimizer's step, which small batches feel: Muon's takes as long as 700 tokens of a model of 4 x 256 do.
 """
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,9 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.study.estimate import PROCESS_SECONDS, Estimate, reading, training_speed
+from leanformer.settings import Settings
+from leanformer.study.estimate import PROCESS_SECONDS, Estimate, reading
+from leanformer.training.budget.pace import measure
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.run.scores import plans
@@ -31,8 +34,9 @@ class Estimator:
     ) -> None:
         self.plan, self.corpus, self.objective, self.workers = plan, corpus, objective, workers
         baseline = next((v for v in plan.variants if v.label == plan.baseline), plan.variants[0])
-        speed, self.update_seconds = training_speed(self._config(baseline), objective, plan.settings.training, threads)
-        self.flops_per_second = self._flops_per_token(baseline) * speed
+        settings = self._settings(baseline)
+        pace = measure(replace(settings, training=replace(settings.training, threads=threads)), corpus)
+        self.flops_per_second, self.update_seconds = self._flops_per_token(baseline) / pace.token, pace.update
 
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
         seconds = self.work(runs, finetunings)
@@ -82,9 +86,11 @@ class Estimator:
         forward = self._ledger(run.variant)["flops_per_token"]["forward"]
         return GENERATION * float(lengths.sum()) * forward / self.flops_per_second + PROCESS_SECONDS
 
+    def _settings(self, variant: Variant) -> Settings:
+        return PlannedRun(variant=variant, seed=1, learning_rate=1.0, path="").settings(self.plan.settings)
+
     def _config(self, variant: Variant) -> LeanformerConfig:
-        run = PlannedRun(variant=variant, seed=1, learning_rate=1.0, path="")
-        return model_config(run.settings(self.plan.settings), self.corpus)
+        return model_config(self._settings(variant), self.corpus)
 
     def _ledger(self, variant: Variant) -> dict[str, Any]:
         training = self.plan.settings.training

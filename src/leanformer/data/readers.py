@@ -178,7 +178,8 @@ def _element(element: Any, field: str, place: str) -> str:
 def _text(row: Mapping[str, Any], field: str, place: str) -> str:
     if field not in row:
         raise ValueError(
-            f"{place}: no field {field!r}; name another one with --field, known: {', '.join(row) or 'none'}"
+            f"{place}: no field {field!r}; name another one with --field (in Python, text), "
+            f"known: {', '.join(row) or 'none'}"
         )
     if not isinstance(row[field], str):
         raise ValueError(f"{place}: field {field!r} is {type(row[field]).__name__}, not text")

@@ -2,7 +2,7 @@
 
 plain text                    one row per line, also for blank lines, so that row i is line i; several columns are
                               separated by tabs, in their order
-CoNLL files                   one row per sentence, a list of its words, for models of one column
+CoNLL files                   one row per sentence, a list of its words, for what reads words
 tables, hf:NAME, a folder     as in `tables.py` and `readers.py`, with the columns by name; other columns are ignored
 -                             plain text from standard input
 `InMemory`                    one row per element
@@ -19,16 +19,19 @@ from leanformer.data.readers import Source, files, hub_rows
 Row = dict[str, Any]
 
 
-def rows(sources: Sequence[Source], columns: Sequence[str], option: str = "--columns") -> Iterator[tuple[str, Row]]:
+def rows(
+    sources: Sequence[Source], columns: Sequence[str], option: str = "--columns", *, words: bool = False
+) -> Iterator[tuple[str, Row]]:
     """Yields (place, the row's `columns`) in order; `option` is the option that names the columns, for messages.
 
-    Raises ValueError with the place for a row that lacks a column, and for plain text whose first line holds a tab if
-    one column is needed, since this is a table or a pair and not one text. A tab in a later line is white space.
+    `words` says whether a row may be a list of words. Raises ValueError with the place for a row that lacks a column,
+    for a CoNLL file unless words are read, and for plain text whose first line holds a tab if one column is needed,
+    since this is a table or a pair and not one text. A tab in a later line is white space.
     """
     remedy = f": name the right one with {option}"
     for source in sources:
         empty = True
-        for place, row in _rows(source, columns, option):
+        for place, row in _rows(source, columns, option, words):
             empty = False
             yield place, {column: tables.value(row, column, place, remedy) for column in columns}
         if empty:
@@ -36,7 +39,7 @@ def rows(sources: Sequence[Source], columns: Sequence[str], option: str = "--col
             raise ValueError(f"{name}: nothing in it: give a file with one text per line")
 
 
-def _rows(source: Source, columns: Sequence[str], option: str) -> Iterator[tuple[str, Row]]:
+def _rows(source: Source, columns: Sequence[str], option: str, words: bool) -> Iterator[tuple[str, Row]]:
     if isinstance(source, InMemory):
         for place, element in source.places():
             yield place, _row(element, columns, place)
@@ -48,7 +51,12 @@ def _rows(source: Source, columns: Sequence[str], option: str) -> Iterator[tuple
         yield from hub_rows(str(source))
         return
     for path in paths:
-        if kind(path) in conll.SUFFIXES and len(columns) == 1:
+        if kind(path) in conll.SUFFIXES:
+            if not words:
+                raise ValueError(
+                    f"{path}: a CoNLL file holds words, which only a model that was fine-tuned on tags reads, and texts "
+                    f"are read here ({', '.join(columns)}): write one text per line to a .txt, or give a table"
+                )
             yield from ((place, {columns[0]: row["tokens"]}) for place, row in conll.read(path, tagged=False))
         elif kind(path) in tables.TABLES:
             yield from tables.read(path, columns=columns)

@@ -1,9 +1,10 @@
 """Scores of a model that was fine-tuned on a user's file, on another labelled file of the same columns."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.own.load import read_more
+from leanformer.data.own.load import leak, read_more, training_texts
 from leanformer.data.tasks import Task
 from leanformer.evaluation import intervals, metrics, no_answer, pretrained
 from leanformer.evaluation.inputs.table import encode
@@ -15,6 +16,7 @@ from leanformer.models import saved
 def labelled(run: Path, data: str | Path) -> dict[str, Any]:
     """Returns the score, the metrics and the interval of the score (`intervals.py`) on the labelled file `data`.
 
+    `notes` says how many of its texts are also training texts, or that this cannot be found out any more.
     Raises ValueError unless `run` is one of `leanformer finetune --data`, and for a label that it does not know.
     """
     folder = saved.locate(run)
@@ -34,4 +36,12 @@ def labelled(run: Path, data: str | Path) -> dict[str, Any]:
     found = metrics.score(task, {task.validation[0]: predicted})
     low, high = intervals.interval(task, predicted)
     counted = {"examples": len(examples.texts), "truncated": encoded.truncated}
-    return {"task": task.name, **found["metrics"], "score": found["score"], "low": low, "high": high, **counted}
+    scores = {**found["metrics"], "score": found["score"], "low": low, "high": high}
+    return {"task": task.name, **scores, **counted, "notes": _overlap(record["own"], examples.texts)}
+
+
+def _overlap(own: Mapping[str, Any], texts: Sequence[tuple[str, ...]]) -> list[str]:
+    try:
+        return leak("evaluated", texts, training_texts(own))
+    except (OSError, ValueError) as error:
+        return [f"whether texts are also training texts is unknown, since these cannot be read again ({error})"]

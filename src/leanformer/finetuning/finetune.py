@@ -16,9 +16,8 @@ from leanformer.finetuning.run import run_finetuning
 from leanformer.finetuning.task_data import TaskData, load_own, load_task
 from leanformer.finetuning.watch import advice
 from leanformer.locks import claimed
+from leanformer.records.run import RECORD, SUMMARY
 from leanformer.settings import FinetuningSettings, Settings
-
-SUMMARY = "summary.json"
 
 
 def finetune(
@@ -77,7 +76,7 @@ def finetune_own(
 def _require_place(out: Path, seeds: int | None) -> None:
     if seeds is not None and seeds < 1:
         raise ValueError(f"{seeds} seeds: at least one is needed")
-    if seeds is not None and (out / "run.json").exists():
+    if seeds is not None and (out / RECORD).exists():
         raise FileExistsError(f"{out} holds a single run, not one folder per seed: choose another --out")
 
 
@@ -91,7 +90,7 @@ def _run(
     if seeds is None:
         record = run_finetuning(loaded, finetuning, out, keep_model=keep_model, quiet=quiet)
         if record["results"]["collapsed"] and not quiet:
-            remedy = advice(loaded.task, finetuning)
+            remedy = advice(loaded.task, finetuning, loaded.width)
             print(f"note: the model gives every row the same answer, it has learned nothing: {remedy}")
         return record
     with claimed(out):

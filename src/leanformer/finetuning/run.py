@@ -102,7 +102,8 @@ def _watches(method: chosen_method.Method, loaded: TaskData, settings: Finetunin
     plain = settings.loss != "absgd" and settings.regsl.reweight_from is None
     if constant is None or not plain:
         return []
-    return [CollapseWatch(method.objective, constant, loaded.task, settings, lambda text: print(f"note: {text}"))]
+    task, width = loaded.task, loaded.width
+    return [CollapseWatch(method.objective, constant, task, settings, width, lambda text: print(f"note: {text}"))]
 
 
 def _judge(model: LeanformerPreTrainedModel, loaded: TaskData, device: torch.device, path: Path) -> dict[str, Any]:

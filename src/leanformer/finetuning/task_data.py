@@ -42,6 +42,11 @@ class TaskData:
     target: Mapping[str, float] | None = None
     """The mean and sd by which the training targets of a regression are standardised, if they are."""
 
+    @property
+    def width(self) -> int:
+        """The width of the model."""
+        return saved.config_of(self.source).hidden_size
+
 
 def load_task(run: str | Path, task: str, task_data: str | Path, settings: FinetuningSettings) -> TaskData:
     """Returns the data of the registered task `task` and the model of `run`, checked."""

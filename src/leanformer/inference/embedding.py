@@ -65,7 +65,7 @@ def vectors(
     `max_length` tokens, else to what the model or its parts read.
     """
     encoder = SentenceEncoder.open(run, pooling=pooling, prompt=prompt, max_length=max_length)
-    texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field")]
+    texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field (in Python, text)")]
     encoded, parts = encoder.encoded(texts), encoder.parts
     made = {"model": str(run), "pooling": pooling or ("mean" if parts is None else parts.names)}
     return Vectors(encoder.pooled(encoded), texts, encoded.truncated, made)

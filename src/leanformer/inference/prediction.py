@@ -73,9 +73,10 @@ def predict(
     if len(set(columns or own)) != len(own):
         raise ValueError(f"--columns {','.join(columns or ())}: {len(own)} are read here: {', '.join(own)}")
     model, tokenizer = pretrained.load_as_saved(folder, task), pretrained.load_tokenizer(folder)
-    found = rows(sources, columns or own)
+    tagger = task is not None and task.kind == "token_classification"
+    found = rows(sources, columns or own, words=tagger)
     while part := list(islice(found, CHUNK)):
-        if task is not None and task.kind == "token_classification":
+        if task is not None and tagger:
             answers = _tagged(model, tokenizer, task, part, length)
         else:
             texts = [_texts(task, place, dict(zip(own, row.values(), strict=True))) for place, row in part]

@@ -13,9 +13,10 @@ from leanformer.evaluation.similarity import read_pairs
 from leanformer.interface import lists
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
-from leanformer.interface.run import RECORD, Run
+from leanformer.interface.run import Run
 from leanformer.interface.settings import Given, request
 from leanformer.interface.texts import sources
+from leanformer.records.run import RECORD
 from leanformer.settings import Settings
 
 TABLES = ("model", "training", "distillation")

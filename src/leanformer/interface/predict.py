@@ -27,7 +27,7 @@ def predict(
 
     run         a run, or the path of a run or a saved model; its task decides what is predicted
     texts       a list of texts, of tuples (one text per column of the task) or of dictionaries; a path or a list of
-                paths; a Dataset; a column or table of pandas
+                paths; a Dataset; a column or table of pandas; Path("-") for standard input
     columns     the names that the table has for the columns of the task
     top         the number of words per [MASK], for a masked language model
     max_length  the most tokens of a text, which is cut there; by default as many as in fine-tuning

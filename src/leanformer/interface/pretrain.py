@@ -7,9 +7,9 @@ from leanformer.attention import load_plugin
 from leanformer.interface.arms import arm
 from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
-from leanformer.interface.run import RECORD, Run
+from leanformer.interface.run import Run
 from leanformer.interface.settings import Given, Request, request
-from leanformer.records.run import Pretraining
+from leanformer.records.run import RECORD, Pretraining
 from leanformer.settings import Settings
 from leanformer.training import budget
 from leanformer.training.pretrain import pretrain as train

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 from leanformer.interface.model import Model
 from leanformer.records import run as records
 from leanformer.records.reading import Record
+from leanformer.records.run import CURVE, RECORD, SUMMARY
 from leanformer.reporting.records.record_files import read_lines, read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-
-RECORD, SUMMARY, CURVE = "run.json", "summary.json", "curve.jsonl"
 
 
 class Run(Model):

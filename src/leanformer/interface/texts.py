@@ -1,6 +1,6 @@
 """What a caller means by texts: documents that are in memory, or files and data sets that are to be read.
 
-    Path                            a file or a folder
+    Path                            a file or a folder; Path("-") is standard input, for `predict` and `embed`
     a string                        a file or a folder that exists, `hf:NAME` or `shipped:NAME`, and nothing else
     a list or tuple of strings      documents, if none of them is such a name; sources, if all of them are
     a column or table of pandas or of Hugging Face's datasets      documents, whatever their text is
@@ -79,7 +79,7 @@ def _is_source(text: str) -> bool:
     """Whether the string names something that can be read; a text with a line break or a NUL never does."""
     if len(text) > LONGEST_PATH or not text.strip() or re.search(r"[\n\r\0]", text):
         return False
-    return text == "-" or text.startswith(SCHEMES) or os.path.exists(text)
+    return text.startswith(SCHEMES) or os.path.exists(text)
 
 
 def _looks_like_a_file(text: str) -> bool:

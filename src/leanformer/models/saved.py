@@ -24,14 +24,14 @@ from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
-from leanformer.records.run import Run
+from leanformer.records.run import RECORD, Run
 from leanformer.spelling import suggest
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 C = TypeVar("C", bound=PreTrainedConfig)
 
-RUN, MODEL = "run.json", "model"
-"""A run's record, and the folder of its model beside it."""
+MODEL = "model"
+"""The folder of a run's model, beside its record."""
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 BLOCK = ".layers."
@@ -63,7 +63,7 @@ def locate(run: Path) -> Path:
 
 def record_of(folder: Path) -> dict[str, Any] | None:
     """Returns run.json of the run whose model belongs in `folder`; None for a folder of another kind."""
-    path = folder.parent / RUN
+    path = folder.parent / RECORD
     of_run = folder.name == MODEL and path.is_file()
     return reading.read(path, Run, "restore it, or choose another --out") if of_run else None
 
@@ -71,7 +71,7 @@ def record_of(folder: Path) -> dict[str, Any] | None:
 def require_intact(folder: Path) -> None:
     """Raises ValueError if a file of a saved model is not what its SHA256SUMS, or the record of its run, says. A model
     without either, such as one that transformers saved, is taken as it is."""
-    record, recorded = folder.parent / RUN, (record_of(folder) or {}).get("model") or {}
+    record, recorded = folder.parent / RECORD, (record_of(folder) or {}).get("model") or {}
     own = f"restore it; a model that was changed on purpose belongs elsewhere: copy {folder}, without {files.SUMS}"
     remedy = own if recorded else f"restore it; if it was changed on purpose, remove {files.SUMS}"
     sums = folder / files.SUMS

@@ -10,6 +10,9 @@ from pydantic import Field
 from leanformer.records.data import FileName
 from leanformer.records.reading import Count, Number, Record
 
+RECORD, CURVE = "run.json", "curve.jsonl"
+SUMMARY = "summary.json"
+"""The record of fine-tunings with several seeds, which lie in folders beside it."""
 Status = Literal["running", "stopped", "failed", "finished"]
 
 

@@ -1,4 +1,4 @@
-"""What a study will take, reported before it starts: seconds from steps that are timed on this machine.
+"""What a study will take, reported before it starts: its parts that no timed step (`training/budget/pace.py`) shows.
 
 Scoring costs a third of training on as many tokens: it has no backward pass, which is twice the forward one.
 """
@@ -6,21 +6,15 @@ Scoring costs a third of training on as many tokens: it has no backward pass, wh
 import math
 from dataclasses import dataclass
 
-import torch
-
 from leanformer.data.examples import load
 from leanformer.data.tasks import Task
-from leanformer.models import LeanformerConfig
-from leanformer.settings import FinetuningSettings, TrainingSettings
-from leanformer.training.machine.timing import duration, seconds_of_a_step, seconds_of_an_update
-from leanformer.training.objectives.protocol import PretrainingObjective
-from leanformer.training.objectives.table import OBJECTIVES
+from leanformer.settings import FinetuningSettings
+from leanformer.training.machine.timing import duration
 
 PROCESS_SECONDS = 8.0
 """Starting Python with torch and transformers, and writing the results."""
 TOKENS_PER_WORD = 1.6
 """Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
-MEASURED_SEQUENCES = 32
 
 
 @dataclass(frozen=True)
@@ -58,27 +52,6 @@ def reading(task: Task, task_data: str, settings: FinetuningSettings) -> Reading
     train = train.subset(settings.max_train_examples)
     scored = sum(tokens(part.subset(settings.max_eval_examples).texts) for part in validation.values())
     return Reading(tokens(train.texts), scored, len(train.labels))
-
-
-def training_speed(
-    config: LeanformerConfig, objective: PretrainingObjective, training: TrainingSettings, threads: int
-) -> tuple[float, float]:
-    """Returns, for a model of this configuration on this machine, the tokens per second of its forward and backward
-    passes, on a part of the first batch, and the seconds of the optimizer's step."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    first = objective.micro_batches(0, 0, 1)[0]
-    batch = {name: tensor[:MEASURED_SEQUENCES].to(device) for name, tensor in first.items()}
-    with device:
-        model = OBJECTIVES[training.objective].model(config).train()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        elapsed = seconds_of_a_step(lambda: objective.loss_sum(model, batch), training.precision, device)
-        update = seconds_of_an_update(model, training, device)
-    finally:
-        torch.set_num_threads(before)
-    tokens = objective.tokens(1) * len(batch["labels"]) / (training.first_batch_size or training.batch_size)
-    return tokens / elapsed, update
 
 
 def _size(size: int) -> str:

@@ -116,6 +116,28 @@ def read_more(task: Task, record: Mapping[str, Any], path: Path) -> Examples:
     return _examples(task, part)
 
 
+def training_texts(record: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """Returns the texts that `load` took for training, from the record that it returned and the file itself.
+
+    Raises OSError or ValueError if the file is no longer there, or no longer holds these columns.
+    """
+    path, kind = Path(record["files"]["train"]), record["kind"]
+    rows = files.read(path)
+    part = _part(path, rows, kind, *files.columns(path, list(rows[0][1]), record["text"], record["label"]))
+    if record["split_seed"] is None:
+        return set(part.texts)
+    *_, chosen = _chosen(kind, part, record["split_seed"])
+    return {texts for texts, validation in zip(part.texts, chosen.tolist(), strict=True) if not validation}
+
+
+def leak(split: str, texts: Sequence[tuple[str, ...]], known: Collection[tuple[str, ...]]) -> list[str]:
+    """Returns a note if some texts of a split are training texts, `known`, too."""
+    if not (seen := sum(each in known for each in texts)):
+        return []
+    share = f"{seen:,} of {len(texts):,} {split} rows"
+    return [f"{share} have a text of training, too: their scores are better than those of new texts"]
+
+
 def _read(own: OwnFiles) -> tuple[_Rows, str]:
     """Returns the rows of all files as one kind of task, and what shows this kind."""
     rows = files.read(own.data)
@@ -243,12 +265,17 @@ def _examples(task: Task, part: _Part) -> Examples:
     return Examples(part.texts, labels)
 
 
-def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list[str]) -> dict[str, Examples]:
+def _chosen(kind: str, part: _Part, seed: int) -> tuple[list[tuple[str, ...]], list[Hashable], NDArray[np.bool_]]:
+    """Returns what stays together, the strata, and which rows are for validation."""
     strata: list[Hashable] = [0] * len(part.texts)
     if kind in ("single", "multi"):
         strata = [value if kind == "single" else tuple(sorted(value)) for value in part.values]
     units = [texts[1:] for texts in part.texts] if kind == "questions" else part.texts
-    chosen = held_out(units, strata, own.split_seed)
+    return units, strata, held_out(units, strata, seed)
+
+
+def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list[str]) -> dict[str, Examples]:
+    units, strata, chosen = _chosen(kind, part, own.split_seed)
     if not chosen.any() or chosen.all():
         texts, labels = len(set(units)), len(set(strata))
         count = f"{len(chosen)} row{'s' * (len(chosen) > 1)} ({texts} different texts, {labels} kinds of labels)"
@@ -263,12 +290,7 @@ def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list
 def _leaks(examples: dict[str, Examples]) -> list[str]:
     """Returns notes on texts of other splits that are training texts, too."""
     known = set(examples["train"].texts)
-    notes = []
-    for split, part in examples.items():
-        if split != "train" and (seen := sum(texts in known for texts in part.texts)):
-            share = f"{seen:,} of {len(part.texts):,} {split} rows"
-            notes.append(f"{share} have a text of training, too: their scores are better than those of new texts")
-    return notes
+    return [note for split, part in examples.items() if split != "train" for note in leak(split, part.texts, known)]
 
 
 def _contradictions(train: Examples) -> list[str]:

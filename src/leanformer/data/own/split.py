@@ -1,7 +1,7 @@
 """The division of one file into training and validation rows, a function of their texts and a seed.
 
     key(row)   = sha256("SEED" newline texts of the row), the same for equal texts, so that copies stay on one side
-    size       = a tenth of the rows, at least 50 of them, at most a quarter
+    size       = a tenth of the rows or 50, whichever is more, but never more than a quarter
     validation = in every stratum of s texts the first ones by key, about size / n of them, at most s - 1
 
 The strata are the classes; a class of one text is for training. Questions are divided by their context. Adding rows to

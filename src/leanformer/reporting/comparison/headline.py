@@ -1,7 +1,7 @@
 """The title of a report and its headline: the answer in one sentence, and what forbids an answer."""
 
 from leanformer.reporting.analysis.comparison import LOSS, Comparison, Findings
-from leanformer.reporting.comparison.loss_text import NOTHING, budget, named, names_without_context, places
+from leanformer.reporting.comparison.loss_text import NOTHING, REMEDY, budget, named, names_without_context, places
 from leanformer.reporting.numbers.margins import margin_of
 from leanformer.reporting.numbers.quantities import fixed, listed, percent, several
 from leanformer.reporting.records.study import Study
@@ -136,5 +136,5 @@ def _alone(study: Study) -> str:
     if below is None:
         return f"{said}."
     if study.without_context(study.attention[0]):
-        return f"{said}: not below {floor}, so it learned nothing from context."
+        return f"{said}: not below {floor}, so it learned nothing from context. {REMEDY}"
     return f"{said}, {percent(below)} below {floor}."

@@ -21,6 +21,8 @@ from leanformer.reporting.records.study import LEARNED, Study
 
 Shown = Callable[[float], str]
 NOTHING = "says nothing about attention"
+REMEDY = "To get below it, train longer, on more text or with a smaller vocabulary."
+"""Advice on runs that are no better than the no-context baseline."""
 
 
 def answers(findings: Findings) -> list[str]:
@@ -151,7 +153,7 @@ def nothing_sentences(study: Study) -> list[str]:
     return [
         f"These runs did not end {percent(LEARNED, 0)} or more below the no-context baseline of "
         f"{fixed(study.floor, 3)} nats: {listed(each)}. They learned nothing from context, and a comparison with them "
-        f"{NOTHING}; at most it shows which mechanism leaves the plateau first."
+        f"{NOTHING}; at most it shows which mechanism leaves the plateau first. {REMEDY}"
     ]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from leanformer import files, locks
 from leanformer.records import reading
-from leanformer.records.run import Run
+from leanformer.records.run import CURVE, RECORD, Run
 from leanformer.training.run.interrupts import Stopped
 from leanformer.version import __version__
 
@@ -32,11 +32,11 @@ class RunDirectory:
 
     @property
     def record(self) -> Path:
-        return self.path / "run.json"
+        return self.path / RECORD
 
     @property
     def curve(self) -> Path:
-        return self.path / "curve.jsonl"
+        return self.path / CURVE
 
     @property
     def checkpoints(self) -> Path:
@@ -91,7 +91,7 @@ class RunDirectory:
             if new:
                 self.require_unused()
             for folder, name in (
-                (self.path, "run.json"),
+                (self.path, RECORD),
                 (self.path, "model"),
                 (self.path, "scores"),
                 (self.scores, "step-*"),
