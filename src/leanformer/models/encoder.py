@@ -13,12 +13,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions, take
-from leanformer.models.block_types import block
+from leanformer.attention import Heads, MultiHeadAttention, Positions, take
+from leanformer.models.block_types import block as block_type
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
+from leanformer.models.layer_sharing import layer_sharing, modules_of, share
 
 
 class LeanformerPreTrainedModel(PreTrainedModel):
@@ -66,9 +67,11 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self._no_split_modules = [*self._no_split_modules, block(config.block).__name__]
+        self._no_split_modules = [*self._no_split_modules, block_type(config.block).__name__]
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList([block(config.block)(config) for _ in range(config.num_hidden_layers)])
+        self.sharing = layer_sharing(config.layer_sharing, config.num_hidden_layers)
+        blocks = nn.ModuleList([block_type(config.block)(config) for _ in range(self.sharing.stored)])
+        self.layers = share(blocks, self.sharing)
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
@@ -122,14 +125,19 @@ class LeanformerModel(LeanformerPreTrainedModel):
             output_attentions = self.config.output_attentions
         mask = None if attention_mask is None else boolean_mask(attention_mask)
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
-        for layer in self.layers[:-1]:
-            x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
-        last = self.layers[-1]
-        if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
-            x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
-            x_BLD = x_BLD if places is None else take(x_BLD, places)
-        else:
-            x_BLD = last(x_BLD, mask, positions, False, places)
+        asked = (mask, positions, bool(output_attentions))
+        last = self.layers[self.sharing.blocks[-1]]
+        whole = places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward
+        kept: Heads | None = None
+        for layer, number in enumerate(self.sharing.blocks):
+            block = self.layers[number]
+            some = None if whole or layer + 1 < len(self.sharing.blocks) else places
+            if self.sharing.every > 1:
+                x_BLD, kept = block(x_BLD, *asked, some, kept if self.sharing.reads(layer) else None, True)
+            else:
+                x_BLD = block(x_BLD, *asked) if some is None else block(x_BLD, *asked, some)
+        if whole and places is not None:
+            x_BLD = take(x_BLD, places)
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
@@ -138,7 +146,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
 def _watched(block: nn.Module) -> bool:
     """Whether a hook in it expects what it does for all tokens."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules_of(block))
 
 
 def boolean_mask(attention_mask: Tensor) -> Tensor:
