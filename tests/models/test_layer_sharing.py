@@ -32,6 +32,9 @@ NARROW = {"none": 89_255_610, "all": 11_289_018, "attention": 63_269_562, "feed_
 """With embeddings of 128."""
 
 
+old_name_of_checkpointing = pytest.mark.filterwarnings("ignore:.(is_)?gradient_checkpointing:FutureWarning")
+
+
 @pytest.mark.parametrize(
     ("settings", "total"),
     [({"layer_sharing": plan}, total) for plan, total in BERT_BASE.items()]
@@ -163,14 +166,16 @@ def test_a_plan_that_shares_nothing_is_the_plain_model(tiny, plan):
     assert torch.equal(*outputs)
 
 
+@old_name_of_checkpointing
 @pytest.mark.parametrize("plan", ["all", "kv:2", "attention"])
-def test_gradients_are_those_without_checkpointing(tiny, scattered, batch, plan):
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradients_are_those_without_checkpointing(tiny, scattered, batch, plan, reentrant):
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(1)
         model = scattered(LeanformerForMaskedLM(tiny(num_hidden_layers=4, layer_sharing=plan)).double()).train()
         if checkpointing:
-            model.activation_checkpointing_enable()
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
         model(**batch).logits.square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     for one, other in zip(*gradients, strict=True):
@@ -227,6 +232,7 @@ def test_a_decoder_caches_shared_keys_and_values_once(tiny):
         assert sum(layer.keys.numel() + layer.values.numel() for layer in kept) == makers * 2 * 30 * 7
 
 
+@old_name_of_checkpointing
 def test_lora_adapts_what_is_shared_once(tiny, batch):
     peft = pytest.importorskip("peft")
     for plan, adapted in (("all", 1), ("attention", 1), ("feed_forward", 4), ("kv:2", 2)):

@@ -15,7 +15,7 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from leanformer.attention import Dropout, Heads, MultiHeadAttention, Positions, mixer, take
+from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer, take
 from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
 from leanformer.models.block_types import BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
@@ -143,14 +143,15 @@ class Block(Residual):
         positions: Positions,
         return_weights: bool = False,
         places_BN: Tensor | None = None,
-        kept: Heads | None = None,
         hands_on: bool = False,
-    ) -> Tensor | tuple[Tensor, Heads]:
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """The new states, (B, L, D), or those at `places_BN` alone, (B, N, D), of the last block of an encoder.
 
-        With `hands_on` also the heads whose keys and values it attended to: those `kept` of an earlier layer, if any.
+        With `hands_on` also the keys and values it attended to, which are those given, of an earlier layer, if any.
         """
-        shared = KeysAndValues(kept) if hands_on else None
+        shared = KeysAndValues(key, value) if hands_on else None
         if places_BN is None:
             attend = partial(
                 self.attention, mask=mask, positions=positions, cache=shared, return_weights=return_weights
@@ -159,7 +160,7 @@ class Block(Residual):
             attend = partial(self.attention.at, places_BN, mask=mask, positions=positions, cache=shared)
         x_BLD = self.add(x_BLD, self.attention_norm, attend, places_BN)
         x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
-        return x_BLD if shared is None else (x_BLD, shared.heads)
+        return x_BLD if shared is None else (x_BLD, *shared.attended())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A block is pickled with the plug-in that its class comes from, which another process loads first."""
@@ -208,18 +209,24 @@ class DecoderBlock(Residual):
         states_mask: Tensor | None = None,
         across: Positions | None = None,
         return_weights: bool = False,
-        kept: Heads | None = None,
         hands_on: bool = False,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
         *,
         number: int = 0,
         past_key_values: Cache | None = None,
-    ) -> Tensor | tuple[Tensor, Heads]:
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states.
-        `kept` and `hands_on` are those of `Block`, of the self-attention."""
-        cache: Any = remembered(past_key_values, number, positions.key.shape[-1])
-        shared = cache = KeysAndValues(kept, cache) if hands_on else cache
+        With `hands_on` keys and values of the self-attention are handed on, as by `Block`."""
+        cache = remembered(past_key_values, number, positions.key.shape[-1])
+        shared = KeysAndValues(key, value, cache) if hands_on else None
         attend = partial(
-            self.attention, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
+            self.attention,
+            mask=mask,
+            positions=positions,
+            causal=True,
+            cache=shared or cache,
+            return_weights=return_weights,
         )
         x_BLD = self.add(x_BLD, self.attention_norm, attend)
         if states_BSD is not None:
@@ -234,7 +241,7 @@ class DecoderBlock(Residual):
             )
             x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
         x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
-        return (x_BLD, shared.heads) if hands_on else x_BLD
+        return x_BLD if shared is None else (x_BLD, *shared.attended())
 
 
 class Pooler(nn.Module):

@@ -16,7 +16,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from leanformer.attention import Heads, MultiHeadAttention, Positions
+from leanformer.attention import MultiHeadAttention, Positions
 from leanformer.models.block_types import SEQUENTIAL
 from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
@@ -109,7 +109,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         x_BLD = self.embeddings(words_BLD, None, positions.query)
-        kept: Heads | None = None
+        kept: list[Tensor] = []  # keys and values that the next layers may attend to
         for layer, number in enumerate(self.sharing.blocks):
             x_BLD = self.layers[number](
                 x_BLD,
@@ -119,13 +119,13 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
                 states_mask,
                 across,
                 bool(output_attentions),
-                kept if self.sharing.reads(layer) else None,
                 self.sharing.every > 1,
+                *(kept if self.sharing.reads(layer) else []),
                 number=layer,
                 past_key_values=past_key_values,
             )
             if self.sharing.every > 1:
-                x_BLD, kept = x_BLD
+                x_BLD, *kept = x_BLD
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x_BLD, past_key_values=past_key_values)

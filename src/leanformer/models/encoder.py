@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
-from leanformer.attention import Heads, MultiHeadAttention, Positions, take
+from leanformer.attention import MultiHeadAttention, Positions, take
 from leanformer.models.block_types import block as block_type
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
@@ -128,12 +128,12 @@ class LeanformerModel(LeanformerPreTrainedModel):
         asked = (mask, positions, bool(output_attentions))
         last = self.layers[self.sharing.blocks[-1]]
         whole = places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward
-        kept: Heads | None = None
+        kept: list[Tensor] = []  # keys and values that the next layers may attend to
         for layer, number in enumerate(self.sharing.blocks):
             block = self.layers[number]
             some = None if whole or layer + 1 < len(self.sharing.blocks) else places
             if self.sharing.every > 1:
-                x_BLD, kept = block(x_BLD, *asked, some, kept if self.sharing.reads(layer) else None, True)
+                x_BLD, *kept = block(x_BLD, *asked, some, True, *(kept if self.sharing.reads(layer) else []))
             else:
                 x_BLD = block(x_BLD, *asked) if some is None else block(x_BLD, *asked, some)
         if whole and places is not None:

@@ -107,17 +107,25 @@ def require_readers(projection: type[Projection], compares: bool, name: str) -> 
 
 
 class KeysAndValues:
-    """The `cache` of attention that hands keys and values on: those of an earlier layer if any are given, else the
+    """The `cache` of attention that hands keys and values on: those of an earlier layer where they are given, else the
     layer's own, behind those that a decoder remembers."""
 
-    def __init__(self, heads: Heads | None, cache: Callable[[Heads], Heads] | None = None) -> None:
-        self.heads, self.cache = heads, cache
+    def __init__(
+        self, key: Tensor | None, value: Tensor | None, cache: Callable[[Heads], Heads] | None = None
+    ) -> None:
+        self.key, self.value, self.cache = key, value, cache
 
     def __call__(self, new: Heads) -> Heads:
-        if self.heads is None:
-            self.heads = new if self.cache is None else self.cache(new)
-            return self.heads
-        return new._replace(value=self.heads.value, key=self.heads.key)
+        if self.value is not None:
+            return new._replace(value=self.value, key=self.key)
+        heads = new if self.cache is None else self.cache(new)
+        self.key, self.value = heads.key, heads.value
+        return heads
+
+    def attended(self) -> tuple[Tensor, Tensor]:
+        """Returns key and value, once attention has called this."""
+        assert self.key is not None and self.value is not None
+        return self.key, self.value
 
 
 def unshared(tensors: Mapping[str, Tensor], sharing: LayerSharing, prefix: str) -> dict[str, Tensor]:
