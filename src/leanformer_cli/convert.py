@@ -27,6 +27,15 @@ def convert(
         typer.Option("--share-heads", metavar="RHO", help="Fraction of heads that use the maps of other heads."),
     ] = 0.0,
     tie: Annotated[str, typer.Option(help="Maps that --share-heads shares: qk, qkv or qkvo.")] = "qk",
+    share_layers: Annotated[
+        str | None,
+        typer.Option(
+            "--share-layers", metavar="PLAN", help="What layers share: all, blocks:N, cycle:N, attention, ... or none."
+        ),
+    ] = None,
+    share_start: Annotated[
+        str, typer.Option("--share-start", help="What shared layers start from: mean (of the layers) or first.")
+    ] = "mean",
     to: Annotated[
         str, typer.Option(help="Target format: leanformer, or bert (from leanformer to Hugging Face's BERT).")
     ] = "leanformer",
@@ -56,6 +65,8 @@ def convert(
         text=text,
         share_heads=share,
         tie=tie,
+        share_layers=share_layers,
+        share_start=share_start,
         encoder_only=encoder_only,
         ignore_remote_code=ignore_remote_code,
         plugin=plugin,

@@ -35,6 +35,8 @@ def convert(
     text: str | Path | None = None,
     share: float = 0.0,
     tie: str = "qk",
+    sharing: str | None = None,
+    start: str = "mean",
     encoder_only: bool = False,
     ignore_remote_code: bool = False,
 ) -> dict[str, Any]:
@@ -42,13 +44,14 @@ def convert(
 
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
     the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
-    others: query and key, or what `tie` says (`head_sharing`). `mixer_options` change what no weight depends on, which
+    others: query and key, or what `tie` says (`head_sharing`), and layers share what `sharing` says, started by `start`
+    (`layer_sharing`). `mixer_options` change what no weight depends on, which
     is `mask_conv` alone: outputs are the source's where nothing is padded.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
-    if to == "bert" and (attention or text or share):
+    if to == "bert" and (attention or text or share or sharing):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
     if options and attention is None:
         raise ValueError("options without a mechanism: name it with --attention")
@@ -74,8 +77,8 @@ def convert(
         result |= {"source_sha256": stored.sha256, "from": found.family}
         result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
         result |= {"mixer_options": mixer_options} if mixer_options else {}
-        if wanted != own or text is not None or share:
-            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie)
+        if wanted != own or text is not None or share or sharing is not None:
+            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie, sharing, start)
             result |= changes
         config, tensors = found.config, found.tensors
 

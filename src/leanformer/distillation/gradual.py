@@ -19,7 +19,7 @@ from leanformer.attention import MultiHeadAttention
 from leanformer.distillation.watch import attention_layers
 from leanformer.models import LeanformerConfig
 
-ALIKE = ("hidden_size", "num_hidden_layers", "positions", "rotary_base", "norm")
+ALIKE = ("hidden_size", "num_hidden_layers", "positions", "rotary_base", "norm", "layer_sharing")
 """What two models must have in common for one's attention to stand in the other's layers."""
 
 

@@ -1,4 +1,4 @@
-"""A model with another attention, or with shared heads, and what of the source that keeps.
+"""A model with another attention, or with shared heads or layers, and what of the source that keeps.
 
 Without a text the fits are those of the weights; with one they are those of real hidden states, and the loss and the
 attention weights are compared on it.
@@ -15,7 +15,9 @@ from leanformer.conversion.attention.head_sharing import match_heads, share_head
 from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints.placing import Checkpoint
 from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
+from leanformer.conversion.layer_sharing import share_layers
 from leanformer.evaluation import pretrained
+from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
 
 
@@ -26,17 +28,27 @@ def change(
     text: str | Path | None,
     share: float,
     tie: str,
+    sharing: str | None = None,
+    start: str = "mean",
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
-    and this `share` of its heads tied; and what conversion.json says of that."""
+    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that."""
     model = _model(found)
     sample = None if text is None else _sample(text, folder, found)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
+    if (wanted is not None or share) and model.config.layer_sharing != NONE:
+        raise ValueError(
+            f"the layers share (layer_sharing = {model.config.layer_sharing!r}), and every layer is converted by itself: "
+            f"convert with --share-layers {NONE} first"
+        )
     if wanted is not None:
         statistics = None if sample is None else sample.statistics(model)
         converted, residuals = convert_attention(model, *wanted, statistics)
     if share:
         converted, counts = _shared(converted, share, tie)
+    if sharing is not None:
+        converted = share_layers(converted, sharing, start)
+        counts |= {"layer_sharing": sharing} | ({} if sharing == NONE else {"share_start": start})
     tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)
     changed = found._replace(config=converted.config, tensors=tensors)
     return changed, counts | _measured(model, converted, residuals, sample)
