@@ -151,7 +151,9 @@ def test_shared_keys_and_values_equal_the_formula(tiny, scattered):
 
 def test_a_reader_makes_no_keys(tiny):
     model = LeanformerModel(tiny(num_hidden_layers=4, layer_sharing="kv:2"))
-    names = [{name.split(".")[0] for name, _ in layer.attention.projection.named_parameters()} for layer in model.layers]
+    names = [
+        {name.split(".")[0] for name, _ in layer.attention.projection.named_parameters()} for layer in model.layers
+    ]
     assert names == [{"query", "key", "value"}, {"query"}] * 2
 
 

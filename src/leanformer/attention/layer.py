@@ -29,8 +29,8 @@ class MultiHeadAttention(nn.Module):
     rotation. `bias` is that of all projections, `head_size` is D / `num_heads` if None, `qk_norm` norms the queries and
     keys of those mechanisms that have them (see `head_norm`); further options are the mechanism's own.
 
-    `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
-    token once. `path` says which way the last context took (see `attend`).
+    `cache` is given the heads of x, as compact as the projection makes them, and returns those of all earlier tokens
+    and these: so a decoder projects a token once. `path` says which way the last context took (see `attend`).
 
     It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
     that of the heads that attend, `whole` that of the layer.
@@ -85,9 +85,10 @@ class MultiHeadAttention(nn.Module):
             )
         memory = x if memory is None else memory
         self._check_length(x, memory)
-        heads = self.projection(x, memory)
-        if cache is not None:
-            heads = cache(heads)
+        if cache is None:
+            heads = self.projection(x, memory)
+        else:
+            heads = self.projection.expand(cache(self.projection.compact(x, memory)))
             self._check_length(heads.value.transpose(1, 2))
         if positions is None:
             length, total = x.shape[1], heads.value.shape[2]

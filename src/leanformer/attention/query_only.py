@@ -5,7 +5,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from leanformer.attention.logits import Heads
-from leanformer.attention.projection import Projection, affine
+from leanformer.attention.projection import Projection
 from leanformer.attention.shape import Shape
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leanformer.models import LeanformerModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.models.layer_sharing import NONE, LayerSharing, layer_sharing, unshared
@@ -23,11 +24,13 @@ STARTS = ("mean", "first")
 
 @torch.no_grad()
 def share_layers(model: Any, sharing: str, start: str = "mean") -> Any:
-    """Returns a copy of the encoder with this `model.layer_sharing`. ValueError for a decoder, for an unknown start, and
-    for a model that shares already, unless `sharing` is "none"."""
+    """Returns a copy of the encoder with this `model.layer_sharing`.
+
+    ValueError for a decoder, for an unknown start, and for a model that shares already, unless `sharing` is "none".
+    """
     if start not in STARTS:
         raise ValueError(f"share_start = {start!r}; {suggest(start, STARTS)}")
-    if not hasattr(model.base_model, "layers") or model.config.is_encoder_decoder or model.base_model_prefix == "decoder":
+    if not isinstance(model.base_model, LeanformerModel) or model.config.is_encoder_decoder:
         raise ValueError(f"{type(model).__name__} has a decoder: only an encoder's layers can be shared")
     own = model.base_model.sharing
     if model.config.layer_sharing != NONE and sharing != NONE:

@@ -63,8 +63,8 @@ def _front_matter(source: Source, name: str, tags: list[str], licence: str | Non
     results = [EvalResult(pipeline, record["task"], record["task"], metric, value) for metric, value in scores.items()]
     data = ModelCardData(
         license=licence,
-        library_name="transformers",
-        pipeline_tag=pipeline,
+        library_name="transformers" if source.parts is None else "sentence-transformers",
+        pipeline_tag=pipeline if source.parts is None else "sentence-similarity",
         tags=["leanformer", *(f"attention:{name}" for name in source.mechanisms), *tags],
         model_name=name,
         eval_results=results or None,

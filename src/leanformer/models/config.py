@@ -160,7 +160,7 @@ class LeanformerConfig(PreTrainedConfig):
         if self.shared_heads is not None:
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
-            tied_maps(self.projection(), self.shared_heads["tie"])
+            self.tied_maps(self.shared_heads["tie"])
         self._check_layer_sharing()
         rotary = self.rotary()
         for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
@@ -203,6 +203,13 @@ class LeanformerConfig(PreTrainedConfig):
     def projection(self) -> type[Projection]:
         """Returns the encoder's projection, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
+
+    def tied_maps(self, tie: str) -> list[str]:
+        """Returns the names of the maps that the encoder's heads may share; ValueError if there are none."""
+        groups = mechanism(self.attention).kv_heads(self.shape(), **self.attention_options)
+        if groups < self.num_attention_heads:
+            raise ValueError(f"heads of {self.attention} with {groups} of keys share keys and values already")
+        return tied_maps(self.projection(), tie)
 
     def attentions(self) -> list[tuple[str, dict[str, Any]]]:
         """Returns name and options of every mechanism that a model of this config has."""
@@ -253,7 +260,9 @@ class LeanformerConfig(PreTrainedConfig):
         plans = [layer_sharing(value, layers) for layers in (self.num_hidden_layers, self.decoder_depth())]
         if value == NONE:
             return
-        self._require("shared_heads", self.shared_heads is None, f"leave it out of a model of layer_sharing = {value!r}")
+        self._require(
+            "shared_heads", self.shared_heads is None, f"leave it out of a model of layer_sharing = {value!r}"
+        )
         if not any(plan.lent or plan.every > 1 for plan in plans):
             return
         rule = f"has parts that layer_sharing = {value!r} does not know: choose 'all', 'blocks:N' or 'cycle:N'"

@@ -110,9 +110,7 @@ class KeysAndValues:
     """The `cache` of attention that hands keys and values on: those of an earlier layer where they are given, else the
     layer's own, behind those that a decoder remembers."""
 
-    def __init__(
-        self, key: Tensor | None, value: Tensor | None, cache: Callable[[Heads], Heads] | None = None
-    ) -> None:
+    def __init__(self, key: Tensor | None, value: Tensor | None, cache: Callable[[Heads], Heads] | None = None) -> None:
         self.key, self.value, self.cache = key, value, cache
 
     def __call__(self, new: Heads) -> Heads:
