@@ -6,9 +6,9 @@
     python -m experiments real-models --out OUT --report
 
 MODEL is a folder of sentence-transformers or transformers. Each target of the plan is converted with the first texts of
-FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured on the files of pairs,
-which are never trained on, before and after. --speed exports all of them and times them in turns. The same command goes
-on where it was stopped. OUT/results.json holds every number, OUT/report.md the tables; --report makes the tables anew.
+FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured before and after on
+the files of pairs, which are never trained on. --speed exports all of them and times them in turns. The same command
+goes on where it was stopped. OUT/results.json holds every number, OUT/report.md the tables; --report makes them anew.
 """
 
 import argparse
@@ -139,7 +139,9 @@ class Study:
                 resume="auto",
             )  # fmt: skip
             record, results = run.record, run.record["results"]
-            training = {key: record["settings"]["training"][key] for key in ("learning_rate", "batch_size", "precision")}
+            training = {
+                key: record["settings"]["training"][key] for key in ("learning_rate", "batch_size", "precision")
+            }
             spent = {key: results[key] for key in ("steps", "seconds", "tokens")}
             held_out = {key: results[key] for key in ("start", "end")}
             row |= {"recovery": spent | training | {"held_out": held_out}, "end": self.measured(recovered)}

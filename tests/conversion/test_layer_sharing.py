@@ -1,4 +1,4 @@
-"""Conversion to shared layers: starts are means or first layers by hand, and what shared weights can be parted again."""
+"""Conversion to shared layers: starts are means or first layers by hand, and shared weights can be parted again."""
 
 import json
 

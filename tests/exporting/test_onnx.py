@@ -30,6 +30,7 @@ SLOW = {
     "choices": {"kind": "LeanformerForMultipleChoice", "attention": "symmetric"},
     "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters"},
+    "windows": {"num_hidden_layers": 2, "sliding_window": 3, "positions": "rotary", "local_rotary_base": 7.0},
 } | {name: {"attention": name} for name in names()}
 ALL = [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 

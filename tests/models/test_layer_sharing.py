@@ -39,7 +39,10 @@ old_name_of_checkpointing = pytest.mark.filterwarnings("ignore:.(is_)?gradient_c
     ("settings", "total"),
     [({"layer_sharing": plan}, total) for plan, total in BERT_BASE.items()]
     + [({"layer_sharing": plan, "embedding_size": 128}, total) for plan, total in NARROW.items()]
-    + [({"layer_sharing": "kv:2", "attention": "multi_query"}, 95_930_682)],
+    + [
+        ({"layer_sharing": "kv:2", "attention": "multi_query"}, 95_930_682),
+        ({"layer_sharing": "kv:2", "attention_options": {"kv_heads": 1}}, 95_930_682),
+    ],
     ids=str,
 )
 def test_bert_base_has_the_published_counts(settings, total):

@@ -6,7 +6,7 @@ attend        (logits, value, mask)          -> context                       th
 """
 
 import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
-from leanformer.attention.attend import attend, attention_weights, choose_path
+from leanformer.attention.attend import attend, attention_weights, choose_path, with_window
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
@@ -60,4 +60,5 @@ __all__ = [
     "register",
     "register_mixer",
     "take",
+    "with_window",
 ]

@@ -11,7 +11,8 @@
                    of a mixer that is plain attention the mechanism's
     feed forward   m D I / G + b ((m - 1) I + D) a layer, G groups      2 m L D I / G
     norms          D + b D each, one behind the embeddings (F), two a   none
-                   layer, and if they are "pre" one behind the last
+                   layer, and if they are "pre" one behind the last;
+                   one less without `first_norm`
     pooler         D^2 + D                                              2 D^2
     masked-LM head D F + F + 2 b F + V, its matrix the embeddings'      2 N (D F + F V)
                    if tied
@@ -33,7 +34,8 @@ tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
 but for frozen scores, where it has one, and what no gradient goes through.
-What a causal mask hides is counted: the products are made and then masked. So is all a batch might share.
+What a causal mask or a sliding window hides is counted: the products are made and then masked. So is all a batch might
+share.
 """
 
 from collections import Counter
@@ -155,7 +157,7 @@ def _add_stack(
     own = sharing.stored_parts("feed_forward") * feed_forwards
     parameters["feed_forward"] += own * (weights + bias * ((matrices - 1) * inner + width))
     flops["feed_forward"] += layers * feed_forwards * 2 * length * weights
-    narrow, last = config.embedding_width(), int(config.norm == "pre")
+    narrow, last = config.embedding_width(), int(config.norm == "pre") - int(not config.first_norm)
     parameters["norms"] += (1 + bias) * (narrow + (norms * sharing.stored + last) * width)
     parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0
 

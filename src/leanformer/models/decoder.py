@@ -48,6 +48,10 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
         if config.block != SEQUENTIAL:
             raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
+        if config.sliding_window is not None:
+            raise ValueError(f"sliding_window = {config.sliding_window} is an encoder's: leave it out of this config")
+        if not config.first_norm:
+            raise ValueError("first_norm = False is an encoder's: leave it out of a decoder's config")
         if config.shared_heads is not None:
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)

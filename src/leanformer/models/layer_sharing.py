@@ -20,11 +20,10 @@ What is shared is one module: it is registered, initialised, saved, counted and 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-from leanformer.attention import Heads, MultiHeadAttention, Projection, QueryOnly
+from leanformer.attention import Heads, Projection, QueryOnly
 from leanformer.spelling import suggest
 
 NONE = "none"
@@ -101,8 +100,8 @@ def require_readers(projection: type[Projection], compares: bool, name: str) -> 
     """Raises ValueError unless a layer of this mechanism can compare its queries with the keys of another."""
     if not compares or not QueryOnly.suits(projection):
         raise ValueError(
-            f"layer_sharing = 'kv:N' lets layers keep their query alone, and {name} has no query map apart from its key "
-            "and value: share its attention (layer_sharing = 'attention'), or give it projection = 'separate'"
+            f"layer_sharing = 'kv:N' lets layers keep their query alone, and {name} has no query map apart from its "
+            "key and value: share its attention (layer_sharing = 'attention'), or give it projection = 'separate'"
         )
 
 

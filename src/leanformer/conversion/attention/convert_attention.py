@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from leanformer.attention import Compatibility, MultiHeadAttention, mechanism
+from leanformer.attention.options import options_of
 from leanformer.conversion.attention import fits, rotary_fits
 from leanformer.conversion.attention.condition import conditions
 from leanformer.conversion.attention.fits import Start
@@ -110,9 +111,11 @@ def _layer(
     else:
         first = next((part for part in parts if part.reads_attention), parts[0])
         _read_attention(first, name, known.weights)
-    for part in parts:
-        if part is not first:
-            part.zero_init()
+    others = [part for part in parts if part is not first]
+    if new.mechanism.compares:
+        others = _carried(old, new, others)
+    for part in others:
+        part.zero_init()
     if new.mechanism.compares:
         moments = Moments.of(known, centred=new.shape.bias, rotary=rotary)
         starts = _fitted(heads, new, first, moments, rotary)
@@ -127,6 +130,29 @@ def _layer(
         scale.fill_(1.0)
     new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
     return [Residual(number + 1, head, None, None, None, None) for head in range(1, len(heads) + 1)]
+
+
+def _carried(old: MultiHeadAttention, new: MultiHeadAttention, parts: list[Compatibility]) -> list[Compatibility]:
+    """Copies what the old scores add to their product, tables of positions say, and returns the parts that are left;
+    ValueError if the new mechanism lacks one, or has it with other options."""
+
+    def options(layer: MultiHeadAttention, kind: type[Compatibility]) -> dict[str, Any]:
+        return {name: layer.options.get(name, default) for name, default in options_of(kind).items()}
+
+    for added in old.compatibility.summands():
+        kind = type(added)
+        if added.compares:
+            continue
+        same = next((part for part in parts if type(part) is kind), None)
+        if same is None or options(old, kind) != options(new, kind):
+            part_name = next(name for name in old.mechanism.name.split("+") if mechanism(name).compatibility is kind)
+            raise ValueError(
+                f"{old.mechanism.name} adds {part_name} to its product, which {new.mechanism.name} lacks or has with "
+                f"other options: convert to a sum with {part_name}, such as symmetric+{part_name}"
+            )
+        same.load_state_dict(added.state_dict())
+        parts = [part for part in parts if part is not same]
+    return parts
 
 
 def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) -> None:
