@@ -27,6 +27,15 @@ def convert(
         typer.Option("--share-heads", metavar="RHO", help="Fraction of heads that use the maps of other heads."),
     ] = 0.0,
     tie: Annotated[str, typer.Option(help="Maps that --share-heads shares: qk, qkv or qkvo.")] = "qk",
+    share_layers: Annotated[
+        str | None,
+        typer.Option(
+            "--share-layers", metavar="PLAN", help="What layers share: all, blocks:N, cycle:N, attention, ... or none."
+        ),
+    ] = None,
+    share_start: Annotated[
+        str, typer.Option("--share-start", help="What shared layers start from: mean (of the layers) or first.")
+    ] = "mean",
     keep_layers: Annotated[
         str | None, typer.Option("--keep-layers", metavar="N,N,...", help="Keep these layers alone, counted from 1.")
     ] = None,
@@ -62,6 +71,8 @@ def convert(
         text=text,
         share_heads=share,
         tie=tie,
+        share_layers=share_layers,
+        share_start=share_start,
         keep_layers=None if keep_layers is None else whole(keep_layers, "--keep-layers"),
         encoder_only=encoder_only,
         keep_heads=keep_heads,

@@ -18,6 +18,7 @@ from leanformer.attention.plugins import load_plugin, plugins_of
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS
+from leanformer.attention.query_only import QueryOnly
 from leanformer.attention.registry import (
     Mechanism,
     mechanism,
@@ -40,6 +41,7 @@ __all__ = [
     "ParameterGroup",
     "Positions",
     "Projection",
+    "QueryOnly",
     "Rotary",
     "Shape",
     "attend",

@@ -108,14 +108,21 @@ class MultiHeadAttention(nn.Module):
             context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
         return self.merge(context_BHLK, x, heads, mask)
 
-    def at(self, places: Tensor, x: Tensor, mask: Tensor | None = None, positions: Positions | None = None) -> Tensor:
+    def at(
+        self,
+        places: Tensor,
+        x: Tensor,
+        mask: Tensor | None = None,
+        positions: Positions | None = None,
+        cache: Callable[[Heads], Heads] | None = None,
+    ) -> Tensor:
         """Returns the context of the queries at these places (B, N) of x alone, (B, N, D); no others are computed where
         the mechanism can attend to another sequence. Another mixer may read a query's neighbours."""
         if type(self) is not MultiHeadAttention or not self.mechanism.cross:
-            whole = self(x, mask=mask, positions=positions)
+            whole = self(x, mask=mask, positions=positions, cache=cache)
             return take(whole, places)
         positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
-        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places))
+        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places), cache=cache)
         return some
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from leanformer.attention.plugins import (
 )
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
+from leanformer.attention.query_only import QueryOnly
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
 
@@ -88,6 +89,12 @@ class Mechanism:
             + self.compatibility.flops(shape, length, memory, **of_compatibility)
             + context
         )
+
+    def key_value_cost(self, shape: Shape, length: int, **options: Any) -> tuple[int, int]:
+        """Returns the parameters and the FLOPs by which a layer is cheaper that makes queries alone (`query_only`)."""
+        projection, of_projection, _ = self._assign(options)
+        parameters = projection.num_params(shape, **of_projection) - QueryOnly.num_params(shape)
+        return parameters, projection.flops(shape, length, **of_projection) - QueryOnly.flops(shape, length)
 
     def kv_heads(self, shape: Shape, **options: Any) -> int:
         """G, the number of key and value heads."""

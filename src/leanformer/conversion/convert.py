@@ -42,6 +42,8 @@ def convert(
     text: str | Path | None = None,
     share: float = 0.0,
     tie: str = "qk",
+    sharing: str | None = None,
+    start: str = "mean",
     layers: Sequence[int] | None = None,
     encoder_only: bool = False,
     keep_heads: bool = False,
@@ -51,14 +53,15 @@ def convert(
 
     `attention` with its `options` is the mechanism to convert to, the source's own if None; a sample of `text` makes
     the fits those of real hidden states, and measures what was lost. Then this `share` of the heads takes the maps of
-    others: query and key, or what `tie` says (`head_sharing`). `mixer_options` change what no weight depends on, which
-    is `mask_conv` alone: outputs are the source's where nothing is padded. Of `layers`, counted from 1, the model keeps
-    these alone. `keep_heads` writes heads that have no place in the model to a file beside it.
+    others: query and key, or what `tie` says (`head_sharing`), and layers share what `sharing` says, started by `start`
+    (`layer_sharing`). `mixer_options` change what no weight depends on, which is `mask_conv` alone: outputs are the
+    source's where nothing is padded. Of `layers`, counted from 1, the model keeps these alone. `keep_heads` writes
+    heads that have no place in the model to a file beside it.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
-    if to == "bert" and (attention or text or share or layers):
+    if to == "bert" and (attention or text or share or sharing or layers):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
     if to == "bert" and keep_heads:
         raise ValueError("--keep-heads is for a conversion to leanformer: leave it out")
@@ -97,8 +100,8 @@ def convert(
         result |= {"source_sha256": stored.sha256, "from": found.family}
         result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
         result |= {"mixer_options": mixer_options} if mixer_options else {}
-        if wanted != own or text is not None or share:
-            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie)
+        if wanted != own or text is not None or share or sharing is not None:
+            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie, sharing, start)
             result |= changes
         config, tensors = found.config, found.tensors
 

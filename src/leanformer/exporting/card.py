@@ -81,6 +81,8 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Options of the attention: {markup.code(str(options))}."
     if config.block != "sequential":
         yield f"Its layers are blocks of the type {markup.code(config.block)}."
+    if config.layer_sharing != "none":
+        yield f"Its layers share weights or keys and values by the plan {markup.code(config.layer_sharing)}."
     if config.mixer != "attention":
         name, own = markup.code(config.mixer), markup.code(str(config.mixer_options))
         yield f"Its token mixer is {name} ({mixer(config.mixer).paper}), options {own}."

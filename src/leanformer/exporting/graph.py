@@ -95,6 +95,7 @@ def write(source: Source, path: Path) -> dict[str, Any]:
     """The graph at `path`, in float32; its opset, and its inputs and outputs by name. ValueError, with the mechanism's
     name, if the model cannot be traced."""
     import onnx
+    from onnx_ir.passes.common import DeduplicateInitializersPass
 
     longest = source.config.max_position_embeddings
     size, length = TRACED[0], min(TRACED[1], longest - 1)
@@ -124,6 +125,8 @@ def write(source: Source, path: Path) -> dict[str, Any]:
                 verbose=False,
             )
             assert program is not None
+            # Of a map that layers share the exporter transposes a copy for each.
+            DeduplicateInitializersPass(size_limit=weights)(program.model)
             program.save(str(path), external_data=weights > LARGEST)
     except Exception as error:  # the exporter's own, and any of the many below it
         cause = error.__cause__ or error  # the exporter wraps it in advice

@@ -14,11 +14,12 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions, Rotary, take, with_window
-from leanformer.models.block_types import block
+from leanformer.models.block_types import block as block_type
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
+from leanformer.models.layer_sharing import layer_sharing, modules_of, share
 from leanformer.models.local_attention import is_local
 
 
@@ -67,9 +68,11 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self._no_split_modules = [*self._no_split_modules, block(config.block).__name__]
+        self._no_split_modules = [*self._no_split_modules, block_type(config.block).__name__]
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList([block(config.block)(config) for _ in range(config.num_hidden_layers)])
+        self.sharing = layer_sharing(config.layer_sharing, config.num_hidden_layers)
+        blocks = nn.ModuleList([block_type(config.block)(config) for _ in range(self.sharing.stored)])
+        self.layers = share(blocks, self.sharing)
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
@@ -133,15 +136,19 @@ class LeanformerModel(LeanformerPreTrainedModel):
             same = self.local_rotary == self.rotary
             near = with_window(mask, length, self.config.sliding_window, words_BLD.device)
             nearby = near, positions if same else placed(self.local_rotary)
-        for number, layer in enumerate(self.layers[:-1]):
-            x_BLD = layer(x_BLD, *(nearby if is_local(self.config, number) else everywhere), bool(output_attentions))
-        last = self.layers[-1]
-        mask, positions = nearby if is_local(self.config, len(self.layers) - 1) else everywhere
-        if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
-            x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
-            x_BLD = x_BLD if places is None else take(x_BLD, places)
-        else:
-            x_BLD = last(x_BLD, mask, positions, False, places)
+        last = self.layers[self.sharing.blocks[-1]]
+        whole = places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward
+        kept: list[Tensor] = []  # keys and values that the next layers may attend to
+        for layer, number in enumerate(self.sharing.blocks):
+            block = self.layers[number]
+            asked = (*(nearby if is_local(self.config, layer) else everywhere), bool(output_attentions))
+            some = None if whole or layer + 1 < len(self.sharing.blocks) else places
+            if self.sharing.every > 1:
+                x_BLD, *kept = block(x_BLD, *asked, some, True, *(kept if self.sharing.reads(layer) else []))
+            else:
+                x_BLD = block(x_BLD, *asked) if some is None else block(x_BLD, *asked, some)
+        if whole and places is not None:
+            x_BLD = take(x_BLD, places)
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
@@ -150,7 +157,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
 def _watched(block: nn.Module) -> bool:
     """Whether a hook in it expects what it does for all tokens."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules_of(block))
 
 
 def boolean_mask(attention_mask: Tensor) -> Tensor:

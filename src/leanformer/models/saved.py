@@ -22,6 +22,7 @@ import leanformer.models as models
 from leanformer import files
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.layer_sharing import layer_sharing
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
 from leanformer.records.run import RECORD, Run
@@ -182,7 +183,10 @@ def _require_shapes(kind: type[M], folder: Path, config: LeanformerConfig, new: 
 def require_layers(folder: Path, settings: Mapping[str, Any], weights: int) -> None:
     """Raises ValueError if config.json, the `settings`, says more layers than there are `weights`."""
     for key in LAYERS:
-        if (settings.get(key) or 0) > weights:
+        layers = settings.get(key) or 0
+        if layers > weights and isinstance(sharing := settings.get("layer_sharing"), str):
+            layers = layer_sharing(sharing, layers).stored
+        if layers > weights:
             raise ValueError(f"{folder}: config.json says {key} = {settings[key]}, more than there are weights")
 
 

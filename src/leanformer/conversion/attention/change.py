@@ -1,4 +1,4 @@
-"""A model with another attention, or with shared heads, and what of the source that keeps.
+"""A model with another attention, or with shared heads or layers, and what of the source that keeps.
 
 Without a text the fits are those of the weights; with one they are those of real hidden states, and the loss and the
 attention weights are compared on it.
@@ -17,7 +17,9 @@ from leanformer.conversion.attention.lockstep import Comparison, lockstep
 from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints.placing import Checkpoint
 from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
+from leanformer.conversion.layer_sharing import share_layers
 from leanformer.evaluation import pretrained
+from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
 
 COLUMNS = {"logits_residual": mean, "value_residual": mean, "logits_condition": max, "value_condition": max}
@@ -31,12 +33,19 @@ def change(
     text: str | Path | None,
     share: float,
     tie: str,
+    sharing: str | None = None,
+    start: str = "mean",
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
-    and this `share` of its heads tied; and what conversion.json says of that."""
+    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that."""
     model = _model(found)
     sample = None if text is None else _sample(text, folder, found)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
+    if (wanted is not None or share) and model.config.layer_sharing != NONE:
+        raise ValueError(
+            f"the layers share (layer_sharing = {model.config.layer_sharing!r}), and each layer is converted by "
+            f"itself: convert with --share-layers {NONE} first"
+        )
     comparison: Comparison | None = None
     if wanted is not None and sample is not None:
         converted, residuals, comparison = convert_on_text(model, *wanted, sample)
@@ -44,7 +53,11 @@ def change(
         converted, residuals = convert_attention(model, *wanted)
     if share:
         converted, counts = _shared(converted, share, tie)
-    if sample is not None and (share or comparison is None):
+    if sharing is not None:
+        converted, comparison = share_layers(converted, sharing, start), None
+        counts |= {"layer_sharing": sharing} | ({} if sharing == NONE else {"share_start": start})
+    layered = all(each.config.layer_sharing == NONE for each in (model, converted))  # one module is one layer
+    if sample is not None and layered and (share or comparison is None):
         comparison = lockstep(model, converted, sample)
     tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)
     changed = found._replace(config=converted.config, tensors=tensors)
@@ -102,12 +115,12 @@ def _measured(
     """Parameters, loss or vectors, and attention before and after; of every layer, and of every head."""
     before, after = model.num_parameters(), converted.num_parameters()
     result: dict[str, Any] = {"parameters_before": before, "parameters_after": after}
-    if sample is not None and comparison is not None:
+    if sample is not None:
         result["sequence_length"] = sample.length
         loss = sample.loss(model)
         if loss is not None:
             result |= {"loss_before": loss, "loss_after": sample.loss(converted)}
-        else:
+        elif comparison is not None:
             vectors = comparison.vectors
             result |= {"texts": len(vectors.before), "vectors_cosine": vectors.cosine()}
             result |= {"vectors_spearman": vectors.spearman()}

@@ -113,7 +113,7 @@ def _layer(
         _read_attention(first, name, known.weights)
     others = [part for part in parts if part is not first]
     if new.mechanism.compares:
-        others = _carried(old, new, others)
+        others = _keep_tables(old, new, others)
     for part in others:
         part.zero_init()
     if new.mechanism.compares:
@@ -132,7 +132,7 @@ def _layer(
     return [Residual(number + 1, head, None, None, None, None) for head in range(1, len(heads) + 1)]
 
 
-def _carried(old: MultiHeadAttention, new: MultiHeadAttention, parts: list[Compatibility]) -> list[Compatibility]:
+def _keep_tables(old: MultiHeadAttention, new: MultiHeadAttention, parts: list[Compatibility]) -> list[Compatibility]:
     """Copies what the old scores add to their product, tables of positions say, and returns the parts that are left;
     ValueError if the new mechanism lacks one, or has it with other options."""
 

@@ -32,6 +32,7 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
         ("pooler_act", config.pooler_act, "tanh"),
         ("feed_forward_groups", config.feed_forward_groups, 1),
         ("shared_heads", config.shared_heads, None),
+        ("layer_sharing", config.layer_sharing, "none"),
         ("embedding_size", config.embedding_width(), config.hidden_size),
     ):
         if value != only:
