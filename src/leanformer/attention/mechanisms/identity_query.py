@@ -1,4 +1,6 @@
-"""No query map: the input is the query (Karbevski and Mijoski, 2025, "Key and Value Weights Are Probably All You Need").
+"""No query map: the input is the query.
+
+Karbevski and Mijoski (2025), "Key and Value Weights Are Probably All You Need".
 
     q = x, cut into heads    k = y W_k    v = y W_v
 
