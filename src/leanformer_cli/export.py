@@ -42,7 +42,8 @@ def _cost(report: dict[str, Any]) -> str:
     """Returns what int8 costs in one line: the difference of outputs and, of a text, the loss of both graphs."""
     cost, losses = report["int8"], report.get("text", {}).get("loss")
     asked = "random tokens" if cost["input"] == "random" else "text"
-    line = f"outputs on {asked} differ by {cost['mean_difference']:.2g} in the mean and {cost['largest_difference']:.2g} at most, their sd is {cost['sd_of_outputs']:.2g}"
+    mean, largest, sd = (f"{cost[name]:.2g}" for name in ("mean_difference", "largest_difference", "sd_of_outputs"))
+    line = f"outputs on {asked} differ by {mean} in the mean and {largest} at most, their sd is {sd}"
     if losses:
         line += f"; loss {losses['model_int8.onnx']:.4f} nats, {losses['model.onnx']:.4f} in float32"
     return line
