@@ -143,7 +143,27 @@ def sentence_model(tmp_path_factory):
     from sentence_transformers.sentence_transformer.modules import Transformer
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    words = [*SPECIAL, *"The the old house by river where nobody had lived for years query : . ,".split()]
+    words = [
+        *SPECIAL,
+        *[
+            "The",
+            "the",
+            "old",
+            "house",
+            "by",
+            "river",
+            "where",
+            "nobody",
+            "had",
+            "lived",
+            "for",
+            "years",
+            "query",
+            ":",
+            ".",
+            ",",
+        ],
+    ]
 
     def make(*parts, lower_case=False, max_length=None, **settings):
         folder = tmp_path_factory.mktemp("sentence")

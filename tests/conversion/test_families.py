@@ -166,7 +166,9 @@ def test_a_class_of_somebodys_own_without_a_masked_lm_head_is_refused(sharp, tmp
     made("electra", "ElectraModel", sharp, tmp_path / "theirs")
     config = tmp_path / "theirs" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["Mine"]}))
-    with pytest.raises(ValueError, match=r"no counterpart of Mine; known: .*Answering\. With --encoder-only the head is"):
+    with pytest.raises(
+        ValueError, match=r"no counterpart of Mine; known: .*Answering\. With --encoder-only the head is"
+    ):
         convert(tmp_path / "theirs", tmp_path / "ours")
     with pytest.raises(ValueError, match="--keep-heads is for a conversion to leanformer: leave it out"):
         convert(tmp_path / "theirs", tmp_path / "ours", "bert", keep_heads=True)

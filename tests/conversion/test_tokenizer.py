@@ -11,7 +11,7 @@ from leanformer.data.prepare import prepare
 from leanformer.data.tokenizer_files import load
 
 RESIDUES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"ACDEFGHIKLMNPQRSTVWY"]
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1]", *"the a c d e ##t".split()]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1]", *["the", "a", "c", "d", "e", "##t"]]
 
 
 @pytest.fixture

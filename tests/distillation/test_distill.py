@@ -112,7 +112,10 @@ def test_a_student_keeps_the_parts_of_sentence_transformers(
 ) -> None:
     student, kinds = tmp_path / "student", ("Transformer", "Pooling")
     shutil.copytree(converted, student)
-    rows = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in zip(("", "P"), kinds, strict=True)]
+    rows = [
+        {"path": path, "type": f"sentence_transformers.models.{kind}"}
+        for path, kind in zip(("", "P"), kinds, strict=True)
+    ]
     (student / "modules.json").write_text(json.dumps(rows))
     (student / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')
     (student / "P").mkdir()

@@ -1,8 +1,8 @@
 """Conversion, vectors and exports of models that people use, from packages of the registry that ship their weights.
 
-    all-MiniLM-L6-v2    sentence-transformers, 6 x 384, without a masked-LM head    Apache-2.0
-    SPLADE-tiny         a masked language model, 2 x 128                           Apache-2.0 (the package)
-    AntiBERTy           a masked language model of amino acids with three other heads, 8 x 512, vocab.txt alone    MIT
+all-MiniLM-L6-v2    sentence-transformers, 6 x 384, without a masked-LM head    Apache-2.0
+SPLADE-tiny         a masked language model, 2 x 128                           Apache-2.0 (the package)
+AntiBERTy           a masked language model of amino acids with three other heads, 8 x 512, vocab.txt alone    MIT
 """
 
 import json

@@ -37,7 +37,10 @@ def _share(file: Path, dtype: np.dtype, vocabulary: Vocabulary) -> float:
 
 def unknown_share(tokenizer: Any, texts: Iterable[str]) -> float:
     """Returns the fraction of the tokens of these texts; of a long text that of its beginning."""
-    ids = [one.ids for one in tokenizer.backend_tokenizer.encode_batch([t[:LONGEST] for t in texts], add_special_tokens=False)]
+    ids = [
+        one.ids
+        for one in tokenizer.backend_tokenizer.encode_batch([t[:LONGEST] for t in texts], add_special_tokens=False)
+    ]
     tokens = sum(map(len, ids))
     return sum(row.count(tokenizer.unk_token_id) for row in ids) / tokens if tokens else 0.0
 
