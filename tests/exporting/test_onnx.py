@@ -115,7 +115,9 @@ def test_losses_are_those_that_perplexity_measures(saved, text, tmp_path):
     (tmp_path / "novels.txt").write_text(text[:2000], encoding="utf-8")
     source = open_source(folder)
     graph.write(source, tmp_path / "model.onnx")
-    measured = int8.losses(source, tmp_path / "novels.txt", {"whole": tmp_path / "model.onnx"})
+    measured = int8.losses(
+        source, int8.text_to_measure(source, tmp_path / "novels.txt"), {"whole": tmp_path / "model.onnx"}
+    )
     reference = perplexity(folder, tmp_path / "novels.txt", precision="fp32")
     assert measured["loss"]["whole"] == pytest.approx(reference["loss"], rel=1e-5)
     assert measured["sequences"] == reference["sequences"]
@@ -127,8 +129,12 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(command, saved, t
     def untraceable(*_, **__):
         raise RuntimeError("no such operator\nand a page of advice")
 
+    short = tmp_path.with_name("short.txt")
+    short.write_text("The old house.")
     with monkeypatch.context() as patch:
         patch.setattr(torch.onnx, "export", untraceable)
+        status, _, err = command("export", folder, tmp_path / "out", "--format", "onnx", "--int8", "--text", short)
+        assert status == 2 and "short.txt has 6 held-out tokens, not one sequence of 29: give more text" in err
         status, _, err = command("export", folder, tmp_path / "out", "--format", "onnx")
     assert status == 2 and "dot_product cannot be written as ONNX (no such operator)" in err
     monkeypatch.setattr(graph, "NEEDED", ("onnx", "not_installed_anywhere"))
@@ -152,9 +158,9 @@ def test_text_is_for_masked_language_models(saved, tmp_path):
 
     source = open_source(saved("LeanformerForTokenClassification", **ONE))
     with pytest.raises(ValueError, match="--text measures masked language models"):
-        int8.require_measurable(source, tmp_path / "novels.txt")
+        int8.text_to_measure(source, tmp_path / "novels.txt")
     with pytest.raises(FileNotFoundError, match=r"novels\.txt is no file"):
-        int8.require_measurable(open_source(saved(**ONE)), tmp_path / "novels.txt")
+        int8.text_to_measure(open_source(saved(**ONE)), tmp_path / "novels.txt")
 
 
 def test_commands_that_read_models_say_what_a_graph_is_for(saved, tmp_path, command):
