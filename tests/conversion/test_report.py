@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import torch
 
-from leanformer import LeanformerForMaskedLM
+from leanformer import LeanformerForMaskedLM, LeanformerModel
 from leanformer.conversion.convert import convert
 from leanformer.data import tokenizer_files
 from leanformer.data.tokenizer import train
@@ -46,6 +47,28 @@ def test_the_command_reports_before_and_after(tiny, sharp, data, text, tmp_path,
     assert status == 0 and "parameters after: " in out and "logits residual" in out
     status, out, err = command("convert", tmp_path / "model", tmp_path / "none", "--attention", "dense")
     assert (status, out) == (2, "") and err.count("\n") == 1 and not (tmp_path / "none").exists()
+
+
+def test_a_headless_model_is_told_by_its_vectors(tiny, sharp, data, text, tmp_path):
+    """One text per line; the report against the vectors of the two saved models."""
+    tokenizer = tokenizer_files.load(data)
+    sharp(LeanformerModel(tiny(vocab_size=len(tokenizer) + 3))).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    lines = [line[:60] for line in text.splitlines() if len(line) > 20][:50]
+    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    report = convert(tmp_path / "model", tmp_path / "converted", attention="symmetric", text=tmp_path / "text.txt")
+    assert not report.keys() & {"loss_before", "loss_after"} and report["texts"] == len(lines)
+    pooled = []
+    for place in ("model", "converted"):
+        model = LeanformerModel.from_pretrained(tmp_path / place).eval()
+        longest = model.config.max_position_embeddings
+        ids = [tokenizer(line, truncation=True, max_length=longest, return_tensors="pt").input_ids for line in lines]
+        with torch.no_grad():
+            pooled.append(torch.cat([model(each)[0].mean(1) for each in ids]))
+    cosine = torch.nn.functional.cosine_similarity(*pooled).mean()
+    assert report["vectors_cosine"] == pytest.approx(float(cosine), abs=1e-4)
+    assert 0 < report["vectors_spearman"] < 1
+    assert all(head["logits_condition"] > 0 and head["value_condition"] > 0 for head in report["heads"])
 
 
 def test_data_in_other_tokens_measure_nothing(tiny, data, text, tmp_path):

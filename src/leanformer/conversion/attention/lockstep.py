@@ -78,7 +78,8 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
     divergence = []
     for number, (layer, other) in enumerate(zip(old.layers, new.layers, strict=True)):
         looks = fit is not None and not other.attention.mechanism.compares
-        read, contexts, wanted, weights = before, list[Tensor](), list[Tensor](), dict[int, Tensor]()
+        read, given, contexts, wanted = before, list[Tensor](), list[Tensor](), list[Tensor]()
+        weights = dict[int, Tensor]()
         table = _Table()
         before = []
         with _Seen(layer.attention) as seen:
@@ -91,7 +92,8 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
                 if i % every == 0:
                     weights[i] = seen.weights
         if fit is not None:
-            inputs = torch.cat([rows.kept(x) for rows, x in zip(batches, after, strict=True)])
+            given = [_given(other, x, rows, each) for x, rows, each in zip(after, batches, positions, strict=True)]
+            inputs = torch.cat([rows.kept(x) for rows, x in zip(batches, given, strict=True)])
             fit(number, layer.attention, other.attention, Statistics.of(inputs, table.mean()))
         kl = count = 0.0
         read, after = after, []
@@ -101,7 +103,7 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
                 if fit is None:
                     after.append(other(x, _mask(rows), where, compared))
                 else:
-                    other.attention(x, mask=_mask(rows), positions=where, return_weights=compared)
+                    other.attention(given[i], mask=_mask(rows), positions=where, return_weights=compared)
                     contexts.append(rows.kept(seen.context))
                 if compared:
                     kl += float(_kl(weights[i], seen.weights, rows))
@@ -153,6 +155,17 @@ class _Table:
 def _embedded(base: Any, rows: Rows, positions: Positions) -> Tensor:
     x: Tensor = base.embeddings(base.embeddings.word_embeddings(rows.ids), None, positions.query)
     return x
+
+
+def _given(block: Block, x: Tensor, rows: Rows, positions: Positions) -> Tensor:
+    """What the block's attention reads; of a block of another type, which may do anything before it, by a hook."""
+    if type(block).forward is Block.forward:
+        return block.attention_norm(x) if block.pre else x
+    caught: list[Tensor] = []
+    handle = block.attention.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    block(x, _mask(rows), positions, False)
+    handle.remove()
+    return caught[0]
 
 
 def _mask(rows: Rows) -> Tensor | None:
