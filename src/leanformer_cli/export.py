@@ -41,9 +41,10 @@ def export(
 def _cost(report: dict[str, Any]) -> str:
     """Returns what int8 costs in one line: the difference of outputs and, of a text, the loss of both graphs."""
     cost, losses = report["int8"], report.get("text", {}).get("loss")
+    where = "random tokens" if cost["input"] == "random" else "text"
     line = (
-        f"outputs on {'random tokens' if cost['input'] == 'random' else 'text'} differ by {cost['mean_difference']:.2g} "
-        f"in the mean and {cost['largest_difference']:.2g} at most, their sd is {cost['sd_of_outputs']:.2g}"
+        f"outputs on {where} differ by {cost['mean_difference']:.2g} in the mean and "
+        f"{cost['largest_difference']:.2g} at most, their sd is {cost['sd_of_outputs']:.2g}"
     )
     if losses:
         line += f"; loss {losses['model_int8.onnx']:.4f} nats, {losses['model.onnx']:.4f} in float32"

@@ -54,8 +54,8 @@ def _rows(source: Source, columns: Sequence[str], option: str, words: bool) -> I
         if kind(path) in conll.SUFFIXES:
             if not words:
                 raise ValueError(
-                    f"{path}: a CoNLL file holds words, which only a model that was fine-tuned on tags reads, and texts "
-                    f"are read here ({', '.join(columns)}): write one text per line to a .txt, or give a table"
+                    f"{path}: a CoNLL file holds words, which only a model that was fine-tuned on tags reads, and "
+                    f"texts are read here ({', '.join(columns)}): write one text per line to a .txt, or give a table"
                 )
             yield from ((place, {columns[0]: row["tokens"]}) for place, row in conll.read(path, tagged=False))
         elif kind(path) in tables.TABLES:

@@ -5,7 +5,8 @@
 a is the time of a token's forward and backward pass, data and masks included, and b that of clipping and an update. A
 forward pass alone is a third of both passes. a and b are measured with the run's own micro-batch, precision and
 threads, after a step that is not counted; on a CPU, where larger ones are no faster, with 32 sequences at most. For
-another size, a changes with the FLOPs of a token and b with the number of parameters. Starting Python, reading the text once and `torch.compile` are not in it.
+another size, a changes with the FLOPs of a token and b with the number of parameters. Starting Python, reading the text
+once and `torch.compile` are not in it.
 """
 
 from dataclasses import dataclass, replace
