@@ -5,7 +5,7 @@ from importlib import import_module
 
 from leanformer.spelling import suggest
 
-NAMES = ("conversion", "related-methods", "size")
+NAMES = ("conversion", "real-models", "related-methods", "size")
 
 
 def run(arguments: list[str]) -> None:

@@ -132,3 +132,36 @@ def command(monkeypatch, capsys):
 def tiny() -> list[str]:
     """The settings above as arguments."""
     return [argument for setting in TINY for argument in ("--set", setting)]
+
+
+@pytest.fixture(scope="session")
+def sentence_model(tmp_path_factory):
+    """A folder as sentence-transformers saves one: a tiny BERT with random weights, and the parts that are given."""
+    pytest.importorskip("sentence_transformers")
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    words = [*SPECIAL, *["The", "the", "old", "house", "by", "river", "where", "nobody", "had", "lived", "for", "years", "query", ":", ".", ","]]
+
+    def make(*parts, lower_case=False, max_length=None, **settings):
+        folder = tmp_path_factory.mktemp("sentence")
+        sizes = {"num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 30, "intermediate_size": 37}
+        torch.manual_seed(3)
+        model = BertModel(BertConfig(**sizes, vocab_size=len(words), max_position_embeddings=29))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        model.save_pretrained(folder / "bert")
+        vocabulary = {word: number for number, word in enumerate(words)}
+        BertTokenizer(vocabulary, do_lower_case=False, model_max_length=23).save_pretrained(folder / "bert")
+        how = {} if max_length is None else {"max_seq_length": max_length}
+        first = Transformer(str(folder / "bert"), do_lower_case=lower_case, **how)
+        SentenceTransformer(modules=[first, *parts], device="cpu", **settings).save(str(folder / "model"))
+        if lower_case:  # which sentence-transformers 6 no longer writes
+            path = folder / "model" / "sentence_bert_config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": True}))
+        return folder / "model"
+
+    return make

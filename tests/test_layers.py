@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "study": {"torch", "rich"} | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
-    "distillation": {"torch", "accelerate"}
-    | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
+    "distillation": {"torch", "accelerate", "numpy", "transformers"}
+    | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")}
+    | {f"leanformer.{name}" for name in ("evaluation", "inference")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
     | {"transformers", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "settings")},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},
     "settings": {"leanformer.records"},
     "recipes": {"leanformer.settings"},
-    "inference": {"torch", "transformers", "numpy", "scipy", "safetensors"}
+    "inference": {"torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "reporting", "study")}

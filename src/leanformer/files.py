@@ -99,15 +99,15 @@ def is_plain(name: str) -> bool:
     return bool(name) and name == name.strip() and name[0] != "." and not any(sign in name for sign in "/\\:\0")
 
 
-def within(folder: Path, name: str) -> Path:
-    """The path of the file `name` in `folder`. ValueError if the name, or a link that it is, leads out of it.
+def within(folder: Path, *names: str) -> Path:
+    """The path of a file in `folder`, or below it by several names. ValueError if it, or a link that it is, leads out.
 
     In the Hugging Face cache, where a snapshot's files are links to its blobs, the model's own cache is the limit.
     """
-    path = folder / name
+    path = folder.joinpath(*names)
     root = folder.resolve()
     root = root.parents[1] if root.parent.name == "snapshots" else root
-    if not is_plain(name) or not path.resolve().is_relative_to(root):
+    if not all(map(is_plain, names)) or not path.resolve().is_relative_to(root):
         raise ValueError(f"{path} leads out of {folder}: put the file itself there")
     return path
 

@@ -16,6 +16,7 @@ from leanformer.data.corpus import RECORD as DATA
 from leanformer.data.corpus import Corpus, read_record
 from leanformer.data.pairs import PairCorpus
 from leanformer.models import saved
+from leanformer.models.sentence_parts import MODULES
 from leanformer.records import reading, studies
 from leanformer.records.models import Config
 from leanformer.records.run import CurveLine, Line, Pretraining
@@ -76,7 +77,7 @@ def _in(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], Any]]]:
     if (folder / checkpoint.STATE).is_file():
         yield "checkpoint", folder, _checkpoint
     if (folder / "config.json").is_file():
-        yield "model", folder, _model
+        yield "part of a model" if (folder.parent / MODULES).is_file() else "model", folder, _model
     for file in sorted(folder.glob("*.jsonl")):
         if (folder / "run.json").is_file():
             yield "lines", file, _lines

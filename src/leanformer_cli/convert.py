@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Set, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, Set, show, whole
 
 
 @app.command()
@@ -27,10 +27,25 @@ def convert(
         typer.Option("--share-heads", metavar="RHO", help="Fraction of heads that use the maps of other heads."),
     ] = 0.0,
     tie: Annotated[str, typer.Option(help="Maps that --share-heads shares: qk, qkv or qkvo.")] = "qk",
+    share_layers: Annotated[
+        str | None,
+        typer.Option(
+            "--share-layers", metavar="PLAN", help="What layers share: all, blocks:N, cycle:N, attention, ... or none."
+        ),
+    ] = None,
+    share_start: Annotated[
+        str, typer.Option("--share-start", help="What shared layers start from: mean (of the layers) or first.")
+    ] = "mean",
+    keep_layers: Annotated[
+        str | None, typer.Option("--keep-layers", metavar="N,N,...", help="Keep these layers alone, counted from 1.")
+    ] = None,
     to: Annotated[
         str, typer.Option(help="Target format: leanformer, or bert (from leanformer to Hugging Face's BERT).")
     ] = "leanformer",
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Convert the encoder without its head.")] = False,
+    keep_heads: Annotated[
+        bool, typer.Option("--keep-heads", help="Write heads without a place here to other_heads.safetensors.")
+    ] = False,
     ignore_remote_code: Annotated[
         bool,
         typer.Option(
@@ -56,7 +71,11 @@ def convert(
         text=text,
         share_heads=share,
         tie=tie,
+        share_layers=share_layers,
+        share_start=share_start,
+        keep_layers=None if keep_layers is None else whole(keep_layers, "--keep-layers"),
         encoder_only=encoder_only,
+        keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,
         plugin=plugin,
     )

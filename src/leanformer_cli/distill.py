@@ -10,7 +10,6 @@ from leanformer_cli.options import (
     AsJson,
     AutoResume,
     ConfigOption,
-    Data,
     Plugin,
     Quiet,
     Resume,
@@ -19,6 +18,7 @@ from leanformer_cli.options import (
     model_there,
     show,
     tables_of,
+    words,
 )
 
 
@@ -31,8 +31,24 @@ def distill(
     teacher: Annotated[
         Path, typer.Option("--teacher", metavar="TEACHER", callback=model_there, help="A run or a saved model.")
     ],
-    data: Data,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="A directory made by `leanformer prepare`; or texts (a file with one per line, a table, hf:NAME), of "
+            "which the teacher's vectors are learned.",
+        ),
+    ],
     out: RunOut,
+    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the texts in tables.")] = "text",
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With texts: pairs on which the student is measured during training."),
+    ] = None,
+    pair_columns: Annotated[
+        str | None, typer.Option(metavar="A,B[,SCORE]", help="The pairs' columns; default: found by their names.")
+    ] = None,
     config: ConfigOption = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -43,7 +59,8 @@ def distill(
 ) -> None:
     """Train a student model with a teacher.
 
-    Distillation recovers the quality of a converted model, or trains a smaller model (docs/distillation.md).
+    Distillation recovers the quality of a converted model, or trains a smaller model (docs/distillation.md). With a
+    directory of prepared data the student learns logits or token relations, with texts it learns their vectors.
     """
     from leanformer import distill
 
@@ -55,6 +72,9 @@ def distill(
         teacher=teacher,
         data=data,
         out=out,
+        text=text,
+        pairs=pairs,
+        pair_columns=words(pair_columns or ""),
         settings=tables_of(config if saved else student, set_),
         plugin=plugin,
         resume="auto" if autoresume else resume,

@@ -17,7 +17,13 @@ def embed(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The file to write: .npy, .safetensors or .jsonl.")
     ],
-    pooling: Annotated[str, typer.Option(help="mean (of the states of all tokens) or cls.")] = "mean",
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="mean (of the states of all tokens), cls, max, ...; default: the model's own, or mean."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A prompt of the model, put before each text.")
+    ] = None,
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     max_length: MaxLength = None,
     threads: Threads = None,
@@ -30,6 +36,6 @@ def embed(
     from leanformer.interface.embed import vectors
 
     check_format(out)
-    how: dict[str, Any] = {"pooling": pooling, "text": field, "max_length": max_length, "threads": threads}
-    found = vectors(model, [Path(each) for each in text], **how, plugin=plugin)
+    how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "text": field, "max_length": max_length}
+    found = vectors(model, [Path(each) for each in text], **how, threads=threads, plugin=plugin)
     show(write(found, out), as_json, quiet)

@@ -13,7 +13,7 @@ from leanformer_cli.options import Quiet, Set, repeated, words
 @app.command()
 @continues()
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="symmetric, shared or synthesizer.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="symmetric, shared, synthesizer or three-projections.")],
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to create or to continue.")],
     scale: Annotated[

@@ -10,9 +10,11 @@ from torch.testing import assert_close
 from leanformer import LeanformerForCausalLM, LeanformerForMaskedLM, LeanformerModel, models
 from leanformer.attention import load_plugin
 from leanformer.conversion.attention.convert_attention import convert_attention
-from leanformer.conversion.attention.fits import FITS, Problem
+from leanformer.conversion.attention.fits import FITS, Problem, value_error
+from leanformer.conversion.attention.grouped_fits import fit_groups
 from leanformer.conversion.attention.layer_maps import head_maps
-from leanformer.conversion.attention.sample import Statistics
+from leanformer.conversion.attention.moments import Moments
+from leanformer.conversion.attention.statistics import Statistics
 
 ROTARY = {"positions": "rotary"}
 EXACT = {
@@ -238,7 +240,7 @@ REFUSED = {
     "shares": ({}, "random+dot_product", {"weights": "softmax"}, "weights = 'softmax' starts with shares of every"),
     "phases": ({}, "phased", {}, "phased rotates queries by their positions, and the model has learned ones"),
     "nothing compared": ({"attention": "random"}, "dot_product", {}, "scores of random are no product of a query"),
-    "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "random.dot_product are no product"),
+    "a mixture": ({"attention": "random+dot_product"}, "symmetric", {}, "adds random to its product, which symmetric"),
     "two": ({}, "pairwise+dot_product", {"projection": "separate"}, "has two parts that compare"),
     "misspelt": ({}, "pairwize", {}, "unknown attention mechanism 'pairwize'; did you mean 'pairwise'"),
 }
@@ -262,6 +264,35 @@ def test_an_encoder_alone_converts_too(tiny, sharp, batch):
         target, _ = convert_attention(source, "pairwise", {})
         assert isinstance(target, models.LeanformerModel) and (target.pooler is not None) == pooled
         assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=2e-5)
+
+
+ADDED = {
+    "behind": ("dot_product+relative_bias", "symmetric+relative_bias", "symmetric"),
+    "before": ("random+dot_product", "pairwise+random", "pairwise"),
+}
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_what_a_sum_adds_to_its_product_is_carried_over(case, tiny, sharp):
+    """The maps are those of the product alone, the table stays as it is."""
+    attention, to, alone = ADDED[case]
+    source = sharp(LeanformerForMaskedLM(tiny(attention=attention)))
+    target, residuals = convert_attention(source, to, {})
+    bare = LeanformerForMaskedLM(tiny())
+    bare.load_state_dict(source.state_dict(), strict=False)
+    expected, expected_residuals = convert_attention(bare, alone, {})
+    assert residuals == expected_residuals
+    for old, new, one in zip(*(model.encoder.layers for model in (source, target, expected)), strict=True):
+        table = old.attention.compatibility.summands()[case == "behind"].table
+        assert_close(new.attention.compatibility.summands()[1].table, table, rtol=0, atol=0)
+        kept, made = new.attention.projection.state_dict(), one.attention.projection.state_dict()
+        assert_close(dict(kept), dict(made), rtol=0, atol=0)
+
+
+def test_a_part_with_other_options_is_not_carried_over(tiny):
+    source = LeanformerForMaskedLM(tiny(attention="dot_product+relative_bias"))
+    with pytest.raises(ValueError, match="adds relative_bias to its product, which .* other options: convert to a sum"):
+        convert_attention(source, "symmetric+relative_bias", {"max_distance": 16})
 
 
 def test_multi_query_starts_from_the_mean_key_and_value(tiny, sharp, batch):
@@ -298,6 +329,81 @@ def test_residuals_of_pooled_heads_are_what_their_maps_miss(positions, tiny, sha
         values = [head.output @ head.value.weight for head in (old, new)]
         expected = (values[0] - values[1]).norm() / values[0].norm()
         assert residual.value_residual == pytest.approx(float(expected), rel=1e-5)
+
+
+GROUPED = {
+    "means": ({}, {"kv_heads": 2}, False),
+    "fit": ({}, {"kv_heads": 2}, True),
+    "rotary fit": (ROTARY, {"kv_heads": 2}, True),
+    "without biases": ({"biases": False}, {"kv_heads": 2}, True),
+    "coefficients": ({"attention": "pairwise"}, {"kv_heads": 1, "projection": "separate"}, True),
+    "key = value": ({}, {"kv_heads": 2, "projection": "shared_key_value"}, True),
+    "key = value by weights": ({}, {"kv_heads": 1, "projection": "shared_key_value"}, False),
+    "rotary key = value": (ROTARY, {"kv_heads": 2, "projection": "shared_key_value"}, True),
+}
+SIX = {"num_attention_heads": 6, "hidden_size": 24}
+
+
+def spread_out(width=24):
+    """Statistics of inputs with a mean, in all directions, some of which are larger."""
+    x = torch.randn(500, width, dtype=torch.float64) * torch.linspace(0.1, 2, width) + torch.randn(width)
+    return Statistics(x.mean(0), x.T @ x / len(x), torch.empty(0))
+
+
+@pytest.mark.parametrize("case", GROUPED)
+def test_heads_that_are_grouped_already_are_grouped_exactly(case, tiny, sharp, batch):
+    """A model of grouped heads, written as separate ones and converted back; with keys that are the values, too."""
+    settings, options, sampled = GROUPED[case]
+    source = sharp(LeanformerForMaskedLM(tiny(attention_options=options, **SIX, **settings)))
+    separate, exact = convert_attention(source, "dot_product", {})
+    assert max(residual.logits_residual for residual in exact) < 1e-5
+    statistics = [spread_out(), spread_out()] if sampled else None
+    target, residuals = convert_attention(separate, source.config.attention, options, statistics)
+    assert_close(outputs(target, batch), outputs(source, batch), rtol=0, atol=5e-5)
+    assert max(max(residual.logits_residual, residual.value_residual) for residual in residuals) < 1e-4
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_the_fit_of_a_group_has_the_least_error_there_is(positions, tiny, sharp):
+    """Eckart and Young: what all heads' forms, one below another, have beyond the rank of the group's key; and values.
+    By weights, without biases."""
+    source = sharp(LeanformerForMaskedLM(tiny(positions=positions, biases=False, **SIX)))
+    heads = head_maps(source.encoder.layers[0].attention)
+    moments = Moments.of(Statistics.unknown(24), centred=False, rotary=positions == "rotary")
+    fitted = [head for head, _ in fit_groups(heads, 2, moments, tied=False)]
+
+    def forms(head):
+        if positions == "learned":
+            return (head.query.weight.T @ head.key.weight)[None]
+        alpha, beta = (torch.complex(*part.weight.chunk(2)) for part in (head.query, head.key))
+        return torch.einsum("cd,ce->cde", alpha, beta.conj())
+
+    def values(head):
+        return (head.output @ head.value.weight)[None]
+
+    for made, rank in ((forms, 4 if positions == "learned" else 1), (values, 4)):
+        for group in (slice(0, 3), slice(3, 6)):
+            old, new = (
+                torch.stack([made(head) for head in each[group]], dim=1).flatten(1, 2) for each in (heads, fitted)
+            )
+            beyond = torch.linalg.svdvals(old)[:, rank:].square().sum()
+            assert float((old - new).abs().square().sum()) == pytest.approx(float(beyond), rel=1e-6)
+            assert len({id(head.key) for head in fitted[group]}) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, ROTARY], ids=["learned", "rotary"])
+def test_on_a_text_the_fit_of_a_group_is_nearer_than_the_means(settings, tiny, sharp):
+    source, known = sharp(LeanformerForMaskedLM(tiny(**SIX, **settings))), [spread_out(), spread_out()]
+    moments = [Moments.of(each, centred=True, rotary=bool(settings)) for each in known]
+    _, fitted = convert_attention(source, "dot_product", {"kv_heads": 2}, known)
+    target, _ = convert_attention(source, "dot_product", {"kv_heads": 2})
+    found = []
+    for each, old, new in zip(moments, source.encoder.layers, target.encoder.layers, strict=True):
+        for pair in zip(*(head_maps(layer.attention) for layer in (old, new)), strict=True):
+            found.append((each.logits_error(*pair), value_error(*pair, each.metric)))
+    means = torch.tensor(found).mean(0)
+    fit = torch.tensor([(each.logits_residual, each.value_residual) for each in fitted]).mean(0)
+    assert (fit < 0.9 * means).all()
 
 
 @pytest.fixture

@@ -211,6 +211,10 @@ def renamed(pattern, new):
     return lambda directory: rename(directory / "model.safetensors", (pattern, new))
 
 
+def both(*damages):
+    return lambda directory: [damage(directory) for damage in damages]
+
+
 def vocabulary(size):
     return lambda directory: (directory / "vocab.txt").write_text("\n".join(map(str, range(size))))
 
@@ -234,7 +238,7 @@ BROKEN = {
         "config.json is damaged .hidden_size = '30': ",
     ),
     "other head": (
-        config(architectures=["BertForNextSentencePrediction"]),
+        both(config(architectures=["BertForNextSentencePrediction"]), renamed("cls.predictions", "cls.sentences")),
         ValueError,
         "counterpart of BertForNextSentence",
     ),

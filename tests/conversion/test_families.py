@@ -9,12 +9,26 @@ import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
-from transformers import AutoTokenizer, ConvBertConfig, DistilBertConfig, ElectraConfig, RobertaConfig
+from transformers import (
+    AlbertConfig,
+    AutoTokenizer,
+    CamembertConfig,
+    ConvBertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+    XLMRobertaTokenizer,
+)
+from transformers.models.modernbert import modeling_modernbert
 
 from leanformer import LeanformerConfig, models
 from leanformer.conversion.checkpoints import source
 from leanformer.conversion.checkpoints.families import FAMILIES
 from leanformer.conversion.convert import convert
+from leanformer.models import saved
 
 SIZES = {
     "vocab_size": 101,
@@ -23,8 +37,11 @@ SIZES = {
     "hidden_size": 30,
     "intermediate_size": 37,
 }
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
 CONFIGS = {
     "roberta": RobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
+    "xlm-roberta": XLMRobertaConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
+    "camembert": CamembertConfig(**SIZES, max_position_embeddings=31, type_vocab_size=1),
     "distilbert": DistilBertConfig(
         vocab_size=101, dim=30, hidden_dim=37, n_layers=2, n_heads=3, max_position_embeddings=29, activation="relu"
     ),
@@ -42,6 +59,19 @@ CONFIGS = {
         max_position_embeddings=29,
         type_vocab_size=3,
     ),
+    "albert": AlbertConfig(**SIZES, embedding_size=13, max_position_embeddings=29, type_vocab_size=3),
+    "albert in groups": AlbertConfig(
+        **SIZES | {"num_hidden_layers": 3},
+        num_hidden_groups=2,
+        inner_group_num=2,
+        embedding_size=13,
+        max_position_embeddings=29,
+        type_vocab_size=3,
+    ),
+    "mpnet": MPNetConfig(**SIZES, max_position_embeddings=31),
+    "modernbert": ModernBertConfig(
+        **SIZES | {"num_hidden_layers": 5}, max_position_embeddings=29, local_attention=6, **SPECIAL
+    ),
 }
 HEADS = [
     (name, theirs, ours)
@@ -53,7 +83,7 @@ HEADS = [
 def made(name, class_name, sharp, path, **settings):
     config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict() | settings)
     model = sharp(getattr(transformers, class_name)(config))
-    if config.model_type == "roberta":  # whose tables have rows that are zero, and stay so
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):  # whose tables keep a row of zeros
         with torch.no_grad():
             model.base_model.embeddings.position_embeddings.weight[config.pad_token_id] = 0
     model.save_pretrained(path)
@@ -89,9 +119,202 @@ def test_outputs_are_equal(name, theirs, ours, sharp, batch, posed, tmp_path):
         if theirs_value.shape[:2] == attended.shape:
             theirs_value, ours_value = theirs_value[attended], ours_value[attended]
         assert_close(ours_value, theirs_value, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
-    for layer in (1, 2):
-        states = [output.hidden_states[layer][attended] for output in (actual, expected)]
-        assert_close(*states, rtol=0, atol=1e-5)
+    assert len(actual.hidden_states) == len(expected.hidden_states)
+    for states in list(zip(actual.hidden_states, expected.hidden_states, strict=True))[1:]:
+        assert_close(*(state[attended] for state in states), rtol=0, atol=1e-5)
+
+
+MASKED = [(name, theirs) for name, theirs, ours in HEADS if ours == "LeanformerForMaskedLM"]
+
+
+@pytest.fixture
+def double(monkeypatch):
+    """Everything in float64, rotations of ModernBERT too, which transformers makes in float32."""
+
+    def rotated(x, angle):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()), -1)
+
+    def both(q, k, angle, *_, **__):
+        return rotated(q, angle), rotated(k, angle)
+
+    def angles(rotary, x, position_ids, layer_type):
+        base, size = rotary.config.rope_parameters[layer_type]["rope_theta"], 5
+        angle = position_ids[:, None, :, None].double() * base ** (-torch.arange(size).double() / size)
+        return angle, angle
+
+    monkeypatch.setattr(modeling_modernbert.ModernBertRotaryEmbedding, "forward", angles)
+    monkeypatch.setattr(modeling_modernbert, "apply_rotary_pos_emb", both)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(("name", "theirs"), MASKED)
+def test_scores_are_equal_in_float64(name, theirs, sharp, batch, double, tmp_path):
+    original = made(name, theirs, sharp, tmp_path / "theirs")
+    assert convert(tmp_path / "theirs", tmp_path / "ours")["notes"] == []
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "ours", dtype=torch.float64).eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    assert_close(model(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["modernbert", "mpnet"])
+def test_gradients_are_equal(name, sharp, batch, double, tmp_path):
+    """Of all parameters, as the family's own table reads them; a table that layers share has the sum of theirs."""
+    theirs = FAMILIES[name].base.replace("Model", "ForMaskedLM")
+    original = made(name, theirs, sharp, tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "ours", dtype=torch.float64).eval()
+    given = read_by(original, batch)
+    weights = torch.randn(3, 11, 101) * given["attention_mask"][..., None]
+    for each in (original, model):
+        (each(**given).logits * weights).sum().backward()
+    family = FAMILIES[name]
+    gradients = {key: parameter.grad for key, parameter in original.named_parameters()}
+    if name == "mpnet":
+        shared = gradients.pop("mpnet.encoder.relative_attention_bias.weight")
+        tables = [layer.attention.compatibility.relative_bias.table for layer in model.encoder.layers]
+        assert_close(sum(table.grad for table in tables), shared.T)
+    found = dict(model.named_parameters())
+    for key, expected in family.unpacked(original.config, gradients).items():
+        ours = family.to_leanformer(key)
+        if ours == "encoder.embeddings.position_embeddings.weight":
+            expected = expected[family.offset(original.config) :]
+        assert_close(found[ours].grad, expected, msg=lambda text, key=key: f"{key}: {text}")
+    assert len(found) >= len(gradients) > 20
+
+
+def test_a_family_that_converts_is_known_where_a_leanformer_model_is_expected():
+    assert set(saved.CONVERTED) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", ["deberta", "deberta-v2"])
+def test_a_deberta_is_refused_with_what_would_be_lost(kind, tmp_path, command):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    status, out, err = command("convert", tmp_path, tmp_path / "ours")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "products of tokens with relative positions" in err and "Convert a model of another family" in err
+    assert not (tmp_path / "ours").exists()
+
+
+UNLIKE = {
+    "biases": ("modernbert", {"attention_bias": True}, "cannot express attention_bias = True, only False"),
+    "head": ("modernbert", {"classifier_activation": "silu"}, "cannot express classifier_activation = 'silu'"),
+    "rotations": (
+        "modernbert",
+        {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}},
+        "config.json: leanformer cannot express rope_type = 'linear', only 'default'",
+    ),
+    "layers": (
+        "modernbert",
+        {"layer_types": ["sliding_attention", *["full_attention"] * 4]},
+        "config.json: layer_types = .* full attention in the first and every n-th layer only",
+    ),
+    "buckets": ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets = 64, only 32"),
+    "width": ("albert", {"embedding_size": 30}, "config.json: embedding_size = hidden_size = 30: ALBERT maps"),
+    "layers of a group": (
+        "albert",
+        {"inner_group_num": 10**6},
+        "config.json: num_hidden_groups x inner_group_num = 1 x",
+    ),
+    "groups": ("albert", {"num_hidden_groups": 0}, "config.json: num_hidden_groups = 0 must be positive"),
+}
+
+
+@pytest.mark.parametrize("case", UNLIKE)
+def test_a_setting_that_cannot_be_expressed_is_named(case, sharp, tmp_path):
+    name, settings, message = UNLIKE[case]
+    made(name, FAMILIES[name].base, sharp, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+
+
+def test_modernberts_layers_are_read_from_old_and_new_configs(sharp, tmp_path):
+    """The checkpoints of the authors give the period and both bases by other names than transformers writes now."""
+    made("modernbert", "ModernBertModel", sharp, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    settings = json.loads(path.read_text())
+    del settings["layer_types"], settings["rope_parameters"]
+    old = {"global_attn_every_n_layers": 2, "global_rope_theta": 5000.0, "local_rope_theta": 70.0, "local_attention": 8}
+    cases = [
+        ({}, (3, 3, 10_000.0, 160_000.0)),
+        (old, (4, 2, 70.0, 5000.0)),
+        ({"layer_types": ["full_attention"] * 5}, (None, 3, None, 160_000.0)),
+        ({"layer_types": ["full_attention", *["sliding_attention"] * 4]}, (3, 5, 10_000.0, 160_000.0)),
+    ]
+    for number, (given, expected) in enumerate(cases):
+        path.write_text(json.dumps(settings | given))
+        convert(tmp_path / "theirs", tmp_path / str(number))
+        config = LeanformerConfig.from_pretrained(tmp_path / str(number))
+        found = (config.sliding_window, config.global_attn_every_n_layers, config.local_rotary_base, config.rotary_base)
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"), [("xlm-roberta", "XLMRobertaForMaskedLM"), ("camembert", "CamembertForMaskedLM")]
+)
+def test_robertas_relatives_go_on_to_bert(name, class_name, sharp, batch, tmp_path):
+    original = made(name, class_name, sharp, tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "bert", to="bert")
+    bert = transformers.BertForMaskedLM.from_pretrained(tmp_path / "bert").eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    assert_close(bert(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
+
+
+def test_an_albert_leaves_its_sentence_order_head_behind_and_stays_ours(sharp, batch, tmp_path):
+    original = made("albert", "AlbertForPreTraining", sharp, tmp_path / "theirs")
+    notes = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
+    assert "left behind: the pooler, which this class has no use for (albert.pooler)" in notes
+    assert any("sop_classifier.classifier" in note for note in notes)
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "ours").eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    expected = original(**given).prediction_logits[attended]
+    assert_close(model(**given).logits[attended], expected, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
+        convert(tmp_path / "ours", tmp_path / "bert", to="bert")
+
+
+def test_modernberts_classifiers_are_refused_unless_the_encoder_alone_is_asked_for(sharp, tmp_path):
+    """Theirs have a norm behind the dense map."""
+    made("modernbert", "ModernBertForSequenceClassification", sharp, tmp_path / "theirs")
+    with pytest.raises(ValueError, match="no counterpart of ModernBertForSequenceClassification"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    (note,) = convert(tmp_path / "theirs", tmp_path / "ours", encoder_only=True)["notes"]
+    assert note == "left behind: the head (classifier, head.dense, head.norm)"
+
+
+@pytest.mark.parametrize(("name", "to"), [("mpnet", "pairwise+relative_bias"), ("modernbert", "pairwise")])
+def test_the_attention_of_the_new_families_converts(name, to, sharp, batch, tmp_path):
+    """With separate projections every mechanism starts as the dot product; what stands beside the product stays."""
+    theirs = FAMILIES[name].base
+    original = made(name, theirs, sharp, tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours", attention=to, options={"projection": "separate"})
+    model = models.LeanformerModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False).eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    expected = original(**given).last_hidden_state[attended]
+    assert_close(model(**given).last_hidden_state[attended], expected, rtol=0, atol=1e-5)
+
+
+def test_a_sentencepiece_tokenizer_goes_along_as_tokenizer_json(sharp, tmp_path):
+    """The file of sentencepiece alone is refused: it needs another library."""
+    made("xlm-roberta", "XLMRobertaForMaskedLM", sharp, tmp_path / "theirs")
+    (tmp_path / "theirs" / "sentencepiece.bpe.model").write_bytes(b"pieces")
+    with pytest.raises(ValueError, match="sentencepiece.bpe.model is of a tokenizer without tokenizer.json"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    words = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581cat", -1.0), ("s", -2.0)]
+    XLMRobertaTokenizer(vocab=words).save_pretrained(tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert tokenizer("cats")["input_ids"] == AutoTokenizer.from_pretrained(tmp_path / "theirs")("cats")["input_ids"]
+    assert tokenizer.convert_tokens_to_ids("\u2581cat") == 4
 
 
 def test_an_electra_discriminator_gives_its_encoder(sharp, batch, tmp_path):
@@ -134,6 +357,42 @@ def test_a_classifiers_activation_is_the_layers_in_convbert_and_not_berts(sharp,
     assert LeanformerConfig.from_pretrained(tmp_path / "ours of it").classifier_dropout == 0.3
     with pytest.raises(ValueError, match="BERT cannot express pooler_act = 'relu', only 'tanh'"):
         convert(tmp_path / "ours of it", tmp_path / "bert", to="bert")
+
+
+@pytest.mark.parametrize("architecture", ["Antibodies", "RobertaForMaskedLM", None])
+def test_heads_beside_a_masked_lm_head_are_left_behind_or_kept(architecture, sharp, batch, tmp_path, command):
+    original = made("roberta", "RobertaForMaskedLM", sharp, tmp_path / "theirs")
+    path, config = tmp_path / "theirs" / "model.safetensors", tmp_path / "theirs" / "config.json"
+    heads = {"lm_head.species.weight": torch.rand(6, 30), "classifier.weight": torch.rand(2, 30)}
+    save_file(load_file(path) | heads, path, {"format": "pt"})
+    named = {"architectures": None if architecture is None else [architecture]}
+    config.write_text(json.dumps(json.loads(config.read_text()) | named))
+    *first, note = convert(tmp_path / "theirs", tmp_path / "ours")["notes"]
+    unknown = ["Antibodies, a class that roberta does not have, is read by its masked-LM head"]
+    assert first == (unknown if architecture == "Antibodies" else [])
+    assert note.startswith("left behind: heads that leanformer does not have, and that --keep-heads writes to a file (")
+    assert "classifier" in note and "lm_head.species" in note
+    assert not (tmp_path / "ours" / "other_heads.safetensors").exists()
+    status, _, err = command("convert", tmp_path / "theirs", tmp_path / "kept", "--keep-heads")
+    assert status == 0 and "other_heads.safetensors holds what was left behind, under its old names" in err
+    kept = load_file(tmp_path / "kept" / "other_heads.safetensors")
+    assert kept.keys() == heads.keys()
+    for key, tensor in heads.items():
+        assert_close(kept[key], tensor, rtol=0, atol=0)
+    model = models.LeanformerForMaskedLM.from_pretrained(tmp_path / "kept").eval()
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    assert_close(model(**given).logits[attended], original(**given).logits[attended], rtol=0, atol=1e-5)
+
+
+def test_a_class_of_somebodys_own_without_a_masked_lm_head_is_refused(sharp, tmp_path):
+    made("electra", "ElectraModel", sharp, tmp_path / "theirs")
+    config = tmp_path / "theirs" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["Mine"]}))
+    with pytest.raises(ValueError, match=r"no counterpart of Mine; known: .*Answering\. With --encoder-only the head is"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    with pytest.raises(ValueError, match="--keep-heads is for a conversion to leanformer: leave it out"):
+        convert(tmp_path / "theirs", tmp_path / "ours", "bert", keep_heads=True)
 
 
 def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused(sharp, tmp_path):

@@ -11,13 +11,17 @@ from torch.testing import assert_close
 
 from leanformer.conversion.attention.head_sharing import match_heads, post_share_penalty
 from leanformer.data.corpus import Corpus
+from leanformer.distillation.batch_size import default_batch_size
 from leanformer.distillation.distill import distill
 from leanformer.models import LeanformerForMaskedLM, LeanformerModel
 from leanformer.models.initialisation import initialise
 from leanformer.models.saved import config_of, load_weights
-from leanformer.settings import settings_from
+from leanformer.models.sentence_parts import sentence_parts
+from leanformer.models.sentence_pooling import sentence_pooling
+from leanformer.settings import TrainingSettings, settings_from
 from leanformer.training.pretrain import pretrain
 from leanformer.training.run.saved_model import SavedModel
+from leanformer.verification import verify
 
 Tables = Callable[..., dict[str, Any]]
 LEARNED = {"positions": "learned"}
@@ -101,6 +105,39 @@ def test_a_saved_model_begins_where_it_was(teacher: Path, corpus: Path, healing:
     record = pretrain(plan, corpus, tmp_path / "run", init=teacher, quiet=True)
     assert_close(record["results"]["final_loss"], before, rtol=1e-5, atol=0)
     assert record["settings"]["model"]["hidden_dropout_prob"] == 0.0
+
+
+def test_a_student_keeps_the_parts_of_sentence_transformers(
+    teacher: Path, converted: Path, corpus: Path, healing: Any, tmp_path: Path
+) -> None:
+    student, kinds = tmp_path / "student", ("Transformer", "Pooling")
+    shutil.copytree(converted, student)
+    rows = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in zip(("", "P"), kinds, strict=True)]
+    (student / "modules.json").write_text(json.dumps(rows))
+    (student / "sentence_bert_config.json").write_text('{"max_seq_length": 7}')
+    (student / "P").mkdir()
+    (student / "P" / "config.json").write_text('{"pooling_mode": "max"}')
+    distill(healing(max_steps=1), corpus, tmp_path / "run", teacher=teacher, student=student, quiet=True)
+    kept = sentence_parts(tmp_path / "run" / "model")
+    assert kept is not None and kept.names == "Pooling" and kept.max_length(100) == 7
+    assert sentence_pooling(kept).modes == ("max",)
+    assert verify(tmp_path / "run").faults == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "batch"),
+    [
+        ({"max_tokens": 65_536}, 8),  # BERT's 256 sequences of 128 would be two steps
+        ({"max_tokens": 500 * 64 * 128}, 64),
+        ({"max_tokens": 500 * 64 * 128 - 1}, 32),
+        ({"max_tokens": 10**9}, 256),
+        ({"max_tokens": 500 * 64 * 128, "sequence_length": 512}, 16),
+        ({"max_steps": 10}, 256),
+        ({"max_seconds": 60.0}, 32),
+    ],
+)
+def test_the_batch_follows_from_the_budget(budget: dict[str, Any], batch: int) -> None:
+    assert default_batch_size(TrainingSettings(**budget)) == batch
 
 
 def test_a_fresh_and_smaller_student(

@@ -27,6 +27,8 @@ CASES = {
     "pairwise": {"attention": "pairwise", "norm": "pre", "feed_forward": "gated", "biases": False},
     "shared": {"attention": "shared", "type_vocab_size": 0},
     "shared_heads": {"attention": "symmetric", "shared_heads": {"tie": "qkvo", "blocks": [[0, 1, 2], [3, 0, 1]]}},
+    "shared_attention": {"layer_sharing": "attention"},
+    "shared_keys_and_values": {"layer_sharing": "kv:2"},
     "narrow_embeddings": {"embedding_size": 13},
     "mixture": {"attention": "random+dot_product"},
     "phased": {"attention": "phased"},

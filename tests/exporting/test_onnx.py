@@ -1,9 +1,11 @@
 """Exports for onnxruntime."""
 
 import json
+import math
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -28,6 +30,7 @@ SLOW = {
     "choices": {"kind": "LeanformerForMultipleChoice", "attention": "symmetric"},
     "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters"},
+    "windows": {"num_hidden_layers": 2, "sliding_window": 3, "positions": "rotary", "local_rotary_base": 7.0},
 } | {name: {"attention": name} for name in names()}
 ALL = [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
@@ -50,6 +53,16 @@ def test_a_graph_answers_as_the_model_does_at_every_size(saved, tmp_path, name):
     for key, value in zip(told["outputs"], found, strict=True):
         assert np.isfinite(value).all()
         torch.testing.assert_close(torch.from_numpy(value), expected[key].detach(), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("plan", ["all", "attention", "kv:2"])
+def test_a_graph_holds_shared_layers_once(saved, tmp_path, plan):
+    source = open_source(saved(num_hidden_layers=4, layer_sharing=plan))
+    graph.write(source, tmp_path / "model.onnx")
+    graph_check.verify(source, tmp_path / "model.onnx")
+    held = onnx.load(tmp_path / "model.onnx").graph.initializer
+    table = source.model.get_input_embeddings().weight.numel()  # the exporter turns the tied one for the scores
+    assert sum(math.prod(each.dims) for each in held if each.dims) < source.model.num_parameters() + table + 30
 
 
 @pytest.mark.parametrize("kind", ["LeanformerForSequenceClassification", "LeanformerForMaskedLM"])

@@ -51,7 +51,7 @@ def test_probabilities_have_columns():
     [
         ("the king", {}, "a single string names a file"),
         ([], {}, "texts is empty"),
-        (TEXTS, {"pooling": "max"}, "--pooling max"),
+        (TEXTS, {"pooling": "sum"}, "--pooling sum"),
         (TEXTS, {"max_length": 2}, "--max-length 2"),
     ],
 )
@@ -77,6 +77,9 @@ def test_convert_distill_and_export_follow_each_other(run, data, small, tmp_path
     )
     assert student.record["settings"]["distillation"]["temperature"] == 2.0
     assert student.record["attention"] == "symmetric" and student.record["status"] == "finished"
+    few = {key: value for key, value in training.items() if key not in ("batch_size", "max_steps")}
+    short = lf.distill(model, teacher=run, data=data, out=tmp_path / "short", max_tokens=1000, quiet=True, **few)
+    assert short.record["settings"]["training"]["batch_size"] == 8
     checked = lf.export(student, out=tmp_path / "exported")
     assert checked["difference"] <= 1e-6 and (tmp_path / "exported" / "model.safetensors").is_file()
     with pytest.raises(FileExistsError):

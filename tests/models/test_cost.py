@@ -47,6 +47,28 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("options", "total", "flops"),
+    [
+        ({"kv_heads": 1}, 96_521_274, 1_376_256),
+        ({"kv_heads": 4}, 100_064_826, 1_966_080),
+        ({"kv_heads": 12}, 109_514_298, 3_538_944),
+        ({"projection": "shared_key_value"}, 102_427_194, 2_359_296),
+        ({"projection": "shared_key_value", "kv_heads": 4}, 97_702_458, 1_572_864),
+        ({"projection": "shared_key_value", "kv_heads": 1}, 95_930_682, 1_277_952),
+    ],
+    ids=str,
+)
+def test_grouped_heads_of_bert_base_have_the_papers_counts(options, total, flops):
+    """Parameters of the masked-LM model, and FLOPs per token of a layer's maps but the output's."""
+    config = LeanformerConfig(attention_options=options)
+    with torch.device("meta"):
+        assert models.LeanformerForMaskedLM(config).num_parameters() == total
+    assert ledger(config, 512)["parameters"]["total"] == total
+    scores = 4 * 768 * 512  # of a token with 512, compared and mixed
+    assert mechanism("dot_product").flops(config.shape(), 512, **options) == 512 * (flops + scores)
+
+
 @pytest.mark.parametrize("attention", BERT_BASE)
 def test_bert_base_has_the_published_counts(attention):
     total, qkv = BERT_BASE[attention]

@@ -15,6 +15,8 @@ GRID = [
     ("dot_product", {"projection": "shared_key_value"}),
     ("dot_product", {"projection": "shared_query_value"}),
     ("dense+dot_product", {"tie_query": True, "weights": "softmax"}),
+    ("dot_product", {"kv_heads": 1}),
+    ("dot_product", {"projection": "shared_key_value", "kv_heads": 1}),
 ]
 NORMED = [("dot_product", {}), ("symmetric", {}), ("shared", {}), ("random+pairwise", {}), *GRID]
 SWITCHES = {"qk_norm": True, "biases": False, "feed_forward": "gated", "norm": "pre"}
@@ -105,6 +107,38 @@ def test_what_is_cached_is_normed(tiny, scattered, settings, ids, source, row):
     whole = scattered(LeanformerForConditionalGeneration(config)).double()
     logits, _ = stepwise(whole, ids.split([4, 1, 1, 5], dim=1), **source)
     assert_close(logits, whole(**source, decoder_input_ids=ids).logits)
+
+
+CACHED = {  # numbers per token and layer, of H = 6 heads of K = 4: keys and values
+    ("dot_product", ()): 2 * 6 * 4,
+    ("dot_product", (("kv_heads", 2),)): 2 * 2 * 4,
+    ("dot_product", (("kv_heads", 1),)): 2 * 4,
+    ("multi_query", ()): 2 * 4,
+    ("symmetric", ()): 2 * 6 * 4,
+    ("dot_product", (("projection", "shared_key_value"),)): 6 * 4,
+    ("dot_product", (("projection", "shared_key_value"), ("kv_heads", 3))): 3 * 4,
+    ("pairwise", (("projection", "shared_key_value"), ("kv_heads", 1))): 4,
+    ("shared", ()): 6 * 4,
+    ("random", ()): 6 * 4,
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("more", [{}, {"qk_norm": True}], ids=["plain", "qk_norm"])
+@pytest.mark.parametrize("row", CACHED, ids=str)
+def test_a_cache_is_as_small_as_the_formula_says(tiny, scattered, settings, ids, row, more):
+    """Bytes of the storages that the cache holds, in float64."""
+    skip_if_unfit(row[0], settings)
+    sizes = settings | {"hidden_size": 24, "num_attention_heads": 6}
+    if row[0] == "random" and settings["positions"] == "rotary":
+        pytest.skip("random sees no rotary positions")
+    config = tiny(attention=row[0], attention_options=dict(row[1]), **more, **sizes)
+    model = scattered(LeanformerForCausalLM(config)).double()
+    logits, cache = stepwise(model, ids.split([4, 1, 1, 5], dim=1))
+    assert_close(logits, model(ids).logits)
+    for layer in cache.layers:
+        storages = {tensor.data_ptr(): tensor.nbytes for tensor in (layer.keys, layer.values) if tensor.numel()}
+        assert sum(storages.values()) == 8 * 3 * 11 * CACHED[row]
 
 
 @torch.no_grad()

@@ -55,6 +55,17 @@ def test_a_tied_projection_starts_from_the_one_it_stands_for(tiny, options, tied
         assert torch.equal(ours[f"{path}.{tied}.weight"], baseline[f"{path}.{source}.weight"])
 
 
+@pytest.mark.parametrize("kv_heads", [1, 3])
+def test_grouped_heads_start_as_the_first_heads_of_the_baseline(tiny, kv_heads):
+    sizes = {"num_attention_heads": 6, "hidden_size": 48}
+    ours = initialised(tiny(attention_options={"kv_heads": kv_heads}, **sizes))
+    baseline = initialised(tiny(**sizes))
+    for part in ("key", "value"):
+        name = f"encoder.layers.1.attention.projection.{part}.weight"
+        assert ours[name].shape == (8 * kv_heads, 48)
+        assert torch.equal(ours[name], baseline[name][: 8 * kv_heads])
+
+
 def test_the_key_may_start_as_the_query(tiny):
     ours, baseline = initialised(tiny(attention_options={"key_init": "query"})), initialised(tiny())
     for key in baseline:

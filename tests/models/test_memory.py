@@ -108,6 +108,20 @@ def test_the_closed_form_adds_up_for_every_projection(name, projection):
     assert attention_bytes(name, SHAPE, LENGTH, projection=projection) == 4 * numbers
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2, 3])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("projection", ["separate", "shared_key_value"])
+@pytest.mark.parametrize("name", ["dot_product", "pairwise"])
+def test_a_kernel_keeps_the_keys_of_groups_and_no_copies(name, projection, dropout, kv_heads):
+    shape, options = Shape(D, 6, LENGTH, head_size=SIZE), {"projection": projection, "kv_heads": kv_heads}
+    numbers = mechanism(name).kept_numbers(shape, LENGTH, dropout, **options)
+    expected = 4 * numbers + (9 * 6 * LENGTH**2 if dropout else 0)
+    assert abs(attention_bytes(name, shape, LENGTH, dropout, **options) - expected) < (LEVELS if dropout else 1)
+    if name == "dot_product" and not dropout:  # x, the scaled query, keys and values, context with its row sums
+        kept = kv_heads * SIZE * (2 if projection == "separate" else 1)
+        assert numbers == LENGTH * (D + 2 * 6 * SIZE + kept + 6)
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_mechanism_is_measured_and_the_generator_left_alone(name):
     before = torch.get_rng_state()

@@ -18,10 +18,10 @@ import pytest
 import transformers
 
 from leanformer.attention import mechanism, names
+from tests.peer.packages import CACHE, download_package
 
 pytestmark = pytest.mark.peer
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leanformer" / "peer"
 MODEL_TESTS = Path(__file__).with_name("modeling_leanformer.py")
 PACKAGES = ("tests", "tests/exporters", "tests/generation", "tests/utils", "tests/models", "tests/models/leanformer")
 STUBS = {
@@ -39,7 +39,7 @@ def suite() -> Path:
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as download:
-            _download(f"transformers=={version}", download)
+            download_package(f"transformers=={version}", download, "--no-binary", ":all:")
             with tarfile.open(next(Path(download).glob("*.tar.gz"))) as archive:
                 wanted = [m for m in archive.getmembers() if re.fullmatch(r"[^/]+/tests/[^/]+\.py", m.name)]
                 archive.extractall(download, wanted, filter="data")
@@ -78,23 +78,3 @@ def test_transformers_own_tests_pass(suite, tmp_path, attention, positions):
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-1000:]
     passed = re.search(r"(\d+) passed", run.stdout)
     assert passed and int(passed[1]) > 90, run.stdout[-1000:]
-
-
-def _download(requirement: str, folder: str) -> None:
-    """The source distribution; skips the test where no package registry answers, fails on whatever else goes wrong."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-binary",
-        ":all:",
-        "--retries",
-        "1",
-    ]
-    run = subprocess.run([*command, "--dest", folder, requirement], capture_output=True, text=True)
-    if "from versions: none" in run.stderr:
-        pytest.skip(f"no package registry hands out {requirement}: {run.stderr.strip().splitlines()[-1]}")
-    assert run.returncode == 0, run.stderr

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from leanformer.attention import mechanism
 from leanformer.comparison.variants import parse_variants
 from leanformer.models import LeanformerConfig
-from leanformer.reproduction.metrics import METRICS
+from leanformer.reproduction.metrics import METRICS, Measurements, measure
 from leanformer.reproduction.published import PAPERS, parse, read_paper
 from leanformer.reproduction.studies import SCALES, read_studies
+from leanformer.reproduction.verdict import verdict
 from leanformer.robustness.plan import Plan
 from leanformer.training.objectives.table import OBJECTIVES
 
@@ -22,7 +22,7 @@ def table(paper, title):
 
 
 def test_papers_are_those_of_the_project():
-    assert PAPERS == ("shared", "symmetric", "synthesizer")
+    assert PAPERS == ("shared", "symmetric", "synthesizer", "three-projections")
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -35,7 +35,7 @@ def test_every_table_can_be_measured(name):
         assert of.measure in METRICS and of.better in ("lower", "higher") and of.rows
         assert of.measure == "parameters" or of.study in served
         for row in of.rows:
-            assert row.mechanisms and all(mechanism(attention) for attention in row.mechanisms)
+            assert row.mechanisms and all(len(parse_variants(attention)) == 1 for attention in row.mechanisms)
             assert not row.values or row.baseline in row.values
             for attention in row.mechanisms:
                 assert of.direction(row, attention) in ("better", "worse", "none")
@@ -77,6 +77,18 @@ def test_effects_and_directions():
     assert [of.published(of.rows[0], "shared") for of in paper.tables] == [-1.0, 0.5, -50.0]
     assert {of.direction(of.rows[0], "shared") for of in paper.tables} == {"better"}
     assert paper.tables[0].rows[0].key == {"task": "x"}
+
+
+def test_the_successors_counts_are_those_of_closed_forms():
+    """D^2 + D fewer per layer where two maps are one; 1.2B models by what the paper prints, in percent."""
+    paper = read_paper("three-projections")
+    for of in paper.tables[:2]:
+        for row in of.rows:
+            for name in row.mechanisms:
+                assert verdict(of, row, name, measure(of, row, name, Measurements())) == "reproduced", (of.title, name)
+    counts = paper.tables[0].rows[0].values
+    tied = counts["dot_product[projection=shared_key_value]"].mean
+    assert counts["dot_product"].mean - tied == 20 * (1024**2 + 1024)
 
 
 def test_an_unknown_paper_is_named():

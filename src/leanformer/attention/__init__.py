@@ -6,7 +6,7 @@ attend        (logits, value, mask)          -> context                       th
 """
 
 import leanformer.attention.mechanisms  # noqa: F401  the published ones register themselves
-from leanformer.attention.attend import attend, attention_weights, choose_path
+from leanformer.attention.attend import attend, attention_weights, choose_path, with_window
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
@@ -18,6 +18,7 @@ from leanformer.attention.plugins import load_plugin, plugins_of
 from leanformer.attention.positions import Positions, Rotary
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS
+from leanformer.attention.query_only import QueryOnly
 from leanformer.attention.registry import (
     Mechanism,
     mechanism,
@@ -40,6 +41,7 @@ __all__ = [
     "ParameterGroup",
     "Positions",
     "Projection",
+    "QueryOnly",
     "Rotary",
     "Shape",
     "attend",
@@ -58,4 +60,5 @@ __all__ = [
     "register",
     "register_mixer",
     "take",
+    "with_window",
 ]

@@ -29,8 +29,8 @@ class MultiHeadAttention(nn.Module):
     rotation. `bias` is that of all projections, `head_size` is D / `num_heads` if None, `qk_norm` norms the queries and
     keys of those mechanisms that have them (see `head_norm`); further options are the mechanism's own.
 
-    `cache` is given the heads of x and returns those to attend to, all earlier ones and these: so a decoder projects a
-    token once. `path` says which way the last context took (see `attend`).
+    `cache` is given the heads of x, as compact as the projection makes them, and returns those of all earlier tokens
+    and these: so a decoder projects a token once. `path` says which way the last context took (see `attend`).
 
     It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
     that of the heads that attend, `whole` that of the layer.
@@ -85,9 +85,10 @@ class MultiHeadAttention(nn.Module):
             )
         memory = x if memory is None else memory
         self._check_length(x, memory)
-        heads = self.projection(x, memory)
-        if cache is not None:
-            heads = cache(heads)
+        if cache is None:
+            heads = self.projection(x, memory)
+        else:
+            heads = self.projection.expand(cache(self.projection.compact(x, memory)))
             self._check_length(heads.value.transpose(1, 2))
         if positions is None:
             length, total = x.shape[1], heads.value.shape[2]
@@ -107,14 +108,21 @@ class MultiHeadAttention(nn.Module):
             context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
         return self.merge(context_BHLK, x, heads, mask)
 
-    def at(self, places: Tensor, x: Tensor, mask: Tensor | None = None, positions: Positions | None = None) -> Tensor:
+    def at(
+        self,
+        places: Tensor,
+        x: Tensor,
+        mask: Tensor | None = None,
+        positions: Positions | None = None,
+        cache: Callable[[Heads], Heads] | None = None,
+    ) -> Tensor:
         """Returns the context of the queries at these places (B, N) of x alone, (B, N, D); no others are computed where
         the mechanism can attend to another sequence. Another mixer may read a query's neighbours."""
         if type(self) is not MultiHeadAttention or not self.mechanism.cross:
-            whole = self(x, mask=mask, positions=positions)
+            whole = self(x, mask=mask, positions=positions, cache=cache)
             return take(whole, places)
         positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
-        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places))
+        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places), cache=cache)
         return some
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ The vectors that are compared may be of any size C, those that are fetched are o
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,14 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         raise NotImplementedError
+
+    def compact(self, x: Tensor, memory: Tensor) -> Heads:
+        """The heads as a decoder's cache keeps them; key and value are one tensor where `expand` makes both of one."""
+        return cast(Heads, self(x, memory))
+
+    def expand(self, heads: Heads) -> Heads:
+        """The heads to attend with, given those of `compact`, of all tokens that are cached."""
+        return heads
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Query of x, key and value of y, for one token each and all heads in a row, for the contract."""
@@ -82,8 +90,10 @@ class Projection(nn.Module):
         """What the part's own heads start from, (G, ...), given those of a model with H heads, (H, ...)."""
         return maps
 
-    def linear(self) -> nn.Linear:
-        return nn.Linear(self.shape.hidden_size, self.shape.inner_size, bias=self.shape.bias)
+    def linear(self, shape: Shape | None = None) -> nn.Linear:
+        """A map from D to all heads of the layer's shape, or of this one."""
+        shape = shape or self.shape
+        return nn.Linear(shape.hidden_size, shape.inner_size, bias=shape.bias)
 
     def heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
         """Returns each map of x as heads, (B, #H, L, K); in training by one product of the stacked maps.

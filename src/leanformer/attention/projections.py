@@ -4,16 +4,16 @@ A projection maps x (B, L, D), which attends, and memory (B, M, D), which is att
 In self-attention `memory is x`, and a tied projection is then computed once.
 
     name                  matrices   parameters (b = 1 with biases, n = 1 with `qk_norm`, else 0; E = H K, usually D)
-    separate              q, k, v    3 (D E + b E) + 2 n K
+    separate              q, k, v    D E + b E + 2 (D G K + b G K) + 2 n K
     shared_query_key      q = k, v   2 (D E + b E) + n K
-    shared_key_value      q, k = v   2 (D E + b E) + 2 n K
+    shared_key_value      q, k = v   D E + b E + D G K + b G K + 2 n K
     shared_query_value    q = v, k   2 (D E + b E) + 2 n K
     shared_all            q = k = v  1 (D E + b E) + 3 E + 2 n K
     value_only            v          1 (D E + b E)
 
-With `qk_norm` queries and keys leave here normed (`head_norm`), and values as they are; what is both query and key is
-normed once, with one gain, and so stays both.
-Published mechanisms use separate, shared_query_key, shared_all and value_only; the others are the rest of the grid.
+G = `kv_heads` (`grouped_heads`), H if not given. With `qk_norm` queries and keys leave here normed (`head_norm`), and
+values as they are; what is both query and key is normed once, with one gain, and so stays both.
+Published mechanisms use separate, shared_query_key, shared_all and value_only; the rest completes the grid.
 """
 
 from typing import Any, cast
@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from leanformer.attention.grouped_heads import GroupedHeads, kept_query, kv_shape
 from leanformer.attention.head_norm import HeadNorm
 from leanformer.attention.logits import Heads
 from leanformer.attention.parameter_group import ParameterGroup
@@ -31,7 +32,7 @@ from leanformer.spelling import suggest
 KEY_INITS, LOGITS_INITS = ("own", "query"), ("scaled", "unscaled")
 
 
-class Separate(Projection):
+class Separate(GroupedHeads):
     """q = x W_q,  k = y W_k,  v = y W_v,  each plus its bias (Vaswani et al., 2017).
 
     Two options of how they start, controls for what tying and coefficients change besides. `key_init`: the key's matrix
@@ -43,14 +44,18 @@ class Separate(Projection):
     control = "nothing is tied: what does the compatibility do by itself?"
     parts = {"query": "query", "key": "key", "value": "value"}
 
-    def __init__(self, shape: Shape, key_init: str = "own", logits_init: str = "scaled") -> None:
-        super().__init__(shape)
+    def __init__(
+        self, shape: Shape, kv_heads: int | None = None, key_init: str = "own", logits_init: str = "scaled"
+    ) -> None:
+        super().__init__(shape, kv_heads)
         for name, value, known in (("key_init", key_init, KEY_INITS), ("logits_init", logits_init, LOGITS_INITS)):
             if value not in known:
                 raise ValueError(f"{name} = {value!r}; {suggest(value, known)}")
         if logits_init == "unscaled" and shape.qk_norm:
             raise ValueError("logits_init = 'unscaled' has no effect on normed queries and keys: leave out one of them")
-        self.query, self.key, self.value = self.linear(), self.linear(), self.linear()
+        if key_init == "query" and self.kv_shape != shape:
+            raise ValueError(f"key_init = 'query' needs a key for each query head: leave out kv_heads = {kv_heads}")
+        self.query, self.key, self.value = self.linear(), self.linear(self.kv_shape), self.linear(self.kv_shape)
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
         query, key = cast(Any, self.query), cast(Any, self.key)
         if key_init == "query":
@@ -70,16 +75,16 @@ class Separate(Projection):
         return query, key, affine(self.value, y)
 
     @staticmethod
-    def num_params(shape: Shape, **_: Any) -> int:
-        return 3 * shape.linear_params + 2 * shape.norm_params
+    def num_params(shape: Shape, kv_heads: int | None = None, **_: Any) -> int:
+        return shape.linear_params + 2 * kv_shape(shape, kv_heads).linear_params + 2 * shape.norm_params
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None, **_: Any) -> int:
-        return shape.linear_flops(length) + 2 * shape.linear_flops(memory or length)
+    def flops(shape: Shape, length: int, memory: int | None = None, kv_heads: int | None = None, **_: Any) -> int:
+        return shape.linear_flops(length) + 2 * kv_shape(shape, kv_heads).linear_flops(memory or length)
 
     @staticmethod
-    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
-        return 3 * length * shape.inner_size if fused else 0
+    def kept(shape: Shape, length: int, fused: bool, kv_heads: int | None = None, **_: Any) -> int:
+        return (kept_query(shape, kv_heads) + 2 * kv_shape(shape, kv_heads).inner_size) * length if fused else 0
 
 
 class SharedQueryKey(Projection):
@@ -119,40 +124,46 @@ class SharedQueryKey(Projection):
         return 2 * length * shape.inner_size if fused else 0
 
 
-class SharedKeyValue(Projection):
-    """q = x W_q,  k = v = y W_kv: what is compared is what is fetched."""
+class SharedKeyValue(GroupedHeads):
+    """q = x W_q,  k = v = y W_kv: what is compared is what is fetched, and one tensor in a decoder's cache."""
 
     control = "key = value: as many parameters as query = key, and scores stay directed"
     parts = {"query": "query", "key": "key_value", "value": "key_value"}
     parameter_groups = {"tied_projections": ParameterGroup(("key_value",))}
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.query, self.key_value = self.linear(), self.linear()
+    def __init__(self, shape: Shape, kv_heads: int | None = None) -> None:
+        super().__init__(shape, kv_heads)
+        self.query, self.key_value = self.linear(), self.linear(self.kv_shape)
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
+        return self.expand(self.compact(x, memory))
+
+    def compact(self, x: Tensor, memory: Tensor) -> Heads:
         if memory is x:
             query, key_value = self.heads(x, self.query, self.key_value)
         else:
             query, key_value = self.split(self.query(x)), self.split(self.key_value(memory))
-        return Heads(key_value, self.query_norm(query), self.key_norm(key_value))
+        return Heads(key_value, self.query_norm(query), key_value)
+
+    def expand(self, heads: Heads) -> Heads:
+        return heads._replace(key=self.key_norm(heads.value))
 
     def formula(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = affine(self.key_value, y)
         return self.query_norm.formula(affine(self.query, x)), self.key_norm.formula(value), value
 
     @staticmethod
-    def num_params(shape: Shape) -> int:
-        return 2 * shape.linear_params + 2 * shape.norm_params
+    def num_params(shape: Shape, kv_heads: int | None = None) -> int:
+        return shape.linear_params + kv_shape(shape, kv_heads).linear_params + 2 * shape.norm_params
 
     @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
-        return shape.linear_flops(length) + shape.linear_flops(memory or length)
+    def flops(shape: Shape, length: int, memory: int | None = None, kv_heads: int | None = None) -> int:
+        return shape.linear_flops(length) + kv_shape(shape, kv_heads).linear_flops(memory or length)
 
     @staticmethod
-    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
-        return 2 * length * shape.inner_size if fused else 0
+    def kept(shape: Shape, length: int, fused: bool, kv_heads: int | None = None, **_: Any) -> int:
+        return (kept_query(shape, kv_heads) + kv_shape(shape, kv_heads).inner_size) * length if fused else 0
 
 
 class SharedQueryValue(Projection):
@@ -180,15 +191,8 @@ class SharedQueryValue(Projection):
     def num_params(shape: Shape) -> int:
         return 2 * shape.linear_params + 2 * shape.norm_params
 
-    @staticmethod
-    def flops(shape: Shape, length: int, memory: int | None = None) -> int:
-        if memory is None:
-            return 2 * shape.linear_flops(length)
-        return shape.linear_flops(length) + 2 * shape.linear_flops(memory)
-
-    @staticmethod
-    def kept(shape: Shape, length: int, fused: bool, **_: Any) -> int:
-        return 2 * length * shape.inner_size if fused else 0
+    flops = staticmethod(SharedQueryKey.flops)
+    kept = staticmethod(SharedQueryKey.kept)
 
 
 class SharedAll(Projection):
@@ -220,18 +224,20 @@ class SharedAll(Projection):
         return {f"{part}_scale": draw(self.shape.inner_size) for part in ("query", "key", "value")}
 
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
-        source = self.shared(x)
-        target = source if memory is x else self.shared(memory)
+        return self.expand(self.compact(x, memory))
+
+    def compact(self, x: Tensor, memory: Tensor) -> Heads:
+        source = self.split(self.shared(x))
+        target = source if memory is x else self.split(self.shared(memory))
+        return Heads(target, self.query_norm(self._scaled(source, "query")), target)
+
+    def expand(self, heads: Heads) -> Heads:
+        key, value = (self._scaled(heads.value, part) for part in ("key", "value"))
+        return heads._replace(value=value, key=self.key_norm(key))
+
+    def _scaled(self, x_BHLK: Tensor, part: str) -> Tensor:
         # Under autocast the maps are bf16 and the scales float32: a product of the two would leave bf16.
-        query, key, value = (
-            self.split(x_BLD * scale.to(x_BLD.dtype))
-            for x_BLD, scale in (
-                (source, self.query_scale),
-                (target, self.key_scale),
-                (target, self.value_scale),
-            )
-        )
-        return Heads(value, self.query_norm(query), self.key_norm(key))
+        return x_BHLK * self.part_scale(part).to(x_BHLK.dtype).view(self.shape.num_heads, 1, -1)
 
     def part_scale(self, part: str) -> Tensor:
         return getattr(self, f"{part}_scale")

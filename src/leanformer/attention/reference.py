@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from leanformer.attention.layer import MultiHeadAttention
-from leanformer.attention.options import options_of
 from leanformer.attention.positions import Positions
 from leanformer.attention.projection import affine
 
@@ -41,7 +40,7 @@ def inputs(seed: int, length: int, width: int = D) -> Tensor:
 
 def reference(module: MultiHeadAttention, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
     """The context by the formulas, one number at a time."""
-    size, groups = module.shape.head_size, module.projection.kv_heads(module.shape, **_of_projection(module))
+    size, groups = module.shape.head_size, module.mechanism.kv_heads(module.shape, **module.options)
     rows = []
     for b in range(B):
         for i, x_i in enumerate(x[b]):
@@ -65,11 +64,6 @@ def reference(module: MultiHeadAttention, x: Tensor, memory: Tensor, mask: Tenso
 def own(whole: Any, h: int, count: int) -> Any:
     """What head h reads of a vector of `count` heads in a row; None of none."""
     return None if whole is None else whole.unflatten(0, (count, -1))[h * count // H]
-
-
-def _of_projection(module: MultiHeadAttention) -> dict[str, Any]:
-    known = options_of(type(module.projection))
-    return {name: value for name, value in module.options.items() if name in known}
 
 
 def random_mask(memory_length: int) -> Tensor:

@@ -24,6 +24,7 @@ from leanformer.attention.plugins import (
 )
 from leanformer.attention.projection import Projection
 from leanformer.attention.projections import PROJECTIONS, ValueOnly
+from leanformer.attention.query_only import QueryOnly
 from leanformer.attention.shape import Shape
 from leanformer.spelling import suggest
 
@@ -89,6 +90,17 @@ class Mechanism:
             + context
         )
 
+    def key_value_cost(self, shape: Shape, length: int, **options: Any) -> tuple[int, int]:
+        """Returns the parameters and the FLOPs by which a layer is cheaper that makes queries alone (`query_only`)."""
+        projection, of_projection, _ = self._assign(options)
+        parameters = projection.num_params(shape, **of_projection) - QueryOnly.num_params(shape)
+        return parameters, projection.flops(shape, length, **of_projection) - QueryOnly.flops(shape, length)
+
+    def kv_heads(self, shape: Shape, **options: Any) -> int:
+        """G, the number of key and value heads."""
+        projection, of_projection, _ = self._assign(options)
+        return projection.kv_heads(shape, **of_projection)
+
     def projection_class(self, options: Mapping[str, Any]) -> type[Projection]:
         """The one that these options choose."""
         return self._chosen(options.get("projection"))
@@ -124,6 +136,13 @@ class Mechanism:
         of_projection, of_compatibility = options_of(projection), options_of(self.compatibility)
         for option in rest:
             if option not in of_projection and option not in of_compatibility:
+                if option == "kv_heads":
+                    made = projection_name(projection)
+                    able = " or ".join(repr(name) for name, kind in PROJECTIONS.items() if option in options_of(kind))
+                    raise ValueError(
+                        f"{self.name}: kv_heads = {rest[option]!r} groups keys and values whose map is no query's, and "
+                        f"projection = {made!r} has none of both: take projection = {able}"
+                    )
                 known = ["projection", *of_projection, *of_compatibility]
                 raise ValueError(f"{self.name} has no option {option!r}; {suggest(option, known)}")
         return (

@@ -18,11 +18,12 @@ OPTIONS = {
     "larger logits",
     "coefficients_init=identity": "coefficients start at the identity, and the arm as its symmetric form: what do "
     "random ones add?",
+    "kv_heads": "fewer heads of keys and values than of queries: what do keys and values of each head's own add?",
     "scale_init=normal": "the diagonals start from N(0, 1), not at 1: does a sign a channel matter at the start?",
     "model.positions=rotary": "rotary positions: is an early lead the escape from the plateau that they give to all?",
     "model.positions=learned": "learned positions: does the result hold with BERT's own?",
 }
-"""What a value of an option controls for; of `projection` the class says so."""
+"""What an option, or a value of it, controls for; of `projection` the class says so."""
 MATCHES = {
     "parameters": "feed-forward layers of {inner}, so as many parameters as {other}: is a plain smaller model as good?",
     "width": "width {width}, feed-forward layers of {inner}, so as many parameters as {other}: is a plain narrower "
@@ -36,9 +37,9 @@ def control(variant: Variant) -> str | None:
     if "config=" in variant.definition:  # another recipe changes many things
         return None
     settings = variant.options | {f"model.{key}": value for key, value in variant.model.items()}
-    written = [f"{key}={str(value).lower()}" for key, value in settings.items()]
     known = OPTIONS | {f"projection={name}": made.control for name, made in PROJECTIONS.items() if made.control}
-    said = [known[setting] for setting in written if setting in known]
+    written = ((key, f"{key}={str(value).lower()}") for key, value in settings.items())
+    said = [known[name] for names in written for name in names if name in known]
     width, inner = (variant.model.get(key, "its own") for key in ("hidden_size", "intermediate_size"))
     said += [MATCHES[key].format(width=width, inner=inner, other=arm.label) for key, arm in variant.match.items()]
     return "; ".join(said) or None

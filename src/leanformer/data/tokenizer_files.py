@@ -21,6 +21,8 @@ from leanformer.records.models import Labels
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TOKEN_TYPES = "token_type_ids"
+SENTENCES = "sentence_bert_config.json"
+"""Beside a model with the parts of sentence-transformers: how it reads texts."""
 MAX_LENGTH = 512
 """The length to which a tokenizer trained here truncates, BERT's; a run sets its model's length."""
 OWN_CODE = "{}: this tokenizer brings code of its own (auto_map), which is never run here; give its " + FILE
@@ -119,15 +121,20 @@ def save(tokenizer: Any, directory: Path) -> None:
 def match_model(folder: Path) -> None:
     """Make the tokenizer in a model's folder agree with the config.json there, since both are loaded together.
 
-    model_max_length        the most tokens that the model reads, to which texts are truncated
+    model_max_length        the most tokens that the model, or its parts of sentence-transformers, read: texts are
+                            truncated to them
     model_input_names       without token_type_ids for a model of one type, which has no embedding of a second
-    split_special_tokens    true unless the model fills masks, since a text must then be able to contain "[MASK]"
+    split_special_tokens    true unless the model fills masks, since a text must then be able to contain "[MASK]", or
+                            has the parts of sentence-transformers, whose prompts may hold special tokens
     """
     if not (folder / CONFIG).is_file():  # else the config would remove its roles
         return
     model, settings = json.loads((folder / "config.json").read_text(encoding="utf-8")), _config(folder)
     fills = any(name.endswith("ForMaskedLM") for name in model.get("architectures") or ())
-    settings |= {"model_max_length": model["max_position_embeddings"], "split_special_tokens": not fills}
+    parts, longest = folder / SENTENCES, model["max_position_embeddings"]
+    if parts.is_file():
+        longest = min(longest, json.loads(parts.read_text(encoding="utf-8")).get("max_seq_length") or longest)
+    settings |= {"model_max_length": longest, "split_special_tokens": not fills and not parts.is_file()}
     names = settings.get("model_input_names", ["input_ids", TOKEN_TYPES, "attention_mask"])
     if model.get("type_vocab_size", 1) < 2:
         settings["model_input_names"] = [name for name in names if name != TOKEN_TYPES]

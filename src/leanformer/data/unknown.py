@@ -3,8 +3,9 @@
 A model learns nothing about text that is [UNK], and its loss does not show this, since it is low there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from leanformer.data.vocabulary import Vocabulary
 
 WARNED, REFUSED = 0.01, 0.5
 BLOCK = 1 << 22
+LONGEST = 10_000
+"""Characters of a text in a sample of texts."""
 
 
 def unknown_shares(directory: Path, dtype: np.dtype, vocabulary: Vocabulary, stores: Sequence[str]) -> dict[str, float]:
@@ -30,6 +33,16 @@ def _share(file: Path, dtype: np.dtype, vocabulary: Vocabulary) -> float:
         counts += np.bincount(tokens[start : start + BLOCK], minlength=vocabulary.size)
     text = counts.sum() - counts[vocabulary.cls_id] - counts[vocabulary.sep_id]
     return float(counts[vocabulary.unk_id] / text) if text else 0.0
+
+
+def unknown_share(tokenizer: Any, texts: Iterable[str]) -> float:
+    """Returns the fraction of the tokens of these texts; of a long text that of its beginning."""
+    ids = [
+        one.ids
+        for one in tokenizer.backend_tokenizer.encode_batch([t[:LONGEST] for t in texts], add_special_tokens=False)
+    ]
+    tokens = sum(map(len, ids))
+    return sum(row.count(tokenizer.unk_token_id) for row in ids) / tokens if tokens else 0.0
 
 
 def unknown_notes(shares: dict[str, float], *, trained: bool) -> list[str]:

@@ -103,6 +103,11 @@ def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: 
         number, depth = getattr(settings, f"{whose}_layer"), config.num_hidden_layers
         if number is not None and number > depth:
             raise ValueError(f"distillation.{whose}_layer = {number}: the {whose} has {depth} layers")
+        if number is not None and config.layer_sharing != "none":
+            raise ValueError(
+                f"distillation.{whose}_layer = {number}: the {whose}'s layers share (layer_sharing = "
+                f"{config.layer_sharing!r}), and one cannot be watched by itself: leave it out, which takes the last"
+            )
     if settings.anneal:
         require_alike(teacher, student)
     if settings.masked_lm_weight == 1:
@@ -121,6 +126,11 @@ def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: 
             raise ValueError(
                 f"distillation.method = {settings.method!r}: the {whose}'s mixer {config.mixer!r} attends to means, "
                 "which have no relations of tokens; choose logits"
+            )
+        if settings.method != "logits" and config.layer_sharing.startswith("kv:"):
+            raise ValueError(
+                f"distillation.method = {settings.method!r}: the {whose}'s last layer may read the keys and values of "
+                f"another (layer_sharing = {config.layer_sharing!r}); choose logits"
             )
     heads, own = (config.attention_shape().num_heads for config in (teacher, student))
     if settings.method == "minilm" and heads != own:

@@ -125,9 +125,12 @@ def load_as_saved(folder: Path, task: Task | None = None) -> LeanformerPreTraine
     return _ready(model)
 
 
-def load_encoder(folder: Path) -> LeanformerModel:
-    """Returns the encoder without head and pooler, in evaluation mode, on a GPU if there is one."""
-    config = config_of(folder)
+def load_encoder(folder: Path, config: LeanformerConfig | None = None) -> LeanformerModel:
+    """Returns the encoder without head and pooler, in evaluation mode, on a GPU if there is one.
+
+    `config` is the saved one unless it is given.
+    """
+    config = config or config_of(folder)
     require_encoder(folder, config)
     model, missing = load_weights(LeanformerModel, folder, config)
     if lost := [key for key in missing if not key.startswith("pooler.")]:

@@ -63,8 +63,8 @@ def _front_matter(source: Source, name: str, tags: list[str], licence: str | Non
     results = [EvalResult(pipeline, record["task"], record["task"], metric, value) for metric, value in scores.items()]
     data = ModelCardData(
         license=licence,
-        library_name="transformers",
-        pipeline_tag=pipeline,
+        library_name="transformers" if source.parts is None else "sentence-transformers",
+        pipeline_tag=pipeline if source.parts is None else "sentence-similarity",
         tags=["leanformer", *(f"attention:{name}" for name in source.mechanisms), *tags],
         model_name=name,
         eval_results=results or None,
@@ -81,6 +81,8 @@ def _opening(source: Source) -> Iterator[str]:
         yield f"Options of the attention: {markup.code(str(options))}."
     if config.block != "sequential":
         yield f"Its layers are blocks of the type {markup.code(config.block)}."
+    if config.layer_sharing != "none":
+        yield f"Its layers share weights or keys and values by the plan {markup.code(config.layer_sharing)}."
     if config.mixer != "attention":
         name, own = markup.code(config.mixer), markup.code(str(config.mixer_options))
         yield f"Its token mixer is {name} ({mixer(config.mixer).paper}), options {own}."

@@ -39,12 +39,10 @@ def export(
     if format == "onnx":
         graph.require_packages()
     source = open_source(run)
-    if text is not None:
-        int8_graph.require_measurable(source, Path(text))
+    corpus = None if text is None else int8_graph.text_to_measure(source, Path(text))
     with files.new_directory(target, replace=False) as folder:
         if format == "onnx":
-            source_text = None if text is None else Path(text)
-            report = onnx_files.write(source, folder, target.name, licence, int8, source_text)
+            report = onnx_files.write(source, folder, target.name, licence, int8, corpus)
         else:
             hub.write(source, folder, target.name, licence)
             report = {"format": "hub", "difference": hub.verify(source, folder)}

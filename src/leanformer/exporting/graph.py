@@ -3,7 +3,8 @@
     inputs     input_ids, attention_mask and, where the model and its tokenizer know them, token_type_ids
                (batch, sequence), of multiple choice (batch, choices, sequence); of an encoder-decoder
                decoder_input_ids (batch, target); all int64
-    outputs    as transformers calls them: logits (batch, sequence, V), start_logits, last_hidden_state, ...
+    outputs    as transformers calls them: logits (batch, sequence, V), start_logits, last_hidden_state, ...; with the
+               parts of sentence-transformers also sentence_embedding (batch, E), as sentence-transformers calls it
 
 Decoders come without a cache: one pass over all that has been written. Where a table of N positions is cut to the
 sequence, the tracer insists on sequences shorter than N; the graph it makes cuts at run time, and reads N all the same,
@@ -25,12 +26,41 @@ from torch import Tensor, nn
 
 from leanformer.exporting.source import Source, sample
 from leanformer.install import how_to_install
+from leanformer.models.sentence_parts import SentenceParts
+from leanformer.models.sentence_pooling import sentence_pooling
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TRACED = (3, 11)
 """Batch and length of the example; any others would do, but for 0 and 1 and a length that is not below the longest."""
 LARGEST = 1_900_000_000
 """Bytes in one file; ONNX allows 2^31."""
+
+
+class SentenceModel(nn.Module):
+    """An encoder with the parts of sentence-transformers; its output is the encoder's, and sentence_embedding."""
+
+    def __init__(self, encoder: nn.Module, parts: SentenceParts) -> None:
+        super().__init__()
+        self.encoder, self.pooling = encoder, sentence_pooling(parts)
+
+    def forward(self, attention_mask: Tensor, **inputs: Any) -> dict[str, Tensor]:
+        found = dict(self.encoder(attention_mask=attention_mask, **inputs))
+        return found | {"sentence_embedding": self.pooling(found["last_hidden_state"], attention_mask)}
+
+
+def encoder_of(source: Source) -> Source:
+    """The source without its head if it has the parts of sentence-transformers, whose graph computes vectors."""
+    if source.parts is None:
+        return source
+    encoder = source.model.base_model
+    encoder.config.architectures = [type(encoder).__name__]
+    return source._replace(model=encoder)
+
+
+def computed(source: Source) -> nn.Module:
+    """What the graph computes: the source's model, which becomes float32."""
+    model = source.model.float()
+    return (model if source.parts is None else SentenceModel(model, source.parts)).eval()
 
 
 class Positional(nn.Module):
@@ -65,13 +95,14 @@ def write(source: Source, path: Path) -> dict[str, Any]:
     """The graph at `path`, in float32; its opset, and its inputs and outputs by name. ValueError, with the mechanism's
     name, if the model cannot be traced."""
     import onnx
+    from onnx_ir.passes.common import DeduplicateInitializersPass
 
     longest = source.config.max_position_embeddings
     size, length = TRACED[0], min(TRACED[1], longest - 1)
     if length < 2:
         raise ValueError(f"max_position_embeddings = {longest}: an ONNX graph needs room for 3 tokens")
     inputs = inputs_of(source, size, length)
-    graph = Positional(deepcopy(source.model).float(), list(inputs)).eval()
+    graph = Positional(computed(source._replace(model=deepcopy(source.model))), list(inputs)).eval()
     with torch.no_grad():
         outputs = list(graph.outputs(tuple(inputs.values())))
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence", max=longest - 1)
@@ -94,6 +125,8 @@ def write(source: Source, path: Path) -> dict[str, Any]:
                 verbose=False,
             )
             assert program is not None
+            # Of a map that layers share the exporter transposes a copy for each.
+            DeduplicateInitializersPass(size_limit=weights)(program.model)
             program.save(str(path), external_data=weights > LARGEST)
     except Exception as error:  # the exporter's own, and any of the many below it
         cause = error.__cause__ or error  # the exporter wraps it in advice

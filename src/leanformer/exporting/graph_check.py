@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leanformer.data.readers import documents
-from leanformer.exporting.graph import inputs_of
+from leanformer.exporting.graph import computed, inputs_of
 from leanformer.exporting.source import Source
 from leanformer.exporting.standalone_check import answers
 from leanformer.models import LeanformerForMultipleChoice
@@ -64,7 +64,7 @@ def cases(source: Source) -> list[tuple[str, dict[str, Tensor]]]:
 def verify(source: Source, path: Path) -> list[dict[str, Any]]:
     """A row a case: its shape and the largest difference. ValueError if one exceeds the tolerance, or is NaN."""
     session, rows = Session(path), []
-    model = source.model.float()
+    model = computed(source)
     for kind, inputs in cases(source):
         size, *_, length = inputs["input_ids"].shape
         expected, found, largest = answers(model, inputs), session(inputs), 0.0

@@ -3,6 +3,7 @@
     config.json         with `auto_map`: for each Auto class that suits the model, a class of modeling_leanformer.py
     model.safetensors   the weights, and nothing pickled beside them
     tokenizer*.json     if there is a tokenizer
+    modules.json, ...   of a sentence-transformers model: its parts (`models/sentence_parts.py`)
     *.py                the models' code (see `flatten`), and LICENSE.leanformer, its licence
     README.md           the model card
 
@@ -20,11 +21,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from leanformer.data import tokenizer_files
 from leanformer.exporting import standalone_check
 from leanformer.exporting.card import card
 from leanformer.exporting.flatten import LICENCE, flat, flatten
-from leanformer.exporting.source import Source, sample
+from leanformer.exporting.source import Source, sample, save_beside
 from leanformer.models import (
     LeanformerConfig,
     LeanformerDecoder,
@@ -40,7 +40,16 @@ ENTRANCE = flat("leanformer.models")
 TOLERANCE = 1e-6
 """Of every number of the output, absolute and relative: it is the same code on the same machine."""
 
+SENTENCES = """```python
+from sentence_transformers import SentenceTransformer
 
+model = SentenceTransformer("{name}", trust_remote_code=True)
+vectors = model.encode(["A text.", "Another, longer text."])
+```
+
+gives one vector per text. The encoder and its tokenizer alone:
+
+"""
 USE = """```python
 from transformers import {auto_class}, AutoTokenizer
 
@@ -49,8 +58,9 @@ model = {auto_class}.from_pretrained("{name}", trust_remote_code=True)
 ```
 
 `{name}` is this folder or its name on the hub. It needs torch and transformers 5.17 or newer, and not leanformer: the
-code lies beside the weights, which is why transformers wants to be told that you trust it. What the weights do not hold
-starts at random when they are loaded as something else: {others}."""
+code lies beside the weights, which is why transformers wants to be told that you trust it. The tokenizer has no code;
+without `trust_remote_code=False` transformers asks all the same, since it reads config.json first. What the weights do
+not hold starts at random when they are loaded as something else: {others}."""
 
 
 def write(source: Source, folder: Path, name: str, licence: str | None = None) -> None:
@@ -64,12 +74,10 @@ def write(source: Source, folder: Path, name: str, licence: str | None = None) -
     shutil.copyfile(LICENCE, folder / "LICENSE.leanformer")
     with quiet():
         source.model.save_pretrained(folder)
-    if source.tokenizer is not None:
-        tokenizer_files.save(source.tokenizer, folder)
-        tokenizer_files.match_model(folder)
+    save_beside(source, folder)
     own = auto_class(source.model)
     others = ", ".join(f"`{other}`" for other in auto_classes(source.model) if other != own)
-    use = USE.format(auto_class=own, name=name, others=others)
+    use = (USE if source.parts is None else SENTENCES + USE).format(auto_class=own, name=name, others=others)
     (folder / "README.md").write_text(card(source, name, use, ["custom_code"], licence), encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from leanformer.data.corpus import Corpus
 from leanformer.data.masking import IGNORED
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
@@ -67,18 +68,26 @@ def cost(source: Source, graph: Path, quantised: Path) -> dict[str, Any]:
     }
 
 
-def require_measurable(source: Source, text: Path) -> None:
+def text_to_measure(source: Source, text: Path) -> Corpus:
+    """Returns the text in the model's tokens; ValueError if no loss can be measured on it, which is known before there
+    is a graph."""
+    if source.parts is not None:
+        raise ValueError(
+            f"--text measures masked language models, and the graph of {source.run} gives vectors of texts"
+        )
     if not isinstance(source.model, LeanformerForMaskedLM):
         raise ValueError(f"--text measures masked language models, and {source.run} is a {type(source.model).__name__}")
     if source.tokenizer is None:
         raise ValueError(f"--text needs a tokenizer, and there is none in {source.run}: copy its files there")
     if not text.is_file():
         raise FileNotFoundError(f"{text} is no file: --text takes one text")
+    corpus: Corpus = held_out(source.run, text)
+    return corpus
 
 
-def losses(source: Source, text: Path, graphs: dict[str, Path]) -> dict[str, Any]:
-    """The masked-LM loss on a text by each graph, in nats. ValueError for too short a text."""
-    corpus, length = held_out(source.run, text), pretrained.length(source.run)
+def losses(source: Source, corpus: Corpus, graphs: dict[str, Path]) -> dict[str, Any]:
+    """The masked-LM loss on a text by each graph, in nats."""
+    text, length = corpus.path, pretrained.length(source.run)
     how = {"sequence_length": length, "batch_size": 1, "validation_sequences": None}
     batches = [
         part for batch in MaskedLM(corpus, TrainingSettings.of(how)).validation_batches(0, 1) for part in _few(batch)

@@ -1,4 +1,5 @@
-"""What is taken along: a model as it was saved, its tokenizer, and the record of the run it comes from."""
+"""What is taken along: a model as it was saved, its tokenizer, the record of the run it comes from, and the parts that
+make a sentence-transformers model of it."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from leanformer.attention import plugins_of
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel, saved
+from leanformer.models.sentence_parts import SentenceParts, sentence_parts
 from leanformer.records import reading
 from leanformer.records.models import Conversion
 
@@ -24,6 +26,8 @@ class Source(NamedTuple):
     """run.json, where the model is a run's."""
     conversion: dict[str, Any] | None = None
     """conversion.json, where `leanformer convert` made the model."""
+    parts: SentenceParts | None = None
+    """What makes a sentence-transformers model of it."""
 
     @property
     def config(self) -> LeanformerConfig:
@@ -53,7 +57,17 @@ def open_source(run: Path) -> Source:
     folder = saved.locate(run)
     config = saved.config_of(folder)
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
-    return Source(run, _load(folder, config), tokenizer, saved.record_of(folder), _conversion(folder))
+    model, record = _load(folder, config), saved.record_of(folder)
+    return Source(run, model, tokenizer, record, _conversion(folder), sentence_parts(folder))
+
+
+def save_beside(source: Source, folder: Path) -> None:
+    """Write the parts and the tokenizer into the folder of the exported model, which has its config.json."""
+    if source.parts is not None:
+        source.parts.copy(folder, source.config.max_position_embeddings)
+    if source.tokenizer is not None:
+        tokenizer_files.save(source.tokenizer, folder)
+        tokenizer_files.match_model(folder)
 
 
 def _conversion(folder: Path) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ def embed(
     run: Any,
     texts: Any,
     *,
-    pooling: str = "mean",
+    pooling: str | None = None,
+    prompt: str | None = None,
     text: str = "text",
     max_length: int | None = None,
     threads: int | None = None,
@@ -28,17 +29,21 @@ def embed(
     run         a run, or the path of a run or a saved model
     texts       a list of texts; a path or a list of paths, with one text per line or row; a Dataset; a column or table
                 of pandas. `text` is the column that holds the text
-    pooling     "mean" of the states of all tokens, or "cls"
-    max_length  the most tokens of a text, which is cut there; by default the model's length
+    pooling     "mean" of the states of all tokens, "cls", "max", ...; by default what the model's own parts of
+                sentence-transformers say, and the mean where it has none
+    prompt      the name of one of the model's prompts, which is put before each text; by default its default prompt
+    max_length  the most tokens of a text, which is cut there; by default the length of the model or of its parts
     """
-    return vectors(run, texts, pooling=pooling, text=text, max_length=max_length, threads=threads, plugin=plugin).values
+    how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "text": text, "max_length": max_length}
+    return vectors(run, texts, **how, threads=threads, plugin=plugin).values
 
 
 def vectors(
     run: Any,
     texts: Any,
     *,
-    pooling: str,
+    pooling: str | None,
+    prompt: str | None,
     text: str,
     max_length: int | None,
     threads: int | None,
@@ -48,4 +53,4 @@ def vectors(
     load_plugin(plugin)
     prepare_cpu(threads)
     given = sources(texts)
-    return embedding.vectors(Path(run), given, pooling=pooling, field=text, max_length=max_length)
+    return embedding.vectors(Path(run), given, pooling=pooling, prompt=prompt, field=text, max_length=max_length)

@@ -58,6 +58,7 @@ def request(
     settings: Given = None,
     recipe: str | None = None,
     arm: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     minutes: float | None = None,
     hours: float | None = None,
     tokens: int | None = None,
@@ -65,12 +66,13 @@ def request(
     """Returns the request; the keywords are settings of these `tables`. Raises ValueError for a name that none has.
 
     `arm` holds the tables of a mechanism that the caller names with its options; the keywords alone override it.
+    `defaults` are tables that everything else overrides.
     """
     own: dict[str, Any] = {}
     for each in (_read(settings), arm or {}, _by_table(keywords, tables)):
         own = _merged(own, with_new_names(each))
     keep = frozenset(f"{table}.{key}" for table, values in own.items() if isinstance(values, Mapping) for key in values)
-    merged = own if recipe is None else _merged(_recipe(recipe, own), own)
+    merged = _merged(defaults or {}, own) if recipe is None else _merged(_recipe(recipe, own), own)
     budget = _budget({"hours": hours, "minutes": minutes, "tokens": tokens}, known=recipe is not None or bool(settings))
     return Request(settings=settings_from(merged), keep=keep, budget=budget)
 

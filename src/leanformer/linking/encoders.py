@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import tokenizer, tokenizer_files
@@ -27,11 +26,12 @@ from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.inference.embedding import POOL
+from leanformer.inference.sentence_encoder import Pooled
 from leanformer.linking.residual_cnn import ResidualCNN
 from leanformer.linking.search import Vectors
 from leanformer.linking.settings import LinkingSettings
 from leanformer.models import LeanformerModel, saved
+from leanformer.models.sentence_pooling import Normalize, SentencePooling
 from leanformer.spelling import suggest
 
 TFIDF, RESCNN = "tfidf", "rescnn"
@@ -152,18 +152,6 @@ class Neural:
         return vectors
 
 
-class Pooled(nn.Module):
-    """An encoder's states as one vector of unit length a text."""
-
-    def __init__(self, encoder: LeanformerModel, pooling: str) -> None:
-        super().__init__()
-        self.encoder, self.pooling = encoder, pooling
-
-    def forward(self, attention_mask: Tensor, **inputs: Tensor) -> Tensor:
-        states_BLD = self.encoder(attention_mask=attention_mask, **inputs).last_hidden_state.float()
-        return F.normalize(POOL[self.pooling](states_BLD, attention_mask), dim=-1)
-
-
 class Lent(nn.Module):
     """The embedding block of a model (words, positions, norm), frozen: ids (B, L) -> (B, L, E)."""
 
@@ -197,7 +185,8 @@ def build(spec: Spec, texts: Sequence[str], settings: LinkingSettings, seed: int
     else:
         words, encoder = lend(spec.source, settings)
         if spec.kind != RESCNN:
-            return Neural(Pooled(encoder, settings.pooling), words, settings.max_length, device, special=True)
+            pool = SentencePooling((settings.pooling,), (Normalize(),))
+            return Neural(Pooled(encoder, pool), words, settings.max_length, device, special=True)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if spec.source is None:

@@ -16,8 +16,9 @@ from typing import Any
 from accelerate import Accelerator
 
 from leanformer import files
+from leanformer.inference.sentence_encoder import Pooled
 from leanformer.linking.dictionary import Dictionary
-from leanformer.linking.encoders import Neural, Pooled, Spec, build
+from leanformer.linking.encoders import Neural, Spec, build
 from leanformer.linking.mentions import Mention
 from leanformer.linking.objective import LinkingObjective
 from leanformer.linking.scoring import score

@@ -21,6 +21,7 @@ from leanformer.models.block_types import BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.grouped_linear import GroupedLinear
+from leanformer.models.layer_sharing import KeysAndValues
 
 
 class Embeddings(nn.Module):
@@ -142,14 +143,24 @@ class Block(Residual):
         positions: Positions,
         return_weights: bool = False,
         places_BN: Tensor | None = None,
-    ) -> Tensor:
-        """The new states, (B, L, D), or those at `places_BN` alone, (B, N, D), of the last block of an encoder."""
+        hands_on: bool = False,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """The new states, (B, L, D), or those at `places_BN` alone, (B, N, D), of the last block of an encoder.
+
+        With `hands_on` also the keys and values it attended to, which are those given, of an earlier layer, if any.
+        """
+        shared = KeysAndValues(key, value) if hands_on else None
         if places_BN is None:
-            attend = partial(self.attention, mask=mask, positions=positions, return_weights=return_weights)
+            attend = partial(
+                self.attention, mask=mask, positions=positions, cache=shared, return_weights=return_weights
+            )
         else:
-            attend = partial(self.attention.at, places_BN, mask=mask, positions=positions)
+            attend = partial(self.attention.at, places_BN, mask=mask, positions=positions, cache=shared)
         x_BLD = self.add(x_BLD, self.attention_norm, attend, places_BN)
-        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        return x_BLD if shared is None else (x_BLD, *shared.attended())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A block is pickled with the plug-in that its class comes from, which another process loads first."""
@@ -176,12 +187,11 @@ class DecoderBlock(Residual):
     """Three residual steps: causal self-attention, attention to what an encoder read, the feed-forward layer; a
     language model has no second one.
 
-    `past_key_values` remembers the heads of layer `number` for the tokens to come.
+    `past_key_values` remembers the heads of layer `number` for the tokens to come; a block may be several layers.
     """
 
-    def __init__(self, config: LeanformerConfig, number: int) -> None:
+    def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
-        self.number = number
         self.attention = _attention(config, *config.decoder_self_attention())
         self.attention_norm = new_norm(config)
         if config.is_encoder_decoder:
@@ -199,17 +209,28 @@ class DecoderBlock(Residual):
         states_mask: Tensor | None = None,
         across: Positions | None = None,
         return_weights: bool = False,
+        hands_on: bool = False,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
         *,
+        number: int = 0,
         past_key_values: Cache | None = None,
-    ) -> Tensor:
-        """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states."""
-        cache = remembered(past_key_values, self.number, positions.key.shape[-1])
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """`across` are the positions of the cross-attention: those of its queries, and 0, 1, 2, ... of the S states.
+        With `hands_on` keys and values of the self-attention are handed on, as by `Block`."""
+        cache = remembered(past_key_values, number, positions.key.shape[-1])
+        shared = KeysAndValues(key, value, cache) if hands_on else None
         attend = partial(
-            self.attention, mask=mask, positions=positions, causal=True, cache=cache, return_weights=return_weights
+            self.attention,
+            mask=mask,
+            positions=positions,
+            causal=True,
+            cache=shared or cache,
+            return_weights=return_weights,
         )
         x_BLD = self.add(x_BLD, self.attention_norm, attend)
         if states_BSD is not None:
-            memory, cache = encoded_once(past_key_values, self.number, states_BSD)
+            memory, cache = encoded_once(past_key_values, number, states_BSD)
             look_up = partial(
                 self.cross_attention,
                 memory=memory,
@@ -219,7 +240,8 @@ class DecoderBlock(Residual):
                 return_weights=return_weights,
             )
             x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
-        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        return x_BLD if shared is None else (x_BLD, *shared.attended())
 
 
 class Pooler(nn.Module):

@@ -14,6 +14,8 @@ from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechani
 from leanformer.attention.rotary_check import require_positions
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.head_bank import check_blocks, tied_maps
+from leanformer.models.layer_sharing import NONE, layer_sharing, require_readers
+from leanformer.models.local_attention import check_window
 from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
 
@@ -34,7 +36,9 @@ class LeanformerConfig(PreTrainedConfig):
 
     `positions` are "learned", a table added to the embeddings as in BERT, or "rotary", which rotate queries and keys
     with `rotary_base`; either way a sequence has at most `max_position_embeddings`. `norm` is "post", behind every
-    residual step as in BERT, or "pre", before it and once behind the last.
+    residual step as in BERT, or "pre", before it and once behind the last; without `first_norm` the first attention
+    reads the embeddings, which have a norm of their own, as they are. With a `sliding_window` all but every
+    `global_attn_every_n_layers`-th layer of an encoder attend within it alone (`local_attention`).
 
     Without `biases` no linear map and no norm of the trunk has one, and of the masked-LM head only the scores, for the
     words' frequencies; poolers and classifiers keep theirs. `pooler_act` is BERT's tanh, or what a checkpoint of
@@ -49,6 +53,7 @@ class LeanformerConfig(PreTrainedConfig):
     Maps of a feed-forward layer are in `feed_forward_groups` groups that do not see each other.
 
     `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
+    `layer_sharing` says what the layers share, by `layer_sharing.py`; an encoder-decoder's two stacks do so each.
 
     A wrong value is a ValueError that names the key. A key nobody knows is kept, as Hugging Face does; `from_settings`
     refuses it.
@@ -91,7 +96,11 @@ class LeanformerConfig(PreTrainedConfig):
     label_smoothing: float | int = 0.0
     positions: str = "learned"
     rotary_base: float | int = 10_000.0
+    sliding_window: int | None = None
+    global_attn_every_n_layers: int = 3
+    local_rotary_base: float | int | None = None
     norm: str = "post"
+    first_norm: bool = True
     biases: bool = True
     feed_forward: str = "plain"
     feed_forward_groups: int = 1
@@ -99,15 +108,16 @@ class LeanformerConfig(PreTrainedConfig):
     zero_outputs: bool = False
     residual_in_fp32: bool = True
     shared_heads: dict[str, Any] | None = None
+    layer_sharing: str = NONE
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs = self._without_aliases(kwargs)
         for key in ("vocab_size", "num_hidden_layers", "intermediate_size", "rotary_base"):
             self._require(key, getattr(self, key) > 0, "must be positive")
-        for key in ("head_size", "num_decoder_layers", "embedding_size"):
+        for key in ("head_size", "num_decoder_layers", "embedding_size", "sliding_window", "local_rotary_base"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         self._require("type_vocab_size", self.type_vocab_size >= 0, "must not be negative")
-        for key in ("hidden_size", "num_attention_heads", "max_position_embeddings"):
+        for key in ("hidden_size", "num_attention_heads", "max_position_embeddings", "global_attn_every_n_layers"):
             self._require(key, getattr(self, key) > 0, "must be positive")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing"):
             value = getattr(self, key)
@@ -126,6 +136,10 @@ class LeanformerConfig(PreTrainedConfig):
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
         block(self.block)
+        check_window(self)
+        has_first = self.norm == "pre" and self.block == SEQUENTIAL
+        rule = f'needs model.norm = "pre" and model.block = "{SEQUENTIAL}"'
+        self._require("first_norm", self.first_norm or has_first, rule)
         self._require("feed_forward", self.feed_forward in FEED_FORWARDS, suggest(self.feed_forward, FEED_FORWARDS))
         groups = self.feed_forward_groups
         self._require("feed_forward_groups", groups > 0, "must be positive")
@@ -157,7 +171,8 @@ class LeanformerConfig(PreTrainedConfig):
         if self.shared_heads is not None:
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
-            tied_maps(self.projection(), self.shared_heads["tie"])
+            self.tied_maps(self.shared_heads["tie"])
+        self._check_layer_sharing()
         rotary = self.rotary()
         for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
             if (name := getattr(self, key)) is None:
@@ -200,6 +215,13 @@ class LeanformerConfig(PreTrainedConfig):
         """Returns the encoder's projection, the mechanism's own or the option's."""
         return mechanism(self.attention).projection_class(self.attention_options)
 
+    def tied_maps(self, tie: str) -> list[str]:
+        """Returns the names of the maps that the encoder's heads may share; ValueError if there are none."""
+        groups = mechanism(self.attention).kv_heads(self.shape(), **self.attention_options)
+        if groups < self.num_attention_heads:
+            raise ValueError(f"heads of {self.attention} with {groups} of keys share keys and values already")
+        return tied_maps(self.projection(), tie)
+
     def attentions(self) -> list[tuple[str, dict[str, Any]]]:
         """Returns name and options of every mechanism that a model of this config has."""
         used = [(self.attention, self.attention_options)]
@@ -232,7 +254,8 @@ class LeanformerConfig(PreTrainedConfig):
         half.num_hidden_layers = self.decoder_depth()
         return half
 
-    def rotary(self) -> Rotary | None:
+    def rotary(self, local: bool = False) -> Rotary | None:
+        """Returns the rotation of all layers, or with `local` of those within the sliding window."""
         if self.positions != "rotary":
             return None
         size = self.attention_shape().head_size
@@ -242,7 +265,31 @@ class LeanformerConfig(PreTrainedConfig):
                 f"choose another hidden_size ({self.hidden_size}), num_attention_heads ({self.num_attention_heads}) or "
                 "head_size"
             )
-        return Rotary(size, self.rotary_base)
+        return Rotary(size, self.local_rotary_base if local and self.local_rotary_base else self.rotary_base)
+
+    def _check_layer_sharing(self) -> None:
+        value = self.layer_sharing
+        plans = [layer_sharing(value, layers) for layers in (self.num_hidden_layers, self.decoder_depth())]
+        if value == NONE:
+            return
+        self._require(
+            "shared_heads", self.shared_heads is None, f"leave it out of a model of layer_sharing = {value!r}"
+        )
+        one = any(plan.stored < len(plan.blocks) for plan in plans)
+        rule = f"the first layer is unlike the others, and layer_sharing = {value!r} makes them one: choose another"
+        self._require("first_norm", self.first_norm or not one, rule)
+        if not any(plan.lent or plan.every > 1 for plan in plans):
+            return
+        rule = f"has parts that layer_sharing = {value!r} does not know: choose 'all', 'blocks:N' or 'cycle:N'"
+        self._require("block", self.block == SEQUENTIAL, rule)
+        if plans[0].every == 1:
+            return
+        rule = f"makes no keys and values that layer_sharing = {value!r} could hand on: choose another layer_sharing"
+        self._require("mixer", self.mixer == "attention", rule)
+        for key in ("attention", "decoder_attention"):
+            if (name := getattr(self, key)) is not None:
+                inside, options = mechanism(name), getattr(self, f"{key}_options")
+                require_readers(inside.projection_class(options), inside.compares, name)
 
     def _without_aliases(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Sets what is given under transformers' name for a field of ours; returns the rest."""

@@ -11,7 +11,8 @@
                    of a mixer that is plain attention the mechanism's
     feed forward   m D I / G + b ((m - 1) I + D) a layer, G groups      2 m L D I / G
     norms          D + b D each, one behind the embeddings (F), two a   none
-                   layer, and if they are "pre" one behind the last
+                   layer, and if they are "pre" one behind the last;
+                   one less without `first_norm`
     pooler         D^2 + D                                              2 D^2
     masked-LM head D F + F + 2 b F + V, its matrix the embeddings'      2 N (D F + F V)
                    if tied
@@ -23,6 +24,9 @@ tokens of a masked-LM head, at the one token of a pooler. Its FLOPs are those of
 an output map and a feed-forward layer of N tokens; mechanisms that tie the positions of one sequence, and other mixers,
 save those of the feed-forward layer alone.
 
+Layers that share weights (`layer_sharing`) have those once: the parameters are of distinct blocks, the FLOPs of all
+layers. Of keys and values that layers share both are fewer.
+
 Another block type of an encoder (`block_types`) declares the number of norms and of feed-forward layers in a layer;
 what else it has counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder,
 whose layers have a second attention and a third norm; the table of words is there once, or twice if embeddings are not
@@ -30,7 +34,8 @@ tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
 but for frozen scores, where it has one, and what no gradient goes through.
-What a causal mask hides is counted: the products are made and then masked. So is all a batch might share.
+What a causal mask or a sliding window hides is counted: the products are made and then masked. So is all a batch might
+share.
 """
 
 from collections import Counter
@@ -40,6 +45,7 @@ from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import saved_params
+from leanformer.models.layer_sharing import layer_sharing
 
 HEADS = (
     "none",
@@ -77,7 +83,7 @@ def ledger(
         self_attention = (config.attention, config.attention_options, config.mixer, config.mixer_options)
         kind, layers = block(config.block), config.num_hidden_layers
         _add_stack(parameters, flops, config, length, layers, [self_attention], kind.norms, kind.feed_forwards)
-        parameters["feed_forward"] += layers * kind.count_params(config)
+        parameters["feed_forward"] += layer_sharing(config.layer_sharing, layers).stored * kind.count_params(config)
         flops["feed_forward"] += layers * kind.count_flops(config, length)
         read = {"masked_lm": masked_per_sequence, "sequence_classification": 1, "multiple_choice": 1}.get(head)
         if read and kind.forward is block(SEQUENTIAL).forward:
@@ -129,12 +135,18 @@ def _add_stack(
     """Adds the counts of layers with these attentions, norms and feed-forward layers each, and the positions and the
     norm before them."""
     width, inner, shape = config.hidden_size, config.intermediate_size, config.shape()
+    sharing = layer_sharing(config.layer_sharing, layers)
+    stored = sharing.stored_parts("attention")
     for memory, attention in zip((None, length), attentions, strict=False):  # the second is cross-attention
         name, options, kind, mixing = attention
         inside, around = mechanism(name), mixer(kind)
-        own = layers * around.count_params(inside, shape, options, **mixing)
+        own = stored * around.count_params(inside, shape, options, **mixing)
+        if memory is None and sharing.readers:
+            less = inside.key_value_cost(shape, length, **options)
+            own -= sharing.readers * less[0]
+            flops["attention"] -= sharing.readers * less[1]
         parameters["attention_qkv"] += own
-        parameters["attention"] += own + layers * shape.output_params
+        parameters["attention"] += own + stored * shape.output_params
         flops["attention"] += layers * around.count_flops(inside, shape, options, length, memory, **mixing)
         flops["attention"] += layers * shape.linear_flops(length)
         flops["unlearned"] += layers * around.count_unlearned_flops(inside, shape, length, **mixing)
@@ -142,10 +154,11 @@ def _add_stack(
         flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)
     matrices, bias = 3 if config.feed_forward == "gated" else 2, int(config.biases)
     weights = _feed_forward_weights(config)
-    parameters["feed_forward"] += layers * feed_forwards * (weights + bias * ((matrices - 1) * inner + width))
+    own = sharing.stored_parts("feed_forward") * feed_forwards
+    parameters["feed_forward"] += own * (weights + bias * ((matrices - 1) * inner + width))
     flops["feed_forward"] += layers * feed_forwards * 2 * length * weights
-    narrow, last = config.embedding_width(), int(config.norm == "pre")
-    parameters["norms"] += (1 + bias) * (narrow + (norms * layers + last) * width)
+    narrow, last = config.embedding_width(), int(config.norm == "pre") - int(not config.first_norm)
+    parameters["norms"] += (1 + bias) * (narrow + (norms * sharing.stored + last) * width)
     parameters["embeddings"] += config.max_position_embeddings * narrow if config.positions == "learned" else 0
 
 

@@ -22,6 +22,7 @@ from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.encoder import LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
+from leanformer.models.layer_sharing import layer_sharing, share
 from leanformer.models.linear_cross_entropy import logits_and_loss
 from leanformer.models.loss import IGNORED
 
@@ -47,10 +48,15 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
         if config.block != SEQUENTIAL:
             raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
+        if config.sliding_window is not None:
+            raise ValueError(f"sliding_window = {config.sliding_window} is an encoder's: leave it out of this config")
+        if not config.first_norm:
+            raise ValueError("first_norm = False is an encoder's: leave it out of a decoder's config")
         if config.shared_heads is not None:
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)
-        self.layers = nn.ModuleList([DecoderBlock(config, number) for number in range(config.decoder_depth())])
+        self.sharing = layer_sharing(config.layer_sharing, config.decoder_depth())
+        self.layers = share(nn.ModuleList([DecoderBlock(config) for _ in range(self.sharing.stored)]), self.sharing)
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.rotary = config.rotary()
         self.post_init()
@@ -107,8 +113,9 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         x_BLD = self.embeddings(words_BLD, None, positions.query)
-        for layer in self.layers:
-            x_BLD = layer(
+        kept: list[Tensor] = []  # keys and values that the next layers may attend to
+        for layer, number in enumerate(self.sharing.blocks):
+            x_BLD = self.layers[number](
                 x_BLD,
                 mask,
                 positions,
@@ -116,8 +123,13 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
                 states_mask,
                 across,
                 bool(output_attentions),
+                self.sharing.every > 1,
+                *(kept if self.sharing.reads(layer) else []),
+                number=layer,
                 past_key_values=past_key_values,
             )
+            if self.sharing.every > 1:
+                x_BLD, *kept = x_BLD
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x_BLD, past_key_values=past_key_values)

@@ -13,12 +13,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.output_capturing import capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions, take
-from leanformer.models.block_types import block
+from leanformer.attention import MultiHeadAttention, Positions, Rotary, take, with_window
+from leanformer.models.block_types import block as block_type
 from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
+from leanformer.models.layer_sharing import layer_sharing, modules_of, share
+from leanformer.models.local_attention import is_local
 
 
 class LeanformerPreTrainedModel(PreTrainedModel):
@@ -66,15 +68,19 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
     def __init__(self, config: LeanformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self._no_split_modules = [*self._no_split_modules, block(config.block).__name__]
+        self._no_split_modules = [*self._no_split_modules, block_type(config.block).__name__]
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList([block(config.block)(config) for _ in range(config.num_hidden_layers)])
+        self.sharing = layer_sharing(config.layer_sharing, config.num_hidden_layers)
+        blocks = nn.ModuleList([block_type(config.block)(config) for _ in range(self.sharing.stored)])
+        self.layers = share(blocks, self.sharing)
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
+        if not config.first_norm:
+            self.layers[0].attention_norm = nn.Identity()
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.pooler = Pooler(config) if add_pooling_layer else None
-        self.rotary = config.rotary()
+        self.rotary, self.local_rotary = config.rotary(), config.rotary(local=True)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -114,22 +120,35 @@ class LeanformerModel(LeanformerPreTrainedModel):
         length, longest = words_BLD.shape[1], self.config.max_position_embeddings
         if length > longest:
             raise ValueError(f"{length} tokens are more than max_position_embeddings = {longest}: cut the sequence")
-        if position_ids is None:
-            positions = Positions.counted(length, length, words_BLD.device, self.rotary)
-        else:
-            positions = Positions.of(position_ids, rotary=self.rotary)
+
+        def placed(rotary: Rotary | None) -> Positions:
+            if position_ids is None:
+                return Positions.counted(length, length, words_BLD.device, rotary)
+            return Positions.of(position_ids, rotary=rotary)
+
+        positions = placed(self.rotary)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         mask = None if attention_mask is None else boolean_mask(attention_mask)
         x_BLD = self.embeddings(words_BLD, token_type_ids, positions.query)
-        for layer in self.layers[:-1]:
-            x_BLD = layer(x_BLD, mask, positions, bool(output_attentions))
-        last = self.layers[-1]
-        if places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward:
-            x_BLD = last(x_BLD, mask, positions, bool(output_attentions))
-            x_BLD = x_BLD if places is None else take(x_BLD, places)
-        else:
-            x_BLD = last(x_BLD, mask, positions, False, places)
+        everywhere = nearby = mask, positions
+        if self.config.sliding_window is not None:
+            same = self.local_rotary == self.rotary
+            near = with_window(mask, length, self.config.sliding_window, words_BLD.device)
+            nearby = near, positions if same else placed(self.local_rotary)
+        last = self.layers[self.sharing.blocks[-1]]
+        whole = places is None or output_attentions or _watched(last) or type(last).forward is not Block.forward
+        kept: list[Tensor] = []  # keys and values that the next layers may attend to
+        for layer, number in enumerate(self.sharing.blocks):
+            block = self.layers[number]
+            asked = (*(nearby if is_local(self.config, layer) else everywhere), bool(output_attentions))
+            some = None if whole or layer + 1 < len(self.sharing.blocks) else places
+            if self.sharing.every > 1:
+                x_BLD, *kept = block(x_BLD, *asked, some, True, *(kept if self.sharing.reads(layer) else []))
+            else:
+                x_BLD = block(x_BLD, *asked) if some is None else block(x_BLD, *asked, some)
+        if whole and places is not None:
+            x_BLD = take(x_BLD, places)
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)
         pooled_BD = None if self.pooler is None else self.pooler(x_BLD)
@@ -138,7 +157,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
 
 def _watched(block: nn.Module) -> bool:
     """Whether a hook in it expects what it does for all tokens."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules_of(block))
 
 
 def boolean_mask(attention_mask: Tensor) -> Tensor:

@@ -24,13 +24,10 @@ TIES = {"qk": ("query", "key"), "qkv": ("query", "key", "value"), "qkvo": ("quer
 
 
 def tied_maps(projection: type[Projection], tie: str) -> list[str]:
-    """Returns the names of the maps, each once; ValueError where there is no query and key, or heads share theirs
-    already."""
+    """Returns the names of the maps, each once; ValueError where there is no query and key."""
     parts = {**projection.parts, "output": "output"}
     if missing := [part for part in TIES[tie] if part not in parts]:
         raise ValueError(f"heads of projection {projection_name(projection)!r} have no {missing[0]} to share")
-    if projection.kv_heads is not Projection.kv_heads:
-        raise ValueError(f"heads of projection {projection_name(projection)!r} share keys and values already")
     return list(dict.fromkeys(parts[part] for part in TIES[tie]))
 
 

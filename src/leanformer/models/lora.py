@@ -19,7 +19,6 @@ from leanformer.at_import import when_imported
 from leanformer.attention import mechanism
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.head_bank import tied_maps
 
 TABLES = "peft.utils.constants"
 TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
@@ -33,7 +32,7 @@ def lora_targets(config: LeanformerConfig) -> list[str]:
     shared = config.shared_heads
     targets = _maps(projections)
     if shared is not None:
-        targets = [name for name in targets if name not in tied_maps(config.projection(), shared["tie"])]
+        targets = [name for name in targets if name not in config.tied_maps(shared["tie"])]
     if not targets:
         raise ValueError("all maps of the heads are shared, which LoRA cannot adapt: name others, such as up and down")
     return targets

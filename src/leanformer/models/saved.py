@@ -22,6 +22,7 @@ import leanformer.models as models
 from leanformer import files
 from leanformer.models import LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.layer_sharing import layer_sharing
 from leanformer.records import reading
 from leanformer.records.models import Config, WeightIndex
 from leanformer.records.run import RECORD, Run
@@ -40,6 +41,9 @@ CONVERSION = "conversion.json"
 CODE = ("auto_map", "_attn_implementation", "attn_implementation")
 """Keys of config.json that may name code: an export's, which would not be copied with the model, and kernels of the
 hub, which are never fetched."""
+CONVERTED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "convbert", "albert", "mpnet")
+CONVERTED += ("modernbert",)
+"""The `model_type` of the families that `leanformer convert` reads."""
 LAYERS = ("num_hidden_layers", "num_decoder_layers", "n_layers")
 SAVE_AGAIN = "save the model again"
 
@@ -107,8 +111,7 @@ def config_of(folder: Path) -> LeanformerConfig:
     values = reading.read(path, Config, SAVE_AGAIN)
     kind = values.get("model_type")
     if kind != LeanformerConfig.model_type:
-        families = ("bert", "roberta", "distilbert", "electra", "convbert")
-        remedy = "turn it into one with leanformer convert" if kind in families else "give a leanformer model"
+        remedy = "turn it into one with leanformer convert" if kind in CONVERTED else "give a leanformer model"
         raise ValueError(f"{path} describes a model of type {kind!r}, not leanformer: {remedy}")
     for key in CODE:
         values.pop(key, None)
@@ -180,7 +183,10 @@ def _require_shapes(kind: type[M], folder: Path, config: LeanformerConfig, new: 
 def require_layers(folder: Path, settings: Mapping[str, Any], weights: int) -> None:
     """Raises ValueError if config.json, the `settings`, says more layers than there are `weights`."""
     for key in LAYERS:
-        if (settings.get(key) or 0) > weights:
+        layers = settings.get(key) or 0
+        if layers > weights and isinstance(sharing := settings.get("layer_sharing"), str):
+            layers = layer_sharing(sharing, layers).stored
+        if layers > weights:
             raise ValueError(f"{folder}: config.json says {key} = {settings[key]}, more than there are weights")
 
 

@@ -1,4 +1,4 @@
-"""config.json, conversion.json and the index of weights in several files.
+"""config.json, conversion.json, the index of weights in several files, and the files of sentence-transformers.
 
 config.json is read by transformers, which builds whatever it says: a table of 2^63 labels, say. So it is checked first.
 A model may have up to 2^16 labels.
@@ -66,6 +66,9 @@ class Config(Labels):
     initializer_range: Finite | None = None
     layer_norm_eps: Finite | None = None
     rotary_base: Finite | None = None
+    sliding_window: Size | None = None
+    global_attn_every_n_layers: Size | None = None
+    local_rotary_base: Finite | None = None
     tie_word_embeddings: bool | None = None
     output_attentions: bool | None = None
     output_hidden_states: bool | None = None
@@ -83,3 +86,56 @@ class Conversion(Record):
 class WeightIndex(Record):
     weight_map: dict[str, FileName]
     metadata: dict[str, Any] | None = None
+
+
+class SentenceModule(Record):
+    """An entry of modules.json: a part of a sentence-transformers model, the class it is loaded as, and its folder."""
+
+    path: str
+    type: str
+
+
+class SentenceReading(Record):
+    """sentence_bert_config.json: how texts are read."""
+
+    max_seq_length: Annotated[int, Field(gt=0, le=2**32)] | None = None
+    do_lower_case: bool = False
+
+
+class SentencePrompts(Record):
+    """config_sentence_transformers.json: texts that are put before a text, by their names."""
+
+    prompts: dict[str, str | None] = {}
+    default_prompt_name: str | None = None
+
+
+class Pooling(Record):
+    """config.json of a pooling part: one or several modes, in older files as one switch for each."""
+
+    pooling_mode: str | list[str] | None = None
+    include_prompt: bool = True
+
+
+class Dense(Record):
+    """config.json of a dense part."""
+
+    in_features: Size
+    out_features: Size
+    bias: bool = True
+    activation_function: str = "torch.nn.modules.activation.Tanh"
+    module_input_name: str = "sentence_embedding"
+    module_output_name: str | None = None
+    use_residual: bool = False
+
+
+class Normalize(Record):
+    """config.json of a part that scales vectors to length one; older models have no such file."""
+
+    module_input_name: str = "sentence_embedding"
+    module_output_name: str | None = None
+
+
+class LayerNorm(Record):
+    """config.json of a layer-norm part."""
+
+    dimension: Size

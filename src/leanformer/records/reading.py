@@ -64,6 +64,16 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
     return record
 
 
+def read_list(path: Path, schema: type[Record], remedy: str) -> list[dict[str, Any]]:
+    """The records of a JSON file that holds a list of them; ValueError as of `read`."""
+    records = _parsed(path.read_bytes(), str(path), remedy)
+    if not isinstance(records, list):
+        raise ValueError(f"{path} is damaged (no list of records): {remedy}")
+    for number, record in enumerate(records, start=1):
+        check(record, schema, f"{path}, entry {number},", remedy)
+    return records
+
+
 def read_lines(path: Path, schema: type[Record], remedy: str) -> Iterator[dict[str, Any]]:
     """The records of a JSON lines file; a last line that was cut off in writing is not there yet."""
     *lines, last = path.read_bytes().split(b"\n")

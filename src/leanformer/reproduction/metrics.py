@@ -19,6 +19,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from leanformer.comparison.variants import parse_variants
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.reporting.analysis.comparison import LOSS, Findings, find
@@ -75,7 +76,8 @@ def measure(table: Table, row: Row, mechanism: str, measurements: Measurements) 
 
 def _parameters(table: Table, row: Row, mechanism: str, measurements: Measurements) -> Measured:
     def count(attention: str) -> int:
-        config = LeanformerConfig(attention=attention, **table.model)
+        (variant,) = parse_variants(attention)
+        config = LeanformerConfig(attention=variant.mechanism, attention_options=variant.options, **table.model)
         return ledger(config, 128, head=table.head)["parameters"][row.key.get("part", "total")]
 
     own, baseline = count(mechanism), count(row.baseline)

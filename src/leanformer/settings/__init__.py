@@ -1,9 +1,9 @@
 """Settings from TOML files and `--set`, checked and frozen."""
 
+from leanformer.settings.distillation import DistillationSettings
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.training import (
     BUDGETS,
-    DistillationSettings,
     Settings,
     TrainingSettings,
     overridden,

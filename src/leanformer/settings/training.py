@@ -21,6 +21,7 @@ from typing import Any, Literal
 from leanformer.records.models import Config
 from leanformer.records.reading import problem
 from leanformer.records.renamed import new_name, new_value, require_one_name, with_new_names
+from leanformer.settings.distillation import DistillationSettings
 from leanformer.settings.finetuning import FinetuningSettings
 from leanformer.settings.table import Table
 from leanformer.spelling import suggest
@@ -141,53 +142,6 @@ class TrainingSettings(Table):
         if self.max_tokens is not None:
             return math.ceil(self.max_tokens / tokens_per_step)
         return 1_000_000 if self.max_steps is None else self.max_steps
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillationSettings(Table):
-    """Settings of distillation; budget and learning rate are in `TrainingSettings`."""
-
-    method: Literal["logits", "minilm", "minilm2"] = "logits"
-    """What the student learns: the teacher's logits at masked tokens, or token relations in one attention layer."""
-    masked_lm_weight: float = 0.5
-    """The weight w of the masked-LM loss in w masked_lm + (1 - w) distillation; 1: the teacher is not used."""
-    temperature: float = 1.0
-    """logits only: the temperature of both distributions."""
-    relation_heads: int | None = None
-    """minilm2 only: the number of relation heads; None: the teacher's number of heads."""
-    teacher_layer: int | None = None
-    """minilm and minilm2 only: the layer of the teacher, counted from 1; None: the last layer."""
-    student_layer: int | None = None
-    """minilm and minilm2 only: the layer of the student, counted from 1; None: the last layer."""
-    anneal: float = 0.0
-    """The fraction of the budget in which attention changes from the teacher's to the student's; 0: at once."""
-    share_heads: float = 0.0
-    """If not 0, this fraction of the student's heads is drawn to the most similar heads (PostShare)."""
-    share_weight: float = 1.0
-    """The weight of the mean distance of these heads in the loss."""
-
-    def __post_init__(self) -> None:
-        self._require("masked_lm_weight", 0 <= self.masked_lm_weight <= 1, "is a share, from 0 to 1")
-        self._require("temperature", self.temperature > 0, "must be positive")
-        self._require("anneal", 0 <= self.anneal < 1, "is a fraction of the budget, from 0 to less than 1")
-        self._require("share_heads", 0 <= self.share_heads < 1, "is a share of all heads, from 0 to less than 1")
-        self._require("share_weight", self.share_weight > 0, "must be positive")
-        alone = self.share_weight != DistillationSettings.share_weight and not self.share_heads
-        self._require("share_weight", not alone, "has no effect without distillation.share_heads: leave it out")
-        for key in ("relation_heads", "teacher_layer", "student_layer"):
-            self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
-        for key, methods in APPLIES.items():
-            idle = getattr(self, key) == getattr(DistillationSettings, key) or self.method in methods
-            self._require(key, idle, f"has no effect on distillation.method = {self.method!r}: leave it out")
-
-
-APPLIES = {
-    "temperature": ("logits",),
-    "relation_heads": ("minilm2",),
-    "teacher_layer": ("minilm", "minilm2"),
-    "student_layer": ("minilm", "minilm2"),
-}
-"""The methods that use a setting, for settings that not all methods use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from leanformer.data.pairs import PairCorpus
 from leanformer.data.sampling import few_notes
 from leanformer.models import LeanformerConfig, saved
 from leanformer.models.initialisation import initialise
+from leanformer.models.sentence_parts import sentence_parts
 from leanformer.records.difference import Difference
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
@@ -82,6 +83,7 @@ def pretrain(
     training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
     corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
+    parts = None if start is None else sentence_parts(start.folder)
     config = model_config(settings, corpus, start)
     prepare_cpu(training.threads)
     accelerator = make_accelerator(training, run.path)
@@ -148,7 +150,7 @@ def pretrain(
                 if types_untrained:
                     follow_the_first(model)
                 try:
-                    save(model, corpus.tokenizer_files, run.model)
+                    save(model, corpus.tokenizer_files, run.model, parts)
                 except OSError as error:
                     raise OSError(f"{error}: free disk space and continue with --resume") from error
                 record = run.update(status="finished", **_finished(run, record, results, peak))
@@ -166,9 +168,13 @@ def _finished(
     rate = record["ledger"]["flops_per_token"]["training"] * results["tokens_per_second"]
     speed = {"flops_per_second": rate, "matrix_peak_flops_per_second": peak}
     speed["mfu"] = None if peak is None else rate / peak
+    return {"results": results | speed, "model": saved_record(run), "curve_sha256": files.sha256(run.curve)}
+
+
+def saved_record(run: RunDirectory) -> dict[str, str]:
+    """Returns the part of run.json on the saved model."""
     sums = files.sha256(run.model / files.SUMS)
-    model = {"path": run.model.name, "sha256": saved.weights_hash(run.model), "sums_sha256": sums}
-    return {"results": results | speed, "model": model, "curve_sha256": files.sha256(run.curve)}
+    return {"path": run.model.name, "sha256": saved.weights_hash(run.model), "sums_sha256": sums}
 
 
 def require_same_plugin(recorded: Mapping[str, Any] | None, plugin: str | Path, run: RunDirectory) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from leanformer.attention.attend import attend, attention_weights
 from leanformer.attention.density_peaks import density_peaks, members
+from leanformer.attention.grouped_heads import kv_shape
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits, repeated
 from leanformer.attention.mixers.masks import tokens_of
@@ -87,7 +88,8 @@ class ClusteredMemory(MultiHeadAttention):
         self.counts(max_length)
         self.score = nn.Linear(hidden_size, 1, bias=False)
         if scales == 2:
-            self.fine_key, self.fine_value = self.projection.linear(), self.projection.linear()
+            keys = self.projection.kv_shape
+            self.fine_key, self.fine_value = self.projection.linear(keys), self.projection.linear(keys)
 
     def counts(self, length: int) -> list[int]:
         """M, of each scale; ValueError if there are more clusters than tokens."""
@@ -150,7 +152,8 @@ class ClusteredMemory(MultiHeadAttention):
 
     @classmethod
     def count_params(cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], **mixing: Any) -> int:
-        fine = 2 * whole.linear_params * (mixing.get("scales", 1) - 1)
+        keys = kv_shape(whole, mechanism.kv_heads(whole, **options))
+        fine = 2 * keys.linear_params * (mixing.get("scales", 1) - 1)
         return mechanism.num_params(whole, **options) + whole.hidden_size + fine
 
     @classmethod

@@ -6,45 +6,66 @@ where nothing is compared. Separate projections are copied, too, and the mechani
 exactly, if its form can be the identity and every head has a key and a value.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from leanformer.attention import Compatibility, MultiHeadAttention, mechanism
+from leanformer.attention.options import options_of
 from leanformer.conversion.attention import fits, rotary_fits
+from leanformer.conversion.attention.condition import conditions
 from leanformer.conversion.attention.fits import Start
+from leanformer.conversion.attention.grouped_fits import Fitted, fit_groups
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, head_maps
+from leanformer.conversion.attention.lockstep import Comparison, lockstep
 from leanformer.conversion.attention.moments import Moments
-from leanformer.conversion.attention.sample import Statistics, unknown
+from leanformer.conversion.attention.sample import Sample
+from leanformer.conversion.attention.statistics import Statistics
 from leanformer.models import LeanformerDecoder, LeanformerModel, LeanformerPreTrainedModel
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 
 
 class Residual(NamedTuple):
-    """Relative errors of a head: of its logits' form, and of what its values become; None where nothing was fitted."""
+    """Relative errors of a head: of its logits' form, and of what its values become; and how far it is from cancelling
+    (`condition`). None where nothing was fitted."""
 
     layer: int
     head: int
     logits_residual: float | None
     value_residual: float | None
+    logits_condition: float | None
+    value_condition: float | None
 
 
 def convert_attention(
     model: Any, attention: str, options: dict[str, Any], statistics: list[Statistics] | None = None
 ) -> tuple[LeanformerPreTrainedModel, list[Residual]]:
-    """The model, which stays as it is, with this mechanism, in float32; ValueError for what it cannot express."""
-    target = _built(model, attention, options)
-    residuals, rotary = [], target.config.positions == "rotary"
+    """The model, which stays as it is, with this mechanism, in float32; ValueError for what it cannot express.
+
+    Each layer is fitted by itself, to these statistics of what it reads, or to its weights.
+    """
+    target, residuals = _built(model, attention, options), list[Residual]()
     olds, news = (list(each.base_model.layers) for each in (model, target))
     for number, (old, new) in enumerate(zip(olds, news, strict=True)):
-        known = unknown(old.attention.shape.hidden_size) if statistics is None else statistics[number]
-        for head, start in enumerate(_layer(old.attention, new.attention, known, rotary)):
-            logits, value = (None, None) if start is None else (start.logits_residual, start.value_residual)
-            residuals.append(Residual(number + 1, head + 1, logits, value))
+        known = Statistics.unknown(old.attention.shape.hidden_size) if statistics is None else statistics[number]
+        residuals += _layer(number, old.attention, new.attention, known, target.config.positions == "rotary")
     return target.eval(), residuals
+
+
+def convert_on_text(
+    model: Any, attention: str, options: dict[str, Any], sample: Sample
+) -> tuple[LeanformerPreTrainedModel, list[Residual], Comparison]:
+    """The same, with every layer fitted to what the converted layers below it give, and its output map fitted again to
+    what the source's layer adds (`lockstep`)."""
+    target, residuals = _built(model, attention, options).eval(), list[Residual]()
+
+    def fit(number: int, old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics) -> None:
+        residuals.extend(_layer(number, old, new, known, target.config.positions == "rotary"))
+
+    comparison = lockstep(model, target, sample, fit)
+    return target, residuals, comparison
 
 
 def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
@@ -72,7 +93,10 @@ def _built(model: Any, attention: str, options: dict[str, Any]) -> Any:
 
 
 @torch.no_grad()
-def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool) -> Sequence[Start | None]:
+def _layer(
+    number: int, old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, rotary: bool
+) -> list[Residual]:
+    """Set the new layer's attention from the old one's."""
     parts, name = new.compatibility.summands(), new.mechanism.name
     comparing = [part for part in parts if part.family is not None]
     if len(comparing) > 1:
@@ -87,18 +111,48 @@ def _layer(old: MultiHeadAttention, new: MultiHeadAttention, known: Statistics, 
     else:
         first = next((part for part in parts if part.reads_attention), parts[0])
         _read_attention(first, name, known.weights)
-    for part in parts:
-        if part is not first:
-            part.zero_init()
+    others = [part for part in parts if part is not first]
     if new.mechanism.compares:
-        starts = _fitted(heads, new, first, known, rotary)
+        others = _keep_tables(old, new, others)
+    for part in others:
+        part.zero_init()
+    if new.mechanism.compares:
+        moments = Moments.of(known, centred=new.shape.bias, rotary=rotary)
+        starts = _fitted(heads, new, first, moments, rotary)
         _fill(new, starts)
-        return starts
+        found = conditions(heads, new, first, moments)
+        return [
+            Residual(number + 1, head, start.logits_residual, start.value_residual, *found[head - 1])
+            for head, start in enumerate(starts, 1)
+        ]
     _set(getattr(new.projection, new.projection.parts["value"]), [head.value for head in heads])
     if (scale := new.projection.part_scale("value")) is not None:
         scale.fill_(1.0)
     new.output.weight.copy_(torch.cat([head.output for head in heads], dim=1))
-    return [None] * len(heads)
+    return [Residual(number + 1, head, None, None, None, None) for head in range(1, len(heads) + 1)]
+
+
+def _keep_tables(old: MultiHeadAttention, new: MultiHeadAttention, parts: list[Compatibility]) -> list[Compatibility]:
+    """Copies what the old scores add to their product, tables of positions say, and returns the parts that are left;
+    ValueError if the new mechanism lacks one, or has it with other options."""
+
+    def options(layer: MultiHeadAttention, kind: type[Compatibility]) -> dict[str, Any]:
+        return {name: layer.options.get(name, default) for name, default in options_of(kind).items()}
+
+    for added in old.compatibility.summands():
+        kind = type(added)
+        if added.compares:
+            continue
+        same = next((part for part in parts if type(part) is kind), None)
+        if same is None or options(old, kind) != options(new, kind):
+            part_name = next(name for name in old.mechanism.name.split("+") if mechanism(name).compatibility is kind)
+            raise ValueError(
+                f"{old.mechanism.name} adds {part_name} to its product, which {new.mechanism.name} lacks or has with "
+                f"other options: convert to a sum with {part_name}, such as symmetric+{part_name}"
+            )
+        same.load_state_dict(added.state_dict())
+        parts = [part for part in parts if part is not same]
+    return parts
 
 
 def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) -> None:
@@ -113,15 +167,17 @@ def _read_attention(part: Compatibility, name: str, weights_HLL: Tensor | None) 
 
 
 def _fitted(
-    heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, known: Statistics, rotary: bool
+    heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments, rotary: bool
 ) -> list[Start]:
     """A start for each head, and `part` with the form that goes with it."""
     shape, name = new.shape, new.mechanism.name
     if shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares: no closed form")
-    moments = Moments.of(known, centred=shape.bias, rotary=rotary)
-    if new.projection.ties() == "q,k,v":
-        return _copied(heads, new, part, moments)
+    ties, groups = new.projection.ties(), new.mechanism.kv_heads(shape, **new.options)
+    if groups < len(heads) and (ties == "q,kv" or (ties == "q,k,v" and moments.sampled)):
+        return _carried(fit_groups(heads, groups, moments, tied=ties == "q,kv"), heads, new, part, moments)
+    if ties == "q,k,v":
+        return _carried(_pooled(new, heads), heads, new, part, moments)
     kind, table = (new.projection.ties(), str(part.family)), rotary_fits.FITS if rotary else fits.FITS
     if kind not in table:
         raise ValueError(f"no closed form is known for the projection of {name}: train it, or distil into it")
@@ -154,33 +210,42 @@ def _with_forms(
     return starts
 
 
-def _copied(heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments) -> list[Start]:
-    """Maps as they were, or pooled where the projection has fewer of them; the query takes up what stands between."""
+def _carried(
+    fitted: list[Fitted], heads: list[HeadMaps], new: MultiHeadAttention, part: Compatibility, moments: Moments
+) -> list[Start]:
+    """Starts from maps that are those of the heads, or their groups'; the query takes up what stands between."""
     identity = torch.eye(new.shape.head_size, dtype=torch.float64)
     part.set_bilinear_form(identity.expand(len(heads), -1, -1) * new.shape.head_size**-0.5)
-    kept = {name: _pooled(new, name, [getattr(head, name) for head in heads]) for name in ("key", "value")}
     starts = []
-    for number, (head, form) in enumerate(zip(heads, cast(Tensor, part.bilinear_form()), strict=True)):
-        assert head.query is not None
+    for old, (head, shift), form in zip(heads, fitted, cast(Tensor, part.bilinear_form()), strict=True):
+        assert head.query is not None and head.key is not None
         scaled = torch.equal(form, form[0, 0] * identity)
         if scaled:
             query = Affine(head.query.weight / form[0, 0], head.query.bias / form[0, 0])
         else:
             query = head.query.mapped(torch.linalg.pinv(form).T)
-        key, value = (each[number * len(each) // len(heads)] for each in (kept["key"], kept["value"]))
-        start = Start({"query": query, "key": key, "value": value}, head.output, torch.zeros(len(head.output)), 0.0)
-        if not scaled or len(kept["key"]) < len(heads):
-            now = HeadMaps(query.mapped(form.T), key, value, head.output)
-            start.logits_residual = moments.logits_error(head, now)
-            start.value_residual = fits.value_error(head, now, moments.metric)
+        start = Start({"query": query, "key": head.key, "value": head.value}, head.output, shift, 0.0)
+        if not scaled or head is not old:
+            now = head._replace(query=query.mapped(form.T))
+            start.logits_residual = moments.logits_error(old, now)
+            start.value_residual = fits.value_error(old, now, moments.metric)
         starts.append(start)
     return starts
 
 
-def _pooled(new: MultiHeadAttention, part: str, heads: list[Affine]) -> list[Affine]:
-    weight = new.projection.pooled(part, torch.stack([head.weight for head in heads]))
-    bias = new.projection.pooled(part, torch.stack([head.bias for head in heads]))
-    return [Affine(*pair) for pair in zip(weight, bias, strict=True)]
+def _pooled(new: MultiHeadAttention, heads: list[HeadMaps]) -> list[Fitted]:
+    """The heads, with the projection's means of keys and values where it has fewer of them."""
+    unmoved = torch.zeros(len(heads[0].output), dtype=torch.float64)
+    if new.mechanism.kv_heads(new.shape, **new.options) == len(heads):
+        return [Fitted(head, unmoved) for head in heads]
+    means = {}
+    for part in ("key", "value"):
+        maps = [getattr(head, part) for head in heads]
+        weight, bias = (new.projection.pooled(part, torch.stack(each)) for each in zip(*maps, strict=True))
+        repeats = len(heads) // len(weight)
+        means[part] = [Affine(weight[h // repeats], bias[h // repeats]) for h in range(len(heads))]
+    pairs = zip(heads, means["key"], means["value"], strict=True)
+    return [Fitted(head._replace(key=key, value=value), unmoved) for head, key, value in pairs]
 
 
 def _fill(new: MultiHeadAttention, starts: list[Start]) -> None:

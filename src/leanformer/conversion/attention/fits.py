@@ -16,8 +16,10 @@ have one map T of tokens, t(x) = T (x - m) + t, whose rows span a space of K dim
 
 Where a map is the value's too, the output map takes up what it makes of it: the best O for the same space, and what is
 constant goes into the output bias, since weights add up to one.
-V has no closed form where it stands on both sides: it is iterated, V <- leading eigenvectors of the gradient, from the
-spaces of all rows, of the queries and of the keys, and the best is kept. Where N has the form, it is found exactly.
+
+Where t solves an equation in directions that say little, exact answers are large and cancel: at bf16 little is left of
+them. t is therefore the least-squares solution whose condition is no worse than a limit, or than that of the source's
+own head; where the exact solution is, it is taken.
 """
 
 from collections.abc import Callable
@@ -28,8 +30,15 @@ from torch import Tensor
 
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
 from leanformer.conversion.attention.metric import MetricBasis
+from leanformer.conversion.attention.subspace import leading, space
 
-TRIALS, STEPS, SETTLED = 15, 300, 1e-12
+LIMIT, VALUE_LIMIT = 8.0, 2.0
+"""The conditions that a start's logits and its values may have: bf16 rounds logits by about LIMIT / 512 of their size.
+Values are stricter, since int8 gives the largest of a layer's contexts and the smallest the same step."""
+SLACK = 1e-6
+"""The fraction by which rounding may exceed a limit."""
+WEAKEST = 0.05
+"""The least scale of a row that balancing gives, as a fraction of the largest: nothing becomes exactly zero."""
 
 
 @dataclass
@@ -83,6 +92,15 @@ class Problem(HeadProblem):
         self.O = head.output @ value[0] if values else torch.zeros_like(self.query)
         self.energy = (self.N.square().sum() + self.r.square().sum()).clamp(min=1e-300)
         self.value_energy = self.O.square().sum().clamp(min=1e-300)
+        one = torch.ones(self.size, dtype=metric.dtype)
+        squares = [
+            rows.square().sum(1) + (each.weight @ mean + each.bias).square()
+            for rows, each in ((self.query, head.query), (self.key, head.key), *((v, head.value) for v in value))
+        ]
+        own = self.condition(squares[0] / scale**2, one.diag(), squares[1])
+        self.limit = max(LIMIT, own)
+        if values:
+            self.value_limit = max(VALUE_LIMIT, self.value_condition(head.output, squares[2]))
 
     def affine(self, rows_KR: Tensor, constant_K: Tensor) -> Affine:
         """rows (x - m) + constant; short of K rows, the rest are zero."""
@@ -90,6 +108,32 @@ class Problem(HeadProblem):
         rows_KR = torch.nn.functional.pad(rows_KR, (0, 0, 0, missing))
         weight = self.basis.rows(rows_KR)
         return Affine(weight, torch.nn.functional.pad(constant_K, (0, missing)) - weight @ self.mean)
+
+    def condition(self, query_K: Tensor, form_KK: Tensor, key_K: Tensor) -> float:
+        """The root of sum_kl E q_k^2 U_kl^2 E k_l^2 over the logits' own mean square; given the mean squares."""
+        return float((query_K @ form_KK.square() @ key_K / self.energy).sqrt())
+
+    def value_condition(self, output_RK: Tensor, value_K: Tensor) -> float:
+        """The same of the output map and the values: the root of sum_k |O_k|^2 E v_k^2 over that of what they make."""
+        return float((output_RK.square().sum(0) @ value_K / self.value_energy).sqrt())
+
+    def offset(self, T: Tensor, U: Tensor, right: Tensor | None = None, outputs: Tensor | None = None) -> Tensor:
+        """t (K,) of t(x) = T (x - m) + t, for which T' U' t, or right' t, is nearest to r within the limits.
+
+        `right` (K, R) are the keys of a query t(x), if they are others than t(x); `outputs` (R, K) is the output map of
+        values t(x), if these are tied, too.
+        """
+        spread = T.square().sum(1)
+
+        def bounded(t: Tensor) -> bool:
+            square = spread + t.square()
+            key = square if right is None else right.square().sum(1)
+            fine = self.condition(square, U, key) <= self.limit * (1 + SLACK)
+            if fine and outputs is not None:
+                fine = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
+            return fine
+
+        return _bounded((T.T @ U.T) if right is None else right.T, self.r, bounded)
 
     def residual(self, N: Tensor, r: Tensor) -> float:
         return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
@@ -128,17 +172,20 @@ def value_error(old: HeadMaps, new: HeadMaps, metric: Tensor) -> float:
 
 def pairwise(problem: Problem) -> Start:
     V, U, t = _directed(problem, torch.outer(problem.r, problem.r))
-    token = problem.affine(V.T, t)
-    return problem.own_value({"query": token}, _bilinear(problem, V, U, t), _square(U, problem.size))
+    logits = _bilinear(problem, V, U, t)
+    scales, U = _balanced(U)
+    token = problem.affine(V.T * scales[:, None], t * scales)
+    return problem.own_value({"query": token}, logits, _square(U, problem.size))
 
 
 def pairwise_shared(problem: Problem) -> Start:
     """One map for all three, and coefficients."""
-    V, U, t = _directed(problem, torch.outer(problem.r, problem.r) + _value_share(problem))
-    token, one = problem.affine(V.T, t), torch.ones(problem.size, dtype=V.dtype)
-    scales = dict(query_scale=one, key_scale=one, value_scale=one)
-    form = _square(U, problem.size)
-    return problem.tied_value({"query": token}, token, _bilinear(problem, V, U, t), form, **scales)
+    V, U, t = _directed(problem, torch.outer(problem.r, problem.r) + _value_share(problem), tied=True)
+    logits = _bilinear(problem, V, U, t)
+    scales, U = _balanced(U)
+    token, one = problem.affine(V.T * scales[:, None], t * scales), torch.ones(problem.size, dtype=V.dtype)
+    extras = dict(query_scale=one, key_scale=one, value_scale=one)
+    return problem.tied_value({"query": token}, token, logits, _square(U, problem.size), **extras)
 
 
 def symmetric(problem: Problem) -> Start:
@@ -152,7 +199,7 @@ def symmetric(problem: Problem) -> Start:
         values, vectors = torch.linalg.eigh(bordered if times else S)
         roots = values[-problem.size :].clamp(min=0).sqrt()
         T = (vectors[: len(S), -problem.size :] * roots).T
-        t = _solved(T.T, r)
+        t = problem.offset(T, torch.eye(len(T), dtype=T.dtype))
         found = problem.residual(T.T @ T, T.T @ t)
         if best is None or found < best[0]:
             best = found, T, t
@@ -163,10 +210,10 @@ def symmetric(problem: Problem) -> Start:
 def shared(problem: Problem) -> Start:
     S = (problem.N + problem.N.T) / 2
     linear = torch.outer(problem.r, problem.r) + _value_share(problem)
-    V = _space(problem, S, linear)
+    V = space(S, linear, problem.size, (problem.query, problem.key))
     values, vectors = torch.linalg.eigh(V.T @ S @ V)
     V = V @ vectors
-    t = _solved(V * values, problem.r)
+    t = problem.offset(V.T, values.diag(), outputs=problem.O @ V)
     token = problem.affine(V.T, t)
     roots = torch.nn.functional.pad(values.abs().sqrt(), (0, problem.size - len(values)))
     signs = torch.nn.functional.pad(values.sign(), (0, problem.size - len(values)))
@@ -177,26 +224,38 @@ def shared(problem: Problem) -> Start:
 
 def shared_key_value(problem: Problem) -> Start:
     N, r = problem.N, problem.r
-    V = _leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
+    V = leading(N.T @ N + torch.outer(r, r) + _value_share(problem), problem.size)
     tied = problem.affine(V.T, torch.zeros(V.shape[1], dtype=V.dtype))
     query = problem.affine((N @ V).T, V.T @ r)
     return problem.tied_value({"query": query, "key": tied}, tied, problem.residual(N @ V @ V.T, V @ V.T @ r))
 
 
 def shared_query_value(problem: Problem) -> Start:
-    N, r = problem.N, problem.r
-    V = _leading(N @ N.T + _value_share(problem), problem.size)
+    N = problem.N
+    V = leading(N @ N.T + _value_share(problem), problem.size)
     key = V.T @ N
-    t = _solved(key.T, r)
+    t = problem.offset(V.T, torch.eye(len(key), dtype=V.dtype), right=key, outputs=problem.O @ V)
     tied = problem.affine(V.T, t)
     maps = {"query": tied, "key": problem.affine(key, torch.zeros(len(key), dtype=V.dtype))}
     return problem.tied_value(maps, tied, problem.residual(V @ key, key.T @ t))
 
 
-def _directed(problem: Problem, linear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    V = _space(problem, problem.N, linear)
+def _directed(problem: Problem, linear: Tensor, tied: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    V = space(problem.N, linear, problem.size, (problem.query, problem.key))
     U = V.T @ problem.N @ V
-    return V, U, _solved(U.T, V.T @ problem.r)
+    return V, U, problem.offset(V.T, U, outputs=problem.O @ V if tied else None)
+
+
+def _balanced(U: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales s (K,) of the rows of T, and U_kl / (s_k s_l) for them: rows and columns of the coefficients then have
+    lengths near one, as those of the identity have, and what the head cares about most is largest in T."""
+    scales = torch.ones(len(U), dtype=U.dtype)
+    for _ in range(5 if U.any() else 0):
+        now = U / (scales[:, None] * scales)
+        lengths = (now.square().sum(0) * now.square().sum(1)) ** 0.125
+        scales = scales * lengths.clamp(min=1e-150)
+        scales = scales.clamp(min=WEAKEST * scales.max())
+    return scales, U / (scales[:, None] * scales)
 
 
 def _bilinear(problem: Problem, V: Tensor, U: Tensor, t: Tensor) -> float:
@@ -208,38 +267,18 @@ def _value_share(problem: Problem) -> Tensor:
     return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
 
 
-def _space(problem: Problem, N: Tensor, linear: Tensor) -> Tensor:
-    """V (R, K) that maximises |V' N V|^2 + tr(V' L V)."""
-
-    def worth(V: Tensor) -> float:
-        return float((V.T @ N @ V).square().sum() + ((linear @ V) * V).sum())
-
-    def climb(P: Tensor, steps: int) -> Tensor:
-        best, most = torch.empty(0), -1.0
-        for _ in range(steps):
-            V = _leading(N @ P @ N.T + N.T @ P @ N + linear, problem.size)
-            P, found = V @ V.T, worth(V)
-            if found <= most * (1 + SETTLED):
-                break
-            best, most = V, found
-        return best
-
-    starts = [torch.eye(len(N), dtype=N.dtype), *(_projector(rows) for rows in (problem.query, problem.key))]
-    best = max((climb(P, TRIALS) for P in starts), key=worth)
-    return max(best, climb(best @ best.T, STEPS), key=worth)
-
-
-def _leading(symmetric_RR: Tensor, size: int) -> Tensor:
-    """Eigenvectors of the `size` largest eigenvalues, fewer if there are no more."""
-    return torch.linalg.eigh(symmetric_RR)[1][:, -size:]
-
-
-def _projector(rows: Tensor) -> Tensor:
-    return torch.linalg.pinv(rows) @ rows
-
-
-def _solved(matrix: Tensor, right: Tensor) -> Tensor:
-    return torch.linalg.pinv(matrix, rtol=1e-8) @ right
+def _bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:
+    """The solution t of the least ridge, min |matrix t - wanted|^2 + ridge |t|^2, that is fine; exact where that is."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    wanted = left.T @ wanted
+    kept = values > 1e-8 * values[0]
+    wanted, values, right = wanted[kept], values[kept], right[kept]
+    t = right.T @ (wanted / values)
+    ridge = 1e-8
+    while not fine(t) and ridge < 1e4:
+        ridge *= 1.5
+        t = right.T @ (wanted * values / (values.square() + ridge * values[0].square()))
+    return t
 
 
 def _square(U: Tensor, size: int) -> Tensor:

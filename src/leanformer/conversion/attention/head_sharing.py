@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from leanformer.models.config import LeanformerConfig
-from leanformer.models.head_bank import TIES, stored, tied_maps
+from leanformer.models.head_bank import TIES, stored
 from leanformer.models.initialisation import initialise
 from leanformer.spelling import suggest
 
@@ -117,7 +117,7 @@ def stored_blocks(model: Any) -> int:
 
 def _blocks(model: Any, on: str) -> list[list[Tensor]]:
     """Returns, per layer, each map's blocks as flat vectors (H, K D)."""
-    heads, names = model.config.num_attention_heads, tied_maps(model.config.projection(), on)
+    heads, names = model.config.num_attention_heads, model.config.tied_maps(on)
     found = []
     for layer in model.base_model.layers:
         weights = {name: _map(layer.attention, name).weight for name in names}

@@ -3,7 +3,8 @@
     logit_h(i, j) = (Q_h x_i + a_h) . (K_h x_j + b_h),    output_i = sum_h O_h sum_j w_h,ij (V_h x_j + c_h) + d
 
 in float64, the scale 1/sqrt(K) and whatever the mechanism puts between query and key inside Q. With rotary positions
-query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it.
+query and key are rotated before they meet; coefficients stand before the rotation, and phases commute with it. What a
+sum adds to its one product, such as a table of positions, is no part of these maps.
 
 Shape letters: D width, H heads, K head size, E = H K.
 """
@@ -43,19 +44,25 @@ def head_maps(layer: MultiHeadAttention, compares: bool = True) -> list[HeadMaps
     ValueError, by name, for a mechanism that is no product of two maps of the tokens.
     """
     shape = layer.shape
-    value = _part(layer, "value")
+    value = part_maps(layer, "value")
     query, key = _compared(layer) if compares else ([None] * shape.num_heads, [None] * shape.num_heads)
-    outputs = layer.output.weight.detach().double().view(shape.hidden_size, shape.num_heads, -1).unbind(1)
-    return [HeadMaps(*maps) for maps in zip(query, key, value, outputs, strict=True)]
+    return [HeadMaps(*maps) for maps in zip(query, key, value, head_outputs(layer), strict=True)]
+
+
+def head_outputs(layer: MultiHeadAttention) -> list[Tensor]:
+    """(D, K) of every head."""
+    shape = layer.shape
+    return list(layer.output.weight.detach().double().view(shape.hidden_size, shape.num_heads, -1).unbind(1))
 
 
 def _compared(layer: MultiHeadAttention) -> tuple[list[Affine], list[Affine]]:
-    name, form_HCC = layer.mechanism.name, layer.compatibility.bilinear_form()
+    name, comparing = layer.mechanism.name, [part for part in layer.compatibility.summands() if part.compares]
+    form_HCC = comparing[0].bilinear_form() if len(comparing) == 1 else None
     if layer.shape.qk_norm:
         raise ValueError(f"{name} with qk_norm divides by what it compares, which no product of maps can express")
     if form_HCC is None:
         raise ValueError(f"the scores of {name} are no product of a query and a key: nothing can be fitted to them")
-    query, key = _part(layer, "query"), _part(layer, "key")
+    query, key = part_maps(layer, "query"), part_maps(layer, "key")
     return [each.mapped(form_CC.T) for each, form_CC in zip(query, form_HCC, strict=True)], key
 
 
@@ -68,7 +75,7 @@ def to_rows(planes: Tensor) -> Tensor:
     return torch.cat((planes.real, planes.imag))
 
 
-def _part(layer: MultiHeadAttention, part: str) -> list[Affine]:
+def part_maps(layer: MultiHeadAttention, part: str) -> list[Affine]:
     """Returns the part's maps for H heads; a key or value that several heads read is repeated."""
     name = layer.projection.parts.get(part)
     if name is None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from leanformer.conversion.attention import fits, rotary_fits
 from leanformer.conversion.attention.layer_maps import HeadMaps
-from leanformer.conversion.attention.sample import Statistics
+from leanformer.conversion.attention.statistics import Statistics
 
 RIDGE = 1e-4
 """The fraction of the mean variance that each direction gains; what a sample does not show still counts a little."""
@@ -20,18 +20,20 @@ class Moments(NamedTuple):
     mean: Tensor  # D
     metric: Tensor  # D D
     bordered: Tensor | None  # D+1 D+1
+    sampled: bool  # whether they are those of a text
 
     @classmethod
     def of(cls, known: Statistics, *, centred: bool, rotary: bool) -> Self:
         """`centred`: the layer has biases, without which nothing can be centred."""
-        ridge = 0.0 if known.weights is None else RIDGE * float(known.second.diagonal().mean())
+        ridge = RIDGE * float(known.second.diagonal().mean())
         second = known.second + ridge * torch.eye(len(known.mean), dtype=torch.float64)
         mean = known.mean if centred else torch.zeros_like(known.mean)
         metric = second - torch.outer(mean, mean)
         if not rotary:
-            return cls(mean, metric, None)
+            return cls(mean, metric, None, known.sampled)
         border, one = known.mean[:, None], torch.ones(1, 1, dtype=torch.float64)
-        return cls(mean, metric, torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1))))
+        bordered = torch.cat((torch.cat((second, border), 1), torch.cat((border.T, one), 1)))
+        return cls(mean, metric, bordered, known.sampled)
 
     def problem(self, head: HeadMaps, scale: float, values: bool) -> Any:
         """What a fit is asked, of the kind that its table takes; `values`: a tied map is to be the value's, too."""

@@ -1,92 +1,81 @@
-"""A sample of text, read by a model: what its attention layers are given, where they look, and how well it predicts.
+"""A sample of text in batches of token ids: what a conversion is fitted to and measured on.
 
-Shape letters: B batch, L length, D width, H heads.
+    model with a masked-LM head    sequences of packed text, as it was trained on
+    headless model                 one row per line or record of the text, as it embeds them, with padding
+    data directory                 its held-out sequences, for either
+
+Shape letters: B batch, L length.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.attention import MultiHeadAttention
+from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus
+from leanformer.data.encoding import encoder
+from leanformer.data.readers import documents
 from leanformer.evaluation.perplexity import in_memory
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.sequences import spread
 
-SEQUENCES, BATCH, MASKED = 256, 8, 512
-"""Sequences that statistics are made of, in one forward pass, and that the loss is taken over; at most."""
+TOKENS, BATCH, MASKED = 32_768, 2_048, 512
+"""Most tokens of a sample, most tokens of a batch with its padding, and most sequences that the loss is taken over."""
 
 
-class Statistics(NamedTuple):
-    """Statistics of one layer in float64: moments of its input x, and the mean weights of its heads."""
+class Rows(NamedTuple):
+    """A batch: token ids (B, L), and which of them are no padding, (B, L); None if none is."""
 
-    mean: Tensor  # D
-    second: Tensor  # D D, E x x'
-    weights: Tensor | None = None  # H L L
+    ids: Tensor
+    mask: Tensor | None
 
+    def kept(self, x: Tensor) -> Tensor:
+        """(B, L, ...) -> (N, ...), without padding."""
+        return x.flatten(0, 1) if self.mask is None else x[self.mask]
 
-def unknown(width: int) -> Statistics:
-    """Without a text: uncorrelated numbers of variance one, under which errors of logits are errors of weights."""
-    return Statistics(torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64))
+    @property
+    def lengths(self) -> Tensor:
+        """(B,)"""
+        return torch.full((len(self.ids),), self.ids.shape[1]) if self.mask is None else self.mask.sum(1)
 
 
 class Sample:
-    """A text, or a directory made by `prepare`, in sequences of `length` tokens, the specials included; evenly spread.
+    """A text, or a directory made by `prepare`, in rows of at most `length` tokens, the specials included; where it has
+    more than `TOKENS`, evenly spread rows of it.
 
-    ValueError if it has not one.
+    ValueError if packed text has not one sequence of this length.
     """
 
-    def __init__(self, text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+    def __init__(self, text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, packed: bool = True) -> None:
         path = Path(text)
+        self.length = length
+        self.corpus: Corpus | None = None
+        if not packed and not path.is_dir():
+            self._rows = _lines(text, tokenizer, length)
+            return
         self.corpus = Corpus.open(path) if path.is_dir() else in_memory(tokenizer, text)
-        self.length, total = length, self.corpus.valid.sequences(length)
+        total = self.corpus.valid.sequences(length)
         if not total:
             raise ValueError(f"{text} has {len(self.corpus.valid):,} tokens, not one sequence of {length}: give more")
-        self.ids = spread(total, SEQUENCES)
+        self._rows = list(self.corpus.valid.batch(spread(total, max(1, TOKENS // length)), length))
 
-    def batches(self) -> Iterator[Tensor]:
-        for first in range(0, len(self.ids), BATCH):
-            yield torch.from_numpy(self.corpus.valid.batch(self.ids[first : first + BATCH], self.length)).long()
-
-    @torch.inference_mode()
-    def statistics(self, model: Any) -> list[Statistics]:
-        """Returns the statistics of every layer, means over all tokens of the sample."""
-        layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
-        sums: list[Any] = [[0.0, 0.0, 0.0] for _ in layers]
-        handles = [
-            layer.register_forward_pre_hook(_adder(moments)) for layer, moments in zip(layers, sums, strict=True)
-        ]
-        try:
-            for ids_BL in self.batches():
-                for moments, weights in zip(sums, attentions(model, ids_BL), strict=True):
-                    moments[2] = moments[2] + weights.sum(0)
-        finally:
-            for handle in handles:
-                handle.remove()
-        sequences = len(self.ids)
-        tokens = sequences * self.length
-        return [Statistics(first / tokens, second / tokens, w / sequences) for first, second, w in sums]
-
-    @torch.inference_mode()
-    def divergence(self, model: Any, other: Any) -> list[float]:
-        """Returns, per layer, the mean of KL(w || w') between the models' weights over heads and tokens, in nats."""
-        sums: list[float] = []
-        for ids_BL in self.batches():
-            pairs = zip(attentions(model, ids_BL), attentions(other, ids_BL), strict=True)
-            found = [_divergence(old, new) * len(ids_BL) for old, new in pairs]
-            sums = [a + b for a, b in zip(sums or [0.0] * len(found), found, strict=True)]
-        return [value / len(self.ids) for value in sums]
+    @cached_property
+    def batches(self) -> list[Rows]:
+        """Rows of similar lengths together, so that little is padded."""
+        return [_padded(rows) for rows in _grouped(sorted(self._rows, key=len))]
 
     @torch.inference_mode()
     def loss(self, model: Any) -> float | None:
         """Returns the loss on masked tokens, with the masks of every validation; None if the model has no such head."""
-        if not isinstance(model, LeanformerForMaskedLM):
+        if not isinstance(model, LeanformerForMaskedLM) or self.corpus is None:
             return None
         how = {"sequence_length": self.length, "batch_size": 1, "validation_sequences": MASKED}
         objective = MaskedLM(self.corpus, TrainingSettings.of(how))
@@ -97,19 +86,33 @@ class Sample:
         return loss / targets
 
 
-def attentions(model: Any, ids_BL: Tensor) -> list[Tensor]:
-    """(B, H, L, L) of every layer, float64."""
-    found = model.base_model(input_ids=ids_BL, output_attentions=True).attentions
-    return [weights.double() for weights in found]
+def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Any]:
+    """Returns [CLS] line [SEP] of every line or record, cut to the length."""
+    dtype, vocabulary = np.dtype(np.uint32), tokenizer_files.vocabulary(tokenizer)
+    lines = encoder(tokenizer.backend_tokenizer, dtype)(list(documents(text, separator="lines")))
+    inner = [np.frombuffer(line, dtype)[: length - 2].astype(np.int64) for line in lines]
+    rows = [np.concatenate(([vocabulary.cls_id], line, [vocabulary.sep_id])) for line in inner]
+    total = sum(map(len, rows))
+    few = len(rows) if total <= TOKENS else max(1, len(rows) * TOKENS // total)
+    return [rows[i] for i in spread(len(rows), few)]
 
 
-def _adder(moments: list[Any]) -> Callable[[nn.Module, Any], None]:
-    def add(_module: nn.Module, inputs: Any) -> None:
-        x = inputs[0].flatten(0, 1).double()
-        moments[0], moments[1] = moments[0] + x.sum(0), moments[1] + x.T @ x
+def _grouped(rows: list[Any]) -> Iterator[list[Any]]:
+    """Batches of neighbours, each of at most `BATCH` tokens with its padding, or of one row."""
+    group: list[Any] = []
+    for row in rows:
+        if group and (len(group) + 1) * len(row) > BATCH:
+            yield group
+            group = []
+        group.append(row)
+    yield group
 
-    return add
 
-
-def _divergence(old: Tensor, new: Tensor) -> float:
-    return float((torch.special.xlogy(old, old) - torch.special.xlogy(old, new.clamp(min=1e-30))).sum(-1).mean())
+def _padded(rows: list[Any]) -> Rows:
+    longest = len(rows[-1])
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.from_numpy(np.asarray(row, dtype=np.int64))
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(longest) < lengths[:, None]
+    return Rows(ids, None if bool(mask.all()) else mask)

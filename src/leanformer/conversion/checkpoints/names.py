@@ -48,8 +48,10 @@ class Family:
     what leanformer expresses at this value alone. `classifier(config)` is what a classifier of sequences or of choices
     adds to that.
     The first `offset(config)` rows of the position table belong to no position. `head_act` is that of a masked-LM head
-    that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `reshaped(key, tensor)`
-    is a tensor in our shape.
+    that ignores the config's activation, and `masked_lm_module` is a part of that head alone. `base_model_prefix` is
+    transformers' prefix of the encoder in a model with a head, the `model_type` if None. `unpacked(config, tensors)`
+    are the tensors one by one and in our shapes, still under the family's names, where it stores several in one or one
+    for several.
     """
 
     model_type: str
@@ -67,12 +69,13 @@ class Family:
     head_act: str | None = None
     masked_lm_module: str = ""
     tokenizer: str = "BertTokenizer"
-    reshaped: Callable[[str, Tensor], Tensor] = lambda key, tensor: tensor
+    base_model_prefix: str | None = None
+    unpacked: Callable[[Any, dict[str, Tensor]], dict[str, Tensor]] = lambda config, tensors: tensors
 
     @property
     def prefix(self) -> str:
         """The prefix of the encoder's tensors in a model with a head."""
-        return f"{self.model_type}."
+        return f"{self.base_model_prefix or self.model_type}."
 
     @property
     def base(self) -> str:

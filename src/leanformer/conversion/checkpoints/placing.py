@@ -1,7 +1,8 @@
 """Tensors into the places of a model's class: those of a checkpoint in one of leanformer's, with equal outputs.
 
 Strict by design. A tensor that nothing can place, and one that the target needs and the source lacks, are errors; what
-the target's class has no place for, such as the next-sentence head, is left behind with a note.
+the target's class has no place for, such as the next-sentence head, is left behind with a note. So are heads beside a
+masked-LM head, whatever they are called.
 """
 
 import re
@@ -24,7 +25,8 @@ from leanformer.models.saved import read_as
 from leanformer.spelling import suggest
 
 POSITIONS = "encoder.embeddings.position_embeddings.weight"
-ENCODER = "LeanformerModel"
+ENCODER, MASKED_LM = "LeanformerModel", "LeanformerForMaskedLM"
+OTHER_HEADS = "heads that leanformer does not have, and that --keep-heads writes to a file"
 Renamed = list[tuple[str, str | None, Tensor]]
 """Old name, new name if there is one, and the tensor."""
 
@@ -38,6 +40,8 @@ class Checkpoint(NamedTuple):
     notes: list[str]
     family: str
     """What it was: a `model_type`."""
+    left: dict[str, Tensor] = {}
+    """What was left behind, under its old names."""
 
 
 def place(stored: Stored, *, encoder_only: bool = False) -> Checkpoint:
@@ -55,36 +59,48 @@ def _translated(stored: Stored, family: Family, encoder_only: bool) -> Checkpoin
     heads = [key for key in tensors if not key.startswith(family.prefix)]
     ours = ENCODER if encoder_only else _counterpart(family, stored.config, heads, path)
     dropped = dict(family.dropped) | ({key.rpartition(".")[0]: "the head" for key in heads} if encoder_only else {})
-    config = read_as(LeanformerConfig, family.settings_of(stored.config, ours), folder)
-    if ours == "LeanformerForMaskedLM" and family.head_act not in (None, config.hidden_act):
+    try:
+        settings = family.settings_of(stored.config, ours)
+        tensors = family.unpacked(stored.config, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    config = read_as(LeanformerConfig, settings, folder)
+    if ours == MASKED_LM and family.head_act not in (None, config.hidden_act):
         raise ValueError(
             f"{path}: its masked-LM head computes {family.head_act}, its layers hidden_act = {config.hidden_act!r}, "
             "and leanformer has one for both: add --encoder-only, which leaves the head behind"
         )
+    if ours == MASKED_LM:
+        others = [key for key in heads if not (family.to_leanformer(key) or "").startswith("head.")]
+        dropped = {key.rpartition(".")[0]: OTHER_HEADS for key in others} | dropped
     config.architectures = [ours]
     renamed, offset = Renamed(), family.offset(stored.config)
     for key, tensor in tensors.items():
         new = None if encoder_only and key in heads else family.to_leanformer(key)
-        renamed.append((key, new, tensor[offset:] if new == POSITIONS else family.reshaped(key, tensor)))
-    placed, notes = settled(renamed, config, folder, dropped)
-    return Checkpoint(config, placed, family.tokenizer, notes, family.model_type)
+        renamed.append((key, new, tensor[offset:] if new == POSITIONS else tensor))
+    placed, notes, left = settled(renamed, config, folder, dropped)
+    named = next(iter(stored.config.architectures or ()), MASKED_LM)
+    if ours == MASKED_LM and named not in (*family.classes, *family.aliases, MASKED_LM):
+        notes.insert(0, f"{named}, a class that {family.model_type} does not have, is read by its masked-LM head")
+    return Checkpoint(config, placed, family.tokenizer, notes, family.model_type, left)
 
 
 def _counterpart(family: Family, config: PreTrainedConfig, heads: list[str], path: Path) -> str:
-    masked_lm = next((name for name, ours in family.classes.items() if ours == "LeanformerForMaskedLM"), family.base)
-    guess = masked_lm if f"{family.masked_lm_module}.weight" in heads else family.base
-    found = (config.architectures or [guess])[0]
+    masked_lm = f"{family.masked_lm_module}.weight" in heads
+    found = (config.architectures or [MASKED_LM if masked_lm else ENCODER])[0]
     found = family.aliases.get(found, found)
-    if found not in family.classes:
+    if masked_lm and found not in family.classes:  # a class of somebody's own
+        return MASKED_LM
+    if found not in (*family.classes, ENCODER):
         raise ValueError(
-            f"{path}: no counterpart of {found}; {suggest(found, family.classes)} "
+            f"{path}: no counterpart of {found}; {suggest(found, family.classes)}. "
             "With --encoder-only the head is left behind"
         )
-    return family.classes[found]
+    return family.classes.get(found, ENCODER)
 
 
 def _own(stored: Stored, config: LeanformerConfig, encoder_only: bool) -> Checkpoint:
-    tensors, found = stored.tensors, (config.architectures or ["LeanformerForMaskedLM"])[0]
+    tensors, found = stored.tensors, (config.architectures or [MASKED_LM])[0]
     if found not in models.__all__:
         place = stored.folder / "config.json"
         raise ValueError(f"{place}: leanformer has no {found}; {suggest(found, models.__all__)}")
@@ -96,21 +112,22 @@ def _own(stored: Stored, config: LeanformerConfig, encoder_only: bool) -> Checkp
     config.architectures = [ENCODER if encoder_only else found]
     renamed: Renamed = [(key, None if key in heads else key, tensor) for key, tensor in tensors.items()]
     dropped = {key.rpartition(".")[0]: "the head" for key in heads}
-    placed, notes = settled(renamed, config, stored.folder, dropped)
-    return Checkpoint(config, placed, "BertTokenizer", notes, LeanformerConfig.model_type)
+    placed, notes, left = settled(renamed, config, stored.folder, dropped)
+    return Checkpoint(config, placed, "BertTokenizer", notes, LeanformerConfig.model_type, left)
 
 
 def settled(
     renamed: Renamed, config: PreTrainedConfig, source: Path, dropped: Mapping[str, str]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Every tensor that a model of this config saves, under the name it saves it by, and notes of what was left
-    behind."""
+) -> tuple[dict[str, Tensor], list[str], dict[str, Tensor]]:
+    """Every tensor that a model of this config saves, under the name it saves it by; notes of what was left behind, and
+    those tensors."""
     model = _template(config, {new for _, new, _ in renamed})
     prefix = f"{model.base_model_prefix}." if model.base_model is model else ""
     wanted = {prefix + key: tensor.shape for key, tensor in model.state_dict().items()}
     tied = {prefix + key for key in model.all_tied_weights_keys}
     placed: dict[str, Tensor] = {}
     behind: dict[str, list[str]] = {}
+    left: dict[str, Tensor] = {}
     for old, new, tensor in renamed:
         module = old.rpartition(".")[0]
         if new in wanted:
@@ -121,6 +138,7 @@ def settled(
                 )
             placed[new] = tensor
         elif module in dropped:
+            left[old] = tensor
             if module not in behind.setdefault(dropped[module], []):
                 behind[dropped[module]].append(module)
         else:
@@ -129,7 +147,7 @@ def settled(
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ValueError(f"{source} holds no values for {missing[0]}{more}: save the whole model again")
     notes = [f"left behind: {what} ({', '.join(modules)})" for what, modules in behind.items()]
-    return {key.removeprefix(prefix): placed[key] for key in wanted if key not in tied}, notes
+    return {key.removeprefix(prefix): placed[key] for key in wanted if key not in tied}, notes, left
 
 
 def _template(config: PreTrainedConfig, names: set[str | None]) -> PreTrainedModel:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 
-from leanformer.conversion.checkpoints.families import FAMILIES
+from leanformer.conversion.checkpoints.families import FAMILIES, REFUSED
 from leanformer.conversion.checkpoints.names import Family
 from leanformer.models import saved
 from leanformer.models.config import LeanformerConfig
@@ -45,6 +45,8 @@ def read(folder: Path, *, ignore_remote_code: bool = False) -> Stored:
             f"{path} names code of its own (auto_map), which may compute something else than its model_type says and "
             "is never run here: read it, and if the tensors alone are the model, add --ignore-remote-code"
         )
+    if kind in REFUSED:
+        raise ValueError(f"{path}: {REFUSED[kind]}")
     if not own and kind not in FAMILIES:
         remedy = suggest(str(kind), [*FAMILIES, LeanformerConfig.model_type])
         raise ValueError(f"{path}: model_type is {kind!r}, and no such family converts; {remedy}")

@@ -8,8 +8,9 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, Repository
 
 from leanformer.conversion.checkpoints.tokenizer import TOKENIZER
 from leanformer.models.saved import INDEX, require_intact
+from leanformer.models.sentence_parts import FILES as PARTS
 
-FILES = ["config.json", "model*.safetensors", INDEX, *TOKENIZER]
+FILES = ["config.json", "model*.safetensors", INDEX, *TOKENIZER, *PARTS]
 """Never a pickle, and never code."""
 
 

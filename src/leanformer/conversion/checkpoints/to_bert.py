@@ -32,6 +32,7 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
         ("pooler_act", config.pooler_act, "tanh"),
         ("feed_forward_groups", config.feed_forward_groups, 1),
         ("shared_heads", config.shared_heads, None),
+        ("layer_sharing", config.layer_sharing, "none"),
         ("embedding_size", config.embedding_width(), config.hidden_size),
     ):
         if value != only:
@@ -50,5 +51,5 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
     renamed: Renamed = [(key, BERT.from_leanformer(key), tensor) for key, tensor in tensors.items()]
     if "head.decoder.bias" in tensors:  # BERT holds it twice
         renamed.append(("head.decoder.bias", "cls.predictions.bias", tensors["head.decoder.bias"].clone()))
-    placed, notes = settled(renamed, bert, source, BERT.dropped)
+    placed, notes, _ = settled(renamed, bert, source, BERT.dropped)
     return bert, placed, found.notes + notes

@@ -12,7 +12,7 @@ from leanformer.data.corpus import Prepared
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.records.difference import Difference, difference
-from leanformer.settings import TrainingSettings
+from leanformer.settings import DistillationSettings, TrainingSettings
 from leanformer.training.machine.hardware import autocast_dtype, describe
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.optimizers.parameter_groups import changed_multipliers
@@ -21,6 +21,12 @@ from leanformer.training.run.saved_model import SavedModel
 
 PLAN = ("max_steps", "max_tokens", "warmup")
 """Settings that change when a run is extended."""
+DEFAULTS = {
+    f"{table.title()}.{key}": value
+    for table in (TrainingSettings, DistillationSettings)
+    for key, value in asdict(table()).items()
+}
+"""The values of settings that an older record lacks."""
 FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
 """Settings that may change when a run is resumed. Its curve does not depend on them, except for rounding (threads)."""
 
@@ -69,9 +75,11 @@ def experiment(
 def run_difference(before: Mapping[str, Any], now: Mapping[str, Any], free: Container[str] = ()) -> Difference | None:
     """Returns the first setting or hash, except the `free` ones, in which a run and its continuation differ.
 
-    A learning-rate multiplier that is its group's default anyway makes no difference.
+    A learning-rate multiplier that is its group's default anyway makes no difference, nor does a default that the
+    version of leanformer before did not have as a setting.
     """
     old, new = identity(before), identity(now)
+    old = {key: value for key, value in DEFAULTS.items() if key in new} | old
     for named in (old, new):
         named["training.lr_multipliers"] = changed_multipliers(named.get("training.lr_multipliers") or {})
     return difference(old, dict(sorted(new.items())), free)

@@ -18,6 +18,7 @@ from leanformer.data.corpus import Prepared
 from leanformer.models import LeanformerPreTrainedModel, saved
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
+from leanformer.models.sentence_parts import SentenceParts
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -74,8 +75,14 @@ class SavedModel:
         return {"path": str(self.folder.resolve()), "sha256": self.sha256}
 
 
-def save(model: LeanformerPreTrainedModel, tokenizer: PreTrainedTokenizerBase | Sequence[Path], path: Path) -> None:
-    """save_pretrained, the tokenizer (or copies of its files) and the sums in the new folder `path`: all or nothing."""
+def save(
+    model: LeanformerPreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | Sequence[Path],
+    path: Path,
+    parts: SentenceParts | None = None,
+) -> None:
+    """save_pretrained, the tokenizer (or copies of its files), the parts of sentence-transformers if there are any, and
+    the sums in the new folder `path`: all or nothing."""
     with files.new_directory(path) as folder, saved.quiet():
         model.save_pretrained(folder)
         if isinstance(tokenizer, PreTrainedTokenizerBase):
@@ -83,6 +90,8 @@ def save(model: LeanformerPreTrainedModel, tokenizer: PreTrainedTokenizerBase | 
         else:
             for file in tokenizer:
                 shutil.copyfile(file, folder / file.name)
+        if parts is not None:
+            parts.copy(folder, model.config.max_position_embeddings)
         tokenizer_files.match_model(folder)
         files.write_sums(folder)
 

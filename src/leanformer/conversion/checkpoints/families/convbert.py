@@ -28,10 +28,10 @@ def _mixing(config: Any) -> dict[str, Any]:
     return {"mixer": "convolution", "mixer_options": options}
 
 
-def _flat(key: str, tensor: Tensor) -> Tensor:
+def _flat(config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The pointwise map is kept as a convolution of one tap, and its bias as a column."""
-    pointwise = key.endswith((".key_conv_attn_layer.pointwise.weight", ".key_conv_attn_layer.bias"))
-    return tensor.squeeze(-1) if pointwise else tensor
+    pointwise = (".key_conv_attn_layer.pointwise.weight", ".key_conv_attn_layer.bias")
+    return {key: tensor.squeeze(-1) if key.endswith(pointwise) else tensor for key, tensor in tensors.items()}
 
 
 CONVBERT = Family(
@@ -54,5 +54,5 @@ CONVBERT = Family(
     classifier=lambda config: {"pooler_act": config.hidden_act},
     head_act="gelu",
     masked_lm_module="generator_predictions.dense",
-    reshaped=_flat,
+    unpacked=_flat,
 )

@@ -9,12 +9,12 @@ from transformers.models.roberta.configuration_roberta import RobertaConfig
 
 from leanformer.conversion.checkpoints.names import Family, classes, encoder
 
+HEADS = ("MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice")
+
 ROBERTA = Family(
     model_type="roberta",
     config=RobertaConfig,
-    classes=classes(
-        "Roberta", "MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"
-    ),
+    classes=classes("Roberta", *HEADS),
     modules=encoder("roberta")
     | {
         "roberta.pooler.dense": "encoder.pooler.dense",

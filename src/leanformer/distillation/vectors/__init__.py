@@ -1,0 +1,1 @@
+"""Distillation of sentence vectors: a student encoder learns the vectors that its teacher computes of whole texts."""

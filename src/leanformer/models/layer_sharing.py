@@ -1,0 +1,144 @@
+"""Which layers of a stack share what, by `config.layer_sharing`. L layers are computed, whatever is stored.
+
+    value           what is stored                                              layer l = 0 ... L - 1 uses
+    none            everything of every layer                                   its own
+    all             one block (Lan et al., 2020, "ALBERT")                      block 0
+    blocks:N        N blocks, each of them for consecutive layers               block floor(l N / L)
+    cycle:N         N blocks, in turn: a stack of N layers, repeated            block l mod N
+    attention       one attention (ALBERT, table 4); norms are each layer's     the first layer's attention
+    feed_forward    one feed-forward layer (ALBERT, table 4)                    the first layer's feed-forward layer
+    kv:N            keys and values of every N-th layer (Brandon et al., 2024,  the keys and values that layer
+                    "Reducing Transformer Key-Value Cache Size with             N floor(l / N) made
+                    Cross-Layer Attention")
+
+Weights are shared by all but `kv:N`, which shares activations: a layer that makes no keys and values keeps its query
+map and its output map, and compares its queries with the keys of an earlier layer. So `kv:N` alone saves operations,
+and a decoder caches keys and values once for N layers. A gradient of what is shared is the sum over the layers.
+
+What is shared is one module: it is registered, initialised, saved, counted and adapted once, where its first layer is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from leanformer.attention import Heads, Projection, QueryOnly
+from leanformer.spelling import suggest
+
+NONE = "none"
+WHOLE = (NONE, "all", "attention", "feed_forward")
+NUMBERED = ("blocks", "cycle", "kv")
+PARTS = {"attention": ("attention", "cross_attention"), "feed_forward": ("feed_forward",)}
+"""The modules of a layer that are one for all layers."""
+
+
+@dataclass(frozen=True)
+class LayerSharing:
+    """The plan of a stack: the number of the block that each layer is, the parts that all blocks take from the first,
+    and of how many layers one makes keys and values."""
+
+    blocks: tuple[int, ...]
+    lent: tuple[str, ...] = ()
+    every: int = 1
+
+    @property
+    def stored(self) -> int:
+        """Returns the number of blocks."""
+        return 1 + max(self.blocks)
+
+    def stored_parts(self, part: str) -> int:
+        """Returns the number of modules of this name: "attention", "feed_forward"."""
+        return 1 if part in self.lent else self.stored
+
+    @property
+    def readers(self) -> int:
+        """Returns the number of layers that read the keys and values of another."""
+        return sum(layer % self.every != 0 for layer in range(len(self.blocks)))
+
+    def reads(self, layer: int) -> bool:
+        return layer % self.every != 0
+
+
+def layer_sharing(value: str, layers: int) -> LayerSharing:
+    """Returns the plan that `value` means for so many layers; ValueError for a value that means none."""
+    own = tuple(range(layers))
+    if value in WHOLE:
+        return LayerSharing((0,) * layers) if value == "all" else LayerSharing(own, PARTS.get(value, ()))
+    name, colon, digits = value.partition(":")
+    if name not in NUMBERED or not colon:
+        raise ValueError(f"layer_sharing = {value!r}; {suggest(value, [*WHOLE, *(f'{each}:N' for each in NUMBERED)])}")
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    if not 1 <= number <= layers:
+        raise ValueError(f"layer_sharing = {value!r}: N is a whole number from 1 to the number of layers, {layers}")
+    if name == "kv":
+        return LayerSharing(own, every=number)
+    return LayerSharing(tuple(layer * number // layers if name == "blocks" else layer % number for layer in own))
+
+
+def share(layers: nn.ModuleList, sharing: LayerSharing) -> nn.ModuleList:
+    """Returns the distinct blocks, which have what the plan lets them share."""
+    for number, layer in enumerate(layers):
+        for part in sharing.lent if number else ():
+            if part in layer._modules:
+                delattr(layer, part)
+                vars(layer)[part] = getattr(layers[0], part)  # not registered: state and parameters hold it once
+        if sharing.reads(number):
+            layer.attention.projection = QueryOnly.of(layer.attention.projection)
+    return layers
+
+
+def modules_of(layer: nn.Module) -> Iterator[nn.Module]:
+    """Yields what a layer consists of, what it shares with others included."""
+    yield from layer.modules()
+    for lent in vars(layer).values():
+        if isinstance(lent, nn.Module):
+            yield from lent.modules()
+
+
+def require_readers(projection: type[Projection], compares: bool, name: str) -> None:
+    """Raises ValueError unless a layer of this mechanism can compare its queries with the keys of another."""
+    if not compares or not QueryOnly.suits(projection):
+        raise ValueError(
+            f"layer_sharing = 'kv:N' lets layers keep their query alone, and {name} has no query map apart from its "
+            "key and value: share its attention (layer_sharing = 'attention'), or give it projection = 'separate'"
+        )
+
+
+class KeysAndValues:
+    """The `cache` of attention that hands keys and values on: those of an earlier layer where they are given, else the
+    layer's own, behind those that a decoder remembers."""
+
+    def __init__(self, key: Tensor | None, value: Tensor | None, cache: Callable[[Heads], Heads] | None = None) -> None:
+        self.key, self.value, self.cache = key, value, cache
+
+    def __call__(self, new: Heads) -> Heads:
+        if self.value is not None:
+            return new._replace(value=self.value, key=self.key)
+        heads = new if self.cache is None else self.cache(new)
+        self.key, self.value = heads.key, heads.value
+        return heads
+
+    def attended(self) -> tuple[Tensor, Tensor]:
+        """Returns key and value, once attention has called this."""
+        assert self.key is not None and self.value is not None
+        return self.key, self.value
+
+
+def unshared(tensors: Mapping[str, Tensor], sharing: LayerSharing, prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors of a stack, whose names start with `prefix`, under the names of one that shares no weights:
+    its outputs are equal. Tensors of other names stay as they are."""
+    found: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if not key.startswith(prefix):
+            found[key] = tensor
+            continue
+        number, _, name = key.removeprefix(prefix).partition(".")
+        lent = name.partition(".")[0] in sharing.lent
+        layers: Iterable[int] = (
+            range(len(sharing.blocks))
+            if lent
+            else (layer for layer, block in enumerate(sharing.blocks) if block == int(number))
+        )
+        found |= {f"{prefix}{layer}.{name}": tensor for layer in layers}
+    return found
