@@ -25,7 +25,7 @@ from leanformer.files import write_json, write_text
 from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, read_settings, settings_from
-from leanformer.study.estimate import PROCESS_SECONDS
+from leanformer.study.estimate import process_seconds
 from leanformer.study.local import LocalProcesses
 from leanformer.training.objectives.table import model_config
 from leanformer.training.run.saved_model import save
@@ -74,9 +74,9 @@ class Conversion(Plan):
         settings = self.with_attention(job.variant)
         if job.verb == "finetune":
             tokens = (job.seeds or 1) * self.finetuning_tokens(job.row["task"])
-            return tokens * self.flops(settings, 32)["training"] / speed + PROCESS_SECONDS
+            return tokens * self.flops(settings, 32)["training"] / speed + process_seconds()
         flops = self.flops(settings)["training"] + (self.flops()["forward"] if job.verb == "distill" else 0)
-        return job.tokens * flops / speed + SECONDS.get(job.verb, PROCESS_SECONDS)
+        return job.tokens * flops / speed + SECONDS.get(job.verb, process_seconds())
 
 
 def settings_of(options: Any) -> Settings:

@@ -21,7 +21,7 @@ from experiments.related_methods.records import write as write_records
 from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
 from leanformer.settings import read_settings
-from leanformer.study.estimate import PROCESS_SECONDS
+from leanformer.study.estimate import process_seconds
 from leanformer.study.local import LocalProcesses
 
 RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "fast.toml"
@@ -57,18 +57,18 @@ class RelatedMethods(Plan):
         work, row = job.work, job.row
         if "tokens" in work:
             runs = work.get("runs", 1)
-            return work["tokens"] * self.flops()["training"] / speed + runs * PROCESS_SECONDS
+            return work["tokens"] * self.flops()["training"] / speed + runs * process_seconds()
         if "rounds" in work:
             return (2 + work["rounds"]) * ROUND_SECONDS
         if "corpus" in row:
             each = {kind: row["epochs"][kind] * EPOCH_SECONDS[kind] + INDEX_SECONDS for kind in KINDS}
             learned = sum(work[kind] * each[kind] for kind in KINDS) + work["others"] * INDEX_SECONDS
-            return PROCESS_SECONDS + work["seeds"] * learned
+            return process_seconds() + work["seeds"] * learned
         read = task_reading(row["task"], self.task_data, work["length"], row["examples"], self.sizes["judged"])
         kept = sum(work["imbalance"] ** -share for share in (0.0, 0.5, 1.0)) / 3
         tokens = SHORT * read.training(kept * row["epochs"])
         methods = sum(SPARSE if "method=" in " ".join(own) else 1.0 for own in row["ways"].values())
-        return PROCESS_SECONDS + work["seeds"] * methods * (tokens * self.flops(length=32)["training"] / speed + 1.0)
+        return process_seconds() + work["seeds"] * methods * (tokens * self.flops(length=32)["training"] / speed + 1.0)
 
 
 def main(arguments: list[str], executor: Workers = LocalProcesses) -> int:

@@ -32,7 +32,7 @@ def pretraining_seconds(data, monkeypatch, *sizes):
 def test_every_step_costs_its_passes_and_an_update(data, monkeypatch, batch, steps):
     sizes = ("training.max_tokens=8192", f"training.batch_size={batch}", "training.sequence_length=32")
     seconds, _ = pretraining_seconds(data, monkeypatch, *sizes, "training.score_targets=0")
-    assert seconds == pytest.approx(steps * (2.0 + 3.0) + estimate.PROCESS_SECONDS)
+    assert seconds == pytest.approx(steps * (2.0 + 3.0) + estimate.process_seconds())
 
 
 def test_a_score_costs_a_third_of_training_on_as_much_text(data, monkeypatch):

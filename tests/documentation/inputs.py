@@ -68,6 +68,12 @@ def reviews(inputs: Inputs, path: Path) -> None:
             writer.writerows(rows)
 
 
+def similar(inputs: Inputs, path: Path) -> None:
+    """Pairs of sentences with a score."""
+    rows = [f"a {one} day,a {other} day,{i / 10}" for i, (one, other) in enumerate(zip(WORDS, WORDS[1:], strict=False))]
+    path.write_text("sentence1,sentence2,score\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
 def names(inputs: Inputs, path: Path) -> None:
     sentence = "{0} B-PER\nwent O\nto O\n{1} B-LOC\n. O\n\n"
     places = [(f"{path.stem}{i}", word) for i in range(20) for word in WORDS]
@@ -172,7 +178,8 @@ def comparison(inputs: Inputs, path: Path) -> None:
 MAKERS: dict[str, Callable[[Inputs, Path], None]] = {
     **dict.fromkeys(("text.txt", "sample.txt", "articles.txt", "novels.txt", "held-out.txt", "FILE"), plain),
     **dict.fromkeys(("my-text.txt.xz", "talk.txt.xz"), plain),
-    **dict.fromkeys(("lines.txt", "lines.txt.xz", "new.txt", "reviews.txt"), lines),
+    **dict.fromkeys(("lines.txt", "lines.txt.xz", "new.txt", "reviews.txt", "sentences.txt"), lines),
+    "pairs.csv": similar,
     **dict.fromkeys(("reviews.csv", "reviews.jsonl", "new.csv", "later.csv"), reviews),
     **dict.fromkeys(("names.conll", "new.conll"), names),
     **dict.fromkeys(("GLUE", "TASKS"), tasks),

@@ -2,7 +2,7 @@
 
 budgets     a budget in time or tokens becomes 6,400 tokens, which are the 50 steps that a plan needs
 seeds       N seeds become one, and as many as the page asks for later, with --resume, become two
-numbers     tokens and steps that a page names become a few
+numbers     tokens, steps and layers that a page names become a few
 sizes       training, fine-tuning and benchmarks get the smallest models, texts and numbers of rounds
 dry runs    what takes minutes at any size is planned and not run
 words       a placeholder that no file can be named by becomes a value
@@ -22,6 +22,8 @@ VALUES = {
     "--learning-rates 5e-4,1e-3,2e-3": ["--learning-rates", "5e-4,1e-3"],
     "--tuning-seeds 2": ["--tuning-seeds", "1"],
     "--extend STEPS": ["--extend", "6"],
+    "--keep-layers 2,4,6": ["--keep-layers", "2"],
+    "--share-layers blocks:3": ["--share-layers", "blocks:2"],
 }
 NUMBERS = {"max_tokens=50_000_000": "max_tokens=512"} | {
     f"max_steps={n}": f"max_steps={n // 500}" for n in (1000, 1500, 2000)
@@ -50,7 +52,7 @@ FINETUNING = {"epochs": 1, "max_length": 16, "max_train_examples": 64, "threads"
 BENCHMARK = {
     "mechanisms": ["--attention", "shared", "--sizes", "tiny", "--lengths", "16,32", "--tokens", "64", "--rounds", "1"],
     "inference": ["--sizes", "tiny", "--lengths", "16", "--tokens", "64", "--rounds", "1"],
-    "peers": ["--size", "tiny", "--length", "16", "--batch", "2", "--rounds", "1", "--steps", "4"],
+    "peers": ["--size", "tiny", "--length", "16", "--batch", "2", "--rounds", "1", "--steps", "4", "--peers", "bert"],
 }
 """Their last value counts, so these replace what the page gives."""
 

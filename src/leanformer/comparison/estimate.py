@@ -16,7 +16,7 @@ from leanformer.data.tasks import task as find_task
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings
-from leanformer.study.estimate import PROCESS_SECONDS, Estimate, reading
+from leanformer.study.estimate import Estimate, process_seconds, reading
 from leanformer.training.budget.pace import measure
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
@@ -55,11 +55,13 @@ class Estimator:
     def pretraining_seconds(self, run: PlannedRun) -> float:
         seconds = run.settings(self.plan.settings).training.max_seconds
         if seconds is not None:
-            return seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
+            return seconds + self.scoring_seconds(run.variant) + process_seconds()
         objective = objective_of(run, self.plan, self.corpus)
         assert objective.total_steps is not None
         read = objective.tokens(objective.total_steps) * self._flops_per_token(run.variant) / self.flops_per_second
-        return read + objective.total_steps * self.update_seconds + self.scoring_seconds(run.variant) + PROCESS_SECONDS
+        return (
+            read + objective.total_steps * self.update_seconds + self.scoring_seconds(run.variant) + process_seconds()
+        )
 
     def scoring_seconds(self, variant: Variant) -> float:
         """The forward passes over held-out text take these seconds, at every score point and when a run is done."""
@@ -71,7 +73,7 @@ class Estimator:
 
     def finetuning_seconds(self, run: PlannedRun, task: str) -> float:
         flops = ledger(self._config(run.variant), 32, 0)["flops_per_token"]["training"]
-        return self.plan.task_seeds * self.task_tokens[task] * flops / self.flops_per_second + PROCESS_SECONDS
+        return self.plan.task_seeds * self.task_tokens[task] * flops / self.flops_per_second + process_seconds()
 
     @cached_property
     def task_tokens(self) -> dict[str, float]:
@@ -84,7 +86,7 @@ class Estimator:
         assert isinstance(self.corpus, PairCorpus)
         _, lengths = self.corpus.splits[self.corpus.test].lengths(self.plan.settings.training.sequence_length)
         forward = self._ledger(run.variant)["flops_per_token"]["forward"]
-        return GENERATION * float(lengths.sum()) * forward / self.flops_per_second + PROCESS_SECONDS
+        return GENERATION * float(lengths.sum()) * forward / self.flops_per_second + process_seconds()
 
     def _settings(self, variant: Variant) -> Settings:
         return PlannedRun(variant=variant, seed=1, learning_rate=1.0, path="").settings(self.plan.settings)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from leanformer.data.examples import load
 from leanformer.data.tasks import Task
 from leanformer.settings import FinetuningSettings
+from leanformer.study.forking import can_fork
 from leanformer.training.machine.timing import duration
 
-PROCESS_SECONDS = 8.0
-"""Starting Python with torch and transformers, and writing the results."""
+FRESH_SECONDS, FORK_SECONDS = 8.0, 3.0
+"""Starting a command and writing its results: in a process that imports torch and transformers, and in a fork."""
 TOKENS_PER_WORD = 1.6
 """Word pieces in running English, special tokens included: only the estimate of fine-tuning rests on it."""
 
@@ -40,6 +41,11 @@ class Reading:
     def training(self, epochs: float) -> float:
         """Tokens of training that cost as much as so many epochs and one scoring."""
         return epochs * self.epoch + self.scored / 3
+
+
+def process_seconds() -> float:
+    """Returns the seconds of a command besides its training, as `study/local.py` starts it here."""
+    return FORK_SECONDS if can_fork() else FRESH_SECONDS
 
 
 def reading(task: Task, task_data: str, settings: FinetuningSettings) -> Reading:

@@ -19,10 +19,14 @@ GONE = -9
 """The status of commands whose server has gone, for want of memory: they end with it."""
 
 
+def can_fork() -> bool:
+    """Whether commands run as forks here: the system has them and uses no GPU."""
+    return sys.platform == "linux" and not torch.cuda.is_available()
+
+
 def forks(job: Job) -> bool:
-    """Whether a fork runs this job: it is a command, and the system has forks and uses no GPU."""
-    verb = job.program == COMMAND and not job.arguments[0].startswith("-")
-    return verb and sys.platform == "linux" and not torch.cuda.is_available()
+    """Whether a fork runs this job: it is a command, and commands run as forks here."""
+    return job.program == COMMAND and not job.arguments[0].startswith("-") and can_fork()
 
 
 class ForkServer:
