@@ -1,6 +1,4 @@
-"""No query map: the input is the query.
-
-Karbevski and Mijoski (2025), "Key and Value Weights Are Probably All You Need".
+"""No query map (Karbevski and Mijoski, 2025, arXiv:2510.23912): the input is the query.
 
     q = x, cut into heads    k = y W_k    v = y W_v
 
