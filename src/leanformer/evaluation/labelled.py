@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leanformer.data.own.load import leak, read_more, training_texts
+from leanformer.data.own.findings import leak
+from leanformer.data.own.load import read_more, training_texts
 from leanformer.data.tasks import Task
 from leanformer.evaluation import intervals, metrics, no_answer, pretrained
 from leanformer.evaluation.inputs.table import encode

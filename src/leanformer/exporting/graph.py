@@ -52,7 +52,7 @@ def encoder_of(source: Source) -> Source:
     """The source without its head if it has the parts of sentence-transformers, whose graph computes vectors."""
     if source.parts is None:
         return source
-    encoder = source.model.base_model
+    encoder: Any = source.model.base_model
     encoder.config.architectures = [type(encoder).__name__]
     return source._replace(model=encoder)
 

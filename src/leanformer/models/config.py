@@ -14,7 +14,7 @@ from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechani
 from leanformer.attention.rotary_check import require_positions
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.head_bank import check_blocks, tied_maps
-from leanformer.models.layer_sharing import NONE, layer_sharing, require_readers
+from leanformer.models.layer_sharing import NONE, check_layer_sharing
 from leanformer.models.local_attention import check_window
 from leanformer.records.renamed import ALIASES, new_value
 from leanformer.spelling import suggest
@@ -172,7 +172,7 @@ class LeanformerConfig(PreTrainedConfig):
             self._require("mixer", self.mixer == "attention", "heads of attention alone can be shared: no shared_heads")
             check_blocks(self.shared_heads, self.num_hidden_layers, self.num_attention_heads)
             self.tied_maps(self.shared_heads["tie"])
-        self._check_layer_sharing()
+        check_layer_sharing(self)
         rotary = self.rotary()
         for key, shape in (("attention", self.attention_shape()), ("decoder_attention", self.shape())):
             if (name := getattr(self, key)) is None:
@@ -266,30 +266,6 @@ class LeanformerConfig(PreTrainedConfig):
                 "head_size"
             )
         return Rotary(size, self.local_rotary_base if local and self.local_rotary_base else self.rotary_base)
-
-    def _check_layer_sharing(self) -> None:
-        value = self.layer_sharing
-        plans = [layer_sharing(value, layers) for layers in (self.num_hidden_layers, self.decoder_depth())]
-        if value == NONE:
-            return
-        self._require(
-            "shared_heads", self.shared_heads is None, f"leave it out of a model of layer_sharing = {value!r}"
-        )
-        one = any(plan.stored < len(plan.blocks) for plan in plans)
-        rule = f"the first layer is unlike the others, and layer_sharing = {value!r} makes them one: choose another"
-        self._require("first_norm", self.first_norm or not one, rule)
-        if not any(plan.lent or plan.every > 1 for plan in plans):
-            return
-        rule = f"has parts that layer_sharing = {value!r} does not know: choose 'all', 'blocks:N' or 'cycle:N'"
-        self._require("block", self.block == SEQUENTIAL, rule)
-        if plans[0].every == 1:
-            return
-        rule = f"makes no keys and values that layer_sharing = {value!r} could hand on: choose another layer_sharing"
-        self._require("mixer", self.mixer == "attention", rule)
-        for key in ("attention", "decoder_attention"):
-            if (name := getattr(self, key)) is not None:
-                inside, options = mechanism(name), getattr(self, f"{key}_options")
-                require_readers(inside.projection_class(options), inside.compares, name)
 
     def _without_aliases(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Sets what is given under transformers' name for a field of ours; returns the rest."""

@@ -18,8 +18,9 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions
 from leanformer.models.block_types import SEQUENTIAL
-from leanformer.models.blocks import DecoderBlock, Embeddings, new_norm
+from leanformer.models.blocks import DecoderBlock
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.embeddings import Embeddings, new_norm
 from leanformer.models.encoder import LeanformerPreTrainedModel, boolean_mask
 from leanformer.models.generation import LeanformerGenerationMixin, counted
 from leanformer.models.layer_sharing import layer_sharing, share

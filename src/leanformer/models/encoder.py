@@ -15,8 +15,9 @@ from transformers.utils.output_capturing import capture_outputs
 
 from leanformer.attention import MultiHeadAttention, Positions, Rotary, take, with_window
 from leanformer.models.block_types import block as block_type
-from leanformer.models.blocks import Block, Embeddings, Pooler, new_norm
+from leanformer.models.blocks import Block, Pooler
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.embeddings import Embeddings, new_norm
 from leanformer.models.head_bank import gather
 from leanformer.models.initialisation import values_when_built
 from leanformer.models.layer_sharing import layer_sharing, modules_of, share

@@ -20,10 +20,12 @@ What is shared is one module: it is registered, initialised, saved, counted and 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from leanformer.attention import Heads, Projection, QueryOnly
+from leanformer.attention import Heads, MultiHeadAttention, Projection, QueryOnly, mechanism
+from leanformer.models.block_types import SEQUENTIAL
 from leanformer.spelling import suggest
 
 NONE = "none"
@@ -84,7 +86,8 @@ def share(layers: nn.ModuleList, sharing: LayerSharing) -> nn.ModuleList:
                 delattr(layer, part)
                 vars(layer)[part] = getattr(layers[0], part)  # not registered: state and parameters hold it once
         if sharing.reads(number):
-            layer.attention.projection = QueryOnly.of(layer.attention.projection)
+            attention = cast(MultiHeadAttention, layer.attention)
+            attention.projection = QueryOnly.of(attention.projection)
     return layers
 
 
@@ -96,7 +99,38 @@ def modules_of(layer: nn.Module) -> Iterator[nn.Module]:
             yield from lent.modules()
 
 
-def require_readers(projection: type[Projection], compares: bool, name: str) -> None:
+def check_layer_sharing(config: Any) -> None:
+    """Raises ValueError unless the layers of a `LeanformerConfig` can share what its `layer_sharing` says."""
+    value = config.layer_sharing
+    plans = [layer_sharing(value, layers) for layers in (config.num_hidden_layers, config.decoder_depth())]
+    if value == NONE:
+        return
+    _require(
+        config, "shared_heads", config.shared_heads is None, f"leave it out of a model of layer_sharing = {value!r}"
+    )
+    one = any(plan.stored < len(plan.blocks) for plan in plans)
+    rule = f"the first layer is unlike the others, and layer_sharing = {value!r} makes them one: choose another"
+    _require(config, "first_norm", config.first_norm or not one, rule)
+    if not any(plan.lent or plan.every > 1 for plan in plans):
+        return
+    rule = f"has parts that layer_sharing = {value!r} does not know: choose 'all', 'blocks:N' or 'cycle:N'"
+    _require(config, "block", config.block == SEQUENTIAL, rule)
+    if plans[0].every == 1:
+        return
+    rule = f"makes no keys and values that layer_sharing = {value!r} could hand on: choose another layer_sharing"
+    _require(config, "mixer", config.mixer == "attention", rule)
+    for key in ("attention", "decoder_attention"):
+        if (name := getattr(config, key)) is not None:
+            inside, options = mechanism(name), getattr(config, f"{key}_options")
+            _require_readers(inside.projection_class(options), inside.compares, name)
+
+
+def _require(config: Any, key: str, holds: bool, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"{key} = {getattr(config, key)!r}: {rule}")
+
+
+def _require_readers(projection: type[Projection], compares: bool, name: str) -> None:
     """Raises ValueError unless a layer of this mechanism can compare its queries with the keys of another."""
     if not compares or not QueryOnly.suits(projection):
         raise ValueError(

@@ -41,8 +41,10 @@ CONVERSION = "conversion.json"
 CODE = ("auto_map", "_attn_implementation", "attn_implementation")
 """Keys of config.json that may name code: an export's, which would not be copied with the model, and kernels of the
 hub, which are never fetched."""
-CONVERTED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "convbert", "albert", "mpnet")
-CONVERTED += ("modernbert",)
+CONVERTED = (
+    *("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "convbert", "albert", "mpnet"),
+    "modernbert",
+)
 """The `model_type` of the families that `leanformer convert` reads."""
 LAYERS = ("num_hidden_layers", "num_decoder_layers", "n_layers")
 SAVE_AGAIN = "save the model again"

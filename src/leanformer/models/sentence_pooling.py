@@ -141,7 +141,12 @@ def sentence_pooling(parts: SentenceParts) -> SentencePooling:
 
 def _part(parts: SentenceParts, module: dict[str, Any]) -> nn.Module:
     name = class_name(module)
-    schema = {"Dense": records.Dense, "Normalize": records.Normalize, "LayerNorm": records.LayerNorm}.get(name)
+    schemas: dict[str, type[reading.Record]] = {
+        "Dense": records.Dense,
+        "Normalize": records.Normalize,
+        "LayerNorm": records.LayerNorm,
+    }
+    schema = schemas.get(name)
     if schema is None:
         raise ValueError(_unknown(parts, name))
     path = parts.settings(module)

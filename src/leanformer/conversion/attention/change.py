@@ -4,6 +4,7 @@ Without a text the fits are those of the weights; with one they are those of rea
 attention weights are compared on it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,7 +23,12 @@ from leanformer.evaluation import pretrained
 from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
 
-COLUMNS = {"logits_residual": mean, "value_residual": mean, "logits_condition": max, "value_condition": max}
+COLUMNS: dict[str, Callable[[list[float]], float]] = {
+    "logits_residual": mean,
+    "value_residual": mean,
+    "logits_condition": max,
+    "value_condition": max,
+}
 """What a layer's row of the report makes of its heads."""
 
 

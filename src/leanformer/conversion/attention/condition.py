@@ -26,7 +26,8 @@ def conditions(
     assert forms is not None
     queries, keys, values = (part_maps(layer, each) for each in ("query", "key", "value"))
     rows = zip(source, queries, forms, keys, values, head_outputs(layer), strict=True)
-    return [_condition(*row, moments.mean, moments.metric) for row in rows]
+    m, C = moments.mean, moments.metric
+    return [_condition(old, query, form, key, value, out, m, C) for old, query, form, key, value, out in rows]
 
 
 def _condition(

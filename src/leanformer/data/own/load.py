@@ -1,6 +1,5 @@
 """A labelled file as a task with its examples: read, checked, divided, and described for the run's record."""
 
-from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from leanformer.data import conll, tags
 from leanformer.data.decoding import kind as kind_of_file
 from leanformer.data.examples import Examples
 from leanformer.data.own import files, kinds, values
+from leanformer.data.own.findings import contradictions, counts, leaks
 from leanformer.data.own.split import held_out
 from leanformer.data.tasks import Task
 from leanformer.spelling import suggest
@@ -88,14 +88,14 @@ def load(own: OwnFiles, *, balanced: bool = False) -> OwnTask:
     examples = {split: _examples(task, part) for split, part in found.parts.items()}
     if "validation" not in examples:
         examples |= _divided(own, found.kind, found.parts["train"], examples["train"], notes)
-    notes += _leaks(examples) + _contradictions(examples["train"])
+    notes += leaks(examples) + contradictions(examples["train"])
     record = {
         "kind": found.kind,
         "text": list(found.text),
         "label": list(found.label),
         "files": {split: str(part.path) for split, part in found.parts.items()},
         "split_seed": None if own.validation else own.split_seed,
-        "labels": {split: _counts(task, part) for split, part in examples.items()},
+        "labels": {split: counts(task, part) for split, part in examples.items()},
     }
     return OwnTask(task, examples["train"], examples["validation"], examples.get("test"), record, notes)
 
@@ -128,14 +128,6 @@ def training_texts(record: Mapping[str, Any]) -> set[tuple[str, ...]]:
         return set(part.texts)
     *_, chosen = _chosen(kind, part, record["split_seed"])
     return {texts for texts, validation in zip(part.texts, chosen.tolist(), strict=True) if not validation}
-
-
-def leak(split: str, texts: Sequence[tuple[str, ...]], known: Collection[tuple[str, ...]]) -> list[str]:
-    """Returns a note if some texts of a split are training texts, `known`, too."""
-    if not (seen := sum(each in known for each in texts)):
-        return []
-    share = f"{seen:,} of {len(texts):,} {split} rows"
-    return [f"{share} have a text of training, too: their scores are better than those of new texts"]
 
 
 def _read(own: OwnFiles) -> tuple[_Rows, str]:
@@ -285,31 +277,3 @@ def _divided(own: OwnFiles, kind: str, part: _Part, whole: Examples, notes: list
         f"their texts and the seed {own.split_seed} (--split-seed)"
     )
     return {"train": whole.where(~chosen), "validation": whole.where(chosen)}
-
-
-def _leaks(examples: dict[str, Examples]) -> list[str]:
-    """Returns notes on texts of other splits that are training texts, too."""
-    known = set(examples["train"].texts)
-    return [note for split, part in examples.items() if split != "train" for note in leak(split, part.texts, known)]
-
-
-def _contradictions(train: Examples) -> list[str]:
-    found: dict[tuple[str, ...], set[str]] = {}
-    for texts, label in zip(train.texts, train.labels.tolist(), strict=True):
-        found.setdefault(texts, set()).add(repr(label))
-    count = sum(len(labels) > 1 for labels in found.values())
-    return [f"training texts that occur with different labels: {count:,}"] if count else []
-
-
-def _counts(task: Task, part: Examples) -> dict[str, int] | None:
-    """Returns how often each label occurs; of tokens, how many entities (or words) of each type."""
-    if task.kind == "classification":
-        counted = np.bincount(part.labels, minlength=len(task.labels))
-        return dict(zip(task.labels, counted.tolist(), strict=True))
-    if task.kind == "multi_label":
-        return dict(zip(task.labels, part.labels.sum(0).tolist(), strict=True))
-    if task.kind == "token_classification":
-        if tags.OUTSIDE not in task.labels:
-            return dict(Counter(tag for label in part.labels for tag in label["tags"]))
-        return dict(Counter(found.label for label in part.labels for found in tags.entities(label["tags"])))
-    return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from leanformer.data.corpus import Corpus
+from leanformer.data.corpus import Prepared
 from leanformer.models.cost import ledger
 from leanformer.settings import Settings, TrainingSettings
 from leanformer.training.machine.hardware import prepare_cpu
@@ -48,7 +48,7 @@ class Pace:
         return self.token * (tokens + held_out / 3) + self.update * steps
 
 
-def cost(settings: Settings, corpus: Corpus) -> tuple[float, int]:
+def cost(settings: Settings, corpus: Prepared) -> tuple[float, int]:
     """Returns the training FLOPs per token and the number of parameters of the model of these settings."""
     training = settings.training
     objective = OBJECTIVES[training.objective].objective(corpus, _middle(settings), 1)
@@ -57,7 +57,7 @@ def cost(settings: Settings, corpus: Corpus) -> tuple[float, int]:
     return counted["flops_per_token"]["training"], counted["parameters"]["total"]
 
 
-def measure(settings: Settings, corpus: Corpus) -> Pace:
+def measure(settings: Settings, corpus: Prepared) -> Pace:
     """Time some steps of this model on this machine."""
     training, kind = settings.training, OBJECTIVES[settings.training.objective]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,7 +13,7 @@ Fine-tuning can move them apart. If the types differ in the model that training 
 import torch
 from torch import nn
 
-from leanformer.models.blocks import Embeddings
+from leanformer.models.embeddings import Embeddings
 
 
 def alike(model: nn.Module) -> bool:
