@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.attention import MultiHeadAttention, Positions, with_window
 from leanformer.conversion.attention.sample import Rows, Sample
 from leanformer.conversion.attention.statistics import Statistics
 from leanformer.conversion.attention.vectors import Vectors
 from leanformer.models.blocks import Block
+from leanformer.models.local_attention import is_local
 
 RIDGE = 1e-3
 """The ridge of the output map, as a fraction of the contexts' mean variance."""
@@ -71,20 +72,19 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
     """Run both models over the sample; with `fit`, set the target's attention on the way, layer by layer."""
     old, new = model.base_model, target.base_model
     batches = sample.batches
-    positions = [Positions.counted(*[rows.ids.shape[1]] * 2, rows.ids.device, old.rotary) for rows in batches]
-    before = [_embedded(old, rows, each) for rows, each in zip(batches, positions, strict=True)]
-    after = [_embedded(new, rows, each) for rows, each in zip(batches, positions, strict=True)]
+    before, after = ([_embedded(base, rows) for rows in batches] for base in (old, new))
     every = max(1, sum(rows.ids.numel() for rows in batches) // COMPARED)
     divergence = []
     for number, (layer, other) in enumerate(zip(old.layers, new.layers, strict=True)):
+        places = [_places(old, number, rows) for rows in batches]
         looks = fit is not None and not other.attention.mechanism.compares
         read, given, contexts, wanted = before, list[Tensor](), list[Tensor](), list[Tensor]()
         weights = dict[int, Tensor]()
         table = _Table()
         before = []
         with _Seen(layer.attention) as seen:
-            for i, (rows, where, x, x2) in enumerate(zip(batches, positions, read, after, strict=True)):
-                before.append(layer(x, _mask(rows), where, looks or i % every == 0))
+            for i, (rows, where, x, x2) in enumerate(zip(batches, places, read, after, strict=True)):
+                before.append(layer(x, *where, looks or i % every == 0))
                 drift = x - x2 if type(layer).forward is Block.forward else 0.0
                 wanted.append(rows.kept(seen.output + drift) if fit is not None else torch.empty(0))
                 if looks:
@@ -92,18 +92,18 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
                 if i % every == 0:
                     weights[i] = seen.weights
         if fit is not None:
-            given = [_given(other, x, rows, each) for x, rows, each in zip(after, batches, positions, strict=True)]
+            given = [_given(other, x, where) for x, where in zip(after, places, strict=True)]
             inputs = torch.cat([rows.kept(x) for rows, x in zip(batches, given, strict=True)])
             fit(number, layer.attention, other.attention, Statistics.of(inputs, table.mean()))
         kl = count = 0.0
         read, after = after, []
         with _Seen(other.attention) as seen:
-            for i, (rows, where, x) in enumerate(zip(batches, positions, read, strict=True)):
+            for i, (rows, where, x) in enumerate(zip(batches, places, read, strict=True)):
                 compared = i in weights
                 if fit is None:
-                    after.append(other(x, _mask(rows), where, compared))
+                    after.append(other(x, *where, compared))
                 else:
-                    other.attention(given[i], mask=_mask(rows), positions=where, return_weights=compared)
+                    other.attention(given[i], mask=where.mask, positions=where.positions, return_weights=compared)
                     contexts.append(rows.kept(seen.context))
                 if compared:
                     kl += float(_kl(weights[i], seen.weights, rows))
@@ -111,8 +111,7 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
         divergence.append(kl / count)
         if fit is not None:
             refit(other.attention.output, torch.cat(contexts), torch.cat(wanted))
-            for rows, where, x in zip(batches, positions, read, strict=True):
-                after.append(other(x, _mask(rows), where, False))
+            after = [other(x, *where, False) for x, where in zip(read, places, strict=True)]
     pooled = [
         torch.cat([_pooled(base.last_norm, x, rows) for x, rows in zip(states, batches, strict=True)])
         for base, states in ((old, before), (new, after))
@@ -152,24 +151,37 @@ class _Table:
         return None if self.total is None else self.total / self.total.sum(-1, keepdim=True)
 
 
-def _embedded(base: Any, rows: Rows, positions: Positions) -> Tensor:
+class _Places(NamedTuple):
+    """Which tokens a layer may attend to, and where they stand: of layers with a window other ones than of the rest."""
+
+    mask: Tensor | None
+    positions: Positions
+
+
+def _places(base: Any, layer: int, rows: Rows) -> _Places:
+    length, device = rows.ids.shape[1], rows.ids.device
+    mask = None if rows.mask is None else rows.mask[:, None, None, :]
+    if not is_local(base.config, layer):
+        return _Places(mask, Positions.counted(length, length, device, base.rotary))
+    mask = with_window(mask, length, base.config.sliding_window, device)
+    return _Places(mask, Positions.counted(length, length, device, base.local_rotary))
+
+
+def _embedded(base: Any, rows: Rows) -> Tensor:
+    positions = Positions.counted(rows.ids.shape[1], rows.ids.shape[1], rows.ids.device)
     x: Tensor = base.embeddings(base.embeddings.word_embeddings(rows.ids), None, positions.query)
     return x
 
 
-def _given(block: Block, x: Tensor, rows: Rows, positions: Positions) -> Tensor:
+def _given(block: Block, x: Tensor, where: _Places) -> Tensor:
     """What the block's attention reads; of a block of another type, which may do anything before it, by a hook."""
     if type(block).forward is Block.forward:
         return block.attention_norm(x) if block.pre else x
     caught: list[Tensor] = []
     handle = block.attention.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-    block(x, _mask(rows), positions, False)
+    block(x, *where, False)
     handle.remove()
     return caught[0]
-
-
-def _mask(rows: Rows) -> Tensor | None:
-    return None if rows.mask is None else rows.mask[:, None, None, :]
 
 
 def _pooled(last_norm: nn.Module | None, x: Tensor, rows: Rows) -> Tensor:
