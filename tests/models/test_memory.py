@@ -104,8 +104,9 @@ def test_where_no_closed_form_is_known_there_is_none(name, options):
 @pytest.mark.parametrize("projection", [name for name in PROJECTIONS if name != "value_only"])
 @pytest.mark.parametrize("name", ["dot_product", "pairwise"])
 def test_the_closed_form_adds_up_for_every_projection(name, projection):
-    numbers = mechanism(name).kept_numbers(SHAPE, LENGTH, projection=projection)
-    assert attention_bytes(name, SHAPE, LENGTH, projection=projection) == 4 * numbers
+    shape = Shape(E, HEADS, LENGTH) if projection == "identity_query" else SHAPE  # whose heads are the input
+    numbers = mechanism(name).kept_numbers(shape, LENGTH, projection=projection)
+    assert attention_bytes(name, shape, LENGTH, projection=projection) == 4 * numbers
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 3])
