@@ -14,7 +14,7 @@ from leanformer.conversion.attention.fits import FITS, Problem, value_error
 from leanformer.conversion.attention.grouped_fits import fit_groups
 from leanformer.conversion.attention.layer_maps import head_maps
 from leanformer.conversion.attention.moments import Moments
-from leanformer.conversion.attention.sample import Statistics, unknown
+from leanformer.conversion.attention.statistics import Statistics
 
 ROTARY = {"positions": "rotary"}
 EXACT = {
@@ -340,7 +340,7 @@ def test_the_fit_of_a_group_has_the_least_error_there_is(positions, tiny, sharp)
     By weights, without biases."""
     source = sharp(LeanformerForMaskedLM(tiny(positions=positions, biases=False, **SIX)))
     heads = head_maps(source.encoder.layers[0].attention)
-    moments = Moments.of(unknown(24), centred=False, rotary=positions == "rotary")
+    moments = Moments.of(Statistics.unknown(24), centred=False, rotary=positions == "rotary")
     fitted = [head for head, _ in fit_groups(heads, 2, moments, tied=False)]
 
     def forms(head):
