@@ -47,7 +47,7 @@ class _Seen:
 
     def __init__(self, layer: MultiHeadAttention) -> None:
         self.context = self.output = torch.empty(0)
-        self.weights: Tensor | None = None
+        self._weights: Tensor | None = None
         self.handles = [
             layer.output.register_forward_hook(self._mapped),
             layer.register_forward_hook(self._weighted),
@@ -64,7 +64,12 @@ class _Seen:
         self.context, self.output = inputs[0], output
 
     def _weighted(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        self.weights = output[1] if isinstance(output, tuple) else None
+        self._weights = output[1] if isinstance(output, tuple) else None
+
+    @property
+    def weights(self) -> Tensor:
+        assert self._weights is not None, "the layer was run without return_weights"
+        return self._weights
 
 
 @torch.no_grad()

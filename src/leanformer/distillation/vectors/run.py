@@ -42,7 +42,7 @@ from leanformer.training.run.trackers import make_accelerator
 METHOD = "vectors"
 DEFAULTS: dict[str, Any] = {
     "distillation": {"method": METHOD},
-    "training": {"batch_size": 64, "learning_rate": 1e-4, "warmup": 0.1, "validation_sequences": 256},
+    "training": {"batch_size": 64, "learning_rate": 5e-5, "warmup": 0.1, "validation_sequences": 256},
 }
 """Settings that apply unless others are given, beside the budget of one epoch."""
 VALIDATIONS = 5
