@@ -30,7 +30,7 @@ MAY_IMPORT = {
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")}
     | {f"leanformer.{name}" for name in ("evaluation", "inference")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
-    | {"transformers", "rich"}
+    | {"transformers", "rich", "tokenizers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "settings")},
     "finetuning": {"torch", "transformers", "accelerate", "safetensors", "numpy", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "settings")},

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from leanformer.evaluation.sentence_encoder import Pooled, SentenceEncoder
 from leanformer.evaluation.similarity import Pairs, measure
-from leanformer.inference.sentence_encoder import Pooled, SentenceEncoder
 from leanformer.models.inference import PRECISIONS, for_inference
 
 FULL = "fp32"

@@ -15,9 +15,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from experiments.real_models.quality import in_precision
 from leanformer.bench.rounds import alternate, ratio, spread, turn
+from leanformer.evaluation.sentence_encoder import SentenceEncoder
 from leanformer.exporting.graph_check import Session
 from leanformer.exporting.onnx_files import SMALL, WHOLE
-from leanformer.inference.sentence_encoder import SentenceEncoder
 
 ROUNDS, BATCH = 5, 32
 Encode = Callable[[Sequence[str]], Any]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, model_there, show, whole
+from leanformer_cli.options import AsJson, Plugin, Quiet, Threads, load, model_there, show, whole, words
 
 
 @app.command()
@@ -24,7 +24,8 @@ def evaluate(
     suite: Annotated[
         str,
         typer.Option(
-            help="perplexity, generation, labels, blimp, blimp_supplement, attention or induction: docs/probes.md."
+            help="perplexity, generation, labels, similarity, blimp, blimp_supplement, attention or induction: "
+            "docs/probes.md."
         ),
     ] = "perplexity",
     split: Annotated[
@@ -46,6 +47,10 @@ def evaluate(
     gaps: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="induction: tokens between the two copies; default: 0, 8, ...")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B[,SCORE]", help="similarity: two columns of text, and the score if there is one."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -63,8 +68,8 @@ def evaluate(
 ) -> None:
     """Measure a trained model.
 
-    Suites measure its loss on held-out text, its generated texts, its labels on a file of yours, its grammar, its
-    attention and its copying.
+    Suites measure its loss on held-out text, its generated texts, its labels or its sentence vectors on a file of
+    yours, its grammar, its attention and its copying.
     """
     from leanformer.evaluation.evaluate import evaluate
     from leanformer.training.machine.hardware import prepare_cpu
@@ -73,7 +78,7 @@ def evaluate(
     prepare_cpu(threads)
     options: dict[str, Any] = {"split": split, "beams": beams, "max_length": max_length, "limit": limit, "out": out}
     options |= {"within_word": within_word or None, "gaps": None if gaps is None else whole(gaps, "--gaps")}
-    options |= {"precision": precision}
+    options |= {"precision": precision, "columns": None if columns is None else words(columns)}
     result = evaluate(run, suite, data, **options)
     show(result, as_json, quiet)
     if not (as_json or quiet):

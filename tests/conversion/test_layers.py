@@ -1,8 +1,9 @@
 """A model with some of its layers, against one from which the others were taken out by hand."""
 
+import re
+
 import pytest
 import torch
-from torch import nn
 from torch.testing import assert_close
 
 import leanformer as lf
@@ -19,16 +20,24 @@ def test_the_kept_layers_are_the_sources(kind, tiny, scattered, batch, tmp_path)
     kept = load_as_saved(tmp_path / "kept")
     assert kept.config.num_hidden_layers == 2
 
-    encoder = source.base_model
-    encoder.layers = nn.ModuleList([encoder.layers[0], encoder.layers[3]])
+    shallow = kind(tiny(num_hidden_layers=2)).eval()
+    state = {key: tensor for key, tensor in source.state_dict().items() if not re.search(r"layers\.[12]\.", key)}
+    shallow.load_state_dict({key.replace("layers.3.", "layers.1."): tensor for key, tensor in state.items()})
     with torch.no_grad():
-        assert_close(kept(**batch)[0], source(**batch)[0], rtol=0, atol=0)
+        assert_close(kept(**batch)[0], shallow(**batch)[0], rtol=0, atol=0)
 
 
 def test_another_attention_comes_after_the_choice_of_layers(tiny, scattered, tmp_path):
     scattered(LeanformerForMaskedLM(tiny(num_hidden_layers=4))).save_pretrained(tmp_path / "source")
     model = lf.convert(tmp_path / "source", out=tmp_path / "kept", keep_layers=[2, 3, 4], attention="symmetric")
     assert [row["layer"] for row in model.record["layers"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("settings", [{"layer_sharing": "all"}, {"positions": "rotary", "sliding_window": 4}])
+def test_layers_that_are_not_alike_are_kept_together(settings, tiny, scattered, tmp_path):
+    scattered(LeanformerForMaskedLM(tiny(num_hidden_layers=4, **settings))).save_pretrained(tmp_path / "source")
+    with pytest.raises(ValueError, match="--keep-layers: (layers of this model share|the layers of this model differ)"):
+        lf.convert(tmp_path / "source", out=tmp_path / "kept", keep_layers=[1, 2])
 
 
 @pytest.mark.parametrize("layers", [[], [0, 1], [2, 1], [1, 1], [1, 5]])

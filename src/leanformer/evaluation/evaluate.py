@@ -10,6 +10,7 @@ from leanformer.evaluation.perplexity import perplexity
 from leanformer.evaluation.probes.attention_maps import attention
 from leanformer.evaluation.probes.induction import induction
 from leanformer.evaluation.probes.minimal_pairs import minimal_pairs
+from leanformer.evaluation.similarity import similarity
 from leanformer.spelling import suggest
 
 
@@ -29,6 +30,7 @@ SUITES = {
     "blimp_supplement": PAIRS,
     "attention": Suite(attention, frozenset({"limit"})),
     "labels": Suite(labelled),
+    "similarity": Suite(similarity, frozenset({"columns"})),
     "induction": Suite(induction, frozenset({"limit", "gaps"}), data=False),
 }
 

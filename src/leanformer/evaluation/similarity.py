@@ -14,6 +14,7 @@ scores every pair is, and there is no `spearman`. N pairs, D width.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from leanformer.data.own import files, kinds
 from leanformer.data.tables import as_text
 from leanformer.evaluation.metrics import METRICS
+from leanformer.evaluation.sentence_encoder import SentenceEncoder
 
 LAYOUTS = (("sentence1", "sentence2"), ("text1", "text2"), ("text_a", "text_b"), ("question", "context"))
 """The two columns of text that are found if none are named."""
@@ -78,7 +80,7 @@ def read_pairs(path: str | Path, columns: Sequence[str] = ()) -> Pairs:
 def _found(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     texts = next((pair for pair in LAYOUTS if set(pair) <= set(names)), None)
     if texts is None:
-        raise ValueError(f"{path}: which columns hold the two texts? Name them; it has: {', '.join(names)}")
+        raise ValueError(f"{path}: which columns hold the two texts? Name them (A,B,SCORE); it has: {', '.join(names)}")
     return (*texts, *[name for name in SCORES if name in names][:1])
 
 
@@ -117,6 +119,12 @@ def _retrieval(
         "recall@1": float((places == 1).mean()),
         "queries": len(ranks),
     }
+
+
+def similarity(run: str | Path, data: str | Path, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns what `measure` finds of the vectors of a run or saved model on the pairs of a table."""
+    pairs, encoder = read_pairs(data, columns), SentenceEncoder.open(run)
+    return {"pairs": len(pairs.first), **measure(pairs, encoder.vectors)}
 
 
 def agreement(student_ND: NDArray[np.float32], teacher_ND: NDArray[np.float32]) -> dict[str, float]:

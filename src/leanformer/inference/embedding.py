@@ -1,4 +1,4 @@
-"""One vector per text in a file: the functions behind `leanformer embed`. `sentence_encoder.py` computes them."""
+"""One vector per text in a file: the functions behind `leanformer embed` (see `evaluation/sentence_encoder.py`)."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from leanformer import files
 from leanformer.data.readers import Source
 from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
-from leanformer.inference.sentence_encoder import SentenceEncoder
+from leanformer.evaluation.sentence_encoder import SentenceEncoder
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 

@@ -26,7 +26,7 @@ from leanformer.data.buckets import evaluation_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded
-from leanformer.inference.sentence_encoder import Pooled
+from leanformer.evaluation.sentence_encoder import Pooled
 from leanformer.linking.residual_cnn import ResidualCNN
 from leanformer.linking.search import Vectors
 from leanformer.linking.settings import LinkingSettings

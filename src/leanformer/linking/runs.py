@@ -16,7 +16,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from leanformer import files
-from leanformer.inference.sentence_encoder import Pooled
+from leanformer.evaluation.sentence_encoder import Pooled
 from leanformer.linking.dictionary import Dictionary
 from leanformer.linking.encoders import Neural, Spec, build
 from leanformer.linking.mentions import Mention

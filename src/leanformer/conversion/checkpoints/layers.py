@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from leanformer.conversion.checkpoints.placing import Checkpoint
+from leanformer.models.layer_sharing import NONE
 
 LAYER = re.compile(r"(?:^|(?<=\.))layers\.(\d+)\.")
 
@@ -22,8 +23,12 @@ def keep_layers(found: Checkpoint, layers: Sequence[int]) -> Checkpoint:
         raise ValueError("--keep-layers is for encoders, and the model has a decoder: leave it out")
     if config.shared_heads is not None:
         raise ValueError("--keep-layers: heads of this model share maps across layers; leave it out")
-    if config.layer_sharing != "none":
+    if config.layer_sharing != NONE:
         raise ValueError("--keep-layers: layers of this model share; convert it with --share-layers none first")
+    if config.sliding_window is not None or not config.first_norm:
+        raise ValueError(
+            "--keep-layers: the layers of this model differ by their number, as ModernBERT's do; leave it out"
+        )
     if not layers or sorted(set(layers)) != list(layers) or not 1 <= layers[0] <= layers[-1] <= depth:
         raise ValueError(f"--keep-layers {listed}: name some of the layers 1 to {depth}, in their order and each once")
     place = {number - 1: new for new, number in enumerate(layers)}

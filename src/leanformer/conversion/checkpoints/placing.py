@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import transformers
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
@@ -89,7 +90,7 @@ def _counterpart(family: Family, config: PreTrainedConfig, heads: list[str], pat
     masked_lm = f"{family.masked_lm_module}.weight" in heads
     found = (config.architectures or [MASKED_LM if masked_lm else ENCODER])[0]
     found = family.aliases.get(found, found)
-    if masked_lm and found not in family.classes:  # a class of somebody's own
+    if masked_lm and found not in family.classes and not hasattr(transformers, found):  # a class of somebody's own
         return MASKED_LM
     if found not in (*family.classes, ENCODER):
         raise ValueError(

@@ -25,8 +25,8 @@ from leanformer.distillation.vectors.losses import SAME_WIDTH
 from leanformer.distillation.vectors.objective import Part, VectorObjective, rows_read
 from leanformer.distillation.vectors.student import fresh
 from leanformer.distillation.vectors.watch import PairWatch
+from leanformer.evaluation.sentence_encoder import SentenceEncoder
 from leanformer.evaluation.similarity import Pairs, agreement, measure
-from leanformer.inference.sentence_encoder import SentenceEncoder
 from leanformer.models import LeanformerConfig, saved
 from leanformer.models.cost import ledger
 from leanformer.settings import BUDGETS, DistillationSettings, Settings, TrainingSettings, settings_from

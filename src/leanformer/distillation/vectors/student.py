@@ -1,6 +1,6 @@
 """A new student of a sentence encoder, which the settings describe."""
 
-from leanformer.inference.sentence_encoder import Pooled, SentenceEncoder
+from leanformer.evaluation.sentence_encoder import Pooled, SentenceEncoder
 from leanformer.models import LeanformerConfig, LeanformerModel
 from leanformer.models.initialisation import initialise
 from leanformer.models.sentence_pooling import SentencePooling

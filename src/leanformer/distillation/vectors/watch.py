@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leanformer.evaluation.sentence_encoder import SentenceEncoder
 from leanformer.evaluation.similarity import Pairs, measure
-from leanformer.inference.sentence_encoder import SentenceEncoder
 from leanformer.training.run.callback import Callback
 
 TIMES = 4
