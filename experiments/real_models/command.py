@@ -5,15 +5,14 @@
     python -m experiments real-models MODEL ... --speed
     python -m experiments real-models --out OUT --report
 
-MODEL is a folder of sentence-transformers or transformers. Each target of the plan is converted with the first texts of
-FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured before and after on
+MODEL is a folder of sentence-transformers or transformers. Each target of the plan is converted with a sample of the texts
+in FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured before and after on
 the files of pairs, which are never trained on. --speed exports all of them and times them in turns. The same command
 goes on where it was stopped. OUT/results.json holds every number, OUT/report.md the tables; --report makes them anew.
 """
 
 import argparse
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from experiments.real_models.page import document
 from experiments.real_models.plan import Plan, Target, read
 from experiments.real_models.quality import FULL, quality
 from experiments.real_models.speed import speeds
-from leanformer.data.readers import documents
 from leanformer.evaluation.similarity import Pairs, read_pairs
-from leanformer.files import write_json, write_text
+from leanformer.files import write_json
 from leanformer.models.cost import ledger
 from leanformer.models.saved import config_of, locate
 from leanformer.reporting.write import write_document
@@ -87,9 +85,6 @@ class Study:
         self.model, self.out, self.plan, self.texts, self.pairs, self.threads = model, out, plan, texts, pairs, threads
         self.main = next(iter(pairs))
         out.mkdir(parents=True, exist_ok=True)
-        self.fit = out / "fit.txt"
-        if not self.fit.exists():
-            write_text(self.fit, "\n".join(islice(documents(str(texts)), plan.fit_texts)) + "\n")
 
     @property
     def record(self) -> dict[str, Any]:
@@ -127,7 +122,7 @@ class Study:
         if "start" not in row:
             began = time.process_time()
             if not start.exists():
-                lf.convert(self.model, out=start, text=self.fit, **target.conversion)
+                lf.convert(self.model, out=start, text=self.texts, **target.conversion)
             conversion = {"cpu_seconds": time.process_time() - began, **_fit(lf.Model(start).record)}
             row |= {"conversion": conversion, "start": self.measured(start)}
             self.note(target, row)

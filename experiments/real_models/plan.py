@@ -35,7 +35,6 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    fit_texts: int
     recovery: dict[str, dict[str, Any]]
     target: list[Target]
 
