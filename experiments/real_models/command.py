@@ -5,10 +5,11 @@
     python -m experiments real-models MODEL ... --speed
     python -m experiments real-models --out OUT --report
 
-MODEL is a folder of sentence-transformers or transformers. Each target of the plan is converted with a sample of the texts
-in FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured before and after on
-the files of pairs, which are never trained on. --speed exports all of them and times them in turns. The same command
-goes on where it was stopped. OUT/results.json holds every number, OUT/report.md the tables; --report makes them anew.
+MODEL is a folder of sentence-transformers or transformers. Each target of the plan is converted with a sample of the
+texts in FILE (OUT/start), recovered by the original's vectors of all of them (OUT/recovered), and measured before and
+after on the files of pairs, which are never trained on. --speed exports all of them and times them in turns. The same
+command goes on where it was stopped. OUT/results.json holds every number, OUT/report.md the tables; --report makes
+them anew.
 """
 
 import argparse
