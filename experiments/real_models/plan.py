@@ -1,7 +1,6 @@
 """The plan of the study, read from a TOML file that is written before the first run.
 
 [recovery]              settings of `leanformer distill`, by table: [recovery.training], [recovery.distillation]
-fit_texts = 3000        number of texts that conversions are fitted to, the first ones of the file
 [[target]]              name, and what `leanformer convert` is given: attention, attention_options, keep_layers
 aim_start, aim_end      Spearman correlations that are hoped for, of the first file of pairs
 """
