@@ -76,14 +76,13 @@ def test_exports_of_minilm_need_no_leanformer(minilm, tmp_path):
     subprocess.run(command, env=os.environ | own, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=0, atol=1e-6)
 
-    lf.export(ours, out=tmp_path / "onnx", format="onnx", int8=True)
+    lf.export(ours, out=tmp_path / "onnx", format="onnx")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "onnx", trust_remote_code=False)
     inputs = dict(tokenizer(TEXTS, padding=True, truncation=True, return_tensors="np"))
     assert inputs["input_ids"].shape[1] == 256
-    for name, least in (("model.onnx", 1 - 1e-6), ("model_int8.onnx", 0.97)):
-        session = onnxruntime.InferenceSession(tmp_path / "onnx" / name, providers=["CPUExecutionProvider"])
-        (found,) = session.run(["sentence_embedding"], inputs)
-        assert (found * expected).sum(1).min() > least, f"{name}: cosines of {(found * expected).sum(1)}"
+    session = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["sentence_embedding"], inputs)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_a_masked_language_model_with_old_names(tmp_path):
