@@ -1,9 +1,9 @@
-"""What the site needs besides docs/: the pages at the root of the repository, links that lead somewhere in both, and search
-in pages that are opened from the file system.
+"""What the site needs besides docs/: the pages at the root of the repository, links that lead somewhere in both, and
+search in pages that are opened from the file system.
 
 A browser lets a page of the file system neither fetch the index nor start a worker from a file. The theme then loads
-search/search_index.js, which must define `__index`; search/worker.js holds the worker's code as text, and starts it from
-there.
+search/search_index.js, which must define `__index`; search/worker.js holds the worker's code as text, and starts it
+from there.
 """
 
 import json
@@ -40,7 +40,10 @@ def on_page_markdown(markdown, page, config, files):
     return LINK.sub(rewritten, markdown)
 
 
-INSERTED = """<script>location.protocol === "file:" && document.write('<script src="{base}search/worker.js"><\\/script>')</script>"""
+INSERTED = (
+    """<script>location.protocol === "file:" && """
+    """document.write('<script src="{base}search/worker.js"><\\/script>')</script>"""
+)
 THEME = re.compile(r'<script src="[^"]*bundle\.')
 WORKER = """{{
   const source = {source}, native = Worker
