@@ -40,7 +40,7 @@ def quantise(graph: Path, target: Path) -> None:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        # A scale per row of a weight, and 7 bits: a CPU without VNNI adds pairs of products in 16 bits, which 8 overflow.
+        # A scale per row of a weight, and 7 bits: with 8, a CPU without VNNI overflows the 16 bits it adds products in.
         quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
     finally:
         logging.disable(level)
