@@ -97,7 +97,10 @@ def compare(
     resume: Resume = False,
     autoresume: AutoResume = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and with Slurm the batch file; stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print an estimate of time and disk space, and with Slurm the batch file; stop."
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -140,7 +140,8 @@ def _robust(study: Planned, given: Given) -> None:
     source = given.out / "studies" / study.options["of"]
     if given.dry_run and not source.exists():
         return
-    robustness([source], _folder(study, given), _plan(study, given), dry_run=given.dry_run, quiet=given.quiet)
+    plan = _plan(study, given)
+    robustness([source], _folder(study, given), plan, given.execution, dry_run=given.dry_run, quiet=given.quiet)
 
 
 def _plan(study: Planned, given: Given) -> Plan:

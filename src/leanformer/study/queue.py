@@ -4,7 +4,7 @@ A submission is an array of allocations, and an allocation runs one job or sever
 before it is submitted, with a number of its own that Slurm keeps as the comment of the array. So whoever reads the
 directory, from any machine and after any kill, can ask Slurm which jobs wait or run, and starts none of them again.
 
-    queue/NUMBER.json                     {"allocations": [["job", ...], ...], "tasks": ["123_0", ...]}
+    queue/NUMBER.json                     {"allocations": [{job: its directory, ...}, ...], "tasks": ["123_0", ...]}
     queue/123_0_0_log.out               output of an allocation
     queue/123_0_submitted.pkl, _0_result.pkl      what it was given and what it returned (submitit's files)
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.files import write_json
+from leanformer.study.job import Job
 
 FOLDER = "queue"
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY")
@@ -31,16 +32,19 @@ class Place:
 
     task: str
     state: str
+    directory: str
+    """The directory of the job."""
 
 
 class Queue:
     def __init__(self, study: Path) -> None:
         self.folder = study.absolute() / FOLDER
 
-    def announce(self, allocations: Sequence[Sequence[str]]) -> str:
+    def announce(self, allocations: Sequence[Sequence[Job]]) -> str:
         """Write down what is about to be submitted; returns its number."""
         number = uuid.uuid4().hex
-        self._write(number, {"allocations": [list(names) for names in allocations], "tasks": []})
+        listed = [{job.name: str(job.directory.absolute()) for job in jobs} for jobs in allocations]
+        self._write(number, {"allocations": listed, "tasks": []})
         return number
 
     def confirm(self, number: str, tasks: Sequence[str]) -> None:
@@ -91,5 +95,5 @@ def _places(
     own = {task: state for task, (state, comment) in states.items() if comment == number or task in record["tasks"]}
     for task, state in own.items():
         _, _, index = task.partition("_")
-        for name in record["allocations"][int(index or 0)]:
-            yield name, Place(task, state)
+        for name, directory in record["allocations"][int(index or 0)].items():
+            yield name, Place(task, state, directory)

@@ -97,7 +97,7 @@ class SlurmArray:
         futures = {job.name: future for job, future in waiting}
         try:
             packs = packed([job for job, _ in waiting], self._parallel, self._workers)
-            number = self._queue.announce([[job.name for job in pack] for pack in packs])
+            number = self._queue.announce(packs)
             self._submitter.update_parameters(comment=number)
             work = [SlurmAllocation(pack, self._workers, self._folder) for pack in packs]
             tasks = [task.job_id for task in self._submitter.submit_array(work)]
