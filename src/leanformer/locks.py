@@ -47,13 +47,13 @@ def _acquire(lease: SoftFileLease, directory: Path, patience: float) -> None:
         lease.acquire(timeout=patience)
         return
     except Timeout:
-        holder = holder(directory)
-    if holder.get("host") != _this_host() or _zombie(holder.get("pid", "")):
-        print(f"note: {directory} is locked by {_words(holder)}: waiting for a sign of its life", file=sys.stderr)
+        owner = holder(directory)
+    if owner.get("host") != _this_host() or _zombie(owner.get("pid", "")):
+        print(f"note: {directory} is locked by {_words(owner)}: waiting for a sign of its life", file=sys.stderr)
         with suppress(Timeout):
             lease.acquire(timeout=1.5 * LEASE)
             return
-    raise FileExistsError(f"{directory} is in use by {_words(holder)}: wait for it or stop it")
+    raise FileExistsError(f"{directory} is in use by {_words(owner)}: wait for it or stop it")
 
 
 def holder(directory: Path) -> dict[str, str]:

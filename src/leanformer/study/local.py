@@ -58,6 +58,7 @@ class LocalProcesses:
             self._waiting.clear()
         for future in waiting:
             future.cancel()
+            future.set_running_or_notify_cancel()  # tells those who wait for it
         for process in left:
             with suppress(OSError):  # the fork server is gone, and its forks end with it
                 process.send_signal(signal.SIGTERM)
