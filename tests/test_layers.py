@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
-    "study": {"torch", "rich", "submitit", "ray"} | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
+    "study": {"torch", "rich", "submitit", "ray"}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
     "distillation": {"torch", "accelerate"}
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")},
     "evaluation": {"torch", "accelerate", "safetensors", "numpy", "scipy", "sklearn", "sacrebleu", "rouge_score"}
