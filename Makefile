@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUICK := runs/quickstart
 
-.PHONY: help install quickstart test test-peer test-versions torture package lint docs results clean
+.PHONY: help install quickstart test test-peer test-cluster test-versions torture package lint docs results clean
 
 help:
 	@echo "make quickstart  compare four attention mechanisms on real text (minutes; it first prints how many here)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
+	@echo "make test-cluster  run comparisons on a Slurm and a Ray of two nodes, and kill these; needs slurm-wlm, munge, root"
 	@echo "make test-versions  run the tests with the lowest and the newest versions that are allowed, and record it"
 	@echo "make torture     kill all verbs at random instants, 100 times, and compare with undisturbed runs (30 minutes)"
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"
@@ -35,10 +36,14 @@ quickstart: install
 	  --attention dot_product,symmetric,pairwise,shared --seeds 3 --autoresume
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer and not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not peer and not slow and not cluster" -n 2
 
 test-peer: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peer tests/peer
+
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,slurm,ray]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
 
 torture: install
 	$(BIN)/python -m tests.torture --kills 100 --minutes 30

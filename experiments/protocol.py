@@ -24,6 +24,7 @@ from leanformer.models.cost import ledger
 from leanformer.records.reading import SCHEMA
 from leanformer.settings import FinetuningSettings, Settings
 from leanformer.study.estimate import Reading, reading
+from leanformer.study.execution import Execution
 from leanformer.study.executor import Executor
 from leanformer.study.job import Job
 from leanformer.study.stages import run_stages
@@ -34,7 +35,7 @@ from leanformer.training.objectives.table import model_config
 from leanformer.training.run.record import versions
 
 Workers = Callable[[int], Executor]
-"""The executor of so many jobs at a time."""
+"""The executor of so many jobs at a time, in the place of the one that the options name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class Experiment:
     """The number of jobs that run at a time."""
     threads: int
     """The threads of one job; a job that runs alone has those of all `jobs`."""
+    execution: Execution = field(default_factory=Execution)
 
     stages: ClassVar[Mapping[str, Callable[[Any], Iterator[Any]]]] = {}
     """A stage needs what the stages before it made; its jobs need nothing of each other, the most telling first."""
@@ -101,12 +103,14 @@ class Experiment:
         """(stage, job) of what is still to be done."""
         return ((name, job) for name in self.stages for job in self.stage(name) if not job.finished)
 
-    def carry_out(self, dry_run: bool, executor: Workers) -> int:
+    def carry_out(self, dry_run: bool, executor: Workers | None = None) -> int:
         """Do all that is still to be done, or print its estimate; the exit status."""
         if dry_run:
             self.estimate()
             return 0
+        self.execution.require_no_queue(self.out)
         self.prepare()
+        executor = executor or (lambda workers: self.execution.make(self.out, workers, self.threads))
         stages = {name: partial(self.stage, name) for name in self.stages}
         workers = {name: 1 if name == self.alone else self.jobs for name in stages}
         missing = run_stages(
@@ -214,7 +218,10 @@ def parser(name: str, description: str | None, config: Path) -> argparse.Argumen
     made.add_argument("--config", type=Path, default=config, metavar="CONFIG.toml", help="of what is pre-trained")
     made.add_argument("--set", action="append", metavar="TABLE.KEY=VALUE", help="of the config")
     made.add_argument("--seeds", type=int, default=3)
-    made.add_argument("--jobs", type=int, default=2, help="jobs at a time")
+    made.add_argument("--jobs", type=int, default=2, help="jobs at a time on one machine, or in one allocation")
+    made.add_argument("--executor", default="local", metavar="NAME", help="local, slurm or ray (docs/cluster.md)")
+    made.add_argument("--parallel", type=int, metavar="N", help="allocations or tasks of a cluster at a time")
+    made.add_argument("--slurm", action="append", metavar="KEY=VALUE", help="an option of sbatch, or a TOML file")
     made.add_argument("--dry-run", action="store_true")
     return made
 
@@ -225,10 +232,11 @@ def fields(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("--data and --task-data are needed")
     if options.seeds < 1 or options.jobs < 1:
         raise ValueError("--seeds and --jobs must be at least 1")
+    asked = Execution.of(options.executor, options.jobs, options.parallel, options.slurm or [])
     prepare_cpu(None)
     out, data, task_data = (path.absolute() for path in (options.out, options.data, options.task_data))
     found = {"out": out, "data": data, "task_data": str(task_data), "seeds": options.seeds, "jobs": options.jobs}
-    return found | {"threads": max(1, torch.get_num_threads() // options.jobs)}
+    return found | {"threads": max(1, torch.get_num_threads() // options.jobs), "execution": asked}
 
 
 def slug(label: str) -> str:

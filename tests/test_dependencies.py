@@ -17,7 +17,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 FOLDERS = ("src", "docs", "examples", "benchmarks", "configs")
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "constraints.txt", "Makefile")]
 PAGES += [file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if file.suffix in (".md", ".py", ".ipynb")]
-UNINSTALLED = {"pynvml": "nvidia-ml-py"}
+UNINSTALLED = {"pynvml": "nvidia-ml-py", "submitit": "submitit", "ray": "ray"}
 """Imports whose distribution need not be there for the tests."""
 FORMS = re.compile(
     r'-e \.(?=[\s`,]|$)|-e "\.\[([\w,-]+)\]"|torch(?= &&)|uv$|"dist/leanformer-[\d.]+-py3-none-any\.whl\[(\w+)\]"',
@@ -55,8 +55,8 @@ def test_what_is_imported_is_declared_and_no_more():
 
 
 def test_the_tests_have_every_extra():
-    """So nothing is skipped where it could run; `energy` needs a GPU."""
-    for name in set(EXTRAS) - {"docs", "test", "energy"}:
+    """So nothing is skipped where it could run; `energy` needs a GPU, and `slurm` and `ray` a cluster."""
+    for name in set(EXTRAS) - {"docs", "test", "energy", "slurm", "ray"}:
         assert set(EXTRAS[name]) <= set(EXTRAS["test"]), name
 
 

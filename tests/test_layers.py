@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime"}
+THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime", "submitit", "ray"}
 SMALL = {"at_import", "files", "install", "locks", "markup", "progress", "records", "spelling", "version"}
 SMALL = {f"leanformer.{name}" for name in SMALL}
 
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
-    "study": {"torch", "rich"} | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
+    "study": {"torch", "rich", "submitit", "ray"}
+    | {f"leanformer.{name}" for name in ("models", "data", "training", "settings")},
     "distillation": {"torch", "accelerate", "numpy", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "conversion", "data", "training", "settings")}
     | {f"leanformer.{name}" for name in ("evaluation", "inference")},
@@ -62,7 +63,7 @@ MAY_IMPORT = {
     "comparison": {"torch", "rich"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "reporting", "study", "settings")}
     | {"leanformer.recipes"},
-    "interface": {"numpy", "pandas", "matplotlib", "transformers"}
+    "interface": {"numpy", "pandas", "matplotlib", "transformers", "leanformer.study"}
     | {
         f"leanformer.{name}"
         for name in ("attention", "models", "data", "training", "recipes", "reporting", "settings", "evaluation")

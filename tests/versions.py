@@ -91,7 +91,7 @@ def main() -> None:
             continue
         for bounds in known.bounds.split(","):
             python = environment(bounds, version)
-            row = outcome(python, arguments or ["-m", "not peer and not slow", "-n", "2"])
+            row = outcome(python, arguments or ["-m", "not peer and not slow and not cluster", "-n", "2"])
             if not arguments:  # some of the tests are no record
                 PAGE.write_text(record(bounds, row, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
             failed += int(row[3])

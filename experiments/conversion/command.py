@@ -26,7 +26,6 @@ from leanformer.models import LeanformerForMaskedLM
 from leanformer.models.initialisation import initialise
 from leanformer.settings import Settings, read_settings, settings_from
 from leanformer.study.estimate import process_seconds
-from leanformer.study.local import LocalProcesses
 from leanformer.training.objectives.table import model_config
 from leanformer.training.run.saved_model import save
 
@@ -90,7 +89,7 @@ def settings_of(options: Any) -> Settings:
     return settings_from(own | {"finetuning": read_settings(options.config).to_dict()["finetuning"]})
 
 
-def main(arguments: list[str], executor: Workers = LocalProcesses) -> int:
+def main(arguments: list[str], executor: Workers | None = None) -> int:
     known = parser("conversion", __doc__, CONFIG)
     known.add_argument("--tasks", default="sst2,mrpc,rte,cola")
     known.add_argument("--teacher", type=lambda run: Path(run).resolve(), metavar="RUN", help="finished, not a new one")

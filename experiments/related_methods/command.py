@@ -22,7 +22,6 @@ from leanformer.files import write_json
 from leanformer.linking.settings import KINDS
 from leanformer.settings import read_settings
 from leanformer.study.estimate import process_seconds
-from leanformer.study.local import LocalProcesses
 
 RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "fast.toml"
 SPARSE, SHORT = 1.35, 1.7
@@ -71,7 +70,7 @@ class RelatedMethods(Plan):
         return process_seconds() + work["seeds"] * methods * (tokens * self.flops(length=32)["training"] / speed + 1.0)
 
 
-def main(arguments: list[str], executor: Workers = LocalProcesses) -> int:
+def main(arguments: list[str], executor: Workers | None = None) -> int:
     known = parser("related-methods", __doc__, RECIPE)
     known.add_argument("--linking-data", type=Path, metavar="DIR", help="TASKS/entity_linking")
     known.add_argument("--studies", default=",".join(STUDIES), metavar="A,B", help=", ".join(STUDIES))

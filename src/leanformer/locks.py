@@ -47,16 +47,16 @@ def _acquire(lease: SoftFileLease, directory: Path, patience: float) -> None:
         lease.acquire(timeout=patience)
         return
     except Timeout:
-        holder = _holder(directory)
-    if holder.get("host") != _this_host() or _zombie(holder.get("pid", "")):
-        print(f"note: {directory} is locked by {_words(holder)}: waiting for a sign of its life", file=sys.stderr)
+        owner = holder(directory)
+    if owner.get("host") != _this_host() or _zombie(owner.get("pid", "")):
+        print(f"note: {directory} is locked by {_words(owner)}: waiting for a sign of its life", file=sys.stderr)
         with suppress(Timeout):
             lease.acquire(timeout=1.5 * LEASE)
             return
-    raise FileExistsError(f"{directory} is in use by {_words(holder)}: wait for it or stop it")
+    raise FileExistsError(f"{directory} is in use by {_words(owner)}: wait for it or stop it")
 
 
-def _holder(directory: Path) -> dict[str, str]:
+def holder(directory: Path) -> dict[str, str]:
     """What the lock says, `pid` and `host`; nothing if it is gone."""
     try:
         lines = (directory / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -82,7 +82,7 @@ def _zombie(pid: str) -> bool:
 def _this_host() -> str | None:
     """As locks name this machine, or this container."""
     with tempfile.TemporaryDirectory() as folder, SoftFileLease(Path(folder) / NAME):
-        return _holder(Path(folder)).get("host")
+        return holder(Path(folder)).get("host")
 
 
 def _lost(lease: Any) -> None:

@@ -15,6 +15,7 @@ from leanformer_cli import embed
 from leanformer_cli import predict
 from leanformer_cli import link
 from leanformer_cli import compare
+from leanformer_cli import status
 from leanformer_cli import robustness
 from leanformer_cli import reproduce
 from leanformer_cli import convert

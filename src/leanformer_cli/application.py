@@ -13,7 +13,7 @@ from leanformer_cli.ending import Ended, listening
 JOBS = {
     "Data": ("prepare", "verify"),
     "Training": ("recipes", "pretrain", "finetune", "distill"),
-    "Comparing": ("compare", "report", "robustness", "reproduce", "link"),
+    "Comparing": ("compare", "status", "report", "robustness", "reproduce", "link"),
     "Models": ("convert", "export", "embed", "predict", "evaluate", "attention"),
     "Measuring": ("mechanisms", "check", "new", "bench"),
 }

@@ -11,13 +11,18 @@ from leanformer_cli.options import (
     AutoResume,
     Config,
     Data,
+    Executor,
     Hours,
+    Jobs,
     Minutes,
+    Parallel,
     Plugin,
     Quiet,
     Recipe,
     Resume,
     Set,
+    ShardOf,
+    Slurm,
     Tokens,
     floats,
     repeated,
@@ -78,9 +83,11 @@ def compare(
     discard_models: Annotated[
         bool, typer.Option("--discard-models", help="Delete the models of finished runs, and keep their records.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(help="Runs at the same time; default: one per GPU, or per CPU core without one.")
-    ] = None,
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    parallel: Parallel = None,
+    slurm: Slurm = None,
+    shard: ShardOf = None,
     recipe: Recipe = None,
     hours: Hours = None,
     minutes: Minutes = None,
@@ -90,7 +97,10 @@ def compare(
     resume: Resume = False,
     autoresume: AutoResume = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print an estimate of time and disk space, and with Slurm the batch file; stop."
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -123,6 +133,10 @@ def compare(
         task_data=task_data,
         task_seeds=task_seeds,
         jobs=jobs,
+        executor=executor,
+        parallel=parallel,
+        slurm=slurm or [],
+        shard=shard,
         plugin=plugin,
         resume="auto" if autoresume else resume,
         dry_run=dry_run,

@@ -72,6 +72,31 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume the run or compar
 AutoResume = Annotated[
     bool, typer.Option("--autoresume", help="Resume the run in --out, or start one if there is none.")
 ]
+Executor = Annotated[
+    str, typer.Option("--executor", help="Where the runs go: local (this machine), slurm or ray; see docs/cluster.md.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs at the same time on one machine; default: one per GPU, or per CPU core without one. On a cluster: "
+        "in one allocation of Slurm, or per GPU of Ray."
+    ),
+]
+Parallel = Annotated[
+    int | None, typer.Option("--parallel", metavar="N", help="Allocations or tasks of a cluster at the same time.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="An option of sbatch, such as partition=gpu or time=4:00:00, or a TOML file of them; may be repeated.",
+    ),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Only every N-th run from the I-th on; N commands share a directory."),
+]
 Plugin = Annotated[
     Path | None,
     typer.Option(

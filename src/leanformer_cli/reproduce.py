@@ -7,7 +7,7 @@ import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.ending import continues
-from leanformer_cli.options import Quiet, Set, repeated, words
+from leanformer_cli.options import Executor, Jobs, Parallel, Quiet, Set, ShardOf, Slurm, repeated, words
 
 
 @app.command()
@@ -31,9 +31,11 @@ def reproduce(
         str | None, typer.Option(metavar="A,B", help="The studies to run; default: all studies of the paper.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs per mechanism; default: the scale's.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(help="Runs at the same time; default: one per CPU core, or one on a GPU.")
-    ] = None,
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    parallel: Parallel = None,
+    slurm: Slurm = None,
+    shard: ShardOf = None,
     set_: Set = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print an estimate of time and disk space, and stop.")
@@ -46,6 +48,7 @@ def reproduce(
     continues where it was stopped.
     """
     from leanformer.reproduction.reproduce import Given, reproduce
+    from leanformer.study.execution import Execution
 
     given = Given(
         paper=paper,
@@ -54,7 +57,7 @@ def reproduce(
         text=text,
         task_data=task_data,
         seeds=seeds,
-        jobs=jobs,
+        execution=Execution.of(executor, jobs, parallel, slurm or [], shard),
         overrides=tuple(set_ or ()),
         dry_run=dry_run,
         quiet=quiet,

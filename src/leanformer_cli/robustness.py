@@ -7,7 +7,23 @@ import typer
 
 from leanformer_cli.application import app
 from leanformer_cli.ending import continues
-from leanformer_cli.options import ConfigOption, Plugin, Quiet, Set, floats, load, repeated, settings_of, whole, words
+from leanformer_cli.options import (
+    ConfigOption,
+    Executor,
+    Jobs,
+    Parallel,
+    Plugin,
+    Quiet,
+    Set,
+    ShardOf,
+    Slurm,
+    floats,
+    load,
+    repeated,
+    settings_of,
+    whole,
+    words,
+)
 
 
 @app.command()
@@ -41,6 +57,11 @@ def robustness(
         str | None, typer.Option(metavar="A,B", help="Also train on these numbers of examples.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Fine-tune each pre-trained model with seeds 1 to N.")] = 1,
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    parallel: Parallel = None,
+    slurm: Slurm = None,
+    shard: ShardOf = None,
     config: ConfigOption = None,
     set_: Set = None,
     plugin: Plugin = None,
@@ -56,6 +77,7 @@ def robustness(
     """
     from leanformer.robustness.plan import Plan
     from leanformer.robustness.study import robustness
+    from leanformer.study.execution import Execution
 
     load(plugin)
     plan = Plan(
@@ -72,4 +94,5 @@ def robustness(
         plugin=plugin,
         command=repeated(),
     )
-    robustness(sources, out, plan, dry_run=dry_run, quiet=quiet)
+    execution = Execution.of(executor, jobs, parallel, slurm or [], shard)
+    robustness(sources, out, plan, execution, dry_run=dry_run, quiet=quiet)

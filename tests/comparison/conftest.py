@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import leanformer_cli
-from leanformer.comparison import compare
 from leanformer.comparison.plan import Plan
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
+from leanformer.study import execution
 
 
 class Killed(BaseException):
@@ -60,7 +60,7 @@ def executor(monkeypatch):
                 future.set_result(None)
                 return future
 
-        monkeypatch.setattr(compare, "LocalProcesses", InThisProcess)
+        monkeypatch.setattr(execution, "LocalProcesses", InThisProcess)
         return ran
 
     install.Killed = Killed

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from leanformer.comparison import carrying_out
+
 RATES = (1e-5, 3e-3)
 TUNING = [f"runs/{arm}-lr{rate:g}/seed-1001" for arm in ("dot_product", "shared") for rate in RATES]
 
@@ -78,14 +80,13 @@ def test_tuning_runs_are_in_the_sweep_alone(whole):
 def test_a_kill_between_the_record_and_the_plan_costs_no_plan(
     whole, arguments, executor, command, tmp_path, monkeypatch
 ):
-    from leanformer.comparison import compare
 
     def kill(*_, **__):
         raise executor.Killed
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(executor.Killed):
-        patch.setattr(compare, "write_plan", kill)
+        patch.setattr(carrying_out, "write_plan", kill)
         command(*arguments, "--out", out)
     assert (out / "comparison.json").exists() and not (out / "plan.json").exists()
     executor(whole)
@@ -171,9 +172,7 @@ def test_a_rate_that_diverged_is_not_tried_again_and_not_chosen(whole, arguments
 def test_a_tuning_run_that_failed_stops_the_comparison_before_the_choice(
     whole, arguments, executor, command, tmp_path, monkeypatch, listed_runs
 ):
-    from leanformer.comparison import compare
-
-    monkeypatch.setattr(compare, "run_jobs", lambda jobs, *_, **__: {job: "ended by SIGKILL" for job in jobs})
+    monkeypatch.setattr(carrying_out, "run_jobs", lambda jobs, *_, **__: {job: "ended by SIGKILL" for job in jobs})
     out = tmp_path / "out"
     status, _, error = command(*arguments, "--out", out)
     assert status == 2 and "4 of the runs failed" in error and "no learning rate is chosen without them" in error

@@ -1,51 +1,32 @@
-"""A whole comparison: plan, cost, tuning runs, pre-training runs, fine-tuning runs, report. One process per run.
+"""A whole comparison: what is asked becomes a plan, which is checked and then carried out (`carrying_out.py`)."""
 
-Whatever happens, what is finished stays: a later `--resume` skips it, resumes what was begun and starts the rest. The
-record lists a run before it starts, and goes on listing one that was started when a later command leaves it out.
-"""
-
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from leanformer import progress
-from leanformer.comparison.choosing import choice, is_settled, tuning_seeds_of, tuning_tokens_of, with_choice
-from leanformer.comparison.continuing import check_continues, check_runs, directory_of, earlier, has_task, invariants
-from leanformer.comparison.discarding import check_models, discard_models
-from leanformer.comparison.estimate import Estimator, objective_of
-from leanformer.comparison.jobs import finetuning, generation, pretraining
-from leanformer.comparison.machine import planned, share_of_the_machine
+from leanformer.comparison.budget import planned
+from leanformer.comparison.carrying_out import carry_out, listed_runs
+from leanformer.comparison.choosing import tuning_seeds_of, tuning_tokens_of, with_choice
+from leanformer.comparison.continuing import check_continues, check_runs, directory_of
+from leanformer.comparison.estimate import objective_of
 from leanformer.comparison.matching import matched
-from leanformer.comparison.plan import Plan, PlannedRun, default_baseline
+from leanformer.comparison.plan import Plan, default_baseline
 from leanformer.comparison.variants import Variant
-from leanformer.comparison.written_plan import check_amends, write_plan
+from leanformer.comparison.written_plan import check_amends
 from leanformer.data.corpus import Prepared
 from leanformer.data.examples import load
 from leanformer.data.generation_tasks import require_packages
 from leanformer.data.pairs import PairCorpus
 from leanformer.data.tasks import task as find_task
-from leanformer.files import write_json
-from leanformer.locks import NAME as LOCK
-from leanformer.locks import claimed
 from leanformer.reporting.numbers.margins import MARGIN, TASK_MARGIN
-from leanformer.reporting.write import write_report
 from leanformer.settings import Settings
 from leanformer.spelling import suggest
-from leanformer.study.job import Job
-from leanformer.study.local import LocalProcesses
-from leanformer.study.outlook import Outlook
-from leanformer.study.running import run_jobs
-from leanformer.training.machine.hardware import visible_devices
+from leanformer.study.execution import WHOLE, Execution
 from leanformer.training.objectives.protocol import PretrainingObjective
 from leanformer.training.objectives.table import OBJECTIVES, model_config
 from leanformer.training.run.record import RunDirectory
 from leanformer.training.run.score_points import check_reached
-
-PATIENCE = 60.0
-"""Seconds that runs of an earlier start, whose command was killed, have for saving their work."""
 
 
 def compare(
@@ -68,7 +49,7 @@ def compare(
     tasks: list[str] | None = None,
     task_data: str | None = None,
     task_seeds: int = 1,
-    jobs: int | None = None,
+    execution: Execution | None = None,
     plugin: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
@@ -83,10 +64,11 @@ def compare(
     `tuning_seeds`, for `tuning_tokens` if given, and reported at the best one. `margin` (nats), `task_margin` (a
     fraction), `baseline` and `main` (labels of the baseline and of the main contrast) are written down beforehand.
     """
+    execution = execution or Execution()
     kind = OBJECTIVES[settings.training.objective]
     corpus, said = kind.open(data), ""
     if seconds is not None or tokens is not None:
-        _, threads = share_of_the_machine(jobs, len(variants) * len(seeds), settings)
+        _, threads = execution.share(len(variants) * len(seeds), settings.training.threads)
         settings, said = planned(settings, corpus, out, seconds=seconds, tokens=tokens, keep=keep, threads=threads)
     variants, matches = matched(variants, settings, corpus)
     plan = Plan(
@@ -113,118 +95,26 @@ def compare(
         console.print(said)
     for note in [*matches, *notes]:
         console.print(f"note: {note}")
-    with directory_of(out).claimed(dry_run=dry_run):
-        check_continues(out, plan, resume=resume)
-        plan = with_choice(out, plan)
-        check_runs(out, plan, corpus)
-        check_amends(out, plan, finished=any(RunDirectory(out / run["path"]).finished for run in _listed(out)))
-        return _carry_out(plan, corpus, objective, out, jobs, dry_run, keep_models, console)
 
+    def begin() -> Plan:
+        check_continues(out, plan, resume=resume or (execution.shard != WHOLE and directory_of(out).record.exists()))
+        execution.require_no_queue(out)
+        chosen = with_choice(out, plan)
+        check_runs(out, chosen, corpus)
+        finished = any(RunDirectory(out / run["path"]).finished for run in listed_runs(out))
+        check_amends(out, chosen, finished=finished)
+        return chosen
 
-def _carry_out(
-    plan: Plan,
-    corpus: Prepared,
-    objective: PretrainingObjective,
-    out: Path,
-    jobs: int | None,
-    dry_run: bool,
-    keep_models: bool,
-    console: Console,
-) -> dict[str, Any]:
-    """What is still to run, and the report."""
-    workers, threads = share_of_the_machine(jobs, len(plan.foreseen_runs), plan.settings)
-    to_go = [run for run in plan.foreseen_runs if not is_settled(out, run)]
-    tasks_to_go = _finetunings(out, plan, plan.foreseen_runs)
-    check_models(out, tasks_to_go)
-    estimator = Estimator(plan, corpus, objective, workers, threads) if to_go or tasks_to_go else None
-    if estimator is not None:
-        estimate = estimator.of(to_go, tasks_to_go)
-        console.print(f"{estimate.sentence()}, {workers} at a time with {threads} threads each")
-        _check_disk(out, estimate.bytes)
-    if dry_run:
-        return {}
-    for lock in out.glob(f"runs/**/{LOCK}"):
-        with claimed(lock.parent, PATIENCE):
-            pass
-    _write_records(out, plan, workers)
-
-    def tidy(*_: object) -> None:
-        if not keep_models:
-            discard_models(out, plan)
-
-    outlook = None if estimator is None else Outlook(estimator.work(to_go, tasks_to_go), workers)
-
-    def run(jobs: dict[Job, float]) -> dict[Job, str]:
-        """Run the jobs, with the seconds that each is estimated to take."""
-        if outlook is not None:
-            outlook.take_up(jobs)
-        return run_jobs(list(jobs), LocalProcesses(workers, visible_devices()), console, ended=tidy, outlook=outlook)
-
-    def pretrain(runs: list[PlannedRun]) -> dict[Job, str]:
-        left, jobs = [run for run in runs if not is_settled(out, run)], dict[Job, float]()
-        for each in left:
-            steps = objective_of(each, plan, corpus).total_steps or 0
-            seconds = 0.0 if estimator is None else estimator.pretraining_seconds(each)
-            jobs[pretraining(each, plan, out, threads, steps)] = seconds
-        return run(jobs)
-
-    if plan.tuning_runs:
-        failed = pretrain(plan.tuning_runs)
-        if not all(is_settled(out, run) for run in plan.tuning_runs):
-            write_report(out)
-            raise _failure(failed, out, "no learning rate is chosen without them")
-        plan = with_choice(out, plan)
-        for line in choice(plan):
-            console.print(line)
-        _write_records(out, plan, workers)
-    failed = pretrain(plan.reported_runs)
-    follow = generation if plan.generates else finetuning
-    due = [pair for pair in _finetunings(out, plan, plan.reported_runs) if RunDirectory(out / pair[0].path).finished]
-    failed |= run(
-        {
-            follow(each, task, plan, out, threads): 0.0 if estimator is None else estimator.task_seconds(each, task)
-            for each, task in due
-        }
+    return carry_out(
+        begin,
+        corpus,
+        objective,
+        out,
+        execution,
+        dry_run=dry_run,
+        keep_models=keep_models,
+        console=console,
     )
-    tidy()
-    results = write_report(out)
-    console.print(f"report: {out / 'report.html'}")
-    if failed:
-        raise _failure(failed, out, "the report lists them")
-    return results
-
-
-def _failure(failed: dict[Job, str], out: Path, consequence: str) -> ValueError:
-    first, why = next(iter(failed.items()))
-    return ValueError(
-        f"{len(failed)} of the runs failed ({first.name}: {why}); {consequence}, "
-        f"logs are in {out / 'logs'}; --resume tries them again"
-    )
-
-
-def _write_records(out: Path, plan: Plan, workers: int) -> None:
-    """comparison.json, settings.json and plan.json, before any run that they are the first to list."""
-    listed, known = _listed(out), (earlier(out) or {}).get("aliases") or {}
-    begun = [run for run in listed if (out / run["path"] / "run.json").exists()]
-    record = plan.record() | {"jobs": workers}
-    record["aliases"] = known | record["aliases"]
-    paths = {run["path"] for run in record["runs"]}
-    record["runs"] += [run for run in begun if run["path"] not in paths]
-    directory_of(out).write(record)
-    write_json(out / "settings.json", plan.settings.to_dict())
-    write_plan(out, plan, invariants(record), begun=bool(begun))
-
-
-def _listed(out: Path) -> list[dict[str, Any]]:
-    """The runs that the record in `out` lists already."""
-    before = earlier(out)
-    return [] if before is None else before.get("runs", [])
-
-
-def _finetunings(out: Path, plan: Plan, runs: list[PlannedRun]) -> list[tuple[PlannedRun, str]]:
-    """(run, task) that are to be done."""
-    reported = [run for run in runs if not run.tuning]
-    return [(run, task) for run in reported for task in plan.tasks if not has_task(out / run.path, task, plan)]
 
 
 def _baseline(variants: list[Variant], asked: str | None) -> str | None:
@@ -282,13 +172,3 @@ def _check(plan: Plan, corpus: Prepared) -> tuple[PretrainingObjective, list[str
     for run in plan.foreseen_runs:
         check_reached(run.settings(plan.settings).training, objective_of(run, plan, corpus))
     return objective, [examples.note for examples in trained if examples.note]
-
-
-def _check_disk(out: Path, needed: int) -> None:
-    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ValueError(
-            f"{out} needs about {needed / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB free: "
-            "make room, or lower training.keep_checkpoints"
-        )

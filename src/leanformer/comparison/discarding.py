@@ -12,9 +12,9 @@ from leanformer.files import remove_directory
 from leanformer.training.run.record import RunDirectory
 
 
-def discard_models(out: Path, plan: Plan) -> None:
-    """Delete model and checkpoints of every run of the plan that needs them no more."""
-    for run in plan.runs:
+def discard_models(out: Path, plan: Plan, runs: list[PlannedRun]) -> None:
+    """Delete model and checkpoints of every one of the plan's `runs` that needs them no more."""
+    for run in runs:
         directory = RunDirectory(out / run.path)
         weights = [folder for folder in (directory.model, directory.checkpoints) if folder.is_dir()]
         tasks = () if run.tuning else plan.tasks

@@ -15,6 +15,7 @@ from leanformer.interface.data import Data, directory_of
 from leanformer.interface.resuming import Resume, resumes
 from leanformer.interface.settings import Given, request
 from leanformer.settings import Settings
+from leanformer.study.execution import Execution
 
 TABLES = ("model", "training")
 MECHANISMS = ("dot_product", "symmetric", "pairwise", "shared")
@@ -43,6 +44,10 @@ def compare(
     task_data: str | Path | None = None,
     task_seeds: int = 1,
     jobs: int | None = None,
+    executor: str = "local",
+    parallel: int | None = None,
+    slurm: str | Sequence[str] = (),
+    shard: str | None = None,
     plugin: str | Path | None = None,
     resume: Resume = False,
     dry_run: bool = False,
@@ -62,7 +67,10 @@ def compare(
     main            the mechanisms of the main contrast; by default all but the baseline
     margin          the largest difference of equivalent losses, in nats; `task_margin` of equivalent scores, in points
     task            tasks from the folder `task_data` on which every model is fine-tuned with `task_seeds` seeds
-    jobs            the runs at the same time; by default one per CPU core, or one on a GPU
+    jobs            the runs at the same time on one machine; by default one per CPU core, or one on a GPU
+    executor        where the runs go: "local", "slurm" or "ray"; at most `parallel` at a time on a cluster
+    slurm           options of sbatch as "key=value", or a TOML file of them
+    shard           "2/5": only the second of five parts of the runs; five commands share the directory
     plugin          a file that registers mechanisms; it may be left out if it is loaded already
     resume          True goes on with the comparison in `out`, "auto" goes on if there is one
     dry_run         print an estimate of time and disk space, and stop
@@ -98,7 +106,7 @@ def compare(
         tasks=lists.names(task),
         task_data=None if task_data is None else str(task_data),
         task_seeds=task_seeds,
-        jobs=jobs,
+        execution=Execution.of(executor, jobs, parallel, lists.names(slurm), shard),
         plugin=None if plugin is None else Path(plugin),
         resume=resumes(resume, out / "comparison.json"),
         dry_run=dry_run,

@@ -9,7 +9,7 @@ What is finished stays: the same command goes on where it was stopped.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from leanformer.reproduction.tables import judged
 from leanformer.robustness.plan import Plan
 from leanformer.robustness.study import read_findings, robustness
 from leanformer.study.directory import StudyDirectory
+from leanformer.study.execution import Execution
 
 RECORD = "reproduction.json"
 FIXED = ("paper", "scale", "set", "text")
@@ -49,7 +50,7 @@ class Given:
     text: str | None = None
     task_data: str | None = None
     seeds: int | None = None
-    jobs: int | None = None
+    execution: Execution = field(default_factory=Execution)
     overrides: tuple[str, ...] = ()
     dry_run: bool = False
     quiet: bool = False
@@ -127,7 +128,7 @@ def _compared(study: Planned, given: Given) -> None:
         tasks=study.options.get("tasks", []),
         task_data=given.task_data if study.options.get("tasks") else None,
         task_seeds=study.options.get("task_seeds", 1),
-        jobs=given.jobs,
+        execution=given.execution,
         resume=(out / "comparison.json").exists(),
         dry_run=given.dry_run,
         quiet=given.quiet,
@@ -139,7 +140,8 @@ def _robust(study: Planned, given: Given) -> None:
     source = given.out / "studies" / study.options["of"]
     if given.dry_run and not source.exists():
         return
-    robustness([source], _folder(study, given), _plan(study, given), dry_run=given.dry_run, quiet=given.quiet)
+    plan = _plan(study, given)
+    robustness([source], _folder(study, given), plan, given.execution, dry_run=given.dry_run, quiet=given.quiet)
 
 
 def _plan(study: Planned, given: Given) -> Plan:

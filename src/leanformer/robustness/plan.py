@@ -109,6 +109,27 @@ class Plan:
         yield from self.tests(task)
         yield from (condition for condition in self.conditions() if condition is not None)
 
+    def arguments(self, sources: list[Path], out: Path) -> tuple[str, ...]:
+        """Returns the command that makes this study, with the settings that it has written to `out`."""
+        listed = {
+            "--task": self.tasks,
+            "--noise": self.noises,
+            "--levels": self.levels or [0],
+            "--transfer": self.transfer,
+            "--label-noise": self.label_noise,
+            "--train-sizes": self.train_sizes,
+        }
+        single = {"--task-data": self.task_data, "--misspellings": self.misspellings, "--plugin": self.plugin}
+        single |= {"--out": out, "--seeds": self.seeds, "--config": out / "settings.json"}
+        said = ["robustness", *map(str, sources)]
+        for option, values in listed.items():
+            if values or option == "--noise":
+                said += [option, ",".join(map(str, values))]
+        for option, value in single.items():
+            if value is not None:
+                said += [option, str(value)]
+        return tuple(said)
+
     def record(self) -> dict[str, Any]:
         own = asdict(self) | {"settings": self.settings.to_dict()["finetuning"]}
         own |= {key: None if own[key] is None else str(own[key]) for key in ("misspellings", "plugin")}

@@ -9,6 +9,7 @@ and tested on clean texts. What is finished stays: the same command again, or on
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from leanformer.data import tasks
 from leanformer.data.examples import Examples, load
 from leanformer.evaluation.chance import chance
 from leanformer.evaluation.inputs.table import encode
+from leanformer.files import write_json
 from leanformer.finetuning.run import require_settings, run_finetuning
 from leanformer.finetuning.task_data import TaskData, load_task
 from leanformer.models import saved
@@ -34,8 +36,13 @@ from leanformer.robustness.sources import read_sources
 from leanformer.robustness.training_data import few_settings, mislabelled
 from leanformer.robustness.trials import Texts, read_tests, run_tests
 from leanformer.settings import FinetuningSettings
+from leanformer.study.execution import WHOLE, Execution
 from leanformer.study.job import Job
+from leanformer.study.running import run_jobs
 from leanformer.training.run.record import RunDirectory
+
+PATIENCE = 60.0
+"""Seconds that a shard waits for others to write their records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +56,98 @@ class FinetuningJob(Job):
 
 
 def robustness(
-    sources: list[Path], out: Path, plan: Plan, *, dry_run: bool = False, quiet: bool = False
+    sources: list[Path],
+    out: Path,
+    plan: Plan,
+    execution: Execution | None = None,
+    *,
+    dry_run: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
-    """Do what is still to do of the study in `out`, and write its report; returns results.json."""
+    """Do what is still to do of the study in `out`, and write its report; returns results.json.
+
+    By default the fine-tunings are made one after the other in this process. With several jobs or on a cluster each
+    pre-trained model with each task is a command of its own, which does one shard of the study.
+    """
+    execution = execution or Execution()
     study, console = read_sources(sources), Console(quiet=quiet, highlight=False)
     sizes, constant, notes = _check(plan, study)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    with directory_of(out).claimed(dry_run=dry_run):
-        check_continues(out, plan)
-        to_do = [job for job in _jobs(study, out, plan, sizes) if not _done(job, plan)]
-        if to_do:
-            console.print(estimate(study, plan, [(job.run, job.task, job.condition) for job in to_do]).sentence())
-        if dry_run:
-            return {}
-        directory_of(out).write(plan.record())
-        failed = _carry_out(to_do, study, plan, console)
+    groups = list(_groups(study, plan))
+    own = execution.shard.part(groups)
+    divided = not execution.local or (execution.jobs or 1) > 1
+    shared = divided or execution.shard != WHOLE
+
+    def left(of: list[tuple[Run, str]]) -> list[FinetuningJob]:
+        return [job for job in _jobs(study, out, plan, sizes) if (job.run, job.task) in of and not _done(job, plan)]
+
+    def report(failed: list[str]) -> dict[str, Any]:
         findings = find(study, out, plan, constant, failed)
         found = results(findings)
         write_document(contents(findings), found, out)
         console.print(f"report: {out / 'report.html'}")
         return found
+
+    with ExitStack() as stack:
+        stack.enter_context(directory_of(out).claimed(dry_run=dry_run, patience=PATIENCE if shared else 0.0))
+        check_continues(out, plan)
+        execution.require_no_queue(out)
+        to_do = left(own)
+        if to_do and (execution.shard == WHOLE or dry_run):
+            console.print(estimate(study, plan, [(job.run, job.task, job.condition) for job in to_do]).sentence())
+        if dry_run:
+            return {}
+        directory_of(out).write(plan.record())
+        write_json(out / "settings.json", plan.settings.to_dict())
+        if shared:
+            stack.close()
+        if divided:
+            failed = _submit(sources, out, plan, groups, to_do, execution, console)
+            failed += [f"{job.name} failed: its log is in {out / 'logs'}" for job in left(own)]
+        else:
+            failed = _carry_out(to_do, study, plan, console)
+        if others := [] if execution.shard == WHOLE else left([group for group in groups if group not in own]):
+            console.print(f"shard {execution.shard} is done; {len(others)} fine-tunings of other shards are not")
+            return {}
+        if shared:
+            stack.enter_context(directory_of(out).claimed(patience=PATIENCE))
+        return report(failed)
+
+
+def _groups(study: Study, plan: Plan) -> Iterator[tuple[Run, str]]:
+    """Yields the pre-trained models with each task, in the order in which they are done."""
+    for seed in study.seeds:
+        for task in plan.tasks:
+            yield from ((run, task) for name in study.attention for run in study.at(name) if run.seed == seed)
+
+
+def _submit(
+    sources: list[Path],
+    out: Path,
+    plan: Plan,
+    groups: list[tuple[Run, str]],
+    to_do: list[FinetuningJob],
+    execution: Execution,
+    console: Console,
+) -> list[str]:
+    """Run a command for every group of which something is to be done; returns why commands failed."""
+    workers, threads = execution.share(len(groups), plan.settings.finetuning.threads)
+    jobs = []
+    for number, (run, task) in enumerate(groups, 1):
+        if any((job.run, job.task) == (run, task) for job in to_do):
+            name = f"{run.attention} seed {run.seed}, {task}"
+            shard = ("--shard", f"{number}/{len(groups)}", "--set", f"finetuning.threads={threads}", "--quiet")
+            jobs.append(
+                Job(
+                    name=name,
+                    directory=directory(out, run.attention, run.seed, task, None, 0).parents[1],
+                    arguments=(*plan.arguments(sources, out), *shard),
+                    log=out / "logs" / f"{run.attention}-seed-{run.seed}-{task}.log",
+                )
+            )
+    failed = run_jobs(jobs, execution.make(out, workers, threads), console)
+    return [f"{job.name} failed: {why}" for job, why in failed.items()]
 
 
 def read_findings(sources: list[Path], out: Path, plan: Plan) -> Findings:
@@ -99,15 +177,12 @@ def _check(plan: Plan, study: Study) -> tuple[dict[str, int], dict[str, float], 
 
 def _jobs(study: Study, out: Path, plan: Plan, sizes: dict[str, int]) -> Iterator[FinetuningJob]:
     """Yields the jobs, seeds outermost, so that a study cut short is still balanced."""
-    for seed in study.seeds:
-        runs = [run for name in study.attention for run in study.at(name) if run.seed == seed]
-        for task in plan.tasks:
-            for run in runs:
-                for condition in plan.conditions():
-                    if condition is not None and condition.axis == SIZES and float(condition.at) >= sizes[task]:
-                        continue
-                    for number in range(1, plan.seeds + 1):
-                        yield _job(out, run, task, condition, number)
+    for run, task in _groups(study, plan):
+        for condition in plan.conditions():
+            if condition is not None and condition.axis == SIZES and float(condition.at) >= sizes[task]:
+                continue
+            for number in range(1, plan.seeds + 1):
+                yield _job(out, run, task, condition, number)
 
 
 def _job(out: Path, run: Run, task: str, condition: Point | None, seed: int) -> FinetuningJob:

@@ -39,12 +39,13 @@ class StudyDirectory:
         write_json(self.record, reading.sealed({"schema": reading.SCHEMA, **record}))
 
     @contextmanager
-    def claimed(self, *, dry_run: bool = False) -> Iterator[None]:
-        """The directory for this process alone; a dry run needs none and makes none."""
+    def claimed(self, *, dry_run: bool = False, patience: float = 0.0) -> Iterator[None]:
+        """The directory for this process alone, which waits for it for `patience` seconds; a dry run needs none and
+        makes none."""
         if dry_run:
             yield
             return
-        with claimed(self.path):
+        with claimed(self.path, patience):
             yield
 
     def require_free(self, but: Container[str] = ()) -> None:

@@ -5,7 +5,8 @@
         future.result()                   None, or JobFailed with the reason
 
 An executor decides how many jobs run at a time and on which machine. When its block is left, by an error or a signal
-too, it asks jobs that still run to end, waits until they have saved their work, and starts no others.
+too, it starts no other jobs. Processes of this machine (`local.py`) and tasks of Ray (`ray.py`) are asked to end, and
+it waits until they have saved their work. Jobs in Slurm's queue (`slurm.py`) stay there: a later command finds them.
 """
 
 from concurrent.futures import Future

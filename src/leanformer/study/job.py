@@ -33,6 +33,8 @@ class Job:
     """The file that the output is appended to."""
     steps: int = 0
     """Steps of the whole run, 0 if unknown."""
+    seconds: float = 0.0
+    """Estimated duration of the job, 0 if unknown."""
 
     @property
     def command(self) -> list[str]:

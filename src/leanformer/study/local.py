@@ -43,22 +43,27 @@ class LocalProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            waiting, left = [future for _, future in self._waiting], list(self._running.values())
-            self._waiting.clear()
-        for future in waiting:
-            future.cancel()
         try:
-            for process in left:
-                with suppress(OSError):  # the fork server is gone, and its forks end with it
-                    process.send_signal(signal.SIGTERM)
-            for process in left:
-                process.wait()
+            self.stop()
         finally:
             if self._server is not None:
                 self._server.close()
             for end in self._lifeline:
                 os.close(end)
+
+    def stop(self) -> None:
+        """Start no other jobs, ask those that run to end, and wait until they have saved their work."""
+        with self._lock:
+            waiting, left = [future for _, future in self._waiting], list(self._running.values())
+            self._waiting.clear()
+        for future in waiting:
+            future.cancel()
+            future.set_running_or_notify_cancel()  # tells those who wait for it
+        for process in left:
+            with suppress(OSError):  # the fork server is gone, and its forks end with it
+                process.send_signal(signal.SIGTERM)
+        for process in left:
+            process.wait()
 
     def submit(self, job: Job) -> "Future[None]":
         future = Future[None]()

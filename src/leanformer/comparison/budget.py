@@ -1,4 +1,4 @@
-"""The part of the machine that each run of a comparison gets, and the tokens that it reads there in a given time."""
+"""The settings of a comparison's runs for a budget of time or tokens each, on this machine."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -8,19 +8,6 @@ from leanformer.comparison.continuing import earlier
 from leanformer.data.corpus import Corpus
 from leanformer.settings import Settings
 from leanformer.training.budget import as_recorded, plan
-from leanformer.training.machine.hardware import cores, threads_asked, visible_devices
-
-
-def share_of_the_machine(jobs: int | None, runs: int, settings: Settings) -> tuple[int, int]:
-    """Returns the runs at a time and the threads of each.
-
-    Without `jobs` there is a run per GPU, or per core: small models use two single-threaded processes better than one
-    with two threads. Threads are `training.threads`, or OMP_NUM_THREADS, or the cores divided among the runs.
-    """
-    if jobs is not None and jobs < 1:
-        raise ValueError("--jobs must be at least 1")
-    workers = jobs or len(visible_devices()) or min(cores(), runs)
-    return workers, settings.training.threads or threads_asked() or max(1, cores() // workers)
 
 
 def planned(

@@ -1,48 +1,11 @@
-"""A comparison's part of the machine, and its plan for a budget of each run."""
+"""A comparison's plan for a budget of each run."""
 
 import json
 
 import pytest
-import torch
 
-from leanformer.comparison import machine
-from leanformer.comparison.machine import share_of_the_machine
-from leanformer.settings import Settings, read_settings
 from leanformer.training.budget import planning
 from leanformer.training.budget.pace import Pace, cost
-
-
-@pytest.mark.parametrize(
-    ("jobs", "omp", "threads", "share"),
-    [
-        (None, None, None, (6, 1)),
-        (2, None, None, (2, 4)),
-        (2, "3", None, (2, 3)),
-        (None, "2", None, (6, 2)),
-        (2, "3", 5, (2, 5)),
-        (2, "4,2", None, (2, 4)),
-        (2, "many", None, (2, 4)),
-    ],
-)
-def test_threads_are_those_that_are_asked_for_or_the_cores_divided(jobs, omp, threads, share, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if omp is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", omp)
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(machine, "visible_devices", lambda: [])
-    settings = read_settings(None, [f"training.threads={threads}"]) if threads else Settings()
-    assert share_of_the_machine(jobs, 6, settings) == share
-
-
-def test_there_is_a_run_for_every_gpu(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert share_of_the_machine(None, 12, Settings()) == (4, 2)
-    assert share_of_the_machine(8, 12, Settings()) == (8, 1)
-    with pytest.raises(ValueError, match="--jobs must be at least 1"):
-        share_of_the_machine(0, 12, Settings())
 
 
 @pytest.fixture
