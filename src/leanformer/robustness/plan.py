@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +111,7 @@ class Plan:
 
     def arguments(self, sources: list[Path], out: Path) -> tuple[str, ...]:
         """Returns the command that makes this study, with the settings that it has written to `out`."""
-        listed = {
+        listed: dict[str, Sequence[object]] = {
             "--task": self.tasks,
             "--noise": self.noises,
             "--levels": self.levels or [0],
@@ -119,7 +119,11 @@ class Plan:
             "--label-noise": self.label_noise,
             "--train-sizes": self.train_sizes,
         }
-        single = {"--task-data": self.task_data, "--misspellings": self.misspellings, "--plugin": self.plugin}
+        single: dict[str, object] = {
+            "--task-data": self.task_data,
+            "--misspellings": self.misspellings,
+            "--plugin": self.plugin,
+        }
         single |= {"--out": out, "--seeds": self.seeds, "--config": out / "settings.json"}
         said = ["robustness", *map(str, sources)]
         for option, values in listed.items():

@@ -63,7 +63,12 @@ class Allocation:
             yield
             return
         ending = threading.Event()
-        before = signal.signal(signal.SIGTERM, lambda *_: (ending.set(), self.stop()))
+
+        def end(*_: object) -> None:
+            ending.set()
+            self.stop()
+
+        before = signal.signal(signal.SIGTERM, end)
         try:
             yield
             if ending.is_set():

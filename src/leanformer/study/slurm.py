@@ -55,7 +55,7 @@ class SlurmArray:
     def __exit__(self, *_: object) -> None:
         self._left.set()
         self._thread.join()
-        for _, future in self._waiting:
+        for _job, future in self._waiting:
             future.cancel()
         left = sorted({task.partition("_")[0] for task in self._tasks})
         if left:
