@@ -27,8 +27,8 @@ def job(tokens: float) -> dict[str, float]:
     return {"tokens": tokens, "batch_tokens": BATCH, "length": LENGTH}
 
 
-def ways() -> Iterator[list[str]]:
-    """Memory and network of every way, on the fewest GPUs of a node and on eight nodes."""
+def shardings() -> Iterator[list[str]]:
+    """Memory and network of both shardings, on the fewest GPUs of a node and on eight nodes."""
     for name, gpus, sharding in product(MODELS, (8, 64), ("ddp", "fsdp")):
         found = cost(config(name), Cluster(gpus=gpus), sharding=sharding, **job(1e11))
         less = cost(config(name), Cluster(gpus=gpus), sharding=sharding, checkpointing=True, **job(1e11))
@@ -38,7 +38,7 @@ def ways() -> Iterator[list[str]]:
 
 
 def days() -> Iterator[list[str]]:
-    """Days by the cheapest way that fits."""
+    """Days by the fastest sharding that fits."""
     for name, (words, tokens) in product(MODELS, TOKENS.items()):
         costs = [cheapest(config(name), Cluster(gpus=gpus), **job(tokens)) for gpus in GPUS]
         yield [name, words, *(_days(found) for found in costs)]
@@ -76,7 +76,7 @@ def _days(found: Cost | None) -> str:
 
 
 HEADERS = {
-    ways: ["Model", "GPUs", "Sharding", "States per GPU", "Sent per step", "Network", "Compute", "Fits 80 GB"],
+    shardings: ["Model", "GPUs", "Sharding", "States per GPU", "Sent per step", "Network", "Compute", "Fits 80 GB"],
     days: ["Model", "Tokens", *(f"{gpus} GPU{'s' * (gpus > 1)}" for gpus in GPUS)],
     mechanisms: ["Attention", "Parameters", "of the baseline's", "Compute", "Sent"],
     files: ["Tokens", "Files", "Size"],

@@ -48,6 +48,7 @@ def test_agreement_is_blind_to_scale_and_rotation_where_it_should_be() -> None:
     rotated = agreement((teacher @ rotation).astype(np.float32), teacher)
     assert rotated["similarities"] == pytest.approx(1) and rotated["cosine"] < 0.9
     assert "cosine" not in agreement(teacher[:, :3], teacher)
+    assert agreement(teacher[:2], teacher[:2]).keys() == {"cosine"}  # one pair has no rank
 
 
 def test_columns_are_found_or_named(tmp_path: Path) -> None:

@@ -126,9 +126,13 @@ def test_decoders_equal_unshared_ones(tiny, scattered, plan):
         assert_close(shared(ids, **given).logits, spread(shared)(ids, **given).logits, rtol=1e-12, atol=1e-12)
 
 
-def test_shared_keys_and_values_equal_the_formula(tiny, scattered):
+@pytest.mark.parametrize(
+    ("projection", "key_map", "value_map"), [("separate", "key", "value"), ("shared_key_value", *2 * ("key_value",))]
+)
+def test_shared_keys_and_values_equal_the_formula(projection, key_map, value_map, tiny, scattered):
     """Layer by layer: each compares its own queries with the keys that layer 2 floor(l / 2) made."""
-    model = scattered(LeanformerModel(tiny(num_hidden_layers=5, layer_sharing="kv:2", qk_norm=True)).double())
+    settings = {"layer_sharing": "kv:2", "qk_norm": True, "attention_options": {"projection": projection}}
+    model = scattered(LeanformerModel(tiny(num_hidden_layers=5, **settings)).double())
     ids, mask = torch.randint(1, 101, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
     mask[1, 5:] = False
     states = model(ids, attention_mask=mask, output_hidden_states=True).hidden_states
@@ -140,8 +144,8 @@ def test_shared_keys_and_values_equal_the_formula(tiny, scattered):
             linear(y).unflatten(-1, (3, 10)).transpose(1, 2)
             for linear, y in (
                 (layer.attention.projection.query, x),
-                (maker.projection.key, source),
-                (maker.projection.value, source),
+                (getattr(maker.projection, key_map), source),
+                (getattr(maker.projection, value_map), source),
             )
         )
         query = layer.attention.projection.query_norm(query)

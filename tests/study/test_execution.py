@@ -39,6 +39,13 @@ def test_there_is_a_run_for_every_gpu(monkeypatch):
         Execution(jobs=0)
 
 
+def test_a_shard_without_runs_has_a_share(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(execution, "cores", lambda: 8)
+    monkeypatch.setattr(execution, "visible_devices", lambda: [])
+    assert Execution().share(0, None) == (1, 8)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shards_are_disjoint_and_together_all(count):
     jobs = list("abcdefghijk")

@@ -4,7 +4,7 @@ import pytest
 
 from leanformer import LeanformerConfig
 from leanformer.models.cost import ledger
-from leanformer.training.budget.cluster import Cluster, cheapest, cost, prepare_days, shards
+from leanformer.training.budget.cluster import Cluster, cheapest, cost, shards
 
 SIZES = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 BASE = LeanformerConfig.from_settings({**SIZES, "vocab_size": 30_522})
@@ -66,7 +66,6 @@ def test_the_cheapest_way_is_the_simplest_that_fits() -> None:
 
 def test_text_as_files() -> None:
     assert shards(1e12) == (1000, 2e12) and shards(1.5e9) == (2, 3e9)
-    assert prepare_days(86_400e6, 1e6, 10) == pytest.approx(0.1)
 
 
 def test_what_is_refused() -> None:

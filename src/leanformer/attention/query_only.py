@@ -22,9 +22,16 @@ class QueryOnly(Projection):
         self.query, self.query_norm = query, query_norm
 
     @classmethod
-    def of(cls, whole: Any) -> Self:
-        """Returns the query's part of a projection, with its modules."""
-        return cls(whole.shape, getattr(whole, whole.parts["query"]), whole.query_norm)
+    def of(cls, whole: Any, maker: Projection) -> Self:
+        """Returns the query's part of a projection, with its modules; it reads the keys that `maker` makes."""
+        made = cls(whole.shape, getattr(whole, whole.parts["query"]), whole.query_norm)
+        vars(made)["maker"] = maker  # not registered: the maker's own layer has it
+        return made
+
+    def expand(self, heads: Heads) -> Heads:
+        """What is handed on is as compact as the maker's cache, so the maker expands it."""
+        maker: Projection = vars(self)["maker"]
+        return maker.expand(heads)
 
     @staticmethod
     def suits(projection: type[Projection]) -> bool:

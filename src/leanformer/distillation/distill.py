@@ -11,6 +11,7 @@ from leanformer.distillation.gradual import require_alike
 from leanformer.distillation.objective import Distillation
 from leanformer.models import LeanformerConfig, LeanformerForMaskedLM
 from leanformer.models.cost import ledger
+from leanformer.models.layer_sharing import NONE
 from leanformer.settings import DistillationSettings, Settings
 from leanformer.training.objectives.table import require_length
 from leanformer.training.pretrain import pretrain
@@ -85,6 +86,11 @@ class Distilling:
                 f"distillation.share_heads = {rho}: heads of a fresh student are like nothing; leave it out"
             )
         start = SavedModel.open(self.student, data)
+        if start.config.layer_sharing != NONE:
+            raise ValueError(
+                f"distillation.share_heads = {rho}: the student's layers share (layer_sharing = "
+                f"{start.config.layer_sharing!r}); leave it out"
+            )
         number = tied_heads(start.config, rho)
         if not number:
             raise ValueError(f"distillation.share_heads = {rho} is less than one head: raise it, or leave it out")

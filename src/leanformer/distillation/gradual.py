@@ -20,7 +20,7 @@ from leanformer.distillation.watch import attention_layers
 from leanformer.models import LeanformerConfig
 
 ALIKE = (
-    *("hidden_size", "num_hidden_layers", "positions", "rotary_base", "norm", "layer_sharing"),
+    *("hidden_size", "num_hidden_layers", "positions", "rotary_base", "norm", "first_norm", "layer_sharing"),
     *("sliding_window", "global_attn_every_n_layers", "local_rotary_base"),
 )
 """What two models must have in common for one's attention to stand in the other's layers."""
@@ -52,6 +52,11 @@ def _mix(old: MultiHeadAttention, a: Tensor | float) -> Callable[..., Any]:
 
 def require_alike(teacher: LeanformerConfig, student: LeanformerConfig) -> None:
     """ValueError unless the teacher's attention can stand in the student's layers."""
+    if student.layer_sharing.startswith("kv:"):
+        raise ValueError(
+            f"distillation.anneal: layers hand on the student's keys (layer_sharing = {student.layer_sharing!r}), "
+            "which the teacher's attention would read; leave it out"
+        )
     for key in ALIKE:
         if getattr(teacher, key) != getattr(student, key):
             raise ValueError(

@@ -137,6 +137,8 @@ def agreement(student_ND: NDArray[np.float32], teacher_ND: NDArray[np.float32]) 
     found = {}
     if student_ND.shape == teacher_ND.shape:
         found["cosine"] = float((units[0] * units[1]).sum(1).mean())
+    if len(student_ND) < 3:
+        return found
     upper = np.triu_indices(len(student_ND), 1)
     cosines = [(unit_ND @ unit_ND.T)[upper] for unit_ND in units]
     return found | {"similarities": float(METRICS["spearman"](cosines[1], cosines[0]))}

@@ -58,7 +58,7 @@ model = {auto_class}.from_pretrained("{name}", trust_remote_code=True)
 ```
 
 `{name}` is this folder or its name on the hub. It needs torch and transformers 5.17 or newer, and not leanformer: the
-code lies beside the weights, which is why transformers wants to be told that you trust it. The tokenizer has no code;
+code lies beside the weights, which is why transformers asks for `trust_remote_code=True`. The tokenizer has no code;
 without `trust_remote_code=False` transformers asks all the same, since it reads config.json first. What the weights do
 not hold starts at random when they are loaded as something else: {others}."""
 

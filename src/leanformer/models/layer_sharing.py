@@ -87,7 +87,8 @@ def share(layers: nn.ModuleList, sharing: LayerSharing) -> nn.ModuleList:
                 vars(layer)[part] = getattr(layers[0], part)  # not registered: state and parameters hold it once
         if sharing.reads(number):
             attention = cast(MultiHeadAttention, layer.attention)
-            attention.projection = QueryOnly.of(attention.projection)
+            maker = cast(MultiHeadAttention, layers[number - number % sharing.every].attention)
+            attention.projection = QueryOnly.of(attention.projection, maker.projection)
     return layers
 
 

@@ -28,7 +28,7 @@ OLD_READING = tuple(
 """Names that the file had in old models of other families than BERT."""
 PROMPTS = "config_sentence_transformers.json"
 TOKENIZER = "tokenizer_config.json"
-FILES = (MODULES, READING, *OLD_READING, PROMPTS, "[0-9]_*/config.json", "[0-9]_*/model.safetensors")
+FILES = (MODULES, READING, *OLD_READING, PROMPTS, "[0-9]*_*/config.json", "[0-9]*_*/*.safetensors")
 """Patterns of all of these files in a model on the hub."""
 PICKLES, NOT_COPIED = (".bin", ".pt", ".pth", ".pkl"), (".py",)
 AGAIN = "copy or download it again"

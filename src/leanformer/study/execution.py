@@ -100,7 +100,7 @@ class Execution:
         the cores divided among the runs, on a cluster Slurm's cpus_per_task, or one.
         """
         if self.local:
-            workers = self.jobs or len(visible_devices()) or min(cores(), runs)
+            workers = self.jobs or len(visible_devices()) or max(1, min(cores(), runs))
             return workers, threads or threads_asked() or max(1, cores() // workers)
         given = int(self.slurm.get("cpus_per_task", 0)) // (self.jobs or 1)
         at_a_time = (self.parallel or PARALLEL) * (self.jobs or 1 if self.executor == "slurm" else 1)

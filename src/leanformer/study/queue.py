@@ -51,6 +51,10 @@ class Queue:
         """Write down how Slurm calls the allocations."""
         self._write(number, json.loads(self._file(number).read_text(encoding="utf-8")) | {"tasks": list(tasks)})
 
+    def withdraw(self, number: str) -> None:
+        """Forget a submission that Slurm did not take."""
+        self._file(number).unlink(missing_ok=True)
+
     def places(self) -> dict[str, Place]:
         """Returns where each job is that waits or runs. OSError if Slurm cannot be asked."""
         left = list(self._open())

@@ -94,7 +94,7 @@ class SlurmArray:
             waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        futures = {job.name: future for job, future in waiting}
+        futures, number = {job.name: future for job, future in waiting}, None
         try:
             packs = packed([job for job, _ in waiting], self._parallel, self._workers)
             number = self._queue.announce(packs)
@@ -103,6 +103,8 @@ class SlurmArray:
             tasks = [task.job_id for task in self._submitter.submit_array(work)]
             self._queue.confirm(number, tasks)
         except Exception as error:  # submitit's, of sbatch: all of these jobs, and the study, end with it
+            if number is not None:
+                self._queue.withdraw(number)
             for future in futures.values():
                 future.set_exception(OSError(f"Slurm did not take the jobs: {' '.join(str(error).split())}"))
             return
@@ -115,6 +117,7 @@ class SlurmArray:
         try:
             present = {place.task for place in self._queue.places().values()}
         except OSError:
+            self._gone = {}  # nothing is known of the time without an answer
             return
         now = time.monotonic()
         self._gone = {task: self._gone.get(task, now) for task in self._tasks if task not in present}

@@ -95,6 +95,7 @@ def test_a_killed_run_resumes_exactly(
     assert records[0]["pairs"] == records[1]["pairs"] and records[0]["end"] == records[1]["end"]
     with pytest.raises(ValueError, match=r"was made with .*learning_rate"):
         lf.distill(student, out=out, resume=True, **how, **HOW | {"learning_rate": 1e-4})
+    assert lf.distill(teacher=teacher, data=file, out=again, resume=True, quiet=True).path == again  # its own student
     with pytest.raises(ValueError, match=r"was made with .*data\.hash"):
         lf.distill(student, out=out, resume=True, **how | {"data": sentences[:100]}, **HOW)
 
@@ -134,6 +135,7 @@ def test_what_is_refused(teacher: Path, student: Path, data: Path, sentences: li
         r"method = 'logits' learns from prepared data": {"data": sentences, "method": "logits"},
         r"method = 'vectors' learns from texts": {"data": data, "method": "vectors"},
         r"--pairs measures vectors": {"data": data, "pairs": tmp_path / "pairs.csv"},
+        r"training.micro_batch_size = 4: texts are read whole": {"data": sentences, "micro_batch_size": 4},
         r"3 different texts are too few": {"data": sentences[:3]},
         r"vector_losses\.cosin": {"data": sentences, "vector_losses": {"cosin": 1.0}},
         r"has no weight above 0": {"data": sentences, "vector_losses": {"cosine": 0.0}},

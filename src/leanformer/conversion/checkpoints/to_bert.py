@@ -19,10 +19,14 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
     config = found.config
     if found.family != LeanformerConfig.model_type:
         raise ValueError(f"{source / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
+    own_heads = config.num_attention_heads
     for key, value, only in (
         ("attention", config.attention, "dot_product"),
         ("attention_options.projection", config.attention_options.get("projection", "separate"), "separate"),
+        ("attention_options.kv_heads", config.attention_options.get("kv_heads") or own_heads, own_heads),
         ("positions", config.positions, "learned"),
+        ("sliding_window", config.sliding_window, None),
+        ("first_norm", config.first_norm, True),
         ("norm", config.norm, "post"),
         ("biases", config.biases, True),
         ("feed_forward", config.feed_forward, "plain"),

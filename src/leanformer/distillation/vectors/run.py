@@ -45,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "training": {"batch_size": 64, "learning_rate": 5e-5, "warmup": 0.1, "validation_sequences": 256},
 }
 """Settings that apply unless others are given, beside the budget of one epoch."""
+UNUSED = ("micro_batch_size", "first_batch_size", "final_mask_rate", "document_mask", "score_at", "compile")
+"""Settings of [training] that are for packed tokens."""
 VALIDATIONS = 5
 """The approximate number of validations of a run."""
 
@@ -69,15 +71,18 @@ def distill_vectors(
     Everything is checked before `out` is touched. Raises what `pretrain` raises.
     """
     run, before = RunDirectory(Path(out)), None
-    load_plugin(plugin)
     if resume:
         before = run.read()
         settings = settings or settings_from(before["settings"])
         sources = sources or before["data"]["paths"]
+        student = student or (before.get("start") or {}).get("path")
+        plugin = plugin or (before.get("plugin") or {}).get("path")
     else:
         run.require_unused()
+    load_plugin(plugin)
     if settings is None or not sources:
         raise ValueError("no texts given: name a file with one text per line by --data")
+    _require_used(settings.training)
     prepare_cpu(settings.training.threads)
     accelerator = make_accelerator(settings.training, run.path)
     if accelerator.num_processes > 1:
@@ -151,7 +156,7 @@ def distill_vectors(
                 }
             save(learner.encoder, learner.tokenizer, run.model, learner.parts)
             record = run.update(status="finished", results=results, model=saved_record(run))
-    if end["similarities"] < start["similarities"]:
+    if "similarities" in end and end["similarities"] < start["similarities"]:
         console.print(
             f"note: the similarities of texts are further from the teacher's than before training (correlation "
             f"{end['similarities']:.4f}, before {start['similarities']:.4f}): lower training.learning_rate = "
@@ -168,6 +173,13 @@ def planned(training: TrainingSettings, texts: int) -> TrainingSettings:
     if training.validate_every is None and training.max_steps is not None:
         training = replace(training, validate_every=max(1, training.max_steps // VALIDATIONS))
     return training
+
+
+def _require_used(training: TrainingSettings) -> None:
+    """Raises ValueError for a setting that this objective does not have."""
+    for key in UNUSED:
+        if getattr(training, key) not in (None, False):
+            raise ValueError(f"training.{key} = {getattr(training, key)!r}: texts are read whole, leave it out")
 
 
 def require_widths(teacher: SentenceEncoder, student: SentenceEncoder, settings: DistillationSettings) -> None:

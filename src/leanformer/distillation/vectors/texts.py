@@ -1,6 +1,6 @@
 """The texts to distil on: each is read once, and some are held out.
 
-    held out = a tenth of the N different texts, at most `most`: the first ones of a permutation with seed 0
+    held out = a tenth of the N different texts, at most `most` and at least 3: the first of a permutation with seed 0
 
 so that validation losses of runs on the same texts can be compared, whatever the seed of the run.
 """
@@ -19,8 +19,8 @@ from leanformer.data.sampling import few_notes
 from leanformer.data.tables import as_text
 
 SHARE = 0.1
-LEAST = 20
-"""The number of different texts that are needed."""
+LEAST, LEAST_HELD_OUT = 20, 3
+"""The number of different texts that are needed, and of those that are held out."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read(sources: Sequence[Source], column: str, most: int | None) -> Texts:
     names = [str(source) for source in sources]
     if len(texts) < LEAST:
         raise ValueError(f"{', '.join(names)}: {len(texts)} different texts are too few to distil on: give more")
-    size = max(1, round(SHARE * len(texts)))
-    held = set(permutation(np.arange(min(size, most or size)), len(texts), 0, 0).tolist())
+    size = max(LEAST_HELD_OUT, min(round(SHARE * len(texts)), most or len(texts)))
+    held = set(permutation(np.arange(size), len(texts), 0, 0).tolist())
     train = [text for i, text in enumerate(texts) if i not in held]
     return Texts(train, [texts[i] for i in sorted(held)], names, number - len(texts))

@@ -61,7 +61,7 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one way of training costs; bytes, seconds and days."""
+    """What a training costs with one sharding; bytes, seconds and days."""
 
     sharding: str
     checkpointing: bool
@@ -143,17 +143,12 @@ def cost(
 
 
 def cheapest(config: LeanformerConfig, cluster: Cluster, **job: float | int | str) -> Cost | None:
-    """Returns the fastest way that fits, the simplest of equally fast ones; None if none fits."""
-    ways = [(sharding, checkpointing) for checkpointing in (False, True) for sharding in ("ddp", "fsdp")]
-    costs = [cost(config, cluster, sharding=s, checkpointing=c, **job) for s, c in ways]  # type: ignore[arg-type]
+    """Returns the fastest sharding that fits, the simplest of equally fast ones; None if none fits."""
+    shardings = [(sharding, checkpointing) for checkpointing in (False, True) for sharding in ("ddp", "fsdp")]
+    costs = [cost(config, cluster, sharding=s, checkpointing=c, **job) for s, c in shardings]  # type: ignore[arg-type]
     return min((each for each in costs if each.fits), key=lambda each: each.days, default=None)
 
 
 def shards(tokens: float, per_shard: float = 1e9, bytes_per_token: int = 2) -> tuple[int, float]:
     """Returns the number of files of a prepared text and its bytes."""
     return ceil(tokens / per_shard), tokens * bytes_per_token
-
-
-def prepare_days(tokens: float, tokens_per_second: float, cores: int) -> float:
-    """Returns the days that preparing the text takes with so many cores, each at `tokens_per_second`."""
-    return tokens / (tokens_per_second * cores) / DAY
