@@ -51,11 +51,32 @@ def test_agreement_is_blind_to_scale_and_rotation_where_it_should_be() -> None:
     assert agreement(teacher[:2], teacher[:2]).keys() == {"cosine"}  # one pair has no rank
 
 
+def test_an_encoder_that_tells_nothing_apart_finds_nothing() -> None:
+    pairs = Pairs(["a", "b", "c"], ["d", "e", "f"])
+    found = measure(pairs, lambda texts: np.ones((len(texts), 4), np.float32))
+    assert found["recall@1"] == 0.0 and found["mrr@10"] == pytest.approx(1 / 3)
+
+
+def test_what_is_no_pair_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    for second, message in {
+        '{"sentence1": "x", "score": 2}': r"line 2: no column 'sentence2'",
+        '{"sentence1": "x", "sentence2": null, "score": 2}': r"line 2: sentence2 is empty \(null\)",
+        '{"sentence1": "x", "sentence2": "y"}': r"line 2: no column 'score'",
+        '{"sentence1": "x", "sentence2": "y", "score": 1}': r"all scores are 1, which order no pairs",
+    }.items():
+        file.write_text('{"sentence1": "a", "sentence2": "b", "score": 1}\n' + second + "\n")
+        with pytest.raises(ValueError, match=message):
+            read_pairs(file)
+
+
 def test_columns_are_found_or_named(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
-    file.write_text(json.dumps({"sentence1": "x", "sentence2": "y", "label": 3, "q": "z", "s": "n"}) + "\n")
+    rows = [{"sentence1": "x", "sentence2": "y", "label": label, "q": "z", "s": "n"} for label in (3, 4)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = read_pairs(file)
-    assert (found.first, found.second) == (["x"], ["y"]) and found.scores is not None and found.scores.tolist() == [3.0]
+    assert (found.first, found.second) == (["x", "x"], ["y", "y"])
+    assert found.scores is not None and found.scores.tolist() == [3.0, 4.0]
     assert read_pairs(file, ["q", "sentence2"]).scores is None
     for columns, message in {
         ("q", "nope"): "has no column 'nope'",

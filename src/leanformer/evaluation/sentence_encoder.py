@@ -96,6 +96,10 @@ class SentenceEncoder:
             config = SavedModel(folder, saved.config_of(folder), saved.weights_hash(folder)).changed(changes)
         encoder = pretrained.load_encoder(folder, config)
         before = _prompt_length(tokenizer, start, length) if start else 0
+        if before >= length - 1:
+            raise ValueError(
+                f"the prompt {start!r} leaves no room in {length} tokens: raise the length, or name another"
+            )
         return cls(Pooled(encoder, pool, before), tokenizer, length, folder, parts, start)
 
     @property
@@ -119,8 +123,13 @@ class SentenceEncoder:
 
     def encoded(self, texts: Sequence[str], length: int | None = None) -> Encoded:
         """Returns the texts behind the prompt as ids, cut to `length` tokens."""
+        length = length or self.length
+        if length <= self.tokenizer.num_special_tokens_to_add() + self.model.prompt_length:
+            raise ValueError(
+                f"a text of {length} tokens has no room beside its special tokens and the prompt: allow more"
+            )
         examples = Examples([(self.prompt + text,) for text in texts], np.zeros(len(texts), np.int64))
-        return encode(self.tokenizer, examples, length or self.length)
+        return encode(self.tokenizer, examples, length)
 
     def vectors(self, texts: Sequence[str], length: int | None = None) -> NDArray[np.float32]:
         return self.pooled(self.encoded(texts, length))

@@ -11,6 +11,8 @@ the query. A pair is relevant if its score lies in the upper fifth of the scores
 scores every pair is, and there is no `spearman`. N pairs, D width.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanformer.data.own import files, kinds
-from leanformer.data.tables import as_text
 from leanformer.evaluation.metrics import METRICS
 from leanformer.evaluation.sentence_encoder import SentenceEncoder
 
@@ -29,6 +30,10 @@ LAYOUTS = (("sentence1", "sentence2"), ("text1", "text2"), ("text_a", "text_b"),
 SCORES = ("score", "label", "similarity")
 UPPER = 0.8
 RANKS = 10
+TIE = 1e-9
+"""Wrong texts whose cosine is so near count as nearer: an encoder that tells no texts apart finds nothing."""
+MOST = 2_000
+"""The most texts of which all pairs are compared."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Pairs:
     first: list[str]
     second: list[str]
     scores: NDArray[np.float64] | None = None
+
+    @property
+    def sha256(self) -> str:
+        scores = None if self.scores is None else self.scores.tolist()
+        return hashlib.sha256(json.dumps([self.first, self.second, scores]).encode()).hexdigest()
 
     @property
     def relevant(self) -> NDArray[np.bool_]:
@@ -62,18 +72,19 @@ def read_pairs(path: str | Path, columns: Sequence[str] = ()) -> Pairs:
             raise ValueError(f"{path} has no column {name!r}; it has: {', '.join(names)}")
     first, second, scores = [], [], []
     for place, row in rows:
+        values = [tables.value(row, column, place) for column in columns]
         try:
-            first.append(as_text(row[columns[0]], columns[0]))
-            second.append(as_text(row[columns[1]], columns[1]))
+            first.append(tables.as_text(values[0], columns[0]))
+            second.append(tables.as_text(values[1], columns[1]))
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
         if columns[2:]:
-            score = kinds.number(row[columns[2]])
+            score = kinds.number(values[2])
             if score is None:
-                raise ValueError(
-                    f"{place}: {columns[2]} = {row[columns[2]]!r} is no number: correct or leave out the row"
-                )
+                raise ValueError(f"{place}: {columns[2]} = {values[2]!r} is no number: correct the row")
             scores.append(score)
+    if len(set(scores)) == 1:
+        raise ValueError(f"{path}: all scores are {scores[0]:g}, which order no pairs: leave the column of scores out")
     return Pairs(first, second, np.array(scores) if columns[2:] else None)
 
 
@@ -110,7 +121,7 @@ def _retrieval(
         right = np.isin(others, list(texts - {query}))
         if right.any():
             scores = unit_ND[others] @ unit_ND[query]
-            ranks.append(1 + int((scores > scores[right].max()).sum()))
+            ranks.append(1 + int((scores[~right] >= scores[right].max() - TIE).sum()))
     if not ranks:
         return {}
     places = np.array(ranks)
@@ -131,15 +142,15 @@ def agreement(student_ND: NDArray[np.float32], teacher_ND: NDArray[np.float32]) 
     """Returns how far the vectors of one encoder agree with another's of the same texts.
 
     cosine          the mean cosine of both vectors of a text, if they are equally wide
-    similarities    the rank correlation of the cosines of all pairs of texts
+    similarities    the rank correlation of the cosines of all pairs of texts, if there are three texts
     """
-    units = [_unit(vectors.astype(np.float64)) for vectors in (student_ND, teacher_ND)]
+    units = [_unit(vectors[:MOST].astype(np.float64)) for vectors in (student_ND, teacher_ND)]
     found = {}
     if student_ND.shape == teacher_ND.shape:
         found["cosine"] = float((units[0] * units[1]).sum(1).mean())
-    if len(student_ND) < 3:
+    if len(units[0]) < 3:
         return found
-    upper = np.triu_indices(len(student_ND), 1)
+    upper = np.triu_indices(len(units[0]), 1)
     cosines = [(unit_ND @ unit_ND.T)[upper] for unit_ND in units]
     return found | {"similarities": float(METRICS["spearman"](cosines[1], cosines[0]))}
 

@@ -1,5 +1,6 @@
 """`leanformer.distill`: trains a student with a teacher."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def distill(
 
 
 def _prepared(data: Any) -> bool:
-    return isinstance(data, Data) or (isinstance(data, str | Path) and (Path(data) / PREPARED).is_file())
+    return isinstance(data, Data) or (isinstance(data, str | Path) and os.path.isfile(os.path.join(data, PREPARED)))
 
 
 def _require_method(method: str, data: Any, *, prepared: bool) -> None:

@@ -133,6 +133,8 @@ def sentence_pooling(parts: SentenceParts) -> SentencePooling:
     if modes is None:
         modes = [mode for old, mode in OLD_SWITCHES.items() if settings.get(f"pooling_mode_{old}")] or "mean"
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    if not modes:
+        raise ValueError(f"{parts.settings(first)}: pooling_mode is empty: {AGAIN}")
     if unknown := [mode for mode in modes if mode not in POOL]:
         raise ValueError(_unknown(parts, f"pooling of the mode {unknown[0]!r}"))
     then = tuple(_part(parts, module) for module in others if class_name(module) != "Dropout")

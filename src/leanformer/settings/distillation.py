@@ -1,5 +1,6 @@
 """The settings of distillation, the table [distillation]."""
 
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal
 
@@ -46,8 +47,10 @@ class DistillationSettings(Table):
         for name, weight in self.vector_losses.items():
             if name not in VECTOR_LOSSES:
                 raise ValueError(f"distillation.vector_losses.{name}: {suggest(name, VECTOR_LOSSES)}")
-            if weight < 0:
-                raise ValueError(f"distillation.vector_losses.{name} = {weight!r}: must not be negative")
+            if not 0 <= weight < math.inf:
+                raise ValueError(
+                    f"distillation.vector_losses.{name} = {weight!r}: must be a number that is not negative"
+                )
         self._require("vector_losses", any(self.vector_losses.values()), "has no weight above 0: give a loss one")
         for key in ("relation_heads", "teacher_layer", "student_layer"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")

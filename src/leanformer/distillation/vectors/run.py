@@ -114,9 +114,12 @@ def distill_vectors(
         "hardware": describe(device, 1, autocast_dtype(training.precision, device)),
         "ledger": ledger(learner.config, length, head="none"),
         "data": texts.record | {"truncated": encoded[0].truncated + encoded[1].truncated},
+        "pairs": pairs and {"number": len(pairs.first), "sha256": pairs.sha256},
         "results": None,
     }
     if before is not None:
+        if before.get("pairs") != record["pairs"]:
+            raise ValueError(f"{run.record} was made with other --pairs, or without any: repeat them")
         if changed := run_difference(before, record):
             raise ValueError(f"{run.record} was made with {changed}: repeat its settings, or choose another --out")
         if before["status"] == "finished":
@@ -177,6 +180,10 @@ def planned(training: TrainingSettings, texts: int) -> TrainingSettings:
 
 def _require_used(training: TrainingSettings) -> None:
     """Raises ValueError for a setting that this objective does not have."""
+    if training.objective != "masked_lm":
+        raise ValueError(
+            f"training.objective = {training.objective!r}: an encoder learns vectors of texts, leave it out"
+        )
     for key in UNUSED:
         if getattr(training, key) not in (None, False):
             raise ValueError(f"training.{key} = {getattr(training, key)!r}: texts are read whole, leave it out")

@@ -12,9 +12,14 @@ def fresh(teacher: SentenceEncoder, settings: Settings) -> SentenceEncoder:
 
     Of the teacher's width it has the teacher's parts behind the encoder, too; else the mean of its states.
     """
-    same = ("vocab_size", "max_position_embeddings", "pad_token_id")
+    same = ("vocab_size", "max_position_embeddings", "pad_token_id", "type_vocab_size")
     own = {name: getattr(teacher.config, name) for name in same}
     config = LeanformerConfig.from_settings(own | settings.model)
+    if config.vocab_size < len(teacher.tokenizer):
+        raise ValueError(
+            f"model.vocab_size = {config.vocab_size}: the teacher's tokenizer has {len(teacher.tokenizer)} tokens; "
+            "leave it out"
+        )
     encoder = LeanformerModel(config, add_pooling_layer=False)
     initialise(encoder, settings.training.seed)
     length = min(teacher.length, config.max_position_embeddings)
