@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leanformer.data import tables
 from leanformer.data.own import files, kinds
 from leanformer.evaluation.metrics import METRICS
 from leanformer.evaluation.sentence_encoder import SentenceEncoder
