@@ -5,7 +5,7 @@ from typing import Any
 from experiments.real_models.picture import picture
 from experiments.real_models.quality import FULL
 from leanformer.models.inference import PRECISIONS
-from leanformer.reporting.numbers.quantities import NONE, fixed
+from leanformer.reporting.numbers.quantities import NONE, fixed, listed
 from leanformer.reporting.render.document import Block, Document, Paragraph, Section, Table
 
 
@@ -38,16 +38,17 @@ SPEED = (
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Says which targets reached their aims."""
-    done = {name: row for name, row in found["targets"].items() if "end" in row}
-    reached = [
-        name for name, row in done.items() if row["aims"][1] is not None and score(found, row, "end") >= row["aims"][1]
-    ]
-    missed = [name for name, row in done.items() if row["aims"][1] is not None and name not in reached]
-    said = f"The original reaches {fixed(_score(found, found['original']), 4)}."
-    if reached:
-        said += f" After recovery the aim is reached by {', '.join(reached)}."
-    return said + (f" It is missed by {', '.join(missed)}." if missed else "")
+    """Says which targets reached their aims, after conversion and after recovery."""
+    said = [f"The original reaches {fixed(_score(found, found['original']), 4)}."]
+    for place, (when, words) in enumerate({"start": "after conversion", "end": "after recovery"}.items()):
+        aimed = {name: row for name, row in found["targets"].items() if when in row and row["aims"][place] is not None}
+        reached = [name for name, row in aimed.items() if score(found, row, when) >= row["aims"][place]]
+        missed = [name for name in aimed if name not in reached]
+        if reached:
+            said.append(f"Aims {words} are reached by {listed(reached)}.")
+        if missed:
+            said.append(f"Aims {words} are missed by {listed(missed)}.")
+    return " ".join(said)
 
 
 def score(found: dict[str, Any], row: dict[str, Any], when: str) -> float:

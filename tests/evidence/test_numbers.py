@@ -14,6 +14,7 @@ PAGES = [
     "docs/results/README.md",
     "docs/results/confirm/README.md",
     "docs/results/conversion.md",
+    "docs/results/real-models.md",
     "docs/results/size/README.md",
     "docs/results/synthesizer/README.md",
 ]

@@ -51,7 +51,11 @@ def found() -> dict[str, Any]:
 
 def test_the_page_says_what_the_record_holds(found: dict[str, Any]) -> None:
     page = markdown(document(found))
-    assert "The original reaches 0.8671. After recovery the aim is reached by good. It is missed by bad." in page
+    assert (
+        "The original reaches 0.8671. Aims after conversion are reached by open. Aims after conversion are missed by "
+        in page
+    )
+    assert "missed by bad. Aims after recovery are reached by good. Aims after recovery are missed by bad." in page
     assert "| good | 19.0 M | 25 % | 0.7000 | — | 0.8600 | 0.850 | 2 min |" in page
     assert "| open | 19.0 M | 25 % | 0.5000 | 0.400 | — | 0.900 | — |" in page
     assert "| bad, recovered | 0.7000 | — | -0.0100 |" in page
