@@ -273,11 +273,8 @@ def _bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> 
     wanted = left.T @ wanted
     kept = values > 1e-8 * values[0]
     wanted, values, right = wanted[kept], values[kept], right[kept]
-    if not len(values):
-        return matrix.new_zeros(matrix.shape[1])
-    t = right.T @ (wanted / values)
-    ridge = 1e-8
-    while not fine(t) and ridge < 1e4:
+    t, ridge = right.T @ (wanted / values), 1e-8
+    while len(values) and not fine(t) and ridge < 1e4:
         ridge *= 1.5
         t = right.T @ (wanted * values / (values.square() + ridge * values[0].square()))
     return t
