@@ -148,7 +148,8 @@ def test_every_control_says_what_it_controls_for(data):
         assert (control(arm) is None) == ("[" not in arm.label), arm.label
     for setting, what in OPTIONS.items():
         name = {"coefficients_init": "pairwise", "scale_init": "shared"}.get(setting.partition("=")[0], "dot_product")
-        (arm,) = parse_variants(f"{name}[{setting}]")
+        value = {"kv_heads": "=1"}.get(setting, "")
+        (arm,) = parse_variants(f"{name}[{setting}{value}]")
         assert control(arm) == what
 
 

@@ -66,7 +66,7 @@ def inputs(text: str, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 def in_this_process() -> Iterator[None]:
     """A comparison's runs take no process of their own, which would import PyTorch; plug-ins are unknown afterwards."""
     with pytest.MonkeyPatch.context() as patch, forgotten():
-        patch.setattr("leanformer.comparison.compare.LocalProcesses", InProcess())
+        patch.setattr("leanformer.study.execution.LocalProcesses", InProcess())
         yield
 
 

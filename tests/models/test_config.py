@@ -37,7 +37,7 @@ OWN |= {"decoder_attention", "decoder_attention_options", "cross_attention", "cr
 OWN |= {"num_decoder_layers", "decoder_start_token_id", "norm"}
 OWN |= {"biases", "feed_forward", "qk_norm", "zero_outputs", "residual_in_fp32", "embedding_size", "shared_heads"}
 OWN |= {"block", "mixer", "mixer_options", "feed_forward_groups", "pooler_act"}
-OWN |= {"sliding_window", "global_attn_every_n_layers", "local_rotary_base", "first_norm"}
+OWN |= {"layer_sharing", "sliding_window", "global_attn_every_n_layers", "local_rotary_base", "first_norm"}
 
 
 @pytest.mark.parametrize("key", WRONG)

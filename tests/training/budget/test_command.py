@@ -89,14 +89,18 @@ def test_a_file_of_settings_keeps_all_but_its_budget(command, data, tmp_path):
         (["--recipe", "fast", "--minutes", "nan"], "--minutes nan: write a number above 0"),
         (["--minutes", "2"], "--minutes 2: say what to train by --recipe fast or a CONFIG.toml"),
         (["--recipe", "slow"], "recipe 'slow'"),
-        (["absent.toml", "--recipe", "fast"], "--recipe fast and absent.toml are both settings"),
+        (["present.toml", "--recipe", "fast"], "--recipe fast and present.toml are both settings"),
         (["--recipe", "fast", "--hours", "1", "--init", "model"], "--init model has a size of its own"),
         (["--recipe", "fast", "--resume", "--dry-run"], "--dry-run plans a new run"),
         (["--recipe", "fast", "--resume", "--hours", "1"], "no run in"),
         (["--recipe", "fast", "--set", "training.max_seconds=5"], "give --minutes instead"),
     ],
 )
-def test_mistakes_are_one_line(command, data, tmp_path, arguments, words):
+def test_mistakes_are_one_line(command, data, tmp_path, arguments, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "present.toml").touch()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
     status, _, err = command("pretrain", "--data", data, "--out", tmp_path / "run", *arguments)
     assert status == 2 and len(err.splitlines()) == 1 and words in err, err
     assert not (tmp_path / "run").exists()
