@@ -95,7 +95,9 @@ def test_a_killed_run_resumes_exactly(
     assert records[0]["pairs"] == records[1]["pairs"] and records[0]["end"] == records[1]["end"]
     with pytest.raises(ValueError, match=r"was made with .*learning_rate"):
         lf.distill(student, out=out, resume=True, **how, **HOW | {"learning_rate": 1e-4})
-    assert lf.distill(teacher=teacher, data=file, out=again, resume=True, quiet=True).path == again  # its own student
+    assert lf.distill(out=again, resume=True, **how).path == again  # its own student
+    with pytest.raises(ValueError, match="with other --pairs, or without any: repeat them"):
+        lf.distill(out=again, resume=True, **how | {"pairs": None})
     with pytest.raises(ValueError, match=r"was made with .*data\.hash"):
         lf.distill(student, out=out, resume=True, **how | {"data": sentences[:100]}, **HOW)
 
