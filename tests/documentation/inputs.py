@@ -54,6 +54,11 @@ def lines(inputs: Inputs, path: Path) -> None:
     path.write_bytes(lzma.compress(found.encode()) if path.suffix == ".xz" else found.encode())
 
 
+def sentences(inputs: Inputs, path: Path) -> None:
+    """As many as a distillation reads at least."""
+    path.write_text("".join(f"a {one} day and a {other} night\n" for one in WORDS for other in WORDS), encoding="utf-8")
+
+
 def reviews(inputs: Inputs, path: Path) -> None:
     """300 rows of two classes; a file of another name has other texts."""
     rows = [
@@ -178,7 +183,8 @@ def comparison(inputs: Inputs, path: Path) -> None:
 MAKERS: dict[str, Callable[[Inputs, Path], None]] = {
     **dict.fromkeys(("text.txt", "sample.txt", "articles.txt", "novels.txt", "held-out.txt", "FILE"), plain),
     **dict.fromkeys(("my-text.txt.xz", "talk.txt.xz"), plain),
-    **dict.fromkeys(("lines.txt", "lines.txt.xz", "new.txt", "reviews.txt", "sentences.txt"), lines),
+    **dict.fromkeys(("lines.txt", "lines.txt.xz", "new.txt", "reviews.txt"), lines),
+    "sentences.txt": sentences,
     "pairs.csv": similar,
     **dict.fromkeys(("reviews.csv", "reviews.jsonl", "new.csv", "later.csv"), reviews),
     **dict.fromkeys(("names.conll", "new.conll"), names),

@@ -67,14 +67,20 @@ def minutes(time: int | str) -> int:
     return -(-seconds // 60)
 
 
-def submitter(folder: Path, options: Mapping[str, Any], parallel: int) -> Any:
-    """Returns submitit's executor with these options; its files go to `folder`."""
+def submitter(folder: Path, options: Mapping[str, Any], parallel: int, *, preview: bool = False) -> Any:
+    """Returns submitit's executor with these options; its files go to `folder`. A preview needs no Slurm here."""
     try:
         from submitit import SlurmExecutor
     except ImportError:
         raise ValueError(f"--executor slurm needs submitit: {how_to_install('slurm')}") from None
+
+    class Preview(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 1
+
     try:
-        made = SlurmExecutor(folder, max_num_timeout=RESTARTS)
+        made = (Preview if preview else SlurmExecutor)(folder, max_num_timeout=RESTARTS)
     except RuntimeError:
         raise ValueError("--executor slurm: there is no srun here; give the command on a login node") from None
     chosen = {**DEFAULTS, **options}
@@ -90,7 +96,7 @@ def submitter(folder: Path, options: Mapping[str, Any], parallel: int) -> Any:
 
 def batch_file(folder: Path, options: Mapping[str, Any], parallel: int, tasks: int) -> str:
     """Returns the batch file of an array, as it would be submitted."""
-    made = submitter(folder, options, parallel)
+    made = submitter(folder, options, parallel, preview=True)
     if tasks > 1:
         made.parameters["map_count"] = tasks
     return str(made._make_submission_file_text(made._submitit_command_str, ""))
