@@ -46,7 +46,8 @@ class Inputs:
 
 
 def plain(inputs: Inputs, path: Path) -> None:
-    (lzma.open if path.suffix == ".xz" else open)(path, "wt", encoding="utf-8").write(inputs.text)
+    with (lzma.open if path.suffix == ".xz" else open)(path, "wt", encoding="utf-8") as file:
+        file.write(inputs.text)
 
 
 def lines(inputs: Inputs, path: Path) -> None:
