@@ -1,0 +1,1 @@
+"""The race of the recipe `fast` against the strongest recipes that a user can install or configure."""
