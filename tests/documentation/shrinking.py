@@ -5,7 +5,7 @@ seeds       N seeds become one, and as many as the page asks for later, with --r
 numbers     tokens, steps and layers that a page names become a few
 sizes       training, fine-tuning and benchmarks get the smallest models, texts and numbers of rounds
 dry runs    what takes minutes at any size is planned and not run
-words       a placeholder that no file can be named by becomes a value
+words       a placeholder that no file can be named by becomes a value; the settings of an arm become the smallest
 """
 
 import re
@@ -28,7 +28,7 @@ VALUES = {
 NUMBERS = {"max_tokens=50_000_000": "max_tokens=512"} | {
     f"max_steps={n}": f"max_steps={n // 500}" for n in (1000, 1500, 2000)
 }
-WORDS = {"TEXT...": "text.txt"}
+WORDS = {"TEXT...": "text.txt", "configs/recipes/ladder/01-rotary.toml": "CONFIG.toml"}
 MODEL = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
