@@ -12,13 +12,14 @@ import torch
 from transformers import AutoTokenizer
 
 from leanformer.attention import names
-from leanformer.exporting import graph, graph_check
+from leanformer.exporting import graph, graph_check, int8
 from leanformer.exporting.source import open_source
 from leanformer.install import how_to_install
 
 ONE = {"num_hidden_layers": 1}
 CASES = {
     "masked_lm": {"attention": "random"},
+    "stacks": {"attention": "pairwise"},
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "random+dot_product", "norm": "pre"},
     "spans": {"kind": "LeanformerForQuestionAnswering", "attention": "phased", "type_vocab_size": 0},
     "decoder": {"kind": "LeanformerForCausalLM", "attention": "dense", "type_vocab_size": 0},
@@ -53,6 +54,22 @@ def test_a_graph_answers_as_the_model_does_at_every_size(saved, tmp_path, name):
     for key, value in zip(told["outputs"], found, strict=True):
         assert np.isfinite(value).all()
         torch.testing.assert_close(torch.from_numpy(value), expected[key].detach(), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_int8_is_near_with_every_kind_of_weight(saved, tmp_path, name):
+    source = open_source(saved(**ONE | (CASES | SLOW)[name]))
+    graph.write(source, tmp_path / "model.onnx")
+    int8.quantise(tmp_path / "model.onnx", tmp_path / "small.onnx")
+    cost = int8.cost(source, tmp_path / "model.onnx", tmp_path / "small.onnx")
+    assert cost["mean_difference"] < max(
+        0.1 * cost["sd_of_outputs"], 2e-3
+    )  # scores of choices hardly differ, untrained
+    small = onnx.load(tmp_path / "small.onnx").graph
+    weights = {
+        each.name for each in small.initializer if len(each.dims) > 1 and each.data_type == onnx.TensorProto.FLOAT
+    }
+    assert not [node.name for node in small.node if node.op_type == "MatMul" and set(node.input) & weights]
 
 
 @pytest.mark.parametrize("plan", ["all", "attention", "kv:2"])
@@ -109,7 +126,6 @@ def test_the_cost_of_int8_is_printed_in_a_line(command, monkeypatch):
 
 def test_losses_are_those_that_perplexity_measures(saved, text, tmp_path):
     from leanformer.evaluation.perplexity import perplexity
-    from leanformer.exporting import int8
 
     folder = saved(**ONE)
     (tmp_path / "novels.txt").write_text(text[:2000], encoding="utf-8")
@@ -154,8 +170,6 @@ def test_a_graph_that_answers_otherwise_is_refused(saved, tmp_path):
 
 
 def test_text_is_for_masked_language_models(saved, tmp_path):
-    from leanformer.exporting import int8
-
     source = open_source(saved("LeanformerForTokenClassification", **ONE))
     with pytest.raises(ValueError, match="--text measures masked language models"):
         int8.text_to_measure(source, tmp_path / "novels.txt")
