@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
-THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime", "submitit", "ray"}
-SMALL = {"at_import", "files", "install", "locks", "markup", "progress", "records", "spelling", "version"}
+THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime", "submitit", "ray", "fsspec"}
+SMALL = {"at_import", "cores", "files", "install", "locks", "markup", "progress", "records", "spelling", "version"}
 SMALL = {f"leanformer.{name}" for name in SMALL}
 
 MAY_IMPORT = {
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "leanformer.attention"},
     "conversion": {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "settings")},
-    "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich"},
+    "data": {"numpy", "tokenizers", "transformers", "datasets", "pyarrow", "rich", "fsspec"},
     "training": {"torch", "accelerate", "numpy", "rich", "safetensors", "transformers"}
     | {f"leanformer.{name}" for name in ("attention", "models", "data", "settings")},
     "study": {"torch", "rich", "submitit", "ray"}

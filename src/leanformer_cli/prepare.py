@@ -15,8 +15,8 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="[TEXT...]",
-            help="Files or folders (.txt, .jsonl, .json, .csv, .tsv, .parquet; .xz, .gz, .bz2), "
-            "hf:NAME[:CONFIG[:SPLIT]] or shipped:novels.",
+            help="Files or folders (.txt, .jsonl, .json, .csv, .tsv, .parquet; .xz, .gz, .bz2), patterns with *, URLs "
+            "(s3://, gs://, https://), hf:NAME[:CONFIG[:SPLIT]] or shipped:novels.",
         ),
     ] = None,
     *,
@@ -74,6 +74,13 @@ def prepare(
     documents: Annotated[
         str, typer.Option(help="Separator of documents in plain text: blank-lines, or lines (one document per line).")
     ] = "blank-lines",
+    mix: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=SHARE,...", help="Shares of several texts, each then given as NAME=TEXT."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that encode a large text; default: one per core.")
+    ] = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -85,8 +92,9 @@ def prepare(
     """
     from leanformer import prepare
 
+    shares = None if mix is None else _shares(mix)
     data = prepare(
-        _sources(text),
+        _sources(text) if shares is None else _all_sources(text or [], "TEXT"),
         out=out,
         text=field,
         vocab_size=vocab_size,
@@ -99,8 +107,10 @@ def prepare(
         valid_fraction=valid_fraction,
         test=_sources(test),
         test_fraction=test_fraction,
-        test_on={name: _sources(each) for name, each in _named(test_on or []).items()} or None,
+        test_on=_all_sources(test_on or [], "--test-on") or None,
         documents=documents,
+        mix=shares,
+        workers=workers,
         task=task,
         task_data=task_data,
         plugin=plugin,
@@ -109,18 +119,34 @@ def prepare(
     _report(data.record, as_json, quiet)
 
 
-def _sources(given: list[str] | None) -> list[Path] | None:
+def _sources(given: list[str] | None) -> list[str | Path] | None:
     """Returns what is named on the command line, where a text is always a source and never a document."""
-    return [Path(each) for each in given] if given else None
+    return [each if "://" in each else Path(each) for each in given] if given else None
 
 
-def _named(given: list[str]) -> dict[str, list[str]]:
+def _all_sources(given: list[str], option: str) -> dict[str, Any]:
+    return {name: _sources(each) for name, each in _named(given, option).items()}
+
+
+def _shares(given: str) -> dict[str, float]:
+    """Returns the weights of NAME=SHARE,NAME=SHARE."""
+    shares: dict[str, float] = {}
+    for each in given.split(","):
+        name, _, share = each.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise ValueError(f"--mix {given}: write NAME=SHARE,NAME=SHARE, for example web=0.7,books=0.3") from None
+    return shares
+
+
+def _named(given: list[str], option: str) -> dict[str, list[str]]:
     """Returns the texts of NAME=TEXT, NAME=TEXT, ... by name."""
     texts: dict[str, list[str]] = {}
     for each in given:
         name, equals, text = each.partition("=")
         if not (name and equals and text):
-            raise ValueError(f"--test-on {each}: write NAME=TEXT, for example wiki=articles.txt")
+            raise ValueError(f"{option} {each}: write NAME=TEXT, for example wiki=articles.txt")
         texts.setdefault(name, []).append(text)
     return texts
 

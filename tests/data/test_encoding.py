@@ -5,7 +5,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, normalizers
 
 from leanformer.data import encoding
-from leanformer.data.encoding import Words, encoded, encoder, standing_alone
+from leanformer.data.encoding import Encoding, Words, encoded, encoder, standing_alone
 from leanformer.data.tokenizer import ALGORITHMS, train
 from leanformer.data.vocabulary import Vocabulary
 
@@ -88,7 +88,10 @@ def test_documents_are_wrapped_and_empty_ones_left_out(text, monkeypatch):
     monkeypatch.setattr(encoding, "BATCH", 3)
     tokenizer = train([text], "characters", 503)
     vocabulary = Vocabulary(503, (0, 1, 2, 3, 4), pad_id=0, unk_id=1, cls_id=2, sep_id=3, mask_id=4)
-    ids = [np.frombuffer(d, U16).tolist() for d in encoded(["ab", "\x01", "c", "ab"], tokenizer, vocabulary, U16)]
+    ids = [
+        np.frombuffer(d, U16).tolist()
+        for d in encoded(["ab", "\x01", "c", "ab"], Encoding.of(tokenizer, vocabulary, U16))
+    ]
     a, b, c = (tokenizer.token_to_id(x) for x in "abc")
     assert ids == [[2, a, b, 3], [2, c, 3], [2, a, b, 3]]
 

@@ -12,13 +12,16 @@ import json
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.files import sha256_of
 
 Encode = Callable[[Sequence[str]], list[bytes]]
 """A function from texts to their token ids, without special tokens, as the bytes of an array of the chosen dtype."""
@@ -34,10 +37,33 @@ PUNCTUATION = ".,\"'-():;"
 """The commonest characters that are separate words in BERT's splitting."""
 
 
-def encoded(documents: Iterable[str], tokenizer: Tokenizer, vocabulary: Vocabulary, dtype: np.dtype) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class Encoding:
+    """How texts become bytes: a tokenizer as JSON, the ids of [CLS] and [SEP], and the type of an id."""
+
+    tokenizer: str
+    cls_id: int
+    sep_id: int
+    dtype: str
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, vocabulary: Vocabulary, dtype: np.dtype) -> Self:
+        return cls(tokenizer.to_str(), vocabulary.cls_id, vocabulary.sep_id, dtype.name)
+
+    @property
+    def key(self) -> str:
+        """The hash of all of it."""
+        return sha256_of(json.dumps([self.tokenizer, self.cls_id, self.sep_id, self.dtype]))
+
+    @cached_property
+    def encode(self) -> Encode:
+        return encoder(Tokenizer.from_str(self.tokenizer), np.dtype(self.dtype))
+
+
+def encoded(documents: Iterable[str], encoding: Encoding) -> Iterator[bytes]:
     """Yields [CLS] document [SEP] for every document that has any token, in order."""
-    encode = encoder(tokenizer, dtype)
-    first, last = (dtype.type(number).tobytes() for number in (vocabulary.cls_id, vocabulary.sep_id))
+    encode, dtype = encoding.encode, np.dtype(encoding.dtype)
+    first, last = (dtype.type(number).tobytes() for number in (encoding.cls_id, encoding.sep_id))
     for batch in _batches(documents):
         for ids in encode(batch):
             if ids:

@@ -6,7 +6,7 @@ The directory is written beside its place, and moved there when it is complete.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,21 +16,24 @@ import numpy as np
 import tokenizers
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from leanformer.cores import cores
 from leanformer.data import tokenizer_files
-from leanformer.data.encoding import encoded
+from leanformer.data.encoding import Encoding
 from leanformer.data.in_memory import InMemory
+from leanformer.data.mixing import Mixture
 from leanformer.data.readers import Source, documents, files
 from leanformer.data.sampling import HoldOut, few_notes, sample
+from leanformer.data.shards import Shards
 from leanformer.data.store import SplitWriter, describe, move_tail, write_record
 from leanformer.data.tokenizer import train
 from leanformer.data.unknown import unknown_notes, unknown_shares
-from leanformer.files import new_directory
+from leanformer.files import new_directory, remove_directory
 from leanformer.progress import bars, console
 from leanformer.version import __version__
 
 
 def prepare(
-    texts: Source | Sequence[Source],
+    texts: Source | Sequence[Source] | Mapping[str, Source | Sequence[Source]],
     out: str | Path,
     *,
     vocab_size: int = 30522,
@@ -47,6 +50,8 @@ def prepare(
     sequence_length: int = 128,
     field: str = "text",
     documents: str = "blank-lines",
+    mix: Mapping[str, float] | None = None,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Write the data directory `out` and return its record, the content of data.json.
@@ -60,13 +65,23 @@ def prepare(
     test                 test text, likewise with `test_fraction`; 0 leaves this part out
     test_on              further test texts, each a part of its own with this name
     sequence_length      each part must hold at least one sequence of this length
+    mix                  the shares of the texts, which then are named, in the characters of train and of what is held
+                         out of it (`mixing.py`)
+    workers              the processes that encode a text of more than one shard (`shards.py`), by default one a core
 
     In the record, `unknown` holds the fraction of [UNK] in each part, and `notes` holds notes to the user: much [UNK],
     characters that do not fit into the vocabulary, a small held-out part. More than half [UNK] is an error.
 
-    The same texts and settings give the same bytes. An error is one line, and leaves no files behind.
+    The same texts and settings give the same bytes, whatever the number of workers. An error is one line, and leaves no
+    files behind but the shards of a large text, in .NAME.shards beside `out`, with which the same call goes on.
     """
-    texts, out = _several(texts), Path(out)
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers {workers}: must be at least 1")
+    mixture = None if mix is None else Mixture(mix, texts)
+    if mixture is None and isinstance(texts, Mapping):
+        raise ValueError("texts are named, which only a mixture needs: give its weights with --mix, or leave names out")
+    texts = list(mixture.sources) if mixture else _several(texts)  # type: ignore[arg-type]
+    out = Path(out)
     given = {"valid": _several(valid or ()), "test": _several(test or ())}
     for name, source in (test_on or {}).items():
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in ("train", *given):
@@ -89,14 +104,18 @@ def prepare(
     settings: dict[str, Any] = {"field": field, "documents": documents, "sequence_length": sequence_length}
     settings |= {part: [str(source) for source in sources] for part, sources in given.items() if sources}
     settings |= {f"{part}_fraction": fraction for part, fraction in fractions.items()}
+    if mixture:
+        settings |= {"mix": dict(mixture.weights)}
     notes: list[str] = []
-    with new_directory(out, replace=False) as directory, _progress(quiet) as progress:
+    folder = out.parent / f".{out.name}.shards"
+    with new_directory(out, replace=False) as directory, _kept(folder), _progress(quiet) as progress:
         read = partial(_read, field=field, separator=documents, progress=progress)
+        whole = partial(mixture.documents, read) if mixture else partial(read, texts)
         if tokenizer is None:
             how: dict[str, Any] = {"cased": cased, "keep_accents": keep_accents}
             settings |= {"algorithm": algorithm, "vocab_size": vocab_size, **how}
             settings |= {"tokenizer_megabytes": tokenizer_megabytes}
-            chosen = sample(read(texts, "choosing text for the tokenizer"), int(tokenizer_megabytes * 1e6))
+            chosen = sample(whole("choosing text for the tokenizer"), int(tokenizer_megabytes * 1e6))
             task = progress.add_task("training the tokenizer", total=None)
             wrapped = tokenizer_files.wrap(train(chosen, algorithm, vocab_size, **how, warn=notes.append))
             progress.update(task, total=1, completed=1)
@@ -108,14 +127,14 @@ def prepare(
 
         vocabulary = tokenizer_files.vocabulary(wrapped)
         dtype = np.dtype(np.uint16 if vocabulary.size <= 1 << 16 else np.uint32)
-        tokenize = partial(encoded, tokenizer=wrapped.backend_tokenizer, vocabulary=vocabulary, dtype=dtype)
+        tokenize = Shards(Encoding.of(wrapped.backend_tokenizer, vocabulary, dtype), folder, workers or cores())
         hold_out = HoldOut(fractions)
         with ExitStack() as stack:
             splits = {part: stack.enter_context(SplitWriter(directory, part, dtype)) for part in ("train", *parts)}
-            for ids in tokenize(read(texts, "tokenizing")):
+            for ids in tokenize("train", whole("tokenizing")):
                 splits[hold_out(len(ids))].add(ids)
             for part, sources in given.items():
-                for ids in tokenize(read(sources, f"tokenizing the text of {part}")):
+                for ids in tokenize(part, read(sources, f"tokenizing the text of {part}")):
                     splits[part].add(ids)
         held_out = "documents by a hash of their number" if fractions else "nothing: the held-out text was given"
         sizes = {part: split.tokens for part, split in splits.items()}
@@ -144,10 +163,26 @@ def prepare(
             "sources": [str(source) for source in texts],
             "settings": settings,
             "held_out": held_out,
+            **({"mixture": mixture.taken} if mixture else {}),
             "versions": {"leanformer": __version__, "tokenizers": tokenizers.__version__},
         }
         write_record(directory, record)
     return record
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Removes the shards when all went well; otherwise they stay, and the user is told, if there are any."""
+    try:
+        yield
+    except BaseException:
+        if folder.is_dir() and any(folder.glob("*.shard")):
+            console(stderr=True).print(f"note: {folder} keeps what is encoded; the same command goes on from there")
+        elif folder.is_dir():
+            remove_directory(folder)
+        raise
+    if folder.is_dir():
+        remove_directory(folder)
 
 
 def _several(sources: Source | Sequence[Source]) -> list[Source]:

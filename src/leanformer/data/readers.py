@@ -6,6 +6,9 @@ A source is
     a folder      its .txt files and tables in the order of their names, sub-folders included
     hf:NAME       a Hugging Face data set, hf:NAME[:CONFIG[:SPLIT]] (split `train` by default), streamed; `hf:` may be
                   omitted before USER/NAME if no such path exists
+    URL           files that fsspec reaches, s3://BUCKET/PATH, gs://, https:// and others, also with * in the path;
+                  each is copied to a temporary folder while it is read (`remote.py`)
+    a pattern     files of this machine by *, ? and **, in the order of their names
     a data set    the folder of one split that `save_to_disk` of Hugging Face's datasets wrote, memory-mapped
     shipped:NAME  a text that comes with leanformer (`shipped:novels`)
     `InMemory`    texts that the caller holds
@@ -15,13 +18,14 @@ document per row, in the field `text` or another given field. A document of more
 end or a space if there is one.
 """
 
+import glob
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from leanformer.data import tables
+from leanformer.data import remote, tables
 from leanformer.data.decoding import Advance, decoded, kind
 from leanformer.data.in_memory import InMemory
 from leanformer.spelling import suggest
@@ -38,10 +42,14 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
 
 
 def files(source: Source) -> list[Path] | None:
-    """Returns the files of a source, None for a data set and for texts in memory; raises an error for anything else."""
+    """Returns the files of a source that lie on this machine, None for one that has none; raises an error if it is no
+    source."""
     if isinstance(source, InMemory):
         return None
     name = str(source)
+    if remote.is_url(name):
+        remote.urls(name)
+        return None
     if name.startswith("shipped:"):
         return [shipped(name.removeprefix("shipped:"))]
     path = Path(source)
@@ -57,6 +65,10 @@ def files(source: Source) -> list[Path] | None:
         return found
     if path.exists():
         return [path]
+    if glob.has_magic(name):
+        if matching := sorted(Path(each) for each in glob.glob(name, recursive=True) if Path(each).is_file()):
+            return matching
+        raise FileNotFoundError(f"{name}: no file has such a name")
     if name.startswith("hf:") or (HUB_NAME.fullmatch(name) and kind(path) == "" and not path.parent.is_dir()):
         return None
     if path.is_symlink():
@@ -76,25 +88,33 @@ def documents(
     if isinstance(source, InMemory):
         yield from _stripped(_element(each, field, place) for place, each in source.places())
         return
-    if (paths := files(source)) is None:
+    if remote.is_url(str(source)):
+        for url in remote.urls(str(source)):
+            with remote.copied(url) as path:
+                yield from _of_a_file(path, field, lambda _: None, separator)
+    elif (paths := files(source)) is None:
         yield from _stripped(_text(row, field, place) for place, row in hub_rows(str(source)))
-        return
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{path}: no file but a pipe or a device, which cannot be read twice; write it to a file")
-        if not path.stat().st_size:
-            raise ValueError(f"{path}: the file is empty")
-        if kind(path) in tables.TABLES:
-            rows = tables.read(path, advance, [field])
-            texts: Iterator[str] = (_text(row, field, place) for place, row in rows)
-        else:
-            texts = _passages(decoded(path, advance), SEPARATORS[separator])
-        empty = True
-        for document in _stripped(texts):
-            empty = False
-            yield document
-        if empty:
-            raise ValueError(f"{path}: no text in it")
+    else:
+        for path in paths:
+            yield from _of_a_file(path, field, advance, separator)
+
+
+def _of_a_file(path: Path, field: str, advance: Advance, separator: str) -> Iterator[str]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no file but a pipe or a device, which cannot be read twice; write it to a file")
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty")
+    if kind(path) in tables.TABLES:
+        rows = tables.read(path, advance, [field])
+        texts: Iterator[str] = (_text(row, field, place) for place, row in rows)
+    else:
+        texts = _passages(decoded(path, advance), SEPARATORS[separator])
+    empty = True
+    for document in _stripped(texts):
+        empty = False
+        yield document
+    if empty:
+        raise ValueError(f"{path}: no text in it")
 
 
 def shipped(name: str = "novels") -> Path:

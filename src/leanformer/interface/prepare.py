@@ -28,6 +28,8 @@ def prepare(
     test_fraction: float = 0.02,
     test_on: Mapping[str, Any] | None = None,
     documents: str = "blank-lines",
+    mix: Mapping[str, float] | None = None,
+    workers: int | None = None,
     task: str | None = None,
     task_data: str | Path | None = None,
     plugin: str | Path | None = None,
@@ -43,6 +45,8 @@ def prepare(
     valid, test     held-out texts; by default `valid_fraction` and `test_fraction` of the text are held out
     test_on         further test texts by name
     documents       what separates documents in plain text: "blank-lines" or "lines"
+    mix             the shares of several texts, {"web": 0.7, "books": 0.3}; `texts` maps the same names to texts
+    workers         the processes that encode a large text; by default one a core
     task            prepare the pairs of this task from the folder `task_data` instead of `texts`
 
     The remaining arguments are those of `leanformer.data.prepare.prepare`. Raises ValueError or OSError, and then
@@ -56,12 +60,14 @@ def prepare(
     if task is not None:
         if task_data is None or any(each is not None for each in (texts, valid, test, test_on)):
             raise ValueError(f"--task {task} needs --task-data DIR, and neither TEXT, --valid, --test nor --test-on")
+        if mix is not None or workers is not None:
+            raise ValueError("--mix and --workers are for text, and a task has pairs: leave them out")
         prepare_pairs(task, task_data, out, **trained)
         return Data(out)
     if texts is None:
         raise ValueError("no text to prepare: name at least one file, folder or data set")
     prepare_texts(
-        sources(texts),
+        _named(texts) if mix is not None and isinstance(texts, Mapping) else sources(texts),
         out,
         cased=cased,
         keep_accents=keep_accents,
@@ -72,10 +78,16 @@ def prepare(
         test_on={name: sources(each, f"test_on[{name!r}]") for name, each in (test_on or {}).items()},
         field=text,
         documents=documents,
+        mix=mix,
+        workers=workers,
         quiet=quiet,
         **trained,
     )
     return Data(out)
+
+
+def _named(texts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: sources(each, f"texts[{name!r}]") for name, each in texts.items()}
 
 
 def _require_trained(tokenizer: str | Path | None, task: str | None, **options: bool) -> None:

@@ -1,7 +1,8 @@
 """What a caller means by texts: documents that are in memory, or files and data sets that are to be read.
 
     Path                            a file or a folder; Path("-") is standard input, for `predict` and `embed`
-    a string                        a file or a folder that exists, `hf:NAME` or `shipped:NAME`, and nothing else
+    a string                        a file, a folder or a pattern of files that exist, a URL, `hf:NAME` or
+                                    `shipped:NAME`, and nothing else
     a list or tuple of strings      documents, if none of them is such a name; sources, if all of them are
     a column or table of pandas or of Hugging Face's datasets      documents, whatever their text is
 
@@ -12,12 +13,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
 from leanformer.data.decoding import kind
 from leanformer.data.in_memory import InMemory
 from leanformer.data.readers import SUFFIXES, Source
+from leanformer.data.remote import is_url
 
 SCHEMES = ("hf:", "shipped:")
 LONGEST_PATH = 4096
@@ -79,6 +82,8 @@ def _is_source(text: str) -> bool:
     """Whether the string names something that can be read; a text with a line break or a NUL never does."""
     if len(text) > LONGEST_PATH or not text.strip() or re.search(r"[\n\r\0]", text):
         return False
+    if len(text.split()) == 1 and (is_url(text) or (has_magic(text) and glob(text, recursive=True))):
+        return True
     return text.startswith(SCHEMES) or os.path.exists(text)
 
 

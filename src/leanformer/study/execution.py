@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from leanformer.cores import cores
 from leanformer.spelling import suggest
 from leanformer.study.executor import Executor
 from leanformer.study.local import LocalProcesses
 from leanformer.study.queue import Queue
 from leanformer.study.slurm_options import read_options
-from leanformer.training.machine.hardware import cores, threads_asked, visible_devices
+from leanformer.training.machine.hardware import threads_asked, visible_devices
 
 EXECUTORS = ("local", "slurm", "ray")
 PARALLEL = 64

@@ -27,11 +27,6 @@ def prepare_cpu(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads_asked() -> int | None:
     """Returns the threads per process that OMP_NUM_THREADS asks for, None if it does not."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
