@@ -34,7 +34,7 @@ class EncodingProcess:
         self._send((path, list(texts)))
 
     def wait(self) -> None:
-        """Waits until the shard is written. Raises the process's OSError or ValueError; ChildProcessError if it died."""
+        """Waits until the shard is written. Raises its OSError or ValueError, and ChildProcessError if it died."""
         assert self._process.stdout
         try:
             answer = pickle.load(self._process.stdout)
