@@ -101,7 +101,8 @@ def convert(
         result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
         result |= {"mixer_options": mixer_options} if mixer_options else {}
         if wanted != own or text is not None or share or sharing is not None:
-            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie, sharing, start)
+            other = None if wanted == own else wanted
+            found, changes = change(found, folder, other, text, share, tie, sharing, start, parts)
             result |= changes
         config, tensors = found.config, found.tensors
 

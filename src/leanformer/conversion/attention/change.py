@@ -22,6 +22,7 @@ from leanformer.conversion.layer_sharing import share_layers
 from leanformer.evaluation import pretrained
 from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
+from leanformer.models.sentence_parts import SentenceParts
 
 COLUMNS: dict[str, Callable[[list[float]], float]] = {
     "logits_residual": mean,
@@ -41,11 +42,13 @@ def change(
     tie: str,
     sharing: str | None = None,
     start: str = "mean",
+    parts: SentenceParts | None = None,
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
-    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that."""
+    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that. `parts`
+    say how the model reads the text."""
     model = _model(found)
-    sample = None if text is None else _sample(text, folder, found)
+    sample = None if text is None else _sample(text, folder, found, parts)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
     if (wanted is not None or share) and model.config.layer_sharing != NONE:
         raise ValueError(
@@ -81,11 +84,11 @@ def _model(found: Checkpoint) -> Any:
     return model.eval()
 
 
-def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
+def _sample(text: str | Path, folder: Path, found: Checkpoint, parts: SentenceParts | None) -> Sample:
     """Returns a sample in sequences as long as those of its training, if a run says so, else as long as it reads."""
     words = read_tokenizer(folder, found.tokenizer_class, text)
     packed = "MaskedLM" in (found.config.architectures or [""])[0]
-    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config), packed)
+    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config), packed, parts)
     if sample.corpus is not None and Path(text).is_dir():
         pretrained.require_tokenizer(sample.corpus, words, folder)
     return sample
