@@ -242,9 +242,7 @@ def test_the_sample_of_a_conversion_reads_texts_as_the_parts_say(sentence_model,
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     words = read_tokenizer(source, "BertTokenizer", tmp_path / "texts.txt")
     sample = Sample(tmp_path / "texts.txt", words, 23, packed=False, parts=sentence_parts(source))
-    found = sorted(
-        row.tolist() for rows in sample.batches for row in rows.kept(rows.ids).split(rows.lengths.tolist())
-    )
+    found = sorted(row.tolist() for rows in sample.batches for row in rows.kept(rows.ids).split(rows.lengths.tolist()))
     original = encoder(source)
     expected = [original.tokenize(["Query : [MASK] " + text])["input_ids"][0].tolist() for text in texts]
     assert found == sorted(expected) and sample.length == 9 == max(map(len, found))

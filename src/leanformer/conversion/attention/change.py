@@ -48,12 +48,15 @@ def change(
     this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that. `parts`
     say how the model reads the text."""
     model = _model(found)
+    stored = model.num_parameters()
+    if sharing == NONE:  # first, since each layer is converted by itself
+        model = share_layers(model, NONE)
     sample = None if text is None else _sample(text, folder, found, parts)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
     if (wanted is not None or share) and model.config.layer_sharing != NONE:
         raise ValueError(
             f"the layers share (layer_sharing = {model.config.layer_sharing!r}), and each layer is converted by "
-            f"itself: convert with --share-layers {NONE} first"
+            f"itself: add --share-layers {NONE}, which gives each a copy"
         )
     comparison: Comparison | None = None
     if wanted is not None and sample is not None:
@@ -62,14 +65,17 @@ def change(
         converted, residuals = convert_attention(model, *wanted)
     if share:
         converted, counts = _shared(converted, share, tie)
-    if sharing is not None:
+    if sharing == NONE:
+        counts |= {"layer_sharing": NONE}
+    elif sharing is not None:
         converted, comparison = share_layers(converted, sharing, start), None
-        counts |= {"layer_sharing": sharing} | ({} if sharing == NONE else {"share_start": start})
+        counts |= {"layer_sharing": sharing, "share_start": start}
     layered = all(each.config.layer_sharing == NONE for each in (model, converted))  # one module is one layer
     if sample is not None and layered and (share or comparison is None):
         comparison = lockstep(model, converted, sample)
     tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)
     changed = found._replace(config=converted.config, tensors=tensors)
+    counts |= {"parameters_before": stored, "parameters_after": converted.num_parameters()}
     return changed, counts | _measured(model, converted, residuals, sample, comparison)
 
 
@@ -121,9 +127,8 @@ def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def _measured(
     model: Any, converted: Any, residuals: list[Residual], sample: Sample | None, comparison: Comparison | None
 ) -> dict[str, Any]:
-    """Parameters, loss or vectors, and attention before and after; of every layer, and of every head."""
-    before, after = model.num_parameters(), converted.num_parameters()
-    result: dict[str, Any] = {"parameters_before": before, "parameters_after": after}
+    """Loss or vectors, and attention before and after; of every layer, and of every head."""
+    result: dict[str, Any] = {}
     if sample is not None:
         result["sequence_length"] = sample.length
         loss = sample.loss(model)
