@@ -20,6 +20,7 @@ from leanformer.conversion.checkpoints.placing import Checkpoint
 from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
 from leanformer.conversion.layer_sharing import share_layers
 from leanformer.evaluation import pretrained
+from leanformer.evaluation.similarity import agreement
 from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
 from leanformer.models.sentence_parts import SentenceParts
@@ -135,9 +136,9 @@ def _measured(
         if loss is not None:
             result |= {"loss_before": loss, "loss_after": sample.loss(converted)}
         elif comparison is not None:
-            vectors = comparison.vectors
-            result |= {"texts": len(vectors.before), "vectors_cosine": vectors.cosine()}
-            result |= {"vectors_spearman": vectors.spearman()}
+            found = agreement(comparison.target_vectors.numpy(), comparison.source_vectors.numpy())
+            result |= {"texts": len(comparison.source_vectors), "vectors_cosine": found["cosine"]}
+            result |= {"vectors_spearman": found.get("similarities")}
     if any(residual.logits_residual is not None for residual in residuals):
         result["residuals_of"] = "weights" if sample is None else "logits on the text"
     if not residuals and sample is None:

@@ -125,15 +125,15 @@ class Problem(HeadProblem):
         """
         spread = T.square().sum(1)
 
-        def bounded(t: Tensor) -> bool:
+        def fine(t: Tensor) -> bool:
             square = spread + t.square()
             key = square if right is None else right.square().sum(1)
-            fine = self.condition(square, U, key) <= self.limit * (1 + SLACK)
-            if fine and outputs is not None:
-                fine = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
-            return fine
+            within = self.condition(square, U, key) <= self.limit * (1 + SLACK)
+            if within and outputs is not None:
+                within = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
+            return within
 
-        return _bounded((T.T @ U.T) if right is None else right.T, self.r, bounded)
+        return bounded((T.T @ U.T) if right is None else right.T, self.r, fine)
 
     def residual(self, N: Tensor, r: Tensor) -> float:
         return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
@@ -267,16 +267,24 @@ def _value_share(problem: Problem) -> Tensor:
     return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
 
 
-def _bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:
-    """The solution t of the least ridge, min |matrix t - wanted|^2 + ridge |t|^2, that is fine; exact where that is."""
+def bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:
+    """The solution t of the least ridge, min |matrix t - wanted|^2 + ridge |t|^2, that is fine; exact where that is.
+
+    `wanted` is a vector, or a matrix with a column for each of t.
+    """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     wanted = left.T @ wanted
     kept = values > 1e-8 * values[0]
     wanted, values, right = wanted[kept], values[kept], right[kept]
-    t, ridge = right.T @ (wanted / values), 1e-8
+
+    def solved(ridge: float) -> Tensor:
+        factors = values / (values.square() + ridge * values[0].square())
+        return right.T @ (wanted * (factors if wanted.ndim == 1 else factors[:, None]))
+
+    t, ridge = solved(0.0), 1e-8
     while len(values) and not fine(t) and ridge < 1e4:
         ridge *= 1.5
-        t = right.T @ (wanted * values / (values.square() + ridge * values[0].square()))
+        t = solved(ridge)
     return t
 
 

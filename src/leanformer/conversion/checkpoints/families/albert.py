@@ -1,8 +1,8 @@
 """ALBERT (Lan et al., 2020): one layer's weights for all layers of a group, and factorised embeddings.
 
-Each of the `num_hidden_groups` groups has I = `inner_group_num` layers, which are applied one behind the other in each
-of the group's passes: `num_hidden_layers` counts passes. With g the group of pass p, layer p I + i of the computed stack
-is block g I + i, and `layer_sharing` says so where it has a value for that:
+Each of the `num_hidden_groups` groups has I = `inner_group_num` layers, which are applied one behind the other in every
+pass of the group: `num_hidden_layers` counts passes. With g the group of pass p, layer p I + i of the computed stack is
+block g I + i, and `layer_sharing` says so where it has a value for that:
 
     one group of one layer        all
     groups of one layer           blocks:N
