@@ -73,6 +73,14 @@ def test_a_student_learns_its_teachers_vectors(
     steps = [row["step"] for row in results["pairs"]]
     assert steps == [0, 8, 16, 24, 32, 40] and {"spearman", "mrr@10", "recall@1"} <= results["pairs"][0].keys()
     assert results["teacher_pairs"]["spearman"] > 0
+    lf.export(run, out=tmp_path / "hub")
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "| kind | distilled by the vectors of texts |" in card and "| taught by | its vectors of texts; " in card
+    assert (
+        f"{run.record['data']['texts']} texts, " in card
+        and f"{results['end']['cosine']:.4f}" in card
+        and str(tmp_path) not in card
+    )
 
 
 def _file(folder: Path, sentences: list[str]) -> Path:
