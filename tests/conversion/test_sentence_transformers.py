@@ -150,7 +150,15 @@ def entry(number, **changes):
     return change
 
 
+def unweighted(folder):
+    (folder / "2_Dense" / "model.safetensors").unlink()
+
+
 REFUSED = {
+    "no weights, as of a pickle on the hub": (
+        unweighted,
+        "2_Dense holds no weights of its Dense, or a model on the hub",
+    ),
     "pickle": (pickled, "2_Dense/pytorch_model.bin is a pickle, .* save_pretrained it, which writes safetensors"),
     "code": (
         entry(2, type="custom.Dense"),

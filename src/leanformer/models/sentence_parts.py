@@ -29,6 +29,8 @@ PROMPTS = "config_sentence_transformers.json"
 TOKENIZER = "tokenizer_config.json"
 FILES = (MODULES, READING, *OLD_READING, PROMPTS, "[0-9]*_*/config.json", "[0-9]*_*/*.safetensors")
 """Patterns of all of these files in a model on the hub."""
+WEIGHTED = ("Dense", "LayerNorm", "CNN", "LSTM", "WeightedLayerPooling")
+"""Parts that compute nothing without weights."""
 PICKLES, NOT_COPIED = (".bin", ".pt", ".pth", ".pkl"), (".py",)
 AGAIN = "copy or download it again"
 WITHOUT_PARTS = "leave the parts behind by leanformer convert with --encoder-only"
@@ -86,10 +88,16 @@ class SentenceParts:
                 files.write_sums(place)
 
     def _files(self, module: dict[str, Any]) -> Iterator[str]:
-        """The names, within its folder, of the files of a part; ValueError if its weights are a pickle alone."""
+        """The names, within its folder, of the files of a part; ValueError if its weights are missing or a pickle
+        alone."""
         place = self.folder / module["path"]
         found = sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
         whole = any(name.endswith(".safetensors") for name in found)
+        if class_name(module) in WEIGHTED and not whole and not any(name.endswith(PICKLES) for name in found):
+            raise ValueError(
+                f"{place} holds no weights of its {class_name(module)}, or a model on the hub has them as a pickle, "
+                "which is never fetched: load the model with sentence-transformers and save_pretrained it"
+            )
         for name in found:
             if name.endswith(PICKLES) and not whole:
                 raise ValueError(

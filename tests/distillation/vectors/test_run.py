@@ -157,3 +157,16 @@ def test_what_is_refused(teacher: Path, student: Path, data: Path, sentences: li
     }.items():
         with pytest.raises(ValueError, match=message):
             lf.distill(student, **how, **given)
+
+
+def test_a_run_is_resumed_with_the_kind_of_data_that_it_has(
+    teacher: Path, student: Path, data: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"teacher": teacher, "quiet": True}
+    lf.distill(student, data=sentences, out=tmp_path / "run", **how, **HOW | {"max_steps": 1})
+    with pytest.raises(ValueError, match="method = 'vectors' learns from texts, and .* is prepared: give the texts"):
+        lf.distill(student, data=data, out=tmp_path / "run", resume=True, **how)
+    tokens: dict[str, Any] = {"max_steps": 1, "batch_size": 2, "sequence_length": 32, "threads": 1}
+    lf.distill(student, data=data, out=tmp_path / "tokens", **how, **tokens, method="minilm2")
+    with pytest.raises(ValueError, match="method = 'minilm2' learns from prepared data"):
+        lf.distill(student, data=sentences, out=tmp_path / "tokens", resume=True, **how)
