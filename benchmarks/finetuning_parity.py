@@ -3,10 +3,10 @@
     python benchmarks/finetuning_parity.py MODEL --task-data GLUE --out OUT --examples 2000 --epochs 2 --threads 1
 
 MODEL is a folder of a BERT that transformers loads; leanformer's is converted from it, with equal outputs. Both start
-from the same weights with a head of their own, read the same N training examples, and are scored on the whole
-validation split of the task: AdamW with the same betas, epsilon and decay, a linear schedule with the same warm-up,
-gradients clipped to the same norm, equally many steps, dropout as the model's config says, float32. What differs is random: the order of
-the examples, dropout and the head's first values. So the scores of the seeds are two samples, and
+from the same weights with a head of their own, read the same N training examples in equally many steps, and are scored
+on the whole validation split of the task: AdamW with the same betas, epsilon and decay, a linear schedule with the same
+warm-up, gradients clipped to the same norm, dropout as the model's config says, float32. What differs is random: the
+order of the examples, dropout and the head's first values. So the scores of the seeds are two samples, and
 
     difference = mean(leanformer) - mean(Trainer),    with Welch's 95 % interval over seeds
 
@@ -97,7 +97,7 @@ def ours(loaded: TaskData, settings: FinetuningSettings, place: Path) -> dict[st
 
 
 def theirs(model: Path, loaded: TaskData, settings: FinetuningSettings, steps: int) -> dict[str, Any]:
-    """Fine-tunes transformers' class with `Trainer` on the same ids, in as many steps as leanformer's run of the seed."""
+    """Fine-tunes transformers' class with `Trainer` on the same ids, in so many steps."""
     (split,) = loaded.validation
     train, validation = Rows(loaded.train), Rows(loaded.validation[split])
     transformers.set_seed(settings.seed)

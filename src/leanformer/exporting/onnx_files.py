@@ -72,11 +72,11 @@ def write(
 
 
 def _use(source: Source, name: str, report: dict[str, Any]) -> str:
-    told, measured, loss = "", report.get("text"), ""
+    int8_text, measured, loss = "", report.get("text"), ""
     if measured and SMALL in measured["loss"]:
         loss = LOSS.format(**measured, small=measured["loss"][SMALL], whole=measured["loss"][WHOLE])
     if "int8" in report:
-        told = COST.format(**report["int8"], loss=loss)
+        int8_text = COST.format(**report["int8"], loss=loss)
     listed = {key: ", ".join(f"`{each}`" for each in report[key]) for key in ("inputs", "outputs")}
     longest = source.config.max_position_embeddings
     sentences = ""
@@ -87,5 +87,5 @@ def _use(source: Source, name: str, report: dict[str, Any]) -> str:
             sentences += LEFT_OUT.format(number=number)
         elif parts.prompts and not sentence_pooling(parts, source.config.hidden_size).include_prompt:
             sentences += NO_PROMPT
-    own = {"int8": told, "name": name, "longest": longest, "sentences": sentences}
+    own = {"int8": int8_text, "name": name, "longest": longest, "sentences": sentences}
     return USE.format(**{**report, **listed, **own})

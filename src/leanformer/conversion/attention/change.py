@@ -37,7 +37,7 @@ COLUMNS: dict[str, Callable[[list[float]], float]] = {
 def change(
     found: Checkpoint,
     folder: Path,
-    wanted: tuple[str, dict[str, Any]] | None,
+    attention: tuple[str, dict[str, Any]] | None,
     text: str | Path | None,
     share: float,
     tie: str,
@@ -45,7 +45,7 @@ def change(
     start: str = "mean",
     parts: SentenceParts | None = None,
 ) -> tuple[Checkpoint, dict[str, Any]]:
-    """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
+    """The model of the checkpoint in `folder` with this `attention`, a mechanism and its options, its own if None,
     this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that. `parts`
     say how the model reads the text."""
     model = _model(found)
@@ -54,16 +54,16 @@ def change(
         model = share_layers(model, NONE)
     sample = None if text is None else _sample(text, folder, found, parts)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
-    if (wanted is not None or share) and model.config.layer_sharing != NONE:
+    if (attention is not None or share) and model.config.layer_sharing != NONE:
         raise ValueError(
             f"the layers share (layer_sharing = {model.config.layer_sharing!r}), and each layer is converted by "
             f"itself: add --share-layers {NONE}, which gives each a copy"
         )
     comparison: Comparison | None = None
-    if wanted is not None and sample is not None:
-        converted, residuals, comparison = convert_on_text(model, *wanted, sample)
-    elif wanted is not None:
-        converted, residuals = convert_attention(model, *wanted)
+    if attention is not None and sample is not None:
+        converted, residuals, comparison = convert_on_text(model, *attention, sample)
+    elif attention is not None:
+        converted, residuals = convert_attention(model, *attention)
     if share:
         converted, counts = _shared(converted, share, tie)
     if sharing == NONE:
@@ -95,7 +95,9 @@ def _sample(text: str | Path, folder: Path, found: Checkpoint, parts: SentencePa
     """Returns a sample in sequences as long as those of its training, if a run says so, else as long as it reads."""
     words = read_tokenizer(folder, found.tokenizer_class, text)
     packed = "MaskedLM" in (found.config.architectures or [""])[0]
-    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config), packed, parts)
+    sample = Sample(
+        text, words, pretrained.length_of(record_of(folder), found.config), packed, parts, found.config.hidden_size
+    )
     if sample.corpus is not None and Path(text).is_dir():
         pretrained.require_tokenizer(sample.corpus, words, folder)
     return sample

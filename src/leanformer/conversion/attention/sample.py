@@ -28,9 +28,10 @@ from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.sequences import spread
 
-TOKENS, BATCH, MASKED = 32_768, 2_048, 512
-"""Most tokens of a sample (of lines: about), most tokens of a batch with its padding, and most sequences that the loss
-is taken over."""
+LEAST, PER_CHANNEL = 16_384, 43
+"""Most tokens of a sample: so many, and for wide models so many per channel, since an output map is fitted to them."""
+BATCH, MASKED = 2_048, 512
+"""Most tokens of a batch with its padding, and most sequences that the loss is taken over."""
 TRIAL = 1_024
 """Most lines whose lengths say how many lines have so many tokens: a long file is not encoded for a part of it."""
 
@@ -53,7 +54,7 @@ class Rows(NamedTuple):
 
 class Sample:
     """A text, or a directory made by `prepare`, in rows of at most `length` tokens, the specials included; where it has
-    more than `TOKENS`, evenly spread rows of it.
+    more than a model of this `width` needs, evenly spread rows of it.
 
     ValueError if packed text has not one sequence of this length.
     """
@@ -65,21 +66,22 @@ class Sample:
         length: int,
         packed: bool = True,
         parts: SentenceParts | None = None,
+        width: int = 0,
     ) -> None:
-        path = Path(text)
+        path, tokens = Path(text), max(LEAST, PER_CHANNEL * width)
         self.length = length
         self.corpus: Corpus | None = None
         if not packed and not path.is_dir():
             if parts is not None:
                 self.length = parts.max_length(length)
                 follow_parts(parts, tokenizer)
-            self._rows = _lines(text, tokenizer, self.length, default_prompt(parts))
+            self._rows = _lines(text, tokenizer, self.length, default_prompt(parts), tokens)
             return
         self.corpus = Corpus.open(path) if path.is_dir() else in_memory(tokenizer, text)
         total = self.corpus.valid.sequences(length)
         if not total:
             raise ValueError(f"{text} has {len(self.corpus.valid):,} tokens, not one sequence of {length}: give more")
-        self._rows = list(self.corpus.valid.batch(spread(total, max(1, TOKENS // length)), length))
+        self._rows = list(self.corpus.valid.batch(spread(total, max(1, tokens // length)), length))
 
     @cached_property
     def batches(self) -> list[Rows]:
@@ -100,8 +102,8 @@ class Sample:
         return loss / targets
 
 
-def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, prompt: str) -> list[Any]:
-    """Returns [CLS] prompt line [SEP] of every line or record, cut to the length."""
+def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, prompt: str, tokens: int) -> list[Any]:
+    """Returns [CLS] prompt line [SEP] of evenly spread lines or records, cut to the length; about so many tokens."""
     lines = list(documents(text, separator="lines"))
 
     def rows(number: int) -> list[Any]:
@@ -110,7 +112,7 @@ def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, pr
         return [np.array(row, dtype=np.int64) for row in ids]
 
     trial = rows(TRIAL)
-    return rows(max(1, len(trial) * TOKENS // sum(map(len, trial))))
+    return rows(max(1, len(trial) * tokens // sum(map(len, trial))))
 
 
 def _grouped(rows: list[Any]) -> Iterator[list[Any]]:
