@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from leanformer import LeanformerForMaskedLM
 from leanformer.conversion.attention import rotary_fits
+from leanformer.conversion.attention.bounded import LIMIT
 from leanformer.conversion.attention.convert_attention import convert_attention, convert_on_text
-from leanformer.conversion.attention.fits import LIMIT
 from leanformer.conversion.attention.layer_maps import head_maps
 from leanformer.conversion.attention.lockstep import RIDGE, lockstep, refit
 from leanformer.conversion.attention.sample import Rows

@@ -28,15 +28,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from leanformer.conversion.attention.bounded import LIMIT, SLACK, VALUE_LIMIT, bounded
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
 from leanformer.conversion.attention.metric import MetricBasis
 from leanformer.conversion.attention.subspace import leading, space
 
-LIMIT, VALUE_LIMIT = 8.0, 2.0
-"""The conditions that a start's logits and its values may have: bf16 rounds logits by about LIMIT / 512 of their size.
-Values are stricter, since int8 gives the largest of a layer's contexts and the smallest the same step."""
-SLACK = 1e-6
-"""The fraction by which rounding may exceed a limit."""
 WEAKEST = 0.05
 """The least scale of a row that balancing gives, as a fraction of the largest: nothing becomes exactly zero."""
 
@@ -265,27 +261,6 @@ def _bilinear(problem: Problem, V: Tensor, U: Tensor, t: Tensor) -> float:
 def _value_share(problem: Problem) -> Tensor:
     """What the space is worth to the value, as much as to the logits."""
     return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
-
-
-def bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:
-    """The solution t of the least ridge, min |matrix t - wanted|^2 + ridge |t|^2, that is fine; exact where that is.
-
-    `wanted` is a vector, or a matrix with a column for each of t.
-    """
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    wanted = left.T @ wanted
-    kept = values > 1e-8 * values[0]
-    wanted, values, right = wanted[kept], values[kept], right[kept]
-
-    def solved(ridge: float) -> Tensor:
-        factors = values / (values.square() + ridge * values[0].square())
-        return right.T @ (wanted * (factors if wanted.ndim == 1 else factors[:, None]))
-
-    t, ridge = solved(0.0), 1e-8
-    while len(values) and not fine(t) and ridge < 1e4:
-        ridge *= 1.5
-        t = solved(ridge)
-    return t
 
 
 def _square(U: Tensor, size: int) -> Tensor:

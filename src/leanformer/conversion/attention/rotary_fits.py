@@ -24,7 +24,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from leanformer.conversion.attention.fits import LIMIT, SLACK, HeadProblem, Start, bounded
+from leanformer.conversion.attention.bounded import LIMIT, SLACK, bounded
+from leanformer.conversion.attention.fits import HeadProblem, Start
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
 from leanformer.conversion.attention.metric import MetricBasis
 
