@@ -96,7 +96,7 @@ def _run(folder: Path) -> None:
     finished = record.get("kind") == "pretrain" and record.get("status") == "finished"
     if finished and not record.get("model_discarded") and not run.model.is_dir():
         raise FileNotFoundError(f"{run.model} is missing, though {run.record} says finished: {REMEDY}")
-    if (told := record.get("curve_sha256")) and files.sha256(run.curve) != told:
+    if (recorded := record.get("curve_sha256")) and files.sha256(run.curve) != recorded:
         raise ValueError(f"{run.curve} is not the curve that {run.record} was finished with: {REMEDY}")
     finished_scores = {"folder": run.scores.name, "scores": (record.get("results") or {}).get("scores") or {}}
     for point in [*(record.get("scores_at") or []), finished_scores]:

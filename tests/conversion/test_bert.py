@@ -265,6 +265,7 @@ def test_what_bert_cannot_express_is_refused_by_name(tiny, tmp_path):
     for settings, message in (
         ({"attention": "pairwise"}, "BERT cannot express attention = 'pairwise', only 'dot_product'"),
         ({"biases": False}, "BERT cannot express biases = False, only True"),
+        ({"sliding_window": 4}, "BERT cannot express sliding_window = 4, only None"),
         ({"feed_forward": "gated"}, "BERT cannot express feed_forward = 'gated', only 'plain'"),
         ({"qk_norm": True}, "BERT cannot express qk_norm = True, only False"),
         ({"positions": "rotary"}, "BERT cannot express positions = 'rotary', only 'learned'"),

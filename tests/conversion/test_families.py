@@ -277,8 +277,42 @@ def test_an_albert_leaves_its_sentence_order_head_behind_and_stays_ours(sharp, b
     attended = given["attention_mask"].bool()
     expected = original(**given).prediction_logits[attended]
     assert_close(model(**given).logits[attended], expected, rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
+    with pytest.raises(ValueError, match="BERT cannot express layer_sharing = 'all', only 'none'"):
         convert(tmp_path / "ours", tmp_path / "bert", to="bert")
+
+
+ALBERTS = {
+    "one layer": ({}, "all"),
+    "groups": ({"num_hidden_layers": 5, "num_hidden_groups": 2}, "blocks:2"),
+    "layers of one group": ({"num_hidden_layers": 3, "inner_group_num": 2}, "cycle:2"),
+    "groups of several layers": ({"num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2}, "none"),
+    "a group per layer": ({"num_hidden_groups": 2}, "none"),
+}
+
+
+@pytest.mark.parametrize("case", ALBERTS)
+def test_an_albert_is_stored_as_small_as_it_was(case, sharp, batch, tmp_path):
+    """Where layer_sharing can say what its layers share; then with the same gradients, too."""
+    settings, sharing = ALBERTS[case]
+    original = made("albert", "AlbertModel", sharp, tmp_path / "theirs", **settings).eval()
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    model = models.LeanformerModel.from_pretrained(tmp_path / "ours").eval()
+    assert model.config.layer_sharing == sharing
+    given = read_by(original, batch)
+    attended = given["attention_mask"].bool()
+    found, expected = (each(**given).last_hidden_state[attended] for each in (model, original))
+    assert_close(found, expected, rtol=0, atol=1e-5)
+    size = original.num_parameters()
+    if case == "groups of several layers":
+        assert model.num_parameters() > size
+        return
+    assert model.num_parameters() == size
+    weights = torch.randn_like(expected)
+    for states in (found, expected):
+        (states * weights).sum().backward()
+    ours = model.layers[-1].get_parameter("feed_forward.up.weight")
+    theirs = original.encoder.albert_layer_groups[-1].albert_layers[-1].ffn.weight
+    assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_modernberts_classifiers_are_refused_unless_the_encoder_alone_is_asked_for(sharp, tmp_path):
@@ -488,7 +522,7 @@ def test_a_bert_of_ours_without_token_types_goes_back_with_one_of_zeros(sharp, b
 def test_what_bert_has_no_place_for_stays_ours(sharp, tmp_path):
     made("electra", "ElectraForMaskedLM", sharp, tmp_path / "theirs")
     convert(tmp_path / "theirs", tmp_path / "ours")
-    with pytest.raises(ValueError, match="BERT cannot express embedding_size = 13, only 30"):
+    with pytest.raises(ValueError, match="BERT cannot express layer_sharing = 'all', only 'none'"):
         convert(tmp_path / "ours", tmp_path / "bert", to="bert")
 
 

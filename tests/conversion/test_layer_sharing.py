@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from leanformer import LeanformerForMaskedLM
@@ -65,8 +66,13 @@ def test_a_folder_is_converted_and_parted_again(deep, batch, tmp_path):
     shared, parted = (LeanformerForMaskedLM.from_pretrained(tmp_path / name).eval() for name in ("shared", "parted"))
     assert shared.num_parameters() == record["parameters_after"] and len(parted.encoder.layers) == 5
     assert_close(parted(**batch).logits, shared(**batch).logits)
-    with pytest.raises(ValueError, match="convert with --share-layers none first"):
+    with pytest.raises(ValueError, match="add --share-layers none, which gives each a copy"):
         convert(tmp_path / "shared", tmp_path / "other", attention="symmetric")
+    record = convert(tmp_path / "shared", tmp_path / "both", attention="symmetric", sharing="none")
+    both = convert(tmp_path / "parted", tmp_path / "then", attention="symmetric")
+    assert record["layers"] == both["layers"] and record["parameters_before"] == shared.num_parameters()
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("both", "then"))
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     with pytest.raises(ValueError, match="BERT cannot express layer_sharing = 'cycle:2'"):
         convert(tmp_path / "shared", tmp_path / "bert", "bert")
 

@@ -6,10 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from leanformer.conversion.attention.sample import Sample
+from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
 from leanformer.conversion.convert import convert
 from leanformer.interface.embed import embed
 from leanformer.models.sentence_parts import MODULES, sentence_parts
+from leanformer.models.sentence_pooling import sentence_pooling
 
 library = pytest.importorskip("sentence_transformers")
 from sentence_transformers.sentence_transformer import modules  # noqa: E402
@@ -146,9 +150,20 @@ def entry(number, **changes):
     return change
 
 
+def unweighted(folder):
+    (folder / "2_Dense" / "model.safetensors").unlink()
+
+
 REFUSED = {
+    "no weights, as of a pickle on the hub": (
+        unweighted,
+        "2_Dense holds no weights of its Dense, or a model on the hub",
+    ),
     "pickle": (pickled, "2_Dense/pytorch_model.bin is a pickle, .* save_pretrained it, which writes safetensors"),
-    "code": (entry(2, type="custom.Dense"), "names custom.Dense, which is not of .* --encoder-only leaves the parts"),
+    "code": (
+        entry(2, type="custom.Dense"),
+        "names custom.Dense, which is not of .* leave the parts behind by leanformer convert",
+    ),
     "elsewhere": (entry(0, path="0_Transformer"), "does not begin with the transformer .* lies in 0_Transformer"),
     "outside": (entry(1, path="../1_Pooling"), "leads out of"),
     "damaged": (lambda folder: (folder / MODULES).write_text("[{}]"), "modules.json, entry 1, is damaged"),
@@ -174,7 +189,9 @@ def test_a_part_that_embed_cannot_follow_is_named_and_comes_along(sentence_model
     source = sentence_model(modules.Pooling(30, "mean"), dense(30, 7, torch.nn.Tanh()))
     entry(2, type="sentence_transformers.models.CNN")(source)
     convert(source, tmp_path / "ours")
-    with pytest.raises(ValueError, match="has CNN among its .* or give --pooling mean to leave the parts out"):
+    with pytest.raises(
+        ValueError, match="has CNN among its .* or leave the parts behind by leanformer convert with --enc"
+    ):
         embed(tmp_path / "ours", TEXTS)
     assert embed(tmp_path / "ours", TEXTS, pooling="mean").shape == (5, 30)
     assert (tmp_path / "ours" / "2_Dense" / "model.safetensors").is_file()
@@ -186,3 +203,55 @@ def test_a_part_that_was_changed_on_disk_is_noticed(plain, tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(ValueError, match="model.safetensors is damaged, its sha256 is not the one in SHA256SUMS"):
         embed(tmp_path / "ours", TEXTS)
+
+
+DAMAGED = {
+    "another width": (
+        "2_Dense/config.json",
+        {"in_features": 31, "out_features": 7},
+        "2_Dense/config.json describes a Dense of vectors of 31 numbers, and those before it have 30: copy or download",
+    ),
+    "no length": ("tokenizer_config.json", {"model_max_length": "many"}, "tokenizer_config.json is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_settings_that_fit_no_other_part_are_refused(name, plain, tmp_path):
+    file, changes, message = DAMAGED[name]
+    folder = tmp_path / "ours"
+    convert(plain, folder)
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | changes))
+    (folder / "sentence_bert_config.json").write_text("{}")
+    if name == "another width":
+        weights = {"linear.weight": torch.zeros(7, 31), "linear.bias": torch.zeros(7)}
+        save_file(weights, folder / "2_Dense" / "model.safetensors")
+        (folder / "2_Dense" / "SHA256SUMS").unlink()
+    with pytest.raises(ValueError, match=message):
+        sentence_pooling(sentence_parts(folder), 30) if name == "another width" else sentence_parts(folder).max_length(
+            29
+        )
+
+
+def test_a_dense_part_whose_weights_are_missing_is_refused(plain, tmp_path):
+    convert(plain, tmp_path / "ours")
+    (tmp_path / "ours" / "2_Dense" / "model.safetensors").unlink()
+    (tmp_path / "ours" / "2_Dense" / "SHA256SUMS").unlink()
+    with pytest.raises(
+        ValueError, match="2_Dense/model.safetensors does not hold the weights of its Dense .* download"
+    ):
+        embed(tmp_path / "ours", TEXTS)
+
+
+def test_the_sample_of_a_conversion_reads_texts_as_the_parts_say(sentence_model, tmp_path):
+    """In lower case, behind the default prompt and cut to the parts' length: the ids of sentence-transformers."""
+    settings = {"prompts": {"query": "Query : [MASK] "}, "default_prompt_name": "query"}
+    source = sentence_model(modules.Pooling(30, "mean"), lower_case=True, max_length=9, **settings)
+    texts = ["The OLD house", "nobody", "years " * 40]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    words = read_tokenizer(source, "BertTokenizer", tmp_path / "texts.txt")
+    sample = Sample(tmp_path / "texts.txt", words, 23, packed=False, parts=sentence_parts(source))
+    found = sorted(row.tolist() for rows in sample.batches for row in rows.kept(rows.ids).split(rows.lengths.tolist()))
+    original = encoder(source)
+    expected = [original.tokenize(["Query : [MASK] " + text])["input_ids"][0].tolist() for text in texts]
+    assert found == sorted(expected) and sample.length == 9 == max(map(len, found))
+    assert convert(source, tmp_path / "ours", attention="pairwise", text=tmp_path / "texts.txt")["sequence_length"] == 9

@@ -123,7 +123,7 @@ def test_a_student_keeps_the_parts_of_sentence_transformers(
     distill(healing(max_steps=1), corpus, tmp_path / "run", teacher=teacher, student=student, quiet=True)
     kept = sentence_parts(tmp_path / "run" / "model")
     assert kept is not None and kept.names == "Pooling" and kept.max_length(100) == 7
-    assert sentence_pooling(kept).modes == ("max",)
+    assert sentence_pooling(kept, 30).modes == ("max",)
     assert verify(tmp_path / "run").faults == []
 
 

@@ -83,3 +83,25 @@ def test_rotary_heads_of_another_size_are_refused(model: Any) -> None:
     teacher, student = (model(positions="rotary", num_attention_heads=heads).config for heads in (3, 5))
     with pytest.raises(ValueError, match="the teacher's are of 10, the student's of 6; leave it out"):
         require_alike(teacher, student)
+
+
+@pytest.mark.parametrize("sharing", ["all", "blocks:2", "cycle:2", "attention", "feed_forward"])
+def test_layers_that_share_are_mixed_wherever_they_are_used(sharing: str, model: Any, batch: dict[str, Tensor]) -> None:
+    """One attention that several layers use is mixed in each of them: the ends are exact, and the teacher is frozen."""
+    teacher = model(num_hidden_layers=3, layer_sharing=sharing).eval().requires_grad_(False)
+    student = model("symmetric", 2, num_hidden_layers=3, layer_sharing=sharing).eval()
+    rest = {name: value for name, value in teacher.state_dict().items() if ".attention." not in name}
+    student.load_state_dict(rest, strict=False)
+    require_alike(teacher.config, student.config)
+    before, after = teacher(**batch).logits, student(**batch).logits
+    with blended(student, teacher, 0.0):
+        assert_close(student(**batch).logits, before, rtol=0, atol=0)
+    with blended(student, teacher, 1.0):
+        assert_close(student(**batch).logits, after, rtol=0, atol=0)
+    with blended(student, teacher, 0.4):
+        student(**batch).logits.square().sum().backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(parameter.grad is not None for parameter in student.parameters())
+    other = model(num_hidden_layers=3)
+    with pytest.raises(ValueError, match=f"its layer_sharing is '{sharing}', the student's 'none'"):
+        require_alike(teacher.config, other.config)

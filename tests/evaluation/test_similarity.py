@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
+from leanformer.evaluation import similarity
 from leanformer.evaluation.similarity import Pairs, agreement, measure, read_pairs
 
 ANGLES = {"a": 0.0, "b": 0.1, "c": 0.5, "d": 1.5, "e": 1.45}
@@ -103,3 +105,17 @@ def test_the_suite_measures_a_models_vectors(data: Path, tiny: list[str], comman
     assert status == 0 and found["pairs"] == 4 and found["queries"] == 2 and -1 <= found["spearman"] <= 1
     status, _, err = command(*how)
     assert status == 2 and "which columns hold the two texts" in err and "(A,B,SCORE)" in err
+
+
+def test_agreement_compares_pairs_of_evenly_spread_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more texts than it pairs; the mean cosine is over all of them."""
+    rng = np.random.default_rng(1)
+    teacher = rng.normal(size=(40, 6)).astype(np.float32)
+    student = (teacher + 0.5 * rng.normal(size=(40, 6))).astype(np.float32)
+    whole = agreement(student, teacher)
+    monkeypatch.setattr(similarity, "MOST", 10)
+    found = agreement(student, teacher)
+    above = np.triu_indices(10, 1)
+    unit = [each[::4] / np.linalg.norm(each[::4], axis=1, keepdims=True) for each in (student, teacher)]
+    expected = spearmanr(*[(each @ each.T)[above] for each in unit]).statistic
+    assert found["similarities"] == pytest.approx(expected, abs=1e-6) and found["cosine"] == whole["cosine"]

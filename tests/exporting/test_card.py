@@ -26,10 +26,10 @@ def rows(text: str) -> dict[str, str]:
 
 
 def test_of_a_student_start_teacher_and_method_are_told(saved) -> None:
-    told: dict[str, Any] = {"method": "minilm2", "masked_lm_weight": 0.5, "anneal": 0.4, "share_heads": 0.3}
+    method: dict[str, Any] = {"method": "minilm2", "masked_lm_weight": 0.5, "anneal": 0.4, "share_heads": 0.3}
     record = {
         "kind": "pretrain",
-        "settings": {"training": {"objective": "masked_lm"}, "distillation": told | {"share_weight": 1.0}},
+        "settings": {"training": {"objective": "masked_lm"}, "distillation": method | {"share_weight": 1.0}},
         "start": {"path": "/somewhere/converted/model", "sha256": "5eed"},
         "teacher": {"path": "/somewhere/large", "sha256": "7ea", "attention": "dot_product", "parameters": 12_345},
     }
@@ -71,3 +71,17 @@ def test_of_a_sparse_model_its_zeros_are_told(saved) -> None:
     found = rows(card(source, "name", "use", [], None))
     assert found["weights that are zero"] == "1,080 of 1,200 in 12 maps"
     assert (found["labels replaced"], found["method"], found["epochs"]) == ("7", "pst", "3.0")
+
+
+def test_settings_of_the_architecture_that_are_not_berts_are_named(saved) -> None:
+    plain = card(open_source(saved()), "name", "use", [], None)
+    assert "Where BERT has another value" not in plain
+    settings = {"positions": "rotary", "norm": "pre", "first_norm": False, "feed_forward": "gated", "biases": False}
+    local = {"sliding_window": 3, "global_attn_every_n_layers": 2, "local_rotary_base": 70.0, "rotary_base": 5000.0}
+    text = card(open_source(saved(hidden_act="relu", **settings, **local)), "name", "use", [], None)
+    (line,) = [line for line in text.splitlines() if line.startswith("Where BERT has another value: ")]
+    for name, value in (settings | local | {"hidden_act": "relu"}).items():
+        assert f"`{name}` = `{value}`" in line
+    assert "attention" not in line.replace("global_attn", "")
+    shared = card(open_source(saved(embedding_size=7, layer_sharing="all")), "name", "use", [], None)
+    assert "`embedding_size` = `7`" in shared and "by the plan `all`" in shared

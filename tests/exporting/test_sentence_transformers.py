@@ -83,3 +83,37 @@ def test_the_graph_computes_the_vectors(converted, tmp_path):
     assert "of at most 13 tokens, by the parts Pooling, Dense, Normalize" in card and "'query : ' before it" in card
     with pytest.raises(ValueError, match="--text measures masked language models, and the graph of .* gives vectors"):
         export(folder, tmp_path / "no", "onnx", text=tmp_path / "out" / "README.md")
+
+
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_the_graph_reads_texts_as_the_parts_say(include_prompt, sentence_model, tmp_path):
+    """In lower case by its tokenizer, and with the default prompt left out of the vector where the parts do so."""
+    parts = (modules.Pooling(30, ("max", "cls", "mean"), include_prompt=include_prompt), modules.Normalize())
+    settings = {"prompts": {"query": "Query : the "}, "default_prompt_name": "query"}
+    source = sentence_model(*parts, lower_case=True, **settings)
+    texts = ["The old HOUSE by the river", "Nobody", "years " * 40]
+    original = library.SentenceTransformer(str(source), device="cpu", trust_remote_code=False)
+    expected = original.encode(texts, show_progress_bar=False)
+    convert(source, tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "out", "onnx")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    inputs = dict(
+        tokenizer(["Query : the " + text for text in texts], padding=True, truncation=True, return_tensors="np")
+    )
+    (found,) = session.run(["sentence_embedding"], inputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    said = "leaves the first 4 tokens of every\ntext out of its vector" in (tmp_path / "out" / "README.md").read_text()
+    assert said is not include_prompt
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "ours" / name).unlink()
+    if not include_prompt:
+        with pytest.raises(ValueError, match="do not pool the prompt 'Query : the ', and no tokenizer says how many"):
+            export(tmp_path / "ours", tmp_path / "no", "onnx")
+
+
+def test_the_card_says_that_a_graph_without_a_default_prompt_is_for_texts_without_one(sentence_model, tmp_path):
+    source = sentence_model(modules.Pooling(30, "mean", include_prompt=False), prompts={"query": "query : "})
+    convert(source, tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "out", "onnx")
+    assert "it is for texts without one." in (tmp_path / "out" / "README.md").read_text()

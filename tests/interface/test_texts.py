@@ -102,3 +102,12 @@ def test_a_dash_is_a_text_and_as_a_path_standard_input():
     assert sources(Path("-")) == [Path("-")]
     with pytest.raises(FileNotFoundError, match="a single string names a file"):
         sources("-")
+
+
+def test_half_a_surrogate_pair_is_replaced_as_in_files():
+    """Whatever holds it: a text, a tuple, a table; whole pairs stay."""
+    half, whole = "a \ud83d b", "a \U0001f600 b"
+    assert read([half, whole]) == ["a \ufffd b", whole]
+    for row in ({"text": half, "other": 3}, (half,), half):
+        found = [row["text"] for _, row in rows([InMemory([row], "here")], ("text",))]
+        assert found == ["a \ufffd b"]

@@ -96,12 +96,13 @@ def convert(
         result |= {"notes": notes}
     else:
         own = (found.config.attention, found.config.attention_options)
-        wanted = own if attention is None else (attention, options or {})
+        chosen = own if attention is None else (attention, options or {})
         result |= {"source_sha256": stored.sha256, "from": found.family}
-        result |= {"attention": wanted[0], "attention_options": wanted[1], "notes": found.notes}
+        result |= {"attention": chosen[0], "attention_options": chosen[1], "notes": found.notes}
         result |= {"mixer_options": mixer_options} if mixer_options else {}
-        if wanted != own or text is not None or share or sharing is not None:
-            found, changes = change(found, folder, None if wanted == own else wanted, text, share, tie, sharing, start)
+        if chosen != own or text is not None or share or sharing is not None:
+            changed = None if chosen == own else chosen
+            found, changes = change(found, folder, changed, text, share, tie, sharing, start, parts)
             result |= changes
         config, tensors = found.config, found.tensors
 

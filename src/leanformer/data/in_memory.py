@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from leanformer.data.half_pairs import without_half_pairs
+
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
@@ -19,6 +21,9 @@ class InMemory:
         return self.name
 
     def places(self) -> Iterator[tuple[str, Any]]:
-        """Yields (place, element); the place counts from 1, as lines and rows of files do."""
+        """Yields (place, element); the place counts from 1, as lines and rows of files do.
+
+        As in files of JSON, a half of a surrogate pair is replaced, since no tokenizer accepts one.
+        """
         for number, element in enumerate(self.elements, 1):
-            yield f"{self.name}, number {number}", element
+            yield f"{self.name}, number {number}", without_half_pairs(element)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer.data.decoding import lines
+from leanformer.data.half_pairs import without_half_pairs
 
 Row = dict[str, Any]
 
@@ -117,18 +118,9 @@ def _object(value: Any, text: str, place: str) -> Row:
     if not isinstance(value, dict):
         raise ValueError(f"{place}: a JSON object is expected, not {type(value).__name__}")
     try:
-        return _whole(value) if HALF_PAIR.search(text) else value
+        return without_half_pairs(value) if HALF_PAIR.search(text) else value
     except RecursionError as error:
         raise _not_json(place, error) from None
-
-
-def _whole(value: Any) -> Any:
-    """Returns the value without halves of surrogate pairs, which JSON can hold but no tokenizer accepts."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_whole(element) for element in value]
-    return {_whole(key): _whole(of) for key, of in value.items()} if isinstance(value, dict) else value
 
 
 def _not_json(place: str, error: Exception) -> ValueError:

@@ -118,6 +118,13 @@ def save(tokenizer: Any, directory: Path) -> None:
     _write_config(directory, _config(directory) | {"split_special_tokens": False})
 
 
+def keep_pipeline(tokenizer: Any, directory: Path) -> None:
+    """Make AutoTokenizer load the saved tokenizer.json as it is: a class such as BertTokenizer builds its normalizer
+    from its own settings, and forgets one that was put before it."""
+    names = {"model_input_names": list(tokenizer.model_input_names)}
+    _write_config(directory, _config(directory) | {"tokenizer_class": "PreTrainedTokenizerFast"} | names)
+
+
 def match_model(folder: Path) -> None:
     """Make the tokenizer in a model's folder agree with the config.json there, since both are loaded together.
 

@@ -138,12 +138,12 @@ def _words(text: str, label: Mapping[str, Any]) -> list[str]:
 
 def _tags(train: Examples, evaluated: Examples) -> NDArray:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    every: Counter[str] = Counter()
+    tags: Counter[str] = Counter()
     for (text,), label in zip(train.texts, train.labels, strict=True):
-        every.update(label["tags"])
+        tags.update(label["tags"])
         for word, tag in zip(_words(text, label), label["tags"], strict=True):
             counts[word][tag] += 1
-    unknown = every.most_common(1)[0][0]
+    unknown = tags.most_common(1)[0][0]
     frequent = {word: of.most_common(1)[0][0] for word, of in counts.items()}
     found = np.empty(len(evaluated.texts), dtype=object)
     found[:] = [

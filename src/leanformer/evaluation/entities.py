@@ -54,5 +54,5 @@ def recall(labels: Labels, predictions: Predictions) -> float:
 
 
 def token_accuracy(labels: Labels, predictions: Predictions) -> float:
-    right, every = words(labels, predictions).sum(0).tolist()
-    return right / every if every else 0.0
+    right, total = words(labels, predictions).sum(0).tolist()
+    return right / total if total else 0.0

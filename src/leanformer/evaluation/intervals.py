@@ -123,11 +123,11 @@ def _sampled(task: Task, predicted: Predicted) -> Table:
     """Returns (SAMPLES,), the score of every sample; the same draws for equal numbers of examples."""
     random = np.random.default_rng(SEED)
     size = len(predicted.labels)
-    every = [sums(metric, predicted) for metric in task.metrics]
+    counted = [sums(metric, predicted) for metric in task.metrics]
     scores = []
     for _ in range(0, SAMPLES, CHUNK):
         counts = random.multinomial(size, np.full(size, 1 / size), size=CHUNK).astype(np.float64)
-        scores.append(np.mean([each.of(counts @ each.rows) for each in every], axis=0))
+        scores.append(np.mean([each.of(counts @ each.rows) for each in counted], axis=0))
     return np.concatenate(scores)
 
 

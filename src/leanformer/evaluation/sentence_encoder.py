@@ -17,7 +17,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import normalizers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -26,6 +25,7 @@ from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded, encode
 from leanformer.evaluation.prediction import BATCH_SIZE
+from leanformer.evaluation.sentence_reading import default_prompt, follow_parts, prompt_length
 from leanformer.models import LeanformerConfig, LeanformerModel, saved
 from leanformer.models.sentence_parts import SentenceParts, sentence_parts
 from leanformer.models.sentence_pooling import POOL, SentencePooling, sentence_pooling
@@ -86,20 +86,19 @@ class SentenceEncoder:
         folder = saved.locate(Path(place))
         parts = sentence_parts(folder)
         start = _prompt(folder, parts, prompt)
-        pool = SentencePooling((pooling or "mean",)) if pooling or parts is None else sentence_pooling(parts)
+        if pooling or parts is None:
+            pool = SentencePooling((pooling or "mean",))
+        else:
+            pool = sentence_pooling(parts, saved.config_of(folder).hidden_size)
         tokenizer, length = pretrained.load_tokenizer(folder), pretrained.reach(folder, max_length)
         if parts is not None:
             length = max_length or parts.max_length(length)
-            _read_as(parts, tokenizer)
+            follow_parts(parts, tokenizer)
         config = None
         if changes:
             config = SavedModel(folder, saved.config_of(folder), saved.weights_hash(folder)).changed(changes)
         encoder = pretrained.load_encoder(folder, config)
-        before = _prompt_length(tokenizer, start, length) if start else 0
-        if before >= length - 1:
-            raise ValueError(
-                f"the prompt {start!r} leaves no room in {length} tokens: raise the length, or name another"
-            )
+        before = prompt_length(tokenizer, start, length)
         return cls(Pooled(encoder, pool, before), tokenizer, length, folder, parts, start)
 
     @property
@@ -160,22 +159,6 @@ class SentenceEncoder:
 def _prompt(folder: Path, parts: SentenceParts | None, name: str | None) -> str:
     """Returns the text before every text."""
     known = {} if parts is None else parts.prompts
-    name = name or (parts.default_prompt if parts else None)
-    if name is not None and name not in known:
+    if name and name not in known:
         raise ValueError(f"--prompt {name}: the model in {folder} has no such prompt; {suggest(name, known)}")
-    return known[name] if name else ""
-
-
-def _read_as(parts: SentenceParts, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make the tokenizer read texts as sentence-transformers does: special tokens, and in lower case if asked for."""
-    tokenizer.split_special_tokens = False
-    if parts.text_settings.get("do_lower_case"):
-        backend = tokenizer.backend_tokenizer
-        own = [] if backend.normalizer is None else [backend.normalizer]
-        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
-
-
-def _prompt_length(tokenizer: PreTrainedTokenizerBase, prompt: str, length: int) -> int:
-    """Returns the number of tokens of a prompt, [CLS] among them and a final [SEP] not."""
-    ids = tokenizer(prompt, truncation=True, max_length=length)["input_ids"]
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids)
+    return known[name] if name else default_prompt(parts)

@@ -14,6 +14,8 @@ import leanformer.models as models
 from leanformer import markup
 from leanformer.attention import MultiHeadAttention, mechanism, mixer
 from leanformer.exporting.source import Source
+from leanformer.models import LeanformerConfig
+from leanformer.models.bert_differences import bert_differences
 from leanformer.models.saved import name_of
 
 PIPELINES = {
@@ -27,6 +29,8 @@ PIPELINES = {
     models.LeanformerModel: "feature-extraction",
     models.LeanformerDecoder: "feature-extraction",
 }
+SENTENCES = ("attention", "attention_options", "block", "layer_sharing", "mixer")
+"""Settings that the opening of the card names in sentences of their own."""
 OBJECTIVES = {
     "masked_lm": "predicting masked tokens",
     "causal_lm": "predicting the next token",
@@ -86,6 +90,24 @@ def _opening(source: Source) -> Iterator[str]:
     if config.mixer != "attention":
         name, own = markup.code(config.mixer), markup.code(str(config.mixer_options))
         yield f"Its token mixer is {name} ({mixer(config.mixer).paper}), options {own}."
+    if others := _architecture(config):
+        yield f"Where BERT has another value: {', '.join(others)}."
+
+
+def _architecture(config: LeanformerConfig) -> list[str]:
+    """Returns the other settings of the architecture that differ from BERT's, and what says how they are meant."""
+    values = {name: own for name, (own, _) in bert_differences(config).items() if name.split(".")[0] not in SENTENCES}
+    if "shared_heads" in values:
+        values["shared_heads"] = config.shared_heads["tie"] if config.shared_heads else None
+    if config.positions == "rotary":
+        values["rotary_base"] = config.rotary_base
+    if config.sliding_window is not None:
+        values["global_attn_every_n_layers"] = config.global_attn_every_n_layers
+        if config.local_rotary_base is not None:
+            values["local_rotary_base"] = config.local_rotary_base
+    if config.hidden_act != "gelu":
+        values["hidden_act"] = config.hidden_act
+    return [f"{markup.code(name)} = {markup.code(str(value))}" for name, value in values.items()]
 
 
 def _history(source: Source) -> str:
@@ -114,14 +136,20 @@ def _training_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if start := record.get("start"):
         yield "started from", f"{_name(start['path'])}; {_weights(start['sha256'])}"
     if teacher := record.get("teacher"):
-        told, size = record["settings"]["distillation"], _number(teacher["parameters"])
-        who = f"{_name(teacher['path'])}, {markup.code(teacher['attention'])}, {size} parameters"
-        yield "teacher", f"{who}; {_weights(teacher['sha256'])}"
-        yield "taught by", f"{markup.markdown(str(told['method']))}; weight of masked tokens {told['masked_lm_weight']}"
-        if told["anneal"]:
-            yield "gradual path", f"from the teacher's attention, in the first {told['anneal']:.0%} of the budget"
-        if told.get("share_heads"):
-            yield "heads drawn together", f"{told['share_heads']:.0%}, weight {told['share_weight']}"
+        settings = record["settings"]["distillation"]
+        shape = [markup.code(teacher["attention"])] if "attention" in teacher else []
+        shape += [f"{_number(teacher['parameters'])} parameters"] if "parameters" in teacher else []
+        yield "teacher", f"{', '.join([_name(teacher['path']), *shape])}; {_weights(teacher['sha256'])}"
+        if record.get("kind") == "distill":  # by vectors of texts, which no masked tokens stand beside
+            losses = {name: weight for name, weight in settings["vector_losses"].items() if weight}
+            yield "taught by", f"its vectors of texts; weights of the losses {markup.code(str(losses))}"
+            return
+        method = markup.markdown(str(settings["method"]))
+        yield "taught by", f"{method}; weight of masked tokens {settings['masked_lm_weight']}"
+        if settings["anneal"]:
+            yield "gradual path", f"from the teacher's attention, in the first {settings['anneal']:.0%} of the budget"
+        if settings.get("share_heads"):
+            yield "heads drawn together", f"{settings['share_heads']:.0%}, weight {settings['share_weight']}"
 
 
 def _name(path: str) -> str:
@@ -145,11 +173,19 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "weights that are zero", f"{sparse['zeros']:,} of {sparse['weights']:,} in {sparse['maps']} maps"
     else:
         kind = OBJECTIVES.get(training.get("objective", ""), str(record.get("kind", UNKNOWN)))
-        yield "kind", f"distilled, and {kind}" if record.get("teacher") else kind
+        if record.get("kind") == "distill":
+            kind = "distilled by the vectors of texts"
+        elif record.get("teacher"):
+            kind = f"distilled, and {kind}"
+        yield "kind", kind
         yield from _training_rows(record)
-        corpus = markup.markdown(repr(Path(data.get("path", UNKNOWN)).name))
-        yield "training data", f"{_number(data.get('train_tokens'))} tokens, {corpus}"
-        yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
+        if "texts" in data:
+            names = ", ".join(_name(path) for path in data.get("paths", []))
+            yield "training data", f"{_number(data['texts'])} texts, {names}"
+        else:
+            corpus = markup.markdown(repr(Path(data.get("path", UNKNOWN)).name))
+            yield "training data", f"{_number(data.get('train_tokens'))} tokens, {corpus}"
+            yield "vocabulary", f"{_number(data.get('vocab_size'))} tokens"
         yield "tokens read", _number(results.get("tokens"))
     yield "what the data are", "their language, origin and licence are not in the record"
     yield "data sha256", _counts(data.get("hash"))
@@ -160,8 +196,8 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seed", markup.markdown(str(record.get("seed", UNKNOWN)))
     machine, versions = record.get("hardware", {}), record.get("versions", {})
     where = machine.get("gpu") or machine.get("cpu") or UNKNOWN
-    told = f"{where}, {machine.get('processes', 1)} process, {machine.get('precision', UNKNOWN)}"
-    yield "hardware", markup.markdown(told)
+    used = f"{where}, {machine.get('processes', 1)} process, {machine.get('precision', UNKNOWN)}"
+    yield "hardware", markup.markdown(used)
     yield "seconds", _number(results.get("seconds"))
     yield "leanformer", f"{versions.get('leanformer', UNKNOWN)}, commit {versions.get('commit') or UNKNOWN}"
     yield "torch, transformers", f"{versions.get('torch', UNKNOWN)}, {versions.get('transformers', UNKNOWN)}"
@@ -188,10 +224,14 @@ def _results(record: Mapping[str, Any]) -> str:
     for split, found in (results.get("baselines") or {}).items():
         for system in found["systems"]:
             rows.append((markup.markdown(f"score, {split}: {system['system']}"), f"{system['score']:.4f}"))
+    for name, value in (results.get("end") or {}).items():
+        rows.append((f"{name} with the teacher's on held-out texts", f"{value:.4f}"))
     if "final_loss" in results:
-        rows.append(("validation loss at the end, nats", f"{results['final_loss']:.4f}"))
+        unit = "" if record.get("kind") == "distill" else ", nats"
+        rows.append((f"validation loss at the end{unit}", f"{results['final_loss']:.4f}"))
         floor = (record.get("floor") or {}).get("context_free")
-        rows.append(("the no-context baseline, nats", UNKNOWN if floor is None else f"{floor:.4f}"))
+        if unit:
+            rows.append(("the no-context baseline, nats", UNKNOWN if floor is None else f"{floor:.4f}"))
     if results.get("examples"):
         rows.append(("validation examples", _number(results["examples"])))
     if not rows:

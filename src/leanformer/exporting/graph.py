@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanformer.evaluation.sentence_reading import default_prompt, prompt_length
 from leanformer.exporting.source import Source, sample
 from leanformer.install import how_to_install
 from leanformer.models.sentence_parts import SentenceParts
@@ -37,15 +38,20 @@ LARGEST = 1_900_000_000
 
 
 class SentenceModel(nn.Module):
-    """An encoder with the parts of sentence-transformers; its output is the encoder's, and sentence_embedding."""
+    """An encoder with the parts of sentence-transformers; its output is the encoder's, and sentence_embedding.
 
-    def __init__(self, encoder: nn.Module, parts: SentenceParts) -> None:
+    The first `left_out` tokens of every text are those of a prompt that the parts do not pool.
+    """
+
+    def __init__(self, encoder: Any, parts: SentenceParts, left_out: int = 0) -> None:
         super().__init__()
-        self.encoder, self.pooling = encoder, sentence_pooling(parts)
+        self.encoder, self.left_out = encoder, left_out
+        self.pooling = sentence_pooling(parts, encoder.config.hidden_size)
 
     def forward(self, attention_mask: Tensor, **inputs: Any) -> dict[str, Tensor]:
         found = dict(self.encoder(attention_mask=attention_mask, **inputs))
-        return found | {"sentence_embedding": self.pooling(found["last_hidden_state"], attention_mask)}
+        vectors_BE = self.pooling(found["last_hidden_state"], attention_mask, self.left_out)
+        return found | {"sentence_embedding": vectors_BE}
 
 
 def encoder_of(source: Source) -> Source:
@@ -59,8 +65,24 @@ def encoder_of(source: Source) -> Source:
 
 def computed(source: Source) -> nn.Module:
     """What the graph computes: the source's model, which becomes float32."""
-    model = source.model.float()
-    return (model if source.parts is None else SentenceModel(model, source.parts)).eval()
+    model: Any = source.model.float()
+    if source.parts is not None:
+        model = SentenceModel(model, source.parts, left_out(source))
+    return model.eval()
+
+
+def left_out(source: Source) -> int:
+    """Returns the number of tokens at the beginning of a text that its vector leaves out: those of the default prompt,
+    where the parts do not pool it; ValueError where no tokenizer says how many these are."""
+    prompt, parts = default_prompt(source.parts), source.parts
+    if parts is None or not prompt or sentence_pooling(parts, source.config.hidden_size).include_prompt:
+        return 0
+    if source.tokenizer is None:
+        raise ValueError(
+            f"the parts of {source.run} do not pool the prompt {prompt!r}, and no tokenizer says how many tokens it "
+            "has: copy the tokenizer's files there"
+        )
+    return prompt_length(source.tokenizer, prompt, parts.max_length(source.config.max_position_embeddings))
 
 
 class Positional(nn.Module):

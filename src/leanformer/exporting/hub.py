@@ -110,7 +110,7 @@ def verify(source: Source, folder: Path) -> float:
     import leanformer. ValueError if it exceeds the tolerance or the folder does not load there."""
     inputs = sample(source.config, source.model, 2, min(17, source.config.max_position_embeddings))
     expected = standalone_check.answers(source.model, inputs)
-    found = _asked(source.model, folder, inputs)
+    found = _answers_of_export(source.model, folder, inputs)
     if source.tokenizer is not None:
         expected["tokens"] = torch.tensor(source.tokenizer(standalone_check.SENTENCE)["input_ids"])
     largest = 0.0
@@ -123,15 +123,17 @@ def verify(source: Source, folder: Path) -> float:
     return largest
 
 
-def _asked(model: LeanformerPreTrainedModel, folder: Path, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _answers_of_export(
+    model: LeanformerPreTrainedModel, folder: Path, inputs: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     with tempfile.TemporaryDirectory() as scratch:
-        asked, told = Path(scratch) / "inputs.safetensors", Path(scratch) / "outputs.safetensors"
-        save_file(inputs, asked)
+        given, answered = Path(scratch) / "inputs.safetensors", Path(scratch) / "outputs.safetensors"
+        save_file(inputs, given)
         threads = torch.get_num_threads()
-        command = [sys.executable, "-I", standalone_check.__file__, folder, auto_class(model), threads, asked, told]
+        command = [sys.executable, "-I", standalone_check.__file__, folder, auto_class(model), threads, given, answered]
         own = {"HF_MODULES_CACHE": str(Path(scratch) / "modules"), "HF_HUB_OFFLINE": "1"}
         ran = subprocess.run([*map(str, command)], env=os.environ | own, capture_output=True, text=True)
         if ran.returncode:
             reason = (ran.stderr.strip().splitlines() or ["it was killed"])[-1]
             raise ValueError(f"the export does not load without leanformer ({reason}): nothing was written")
-        return load_file(told)
+        return load_file(answered)

@@ -68,15 +68,15 @@ def cost(source: Source, graph: Path, quantised: Path) -> dict[str, Any]:
         expected, found = whole(inputs), small(inputs)
         differences += [np.abs(expected[name] - found[name]).ravel() for name in expected]
         outputs += [value.ravel() for value in expected.values()]
-    every = np.concatenate(differences).astype(np.float64)
-    if not np.isfinite(every).all():
+    missed = np.concatenate(differences).astype(np.float64)
+    if not np.isfinite(missed).all():
         raise ArithmeticError(
             f"the int8 graph of {source.run} answers with numbers that are not finite: leave out --int8"
         )
     return {
         "input": "text" if text else "random",
-        "largest_difference": float(every.max()),
-        "mean_difference": float(every.mean()),
+        "largest_difference": float(missed.max()),
+        "mean_difference": float(missed.mean()),
         "sd_of_outputs": float(np.concatenate(outputs).astype(np.float64).std()),
     }
 

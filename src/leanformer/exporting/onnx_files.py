@@ -19,6 +19,7 @@ from leanformer.exporting import graph, int8
 from leanformer.exporting.card import card
 from leanformer.exporting.graph_check import TOLERANCE, verify
 from leanformer.exporting.source import Source, save_beside
+from leanformer.models.sentence_pooling import sentence_pooling
 
 WHOLE, SMALL = "model.onnx", "model_int8.onnx"
 USE = """```python
@@ -36,6 +37,10 @@ Checked against the model in PyTorch: no number differs by more than {difference
 absolute and relative).{sentences}{int8}"""
 SENTENCES = """ `sentence_embedding` is the vector of each text, of at most {length} tokens, by the parts {parts} of
 sentence-transformers{prompt}."""
+LEFT_OUT = """ These parts do not pool the tokens of the prompt: the graph leaves the first {number} tokens of every
+text out of its vector, so every text must stand behind this prompt."""
+NO_PROMPT = """ These parts do not pool the tokens of a prompt, and the graph does not know how many tokens a prompt
+has: it is for texts without one."""
 COST = """ `model_int8.onnx` has 8-bit products: its outputs on {input} differ by up to {largest_difference:.3g}, in the
 mean by {mean_difference:.3g}, where outputs have a standard deviation of {sd_of_outputs:.3g}.{loss}"""
 LOSS = " Masked-LM loss on {text!r}: {small:.4f} nats, {whole:.4f} without it ({sequences:,} sequences)."
@@ -67,16 +72,20 @@ def write(
 
 
 def _use(source: Source, name: str, report: dict[str, Any]) -> str:
-    told, measured, loss = "", report.get("text"), ""
+    int8_text, measured, loss = "", report.get("text"), ""
     if measured and SMALL in measured["loss"]:
         loss = LOSS.format(**measured, small=measured["loss"][SMALL], whole=measured["loss"][WHOLE])
     if "int8" in report:
-        told = COST.format(**report["int8"], loss=loss)
+        int8_text = COST.format(**report["int8"], loss=loss)
     listed = {key: ", ".join(f"`{each}`" for each in report[key]) for key in ("inputs", "outputs")}
     longest = source.config.max_position_embeddings
     sentences = ""
     if (parts := source.parts) is not None:
         prompt = f", with the prompt {parts.prompts[parts.default_prompt]!r} before it" if parts.default_prompt else ""
         sentences = SENTENCES.format(length=parts.max_length(longest), parts=parts.names, prompt=prompt)
-    own = {"int8": told, "name": name, "longest": longest, "sentences": sentences}
+        if number := graph.left_out(source):
+            sentences += LEFT_OUT.format(number=number)
+        elif parts.prompts and not sentence_pooling(parts, source.config.hidden_size).include_prompt:
+            sentences += NO_PROMPT
+    own = {"int8": int8_text, "name": name, "longest": longest, "sentences": sentences}
     return USE.format(**{**report, **listed, **own})

@@ -12,6 +12,7 @@ import leanformer.models as models
 from leanformer.attention import plugins_of
 from leanformer.data import tokenizer_files
 from leanformer.evaluation import pretrained
+from leanformer.evaluation.sentence_reading import follow_parts
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel, saved
 from leanformer.models.sentence_parts import SentenceParts, sentence_parts
 from leanformer.records import reading
@@ -57,8 +58,10 @@ def open_source(run: Path) -> Source:
     folder = saved.locate(run)
     config = saved.config_of(folder)
     tokenizer = pretrained.load_tokenizer(folder) if (folder / tokenizer_files.FILE).is_file() else None
-    model, record = _load(folder, config), saved.record_of(folder)
-    return Source(run, model, tokenizer, record, _conversion(folder), sentence_parts(folder))
+    model, record, parts = _load(folder, config), saved.record_of(folder), sentence_parts(folder)
+    if parts is not None and tokenizer is not None:  # what loads the tokenizer alone then reads texts alike
+        follow_parts(parts, tokenizer)
+    return Source(run, model, tokenizer, record, _conversion(folder), parts)
 
 
 def save_beside(source: Source, folder: Path) -> None:
@@ -67,6 +70,8 @@ def save_beside(source: Source, folder: Path) -> None:
         source.parts.copy(folder, source.config.max_position_embeddings)
     if source.tokenizer is not None:
         tokenizer_files.save(source.tokenizer, folder)
+        if source.parts is not None and source.parts.lower_case:
+            tokenizer_files.keep_pipeline(source.tokenizer, folder)
         tokenizer_files.match_model(folder)
 
 

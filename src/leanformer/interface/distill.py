@@ -19,6 +19,7 @@ from leanformer.interface.settings import Given, request
 from leanformer.interface.texts import sources
 from leanformer.records.run import RECORD
 from leanformer.settings import Settings
+from leanformer.training.run.record import RunDirectory
 
 TABLES = ("model", "training", "distillation")
 
@@ -56,10 +57,11 @@ def distill(
     if keywords or settings is not None or not goes_on:
         asked = request(keywords, TABLES, settings=settings, defaults=None if whole else DEFAULTS)
         chosen = asked.settings
-        _require_method(chosen.distillation.method, data, prepared=whole)
         if whole and not {"training.batch_size", "training.first_batch_size"} & asked.keep:
             training = chosen.training.updated({"batch_size": default_batch_size(chosen.training)})
             chosen = replace(chosen, training=training)
+    if (method := _method(chosen, out)) is not None:
+        _require_method(method, data, prepared=whole)
     place = None if student is None else Path(student)
     how: dict[str, Any] = {"teacher": Path(teacher), "student": place, "resume": goes_on, "quiet": quiet}
     if whole:
@@ -74,6 +76,14 @@ def distill(
 
 def _prepared(data: Any) -> bool:
     return isinstance(data, Data) or (isinstance(data, str | Path) and os.path.isfile(os.path.join(data, PREPARED)))
+
+
+def _method(chosen: Settings | None, out: Path) -> str | None:
+    """Returns the method of the settings, else that of the run in `out`; None for a run without one."""
+    if chosen is not None:
+        return chosen.distillation.method
+    recorded = RunDirectory(out).read()["settings"].get("distillation") or {}
+    return recorded.get("method")
 
 
 def _require_method(method: str, data: Any, *, prepared: bool) -> None:

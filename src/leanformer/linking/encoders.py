@@ -79,15 +79,15 @@ def specs(asked: Sequence[str]) -> list[Spec]:
 def _spec(text: str) -> Spec:
     if text in (TFIDF, RESCNN):
         return Spec(text, text)
-    lent = text.startswith(f"{RESCNN}:")
+    is_cnn = text.startswith(f"{RESCNN}:")
     place = Path(text.removeprefix(f"{RESCNN}:"))
-    if not lent and not place.exists():
+    if not is_cnn and not place.exists():
         raise FileNotFoundError(
             f"{text} is neither a run nor a saved model nor a kind of encoder: {suggest(text, [TFIDF, RESCNN])}"
         )
     source = saved.locate(place)
     name = saved.name_of(place)
-    return Spec(f"{RESCNN}-{name}", RESCNN, source) if lent else Spec(name, "transformer", source)
+    return Spec(f"{RESCNN}-{name}", RESCNN, source) if is_cnn else Spec(name, "transformer", source)
 
 
 class Trigrams:

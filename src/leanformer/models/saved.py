@@ -86,7 +86,7 @@ def require_intact(folder: Path) -> None:
     found = files.read_sums(folder, remedy).get(WEIGHTS) if sums.is_file() else None
     if weights.is_file() and (found or files.sha256(weights)) != recorded["sha256"]:
         raise ValueError(f"{weights} is not the model that {record} says was trained: {remedy}")
-    if (told := recorded.get("sums_sha256")) and (not sums.is_file() or files.sha256(sums) != told):
+    if (expected := recorded.get("sums_sha256")) and (not sums.is_file() or files.sha256(sums) != expected):
         raise ValueError(f"{sums} is not what {record} says was written: {remedy}")
 
 

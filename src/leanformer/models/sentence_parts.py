@@ -8,7 +8,6 @@
 What the parts compute is in `sentence_pooling.py`. Parts are copied whatever they compute; a pickle and code are not.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 from leanformer import files
 from leanformer.records import reading
-from leanformer.records.models import SentenceModule, SentencePrompts, SentenceReading
+from leanformer.records.models import SentenceModule, SentencePrompts, SentenceReading, TokenizerLength
 
 MODULES = "modules.json"
 READING = "sentence_bert_config.json"
@@ -30,8 +29,12 @@ PROMPTS = "config_sentence_transformers.json"
 TOKENIZER = "tokenizer_config.json"
 FILES = (MODULES, READING, *OLD_READING, PROMPTS, "[0-9]*_*/config.json", "[0-9]*_*/*.safetensors")
 """Patterns of all of these files in a model on the hub."""
+WEIGHTED = ("Dense", "LayerNorm", "CNN", "LSTM", "WeightedLayerPooling")
+"""Parts that compute nothing without weights."""
 PICKLES, NOT_COPIED = (".bin", ".pt", ".pth", ".pkl"), (".py",)
 AGAIN = "copy or download it again"
+WITHOUT_PARTS = "leave the parts behind by leanformer convert with --encoder-only"
+"""A remedy for every command that meets such a model."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,17 @@ class SentenceParts:
         """The classes of the parts in their order: Pooling, Normalize."""
         return ", ".join(class_name(module) for module in self.modules) or "none"
 
+    @property
+    def lower_case(self) -> bool:
+        """Whether texts are put into lower case before the tokenizer reads them."""
+        return bool(self.text_settings.get("do_lower_case"))
+
     def max_length(self, longest: int) -> int:
         """The most tokens of a text, of a model that reads `longest`: that of the parts, else of the tokenizer."""
         own = self.text_settings.get("max_seq_length")
         if own is None and (path := self.folder / TOKENIZER).is_file():
-            own = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
-        return min(own, longest) if isinstance(own, int) and own > 0 else longest
+            own = reading.read(path, TokenizerLength, AGAIN).get("model_max_length")
+        return longest if own is None else int(min(own, longest))
 
     def settings(self, module: dict[str, Any]) -> Path:
         return self.folder / module["path"] / "config.json"
@@ -80,10 +88,16 @@ class SentenceParts:
                 files.write_sums(place)
 
     def _files(self, module: dict[str, Any]) -> Iterator[str]:
-        """The names, within its folder, of the files of a part; ValueError if its weights are a pickle alone."""
+        """The names, within its folder, of the files of a part; ValueError if its weights are missing or a pickle
+        alone."""
         place = self.folder / module["path"]
         found = sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
         whole = any(name.endswith(".safetensors") for name in found)
+        if class_name(module) in WEIGHTED and not whole and not any(name.endswith(PICKLES) for name in found):
+            raise ValueError(
+                f"{place} holds no weights of its {class_name(module)}, or a model on the hub has them as a pickle, "
+                "which is never fetched: load the model with sentence-transformers and save_pretrained it"
+            )
         for name in found:
             if name.endswith(PICKLES) and not whole:
                 raise ValueError(
@@ -112,7 +126,7 @@ def sentence_parts(folder: Path) -> SentenceParts | None:
         if not module["type"].startswith("sentence_transformers."):
             raise ValueError(
                 f"{folder / MODULES} names {module['type']}, which is not of sentence-transformers and is never run "
-                "here: --encoder-only leaves the parts behind"
+                f"here: {WITHOUT_PARTS}"
             )
     for module in others:
         place = files.within(folder, module["path"])

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanformer.models.sentence_parts import AGAIN, SentenceParts, class_name
+from leanformer.models.sentence_parts import AGAIN, WITHOUT_PARTS, SentenceParts, class_name
 from leanformer.records import models as records
 from leanformer.records import reading
 
@@ -90,7 +90,7 @@ class SentencePooling(nn.Module):
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor, prompt_length: int = 0) -> Tensor:
         if prompt_length and not self.include_prompt:
-            mask_BL = torch.cat([torch.zeros_like(mask_BL[:, :prompt_length]), mask_BL[:, prompt_length:]], dim=1)
+            mask_BL = mask_BL * (torch.arange(mask_BL.shape[1], device=mask_BL.device) >= prompt_length)
         pooled: Tensor = self.then(torch.cat([POOL[mode](states_BLD, mask_BL) for mode in self.modes], dim=-1))
         return pooled
 
@@ -123,8 +123,11 @@ class LayerNorm(nn.Module):
         return found
 
 
-def sentence_pooling(parts: SentenceParts) -> SentencePooling:
-    """Returns what the parts compute, with their weights in float32; ValueError for a part of another kind."""
+def sentence_pooling(parts: SentenceParts, width: int) -> SentencePooling:
+    """Returns what the parts compute of states of this width, with their weights in float32.
+
+    Raises ValueError for a part of another kind, and for one of another width than it is given.
+    """
     first, *others = parts.modules or ({"type": "no part"},)
     if class_name(first) != "Pooling":
         raise ValueError(_unknown(parts, class_name(first)))
@@ -137,8 +140,27 @@ def sentence_pooling(parts: SentenceParts) -> SentencePooling:
         raise ValueError(f"{parts.settings(first)}: pooling_mode is empty: {AGAIN}")
     if unknown := [mode for mode in modes if mode not in POOL]:
         raise ValueError(_unknown(parts, f"pooling of the mode {unknown[0]!r}"))
-    then = tuple(_part(parts, module) for module in others if class_name(module) != "Dropout")
-    return SentencePooling(modes, then, settings.get("include_prompt", True)).eval().requires_grad_(False)
+    then, width = list[nn.Module](), width * len(modes)
+    for module in others:
+        if class_name(module) == "Dropout":
+            continue
+        part = _part(parts, module)
+        reads, gives = _widths(part)
+        if reads not in (None, width):
+            raise ValueError(
+                f"{parts.settings(module)} describes a {class_name(module)} of vectors of {reads} numbers, and those "
+                f"before it have {width}: {AGAIN}"
+            )
+        then.append(part)
+        width = gives or width
+    return SentencePooling(modes, tuple(then), settings.get("include_prompt", True)).eval().requires_grad_(False)
+
+
+def _widths(part: nn.Module) -> tuple[int | None, int | None]:
+    """Returns how many numbers a part reads and gives; None for one that takes any and keeps them."""
+    if isinstance(part, Dense):
+        return part.linear.in_features, part.linear.out_features
+    return (part.norm.normalized_shape[0], None) if isinstance(part, LayerNorm) else (None, None)
 
 
 def _part(parts: SentenceParts, module: dict[str, Any]) -> nn.Module:
@@ -190,5 +212,5 @@ def _unknown(parts: SentenceParts, what: str) -> str:
     known = "Pooling and then Dense, Normalize or LayerNorm of one vector per text"
     return (
         f"{parts.folder} has {what} among its sentence-transformers parts, where leanformer follows {known}: encode "
-        "with sentence-transformers, which loads this folder, or give --pooling mean to leave the parts out"
+        f"with sentence-transformers, which loads this folder, or {WITHOUT_PARTS}"
     )

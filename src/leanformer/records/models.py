@@ -102,6 +102,12 @@ class SentenceReading(Record):
     do_lower_case: bool = False
 
 
+class TokenizerLength(Record):
+    """tokenizer_config.json: the most tokens of a text; transformers writes 1e30 where there is no limit."""
+
+    model_max_length: Annotated[int | float, Field(gt=0)] | None = None
+
+
 class SentencePrompts(Record):
     """config_sentence_transformers.json: texts that are put before a text, by their names."""
 

@@ -50,8 +50,8 @@ def read(path: Path, schema: type[Record], remedy: str) -> dict[str, Any]:
     if (number := record.get("schema", SCHEMA)) != SCHEMA:
         raise ValueError(f"{path} has schema {_shown(number)}, known here is {SCHEMA}: use a matching leanformer")
     check(record, schema, str(path), remedy)
-    told = record.pop(CHECKSUM, None)
-    if told is not None and told != _checksum(record):
+    recorded = record.pop(CHECKSUM, None)
+    if recorded is not None and recorded != _checksum(record):
         raise ValueError(
             f"{path} is damaged (it is not what was written, by its checksum): {remedy}; "
             f"if somebody edited it on purpose, take the line {CHECKSUM!r} out"

@@ -57,15 +57,15 @@ def read_studies(paper: str, scale: str, overrides: tuple[str, ...] = ()) -> lis
 
 def read_study(file: Path, overrides: tuple[str, ...] = ()) -> Planned:
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    told = tables.pop("study")
+    study = tables.pop("study")
     settings = settings_from(overridden(tables, overrides))
     return Planned(
         file.stem,
-        told.pop("kind"),
+        study.pop("kind"),
         settings,
-        text=told.pop("text", {}),
-        pairs=told.pop("pairs", None),
-        needs=told.pop("needs", None),
-        serves=told.pop("serves", []),
-        options=told,
+        text=study.pop("text", {}),
+        pairs=study.pop("pairs", None),
+        needs=study.pop("needs", None),
+        serves=study.pop("serves", []),
+        options=study,
     )

@@ -73,6 +73,14 @@ def test_a_student_learns_its_teachers_vectors(
     steps = [row["step"] for row in results["pairs"]]
     assert steps == [0, 8, 16, 24, 32, 40] and {"spearman", "mrr@10", "recall@1"} <= results["pairs"][0].keys()
     assert results["teacher_pairs"]["spearman"] > 0
+    lf.export(run, out=tmp_path / "hub")
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "| kind | distilled by the vectors of texts |" in card and "| taught by | its vectors of texts; " in card
+    assert (
+        f"{run.record['data']['texts']} texts, " in card
+        and f"{results['end']['cosine']:.4f}" in card
+        and str(tmp_path) not in card
+    )
 
 
 def _file(folder: Path, sentences: list[str]) -> Path:
@@ -149,3 +157,16 @@ def test_what_is_refused(teacher: Path, student: Path, data: Path, sentences: li
     }.items():
         with pytest.raises(ValueError, match=message):
             lf.distill(student, **how, **given)
+
+
+def test_a_run_is_resumed_with_the_kind_of_data_that_it_has(
+    teacher: Path, student: Path, data: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"teacher": teacher, "quiet": True}
+    lf.distill(student, data=sentences, out=tmp_path / "run", **how, **HOW | {"max_steps": 1})
+    with pytest.raises(ValueError, match="method = 'vectors' learns from texts, and .* is prepared: give the texts"):
+        lf.distill(student, data=data, out=tmp_path / "run", resume=True, **how)
+    tokens: dict[str, Any] = {"max_steps": 1, "batch_size": 2, "sequence_length": 32, "threads": 1}
+    lf.distill(student, data=data, out=tmp_path / "tokens", **how, **tokens, method="minilm2")
+    with pytest.raises(ValueError, match="method = 'minilm2' learns from prepared data"):
+        lf.distill(student, data=sentences, out=tmp_path / "tokens", resume=True, **how)

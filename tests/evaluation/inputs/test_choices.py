@@ -54,5 +54,5 @@ def test_a_softmax_over_the_choices_decides(encoded: Choices):
 
 
 def test_no_room_is_said(tokenizer_of: Callable):
-    with pytest.raises(ValueError, match=r"finetuning\.max_length = 3: 3 special tokens leave no room"):
+    with pytest.raises(ValueError, match=r"max_length = 3: 3 special tokens leave no room"):
         encode(tokenizer_of("a"), EXAMPLES, max_length=3)

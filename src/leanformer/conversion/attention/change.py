@@ -20,8 +20,10 @@ from leanformer.conversion.checkpoints.placing import Checkpoint
 from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
 from leanformer.conversion.layer_sharing import share_layers
 from leanformer.evaluation import pretrained
+from leanformer.evaluation.similarity import agreement
 from leanformer.models.layer_sharing import NONE
 from leanformer.models.saved import record_of
+from leanformer.models.sentence_parts import SentenceParts
 
 COLUMNS: dict[str, Callable[[list[float]], float]] = {
     "logits_residual": mean,
@@ -35,38 +37,46 @@ COLUMNS: dict[str, Callable[[list[float]], float]] = {
 def change(
     found: Checkpoint,
     folder: Path,
-    wanted: tuple[str, dict[str, Any]] | None,
+    attention: tuple[str, dict[str, Any]] | None,
     text: str | Path | None,
     share: float,
     tie: str,
     sharing: str | None = None,
     start: str = "mean",
+    parts: SentenceParts | None = None,
 ) -> tuple[Checkpoint, dict[str, Any]]:
-    """The model of the checkpoint in `folder` with the mechanism and the options that are `wanted`, its own if None,
-    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that."""
+    """The model of the checkpoint in `folder` with this `attention`, a mechanism and its options, its own if None,
+    this `share` of its heads tied, and then this `sharing` of layers; and what conversion.json says of that. `parts`
+    say how the model reads the text."""
     model = _model(found)
-    sample = None if text is None else _sample(text, folder, found)
+    stored = model.num_parameters()
+    if sharing == NONE:  # first, since each layer is converted by itself
+        model = share_layers(model, NONE)
+    sample = None if text is None else _sample(text, folder, found, parts)
     converted, residuals, counts = model, list[Residual](), dict[str, Any]()
-    if (wanted is not None or share) and model.config.layer_sharing != NONE:
+    if (attention is not None or share) and model.config.layer_sharing != NONE:
         raise ValueError(
             f"the layers share (layer_sharing = {model.config.layer_sharing!r}), and each layer is converted by "
-            f"itself: convert with --share-layers {NONE} first"
+            f"itself: add --share-layers {NONE}, which gives each a copy"
         )
     comparison: Comparison | None = None
-    if wanted is not None and sample is not None:
-        converted, residuals, comparison = convert_on_text(model, *wanted, sample)
-    elif wanted is not None:
-        converted, residuals = convert_attention(model, *wanted)
+    if attention is not None and sample is not None:
+        converted, residuals, comparison = convert_on_text(model, *attention, sample)
+    elif attention is not None:
+        converted, residuals = convert_attention(model, *attention)
     if share:
         converted, counts = _shared(converted, share, tie)
-    if sharing is not None:
+    if sharing == NONE:
+        counts |= {"layer_sharing": NONE}
+    elif sharing is not None:
         converted, comparison = share_layers(converted, sharing, start), None
-        counts |= {"layer_sharing": sharing} | ({} if sharing == NONE else {"share_start": start})
+        counts |= {"layer_sharing": sharing, "share_start": start}
     layered = all(each.config.layer_sharing == NONE for each in (model, converted))  # one module is one layer
     if sample is not None and layered and (share or comparison is None):
         comparison = lockstep(model, converted, sample)
     tensors = _tensors(converted, next(iter(found.tensors.values())).dtype)
     changed = found._replace(config=converted.config, tensors=tensors)
+    counts |= {"parameters_before": stored, "parameters_after": converted.num_parameters()}
     return changed, counts | _measured(model, converted, residuals, sample, comparison)
 
 
@@ -81,11 +91,13 @@ def _model(found: Checkpoint) -> Any:
     return model.eval()
 
 
-def _sample(text: str | Path, folder: Path, found: Checkpoint) -> Sample:
+def _sample(text: str | Path, folder: Path, found: Checkpoint, parts: SentenceParts | None) -> Sample:
     """Returns a sample in sequences as long as those of its training, if a run says so, else as long as it reads."""
     words = read_tokenizer(folder, found.tokenizer_class, text)
     packed = "MaskedLM" in (found.config.architectures or [""])[0]
-    sample = Sample(text, words, pretrained.length_of(record_of(folder), found.config), packed)
+    sample = Sample(
+        text, words, pretrained.length_of(record_of(folder), found.config), packed, parts, found.config.hidden_size
+    )
     if sample.corpus is not None and Path(text).is_dir():
         pretrained.require_tokenizer(sample.corpus, words, folder)
     return sample
@@ -118,18 +130,17 @@ def _tensors(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def _measured(
     model: Any, converted: Any, residuals: list[Residual], sample: Sample | None, comparison: Comparison | None
 ) -> dict[str, Any]:
-    """Parameters, loss or vectors, and attention before and after; of every layer, and of every head."""
-    before, after = model.num_parameters(), converted.num_parameters()
-    result: dict[str, Any] = {"parameters_before": before, "parameters_after": after}
+    """Loss or vectors, and attention before and after; of every layer, and of every head."""
+    result: dict[str, Any] = {}
     if sample is not None:
         result["sequence_length"] = sample.length
         loss = sample.loss(model)
         if loss is not None:
             result |= {"loss_before": loss, "loss_after": sample.loss(converted)}
         elif comparison is not None:
-            vectors = comparison.vectors
-            result |= {"texts": len(vectors.before), "vectors_cosine": vectors.cosine()}
-            result |= {"vectors_spearman": vectors.spearman()}
+            found = agreement(comparison.target_vectors.numpy(), comparison.source_vectors.numpy())
+            result |= {"texts": len(comparison.source_vectors), "vectors_cosine": found["cosine"]}
+            result |= {"vectors_spearman": found.get("similarities")}
     if any(residual.logits_residual is not None for residual in residuals):
         result["residuals_of"] = "weights" if sample is None else "logits on the text"
     if not residuals and sample is None:

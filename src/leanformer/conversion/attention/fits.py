@@ -28,15 +28,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from leanformer.conversion.attention.bounded import LIMIT, SLACK, VALUE_LIMIT, bounded
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps
 from leanformer.conversion.attention.metric import MetricBasis
 from leanformer.conversion.attention.subspace import leading, space
 
-LIMIT, VALUE_LIMIT = 8.0, 2.0
-"""The conditions that a start's logits and its values may have: bf16 rounds logits by about LIMIT / 512 of their size.
-Values are stricter, since int8 gives the largest of a layer's contexts and the smallest the same step."""
-SLACK = 1e-6
-"""The fraction by which rounding may exceed a limit."""
 WEAKEST = 0.05
 """The least scale of a row that balancing gives, as a fraction of the largest: nothing becomes exactly zero."""
 
@@ -125,15 +121,15 @@ class Problem(HeadProblem):
         """
         spread = T.square().sum(1)
 
-        def bounded(t: Tensor) -> bool:
+        def fine(t: Tensor) -> bool:
             square = spread + t.square()
             key = square if right is None else right.square().sum(1)
-            fine = self.condition(square, U, key) <= self.limit * (1 + SLACK)
-            if fine and outputs is not None:
-                fine = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
-            return fine
+            within = self.condition(square, U, key) <= self.limit * (1 + SLACK)
+            if within and outputs is not None:
+                within = self.value_condition(outputs, square) <= self.value_limit * (1 + SLACK)
+            return within
 
-        return _bounded((T.T @ U.T) if right is None else right.T, self.r, bounded)
+        return bounded((T.T @ U.T) if right is None else right.T, self.r, fine)
 
     def residual(self, N: Tensor, r: Tensor) -> float:
         return float((((self.N - N).square().sum() + (self.r - r).square().sum()) / self.energy).sqrt())
@@ -265,19 +261,6 @@ def _bilinear(problem: Problem, V: Tensor, U: Tensor, t: Tensor) -> float:
 def _value_share(problem: Problem) -> Tensor:
     """What the space is worth to the value, as much as to the logits."""
     return problem.O.T @ problem.O * (problem.energy / problem.value_energy)
-
-
-def _bounded(matrix: Tensor, wanted: Tensor, fine: Callable[[Tensor], bool]) -> Tensor:
-    """The solution t of the least ridge, min |matrix t - wanted|^2 + ridge |t|^2, that is fine; exact where that is."""
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    wanted = left.T @ wanted
-    kept = values > 1e-8 * values[0]
-    wanted, values, right = wanted[kept], values[kept], right[kept]
-    t, ridge = right.T @ (wanted / values), 1e-8
-    while len(values) and not fine(t) and ridge < 1e4:
-        ridge *= 1.5
-        t = right.T @ (wanted * values / (values.square() + ridge * values[0].square()))
-    return t
 
 
 def _square(U: Tensor, size: int) -> Tensor:

@@ -26,6 +26,7 @@ from leanformer.conversion.attention.fits import value_of
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
 from leanformer.conversion.attention.metric import MetricBasis
 from leanformer.conversion.attention.moments import Moments
+from leanformer.conversion.attention.subspace import leading
 
 
 class Fitted(NamedTuple):
@@ -64,10 +65,10 @@ def _unrotated(
     if tied:
         of_keys = of_keys / of_keys.trace().clamp(min=1e-300) + of_values / of_values.trace().clamp(min=1e-300)
     size = len(group[0].value.weight)
-    V = _leading(of_keys, size)
+    V = leading(of_keys, size)
     key = _affine(V.T, basis, mean, size)
     queries = [_affine((N @ V).T, basis, mean, size, V.T @ r) for N, r in forms]
-    return queries, key, key if tied else _affine(_leading(of_values, size).T, basis, mean, size)
+    return queries, key, key if tied else _affine(leading(of_values, size).T, basis, mean, size)
 
 
 def _rotated(group: list[HeadMaps], second: Tensor) -> tuple[list[Affine], Affine]:
@@ -82,12 +83,7 @@ def _rotated(group: list[HeadMaps], second: Tensor) -> tuple[list[Affine], Affin
 
 def _value(group: list[HeadMaps], basis: MetricBasis, mean: Tensor) -> Affine:
     size = len(group[0].value.weight)
-    return _affine(_leading(_gram_of_values(group, basis), size).T, basis, mean, size)
-
-
-def _leading(gram_RR: Tensor, size: int) -> Tensor:
-    """Eigenvectors of the `size` largest eigenvalues."""
-    return torch.linalg.eigh(gram_RR)[1][:, -size:]
+    return _affine(leading(_gram_of_values(group, basis), size).T, basis, mean, size)
 
 
 def _form(head: HeadMaps, basis: MetricBasis, mean: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,13 @@ below, already converted, give it. Then its output map (O, d) is the one that ma
 
 with x and f(x) the source's hidden states and attention output, c the converted heads' contexts and O_0 what the fit of
 each head gave. It is a linear least-squares problem of E + 1 unknowns per output channel. Where the fit is exact,
-x' = x and O = O_0.
+x' = x and O = O_0. Of every batch each block is computed once.
 
 Shape letters: B batch, L length, N tokens, D model width, H heads, E inner width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 from leanformer.attention import MultiHeadAttention, Positions, with_window
 from leanformer.conversion.attention.sample import Rows, Sample
 from leanformer.conversion.attention.statistics import Statistics
-from leanformer.conversion.attention.vectors import Vectors
 from leanformer.models.blocks import Block
 from leanformer.models.local_attention import is_local
 
@@ -36,10 +36,11 @@ Fit = Callable[[int, MultiHeadAttention, MultiHeadAttention, Statistics], None]
 
 class Comparison(NamedTuple):
     """By layer the mean KL(w || w') between the models' attention weights in nats, over heads and tokens; and the
-    models' mean-pooled vectors of the rows."""
+    mean-pooled vectors of the rows (N, D) by the source and by the target."""
 
     divergence: list[float]
-    vectors: Vectors
+    source_vectors: Tensor
+    target_vectors: Tensor
 
 
 class _Seen:
@@ -75,69 +76,126 @@ class _Seen:
 @torch.no_grad()
 def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) -> Comparison:
     """Run both models over the sample; with `fit`, set the target's attention on the way, layer by layer."""
-    old, new = model.base_model, target.base_model
-    batches = sample.batches
+    old, new, batches = model.base_model, target.base_model, sample.batches
     before, after = ([_embedded(base, rows) for rows in batches] for base in (old, new))
-    every = max(1, sum(rows.ids.numel() for rows in batches) // COMPARED)
     divergence = []
-    for number, (layer, other) in enumerate(zip(old.layers, new.layers, strict=True)):
-        places = [_places(old, number, rows) for rows in batches]
-        looks = fit is not None and not other.attention.mechanism.compares
-        read, given, contexts, wanted = before, list[Tensor](), list[Tensor](), list[Tensor]()
-        weights = dict[int, Tensor]()
-        table = _Table()
-        before = []
-        with _Seen(layer.attention) as seen:
-            for i, (rows, where, x, x2) in enumerate(zip(batches, places, read, after, strict=True)):
-                before.append(layer(x, *where, looks or i % every == 0))
-                drift = x - x2 if type(layer).forward is Block.forward else 0.0
-                wanted.append(rows.kept(seen.output + drift) if fit is not None else torch.empty(0))
-                if looks:
-                    table.add(seen.weights, rows)
-                if i % every == 0:
-                    weights[i] = seen.weights
-        if fit is not None:
-            given = [_given(other, x, where) for x, where in zip(after, places, strict=True)]
-            inputs = torch.cat([rows.kept(x) for rows, x in zip(batches, given, strict=True)])
-            fit(number, layer.attention, other.attention, Statistics.of(inputs, table.mean()))
-        kl = count = 0.0
-        read, after = after, []
-        with _Seen(other.attention) as seen:
-            for i, (rows, where, x) in enumerate(zip(batches, places, read, strict=True)):
-                compared = i in weights
-                if fit is None:
-                    after.append(other(x, *where, compared))
-                else:
-                    other.attention(given[i], mask=where.mask, positions=where.positions, return_weights=compared)
-                    contexts.append(rows.kept(seen.context))
-                if compared:
-                    kl += float(_kl(weights[i], seen.weights, rows))
-                    count += float(rows.lengths.sum())
-        divergence.append(kl / count)
-        if fit is not None:
-            refit(other.attention.output, torch.cat(contexts), torch.cat(wanted))
-            after = [other(x, *where, False) for x, where in zip(read, places, strict=True)]
-    pooled = [
+    for number, blocks in enumerate(zip(old.layers, new.layers, strict=True)):
+        pair = _LayerPair(*blocks, batches, [_places(old, number, rows) for rows in batches])
+        if fit is None:
+            pair.run_source(before)
+            pair.run_target(after)
+        else:
+            pair.run_source(before, after)
+            inputs = pair.attention_inputs(after)
+            fit(number, pair.source.attention, pair.target.attention, pair.statistics(inputs))
+            pair.refit_target(after, inputs)
+        divergence.append(pair.divergence)
+    vectors = [
         torch.cat([_pooled(base.last_norm, x, rows) for x, rows in zip(states, batches, strict=True)])
         for base, states in ((old, before), (new, after))
     ]
-    return Comparison(divergence, Vectors(*pooled))
+    return Comparison(divergence, *vectors)
 
 
-def refit(output: nn.Linear, contexts_NE: Tensor, wanted_ND: Tensor) -> None:
-    """The output map whose answer to the contexts is nearest to what is wanted: the formula above."""
-    c, y, bias = contexts_NE, wanted_ND - contexts_NE @ output.weight.T, output.bias is not None
+class _LayerPair:
+    """One layer of both models over all batches, in the order in which the methods stand here.
+
+    Lists of states, one per batch, are changed in place: those of two layers would fill the memory.
+    """
+
+    def __init__(self, source: Block, target: Block, batches: list[Rows], places: list["_Places"]) -> None:
+        self.source, self.target, self.batches, self.places = source, target, batches, places
+        interval = max(1, sum(rows.ids.numel() for rows in batches) // COMPARED)
+        self.compared = range(0, len(batches), interval)
+        """The batches whose attention weights are compared."""
+        self.weights: dict[int, Tensor] = {}
+        """Those of the source, by batch."""
+        self.needed: list[Tensor] = []
+        """What the target's attention should give, without padding: the source's output, and what the target's states
+        miss of the source's."""
+        self.table = _MeanWeights()
+        self.kl = self.tokens = 0.0
+
+    @property
+    def divergence(self) -> float:
+        return self.kl / self.tokens
+
+    def run_source(self, states: list[Tensor], target_states: list[Tensor] | None = None) -> None:
+        """Make the source's states those behind the layer; given the target's, also note what a fit needs."""
+        all_weights = target_states is not None and not self.target.attention.mechanism.compares
+        with _Seen(self.source.attention) as seen:
+            for i, (rows, where, x) in enumerate(zip(self.batches, self.places, states, strict=True)):
+                states[i] = self.source(x, *where, all_weights or i in self.compared)
+                if i in self.compared:
+                    self.weights[i] = seen.weights
+                if all_weights:
+                    self.table.add(seen.weights, rows)
+                if target_states is not None:
+                    drift = x - target_states[i] if type(self.source).forward is Block.forward else 0.0
+                    self.needed.append(rows.kept(seen.output + drift))
+
+    def run_target(self, states: list[Tensor]) -> None:
+        """Make the target's states those behind the layer, and compare its attention weights with the source's."""
+        with _Seen(self.target.attention) as seen:
+            for i, where in enumerate(self.places):
+                states[i] = self.target(states[i], *where, i in self.compared)
+                self._compare(i, seen)
+
+    def attention_inputs(self, states: list[Tensor]) -> list[Tensor]:
+        """Returns what the target's attention reads of its states."""
+        return [_read(self.target, x, where) for x, where in zip(states, self.places, strict=True)]
+
+    def statistics(self, inputs: list[Tensor]) -> Statistics:
+        kept = [rows.kept(x) for rows, x in zip(self.batches, inputs, strict=True)]
+        return Statistics.of(torch.cat(kept), self.table.mean())
+
+    def refit_target(self, states: list[Tensor], inputs: list[Tensor]) -> None:
+        """Fit the target's output map, and make its states those behind the layer; attention is computed once."""
+        attention, contexts = self.target.attention, list[Tensor]()
+        with _Seen(attention) as seen:
+            for i, (rows, where, x) in enumerate(zip(self.batches, self.places, inputs, strict=True)):
+                attention(x, mask=where.mask, positions=where.positions, return_weights=i in self.compared)
+                contexts.append(seen.context)
+                self.needed[i] -= rows.kept(seen.output)
+                self._compare(i, seen)
+        kept = [rows.kept(context) for rows, context in zip(self.batches, contexts, strict=True)]
+        refit(attention.output, torch.cat(kept), torch.cat(self.needed))
+        for i, (where, context) in enumerate(zip(self.places, contexts, strict=True)):
+            with _answering(attention, attention.output(context)):
+                states[i] = self.target(states[i], *where, False)
+
+    def _compare(self, batch: int, seen: _Seen) -> None:
+        if batch in self.compared:
+            rows = self.batches[batch]
+            self.kl += float(_kl(self.weights[batch], seen.weights, rows))
+            self.tokens += float(rows.lengths.sum())
+
+
+def refit(output: nn.Linear, contexts_NE: Tensor, missing_ND: Tensor) -> None:
+    """Change the output map to the one whose answers are nearest to what they were and what they miss: the formula
+    above."""
+    c, y, bias = contexts_NE, missing_ND, output.bias is not None
     centre, level = (c.mean(0), y.mean(0)) if bias else (c.new_zeros(c.shape[1]), y.new_zeros(y.shape[1]))
     c, y = c - centre, y - level
-    moment, start = (c.T @ c).double(), output.weight.double()
+    moment = (c.T @ c).double()
     ridge = RIDGE * moment.diagonal().mean().clamp(min=1e-300)
     step = torch.linalg.solve(moment + ridge * torch.eye(len(moment), dtype=moment.dtype), (c.T @ y).double()).T
-    output.weight.copy_(start + step)
+    output.weight.copy_(output.weight.double() + step)
     if output.bias is not None:
-        output.bias.copy_(level.double() - step @ centre.double())
+        output.bias.add_(level.double() - step @ centre.double())
 
 
-class _Table:
+@contextmanager
+def _answering(attention: MultiHeadAttention, answer: Tensor) -> Iterator[None]:
+    """The attention gives this answer (B, L, D), whatever it reads."""
+    vars(attention)["forward"] = lambda *_, **__: answer
+    try:
+        yield
+    finally:
+        del vars(attention)["forward"]
+
+
+class _MeanWeights:
     """Mean weights of every pair of places, over the rows that have both."""
 
     def __init__(self) -> None:
@@ -178,7 +236,7 @@ def _embedded(base: Any, rows: Rows) -> Tensor:
     return x
 
 
-def _given(block: Block, x: Tensor, where: _Places) -> Tensor:
+def _read(block: Block, x: Tensor, where: _Places) -> Tensor:
     """What the block's attention reads; of a block of another type, which may do anything before it, by a hook."""
     if type(block).forward is Block.forward:
         return block.attention_norm(x) if block.pre else x

@@ -12,6 +12,9 @@ distances the planes' errors add up, sum_c |alpha_c beta_c^H - alpha'_c beta'_c^
     shared       +- gamma gamma^H            phi is 0 or pi, a sign of D_q
     pairwise     T is gamma, or the keys     U' T takes up what is best for the queries in the span of T's rows
 
+The rows of T are no orthonormal basis, and exact U are large and cancel where rows are nearly dependent. U is therefore
+the one of the least ridge, sum_kl E k_k^2 U_kl^2, whose condition keeps to the limit of `fits`.
+
 Biases are rotated, too, so softmax sees them: x has a 1 appended. A value that shares its map is met as in `fits`;
 where keys (or queries) are also the values, they stay as they are, and the value takes what it gets.
 """
@@ -21,6 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from leanformer.conversion.attention.bounded import LIMIT, SLACK, bounded
 from leanformer.conversion.attention.fits import HeadProblem, Start
 from leanformer.conversion.attention.layer_maps import Affine, HeadMaps, to_planes, to_rows
 from leanformer.conversion.attention.metric import MetricBasis
@@ -36,6 +40,12 @@ class RotaryProblem(HeadProblem):
         self.basis = MetricBasis(torch.cat((rows[0] / scale, rows[1])), second)
         query, key = self.basis.coordinates.chunk(2)
         self.alpha, self.beta = to_planes(query), to_planes(key)
+        keys = head.key.weight @ metric @ head.key.weight.T
+        constant = head.query.weight @ mean + head.query.bias
+        energy = ((head.query.weight @ metric @ head.query.weight.T) * keys).sum() + constant @ keys @ constant
+        self.energy = (energy / scale**2).clamp(min=1e-300)
+        own = (query.square().sum(1) @ key.square().sum(1) / self.energy).sqrt()
+        self.limit = max(LIMIT, float(own))
 
     def affine(self, rows_KR: Tensor) -> Affine:
         rows = self.basis.rows(rows_KR)
@@ -58,6 +68,16 @@ class RotaryProblem(HeadProblem):
         direction = a + torch.complex(root, -s.imag)[:, None] * b
         value = lengths[0] * lengths[1] * (s.real + root).clamp(min=0) / 2
         return direction * (value / _square(direction).clamp(min=1e-300)).sqrt()[:, None]
+
+    def between(self, rows_KR: Tensor, queries_KR: Tensor) -> Tensor:
+        """U (K, K) for which U' T is nearest to the queries within the limit; T are these rows."""
+        lengths = rows_KR.norm(dim=1).clamp(min=1e-150)
+
+        def fine(scaled_KK: Tensor) -> bool:  # diag(lengths) U
+            square = (scaled_KK.square() @ lengths.square()).sum()
+            return float((square / self.energy).sqrt()) <= self.limit * (1 + SLACK)
+
+        return bounded((rows_KR / lengths[:, None]).T, queries_KR.T, fine) / lengths[:, None]
 
     def phases(self) -> Tensor:
         return _dot(self.beta, self.alpha).angle()
@@ -125,10 +145,10 @@ def _pairwise(problem: RotaryProblem) -> tuple[Affine, float, Tensor]:
     for planes in (problem.gamma(problem.phases()), problem.beta):
         wanted = problem.alpha * (_dot(problem.beta, planes) / _square(planes).clamp(min=1e-300))[:, None]
         rows = to_rows(planes)
-        between = to_rows(wanted) @ torch.linalg.pinv(rows, rtol=1e-8)  # U', so that U' T is the query
-        found = problem.residual(to_planes(between @ rows), planes)
+        form = problem.between(rows, to_rows(wanted))
+        found = problem.residual(to_planes(form.T @ rows), planes)
         if best is None or found < best[1]:
-            best = problem.affine(rows), found, between.T
+            best = problem.affine(rows), found, form
     assert best is not None
     return best
 

@@ -1,7 +1,8 @@
 """A sample of text in batches of token ids: what a conversion is fitted to and measured on.
 
     model with a masked-LM head    sequences of packed text, as it was trained on
-    headless model                 one row per line or record of the text, as it embeds them, with padding
+    headless model                 one row per line or record of the text, as it embeds them, with padding: with the
+                                   parts of sentence-transformers behind their prompt, in their case and length
     data directory                 its held-out sequences, for either
 
 Shape letters: B batch, L length.
@@ -17,18 +18,22 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.data import tokenizer_files
 from leanformer.data.corpus import Corpus
-from leanformer.data.encoding import encoder
 from leanformer.data.readers import documents
 from leanformer.evaluation.perplexity import in_memory
+from leanformer.evaluation.sentence_reading import default_prompt, follow_parts
 from leanformer.models import LeanformerForMaskedLM
+from leanformer.models.sentence_parts import SentenceParts
 from leanformer.settings import TrainingSettings
 from leanformer.training.objectives.masked_lm import MaskedLM
 from leanformer.training.objectives.sequences import spread
 
-TOKENS, BATCH, MASKED = 32_768, 2_048, 512
-"""Most tokens of a sample, most tokens of a batch with its padding, and most sequences that the loss is taken over."""
+LEAST, PER_CHANNEL = 16_384, 43
+"""Most tokens of a sample: so many, and for wide models so many per channel, since an output map is fitted to them."""
+BATCH, MASKED = 2_048, 512
+"""Most tokens of a batch with its padding, and most sequences that the loss is taken over."""
+TRIAL = 1_024
+"""Most lines whose lengths say how many lines have so many tokens: a long file is not encoded for a part of it."""
 
 
 class Rows(NamedTuple):
@@ -49,23 +54,34 @@ class Rows(NamedTuple):
 
 class Sample:
     """A text, or a directory made by `prepare`, in rows of at most `length` tokens, the specials included; where it has
-    more than `TOKENS`, evenly spread rows of it.
+    more than a model of this `width` needs, evenly spread rows of it.
 
     ValueError if packed text has not one sequence of this length.
     """
 
-    def __init__(self, text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, packed: bool = True) -> None:
-        path = Path(text)
+    def __init__(
+        self,
+        text: str | Path,
+        tokenizer: PreTrainedTokenizerBase,
+        length: int,
+        packed: bool = True,
+        parts: SentenceParts | None = None,
+        width: int = 0,
+    ) -> None:
+        path, tokens = Path(text), max(LEAST, PER_CHANNEL * width)
         self.length = length
         self.corpus: Corpus | None = None
         if not packed and not path.is_dir():
-            self._rows = _lines(text, tokenizer, length)
+            if parts is not None:
+                self.length = parts.max_length(length)
+                follow_parts(parts, tokenizer)
+            self._rows = _lines(text, tokenizer, self.length, default_prompt(parts), tokens)
             return
         self.corpus = Corpus.open(path) if path.is_dir() else in_memory(tokenizer, text)
         total = self.corpus.valid.sequences(length)
         if not total:
             raise ValueError(f"{text} has {len(self.corpus.valid):,} tokens, not one sequence of {length}: give more")
-        self._rows = list(self.corpus.valid.batch(spread(total, max(1, TOKENS // length)), length))
+        self._rows = list(self.corpus.valid.batch(spread(total, max(1, tokens // length)), length))
 
     @cached_property
     def batches(self) -> list[Rows]:
@@ -86,15 +102,17 @@ class Sample:
         return loss / targets
 
 
-def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Any]:
-    """Returns [CLS] line [SEP] of every line or record, cut to the length."""
-    dtype, vocabulary = np.dtype(np.uint32), tokenizer_files.vocabulary(tokenizer)
-    lines = encoder(tokenizer.backend_tokenizer, dtype)(list(documents(text, separator="lines")))
-    inner = [np.frombuffer(line, dtype)[: length - 2].astype(np.int64) for line in lines]
-    rows = [np.concatenate(([vocabulary.cls_id], line, [vocabulary.sep_id])) for line in inner]
-    total = sum(map(len, rows))
-    few = len(rows) if total <= TOKENS else max(1, len(rows) * TOKENS // total)
-    return [rows[i] for i in spread(len(rows), few)]
+def _lines(text: str | Path, tokenizer: PreTrainedTokenizerBase, length: int, prompt: str, tokens: int) -> list[Any]:
+    """Returns [CLS] prompt line [SEP] of evenly spread lines or records, cut to the length; about so many tokens."""
+    lines = list(documents(text, separator="lines"))
+
+    def rows(number: int) -> list[Any]:
+        given = [prompt + lines[i] for i in spread(len(lines), number)]
+        ids = tokenizer(given, truncation=True, max_length=length, return_attention_mask=False)["input_ids"]
+        return [np.array(row, dtype=np.int64) for row in ids]
+
+    trial = rows(TRIAL)
+    return rows(max(1, len(trial) * tokens // sum(map(len, trial))))
 
 
 def _grouped(rows: list[Any]) -> Iterator[list[Any]]:

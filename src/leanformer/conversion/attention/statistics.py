@@ -5,6 +5,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+CHUNK = 2_048
+
 
 class Statistics(NamedTuple):
     """Moments of a layer's input x, and the mean weights of its heads where a table is to start from them."""
@@ -16,8 +18,14 @@ class Statistics(NamedTuple):
 
     @classmethod
     def of(cls, x_ND: Tensor, weights: Tensor | None = None) -> Self:
-        x_ND = x_ND.double()
-        return cls(x_ND.mean(0), x_ND.T @ x_ND / len(x_ND), weights)
+        """Moments are summed about the mean, in the dtype of x over CHUNK rows and then in float64: float32 loses
+        nothing that matters and takes half the time."""
+        mean = x_ND.mean(0, dtype=torch.float64)
+        second = len(x_ND) * torch.outer(mean, mean)
+        for rows in x_ND.split(CHUNK):
+            centred = rows - mean.to(x_ND.dtype)
+            second += (centred.T @ centred).double()
+        return cls(mean, second / len(x_ND), weights)
 
     @classmethod
     def unknown(cls, width: int) -> Self:

@@ -8,6 +8,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from leanformer.conversion.checkpoints.families import FAMILIES
 from leanformer.conversion.checkpoints.names import in_common
 from leanformer.conversion.checkpoints.placing import Checkpoint, Renamed, prefixed, settled
+from leanformer.models.bert_differences import bert_differences
 from leanformer.models.config import LeanformerConfig
 from leanformer.spelling import suggest
 
@@ -19,28 +20,8 @@ def to_bert(found: Checkpoint, source: Path) -> tuple[BertConfig, dict[str, Tens
     config = found.config
     if found.family != LeanformerConfig.model_type:
         raise ValueError(f"{source / 'config.json'}: model_type is {found.family!r}, expected 'leanformer'")
-    own_heads = config.num_attention_heads
-    for key, value, only in (
-        ("attention", config.attention, "dot_product"),
-        ("attention_options.projection", config.attention_options.get("projection", "separate"), "separate"),
-        ("attention_options.kv_heads", config.attention_options.get("kv_heads") or own_heads, own_heads),
-        ("positions", config.positions, "learned"),
-        ("sliding_window", config.sliding_window, None),
-        ("first_norm", config.first_norm, True),
-        ("norm", config.norm, "post"),
-        ("biases", config.biases, True),
-        ("feed_forward", config.feed_forward, "plain"),
-        ("qk_norm", config.qk_norm, False),
-        ("block", config.block, "sequential"),
-        ("mixer", config.mixer, "attention"),
-        ("pooler_act", config.pooler_act, "tanh"),
-        ("feed_forward_groups", config.feed_forward_groups, 1),
-        ("shared_heads", config.shared_heads, None),
-        ("layer_sharing", config.layer_sharing, "none"),
-        ("embedding_size", config.embedding_width(), config.hidden_size),
-    ):
-        if value != only:
-            raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")
+    for key, (value, only) in bert_differences(config).items():
+        raise ValueError(f"{source}: BERT cannot express {key} = {value!r}, only {only!r}: use it as leanformer")
     theirs = {ours: berts for berts, ours in BERT.classes.items()}
     kind = (config.architectures or [""])[0]
     if kind not in theirs:

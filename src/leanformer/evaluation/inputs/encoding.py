@@ -112,7 +112,10 @@ def tokenized(
 def require_room(tokenizer: PreTrainedTokenizerBase, max_length: int, *, pair: bool) -> None:
     special = tokenizer.num_special_tokens_to_add(pair=pair)
     if max_length <= special:
-        raise ValueError(f"finetuning.max_length = {max_length}: {special} special tokens leave no room for text")
+        raise ValueError(
+            f"max_length = {max_length}: {special} special tokens leave no room for text; raise --max-length, or "
+            "finetuning.max_length of a fine-tuning"
+        )
 
 
 def outputs(model: nn.Module, batch: Batch) -> Any:

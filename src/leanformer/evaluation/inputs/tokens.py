@@ -49,8 +49,8 @@ class TaggedWords(Encoded):
     @cached_property
     def targets(self) -> NDArray[np.int64]:
         """The tags of all words that have a token, as positions in `tags`."""
-        every = np.concatenate(self.labels.tolist())
-        return every[every != IGNORED]
+        labels = np.concatenate(self.labels.tolist())
+        return labels[labels != IGNORED]
 
     def losses(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Returns (B,); `weights` (C,) are those of the tags."""

@@ -69,8 +69,8 @@ def at_chance(study: Study, task: str, attention: str) -> str:
     An average over tasks is not testable if none of its tasks is.
     """
     if task not in study.tasks:
-        every = [at_chance(study, each, attention) for each in study.tasks]
-        return f"on every task {NO_BETTER}" if every and all(every) else ""
+        found = [at_chance(study, each, attention) for each in study.tasks]
+        return f"on every task {NO_BETTER}" if found and all(found) else ""
     pair = (attention, study.baseline or attention)
     if any(above_chance(study, task, name) is not False for name in pair):
         return ""

@@ -247,5 +247,5 @@ def _settings(study: Study) -> tuple[dict[str, Any], list[str]]:
     keys = sorted({key for settings in each for key in settings})
     different = [key for key in keys if any(s.get(key) != each[0].get(key) for s in each)]
     shared = {key: each[0].get(key) for key in keys if key not in different}
-    every = {**{k: v for k, v in plan.items() if k not in different}, **shared}
-    return dict(sorted(every.items())), different
+    common = {**{k: v for k, v in plan.items() if k not in different}, **shared}
+    return dict(sorted(common.items())), different

@@ -76,14 +76,14 @@ def collapsed(findings: Findings) -> Table:
                 _mean(done),
                 _mean([t for t in done if not t.collapsed]),
             ]
-            told = [
+            found = [
                 judged(c, signed_points)
                 for family in (findings.of(task), findings.without_collapsed)
                 for c in family
                 if (c.attention, c.metric) == (name, task)
             ]
-            verdicts = list(dict.fromkeys(verdict for *_, verdict in told))
-            rows.append([*row, *([told[0][0], told[1][0]] if told else ["", ""]), ", without: ".join(verdicts)])
+            verdicts = list(dict.fromkeys(verdict for *_, verdict in found))
+            rows.append([*row, *([found[0][0], found[1][0]] if found else ["", ""]), ", without: ".join(verdicts)])
     header = [
         "Task",
         "Attention",

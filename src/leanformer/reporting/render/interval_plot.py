@@ -83,5 +83,5 @@ def _text(x: float, y: float, anchor: str, text: str) -> str:
 
 
 def _svg(height: float, name: str, said: str, body: str) -> str:
-    told = f' role="img" aria-label="{escape(said)}"' if said else ' aria-hidden="true"'
-    return f'<svg class="interval {name}" viewBox="0 0 {WIDTH:g} {height:g}"{told}>{body}</svg>'
+    label = f' role="img" aria-label="{escape(said)}"' if said else ' aria-hidden="true"'
+    return f'<svg class="interval {name}" viewBox="0 0 {WIDTH:g} {height:g}"{label}>{body}</svg>'

@@ -103,8 +103,8 @@ def held_out_tokens(objective: PretrainingObjective, settings: Settings) -> int:
     """Returns V: the tokens of all validations and of all scores during the run and at its end."""
     training = settings.training
     assert isinstance(objective, SequenceObjective) and objective.total_steps is not None
-    every = training.validate_every
-    validations = VALIDATIONS if every is None else objective.total_steps // every
+    interval = training.validate_every
+    validations = VALIDATIONS if interval is None else objective.total_steps // interval
     scored = sum(len(ids) * draws for _, _, ids, draws in plans(objective, training.score_targets))
     scores = 1 + sum(number != training.max_tokens for number in training.score_at or [])
     return training.sequence_length * (validations * len(objective.validation_ids) + scores * scored)

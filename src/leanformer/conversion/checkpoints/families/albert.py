@@ -1,8 +1,15 @@
 """ALBERT (Lan et al., 2020): one layer's weights for all layers of a group, and factorised embeddings.
 
-Each of the `num_hidden_groups` groups has `inner_group_num` layers, which are applied one behind the other in each of
-the group's passes: `num_hidden_layers` counts passes. Here every layer has weights of its own, equal at first, so the
-model computes the same and is stored larger. Its trunk is read as BERT's, and its classifiers are a pooler and a map.
+Each of the `num_hidden_groups` groups has I = `inner_group_num` layers, which are applied one behind the other in every
+pass of the group: `num_hidden_layers` counts passes. With g the group of pass p, layer p I + i of the computed stack is
+block g I + i, and `layer_sharing` says so where it has a value for that:
+
+    one group of one layer        all
+    groups of one layer           blocks:N
+    one group of several layers   cycle:N
+
+Any other, or one whose passes are divided unequally, has a copy of the weights for each layer, equal at first. Its
+trunk is read as BERT's, and its classifiers are a pooler and a map.
 """
 
 import re
@@ -12,6 +19,10 @@ from torch import Tensor
 from transformers.models.albert.configuration_albert import AlbertConfig
 
 from leanformer.conversion.checkpoints.names import Family, classes, encoder
+from leanformer.models.layer_sharing import NONE, layer_sharing
+
+MOST = 10_000
+"""The most layers whose sharing is looked for; a config with more is refused."""
 
 LAYERS = {
     "attention.query": "attention.projection.query",
@@ -35,27 +46,47 @@ def _sizes(config: Any) -> dict[str, Any]:
             f"embedding_size = hidden_size = {config.hidden_size}: ALBERT maps embeddings to the trunk even then, "
             "leanformer only where the widths differ, so it cannot express this one"
         )
-    return {"num_hidden_layers": config.num_hidden_layers * config.inner_group_num}
+    layers = config.num_hidden_layers * config.inner_group_num
+    return {"num_hidden_layers": layers} | ({"layer_sharing": _sharing(config)} if layers <= MOST else {})
 
 
-def _expanded(config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Every layer its own copy of its group's tensors, albert.encoder.layer.N."""
-    passes, inner, found = config.num_hidden_layers, config.inner_group_num, dict[str, Tensor]()
+def _blocks(config: Any) -> list[int]:
+    """Returns the number of the stored block that each computed layer is."""
+    passes, inner = config.num_hidden_layers, config.inner_group_num
+    group_of = [int(number / (passes / config.num_hidden_groups)) for number in range(passes)]  # rounded as theirs
+    return [group * inner + layer for group in group_of for layer in range(inner)]
+
+
+def _sharing(config: Any) -> str:
+    """Returns the `layer_sharing` of the same blocks, "none" if there is none."""
+    blocks = _blocks(config)
+    stored = len(set(blocks))
+    for value in ("none", "all", f"blocks:{stored}", f"cycle:{stored}"):
+        if list(layer_sharing(value, len(blocks)).blocks) == blocks:
+            return value
+    return NONE
+
+
+def _placed(config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every block as albert.encoder.layer.N, once where layers share it, and else once per layer that it is."""
+    inner, found = config.inner_group_num, dict[str, Tensor]()
     if inner * config.num_hidden_groups > len(tensors):
         raise ValueError(
             f"num_hidden_groups x inner_group_num = {config.num_hidden_groups} x {inner} layers are more than there "
             "are weights: copy or download it again"
         )
-    group_of = [int(number / (passes / config.num_hidden_groups)) for number in range(passes)]  # rounded as theirs
+    blocks = _blocks(config)
+    if _sharing(config) != NONE:
+        blocks = sorted(set(blocks))
     for key, tensor in tensors.items():
         grouped = re.fullmatch(GROUPED, key)
         if grouped is None:
             found[key] = tensor
             continue
-        group, layer, module = int(grouped[1]), int(grouped[2]), grouped[3]
-        for number in range(passes):
-            if group_of[number] == group:
-                found[f"albert.encoder.layer.{number * inner + layer}.{module}"] = tensor.clone()
+        own = int(grouped[1]) * inner + int(grouped[2])
+        for number, block in enumerate(blocks):
+            if block == own:
+                found[f"albert.encoder.layer.{number}.{grouped[3]}"] = tensor.clone()
     return found
 
 
@@ -86,5 +117,5 @@ ALBERT = Family(
     only_with={},
     masked_lm_module="predictions.dense",
     tokenizer="AlbertTokenizer",
-    unpacked=_expanded,
+    unpacked=_placed,
 )
