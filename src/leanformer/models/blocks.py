@@ -14,7 +14,7 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer, take
+from leanformer.attention import Dropout, Positions, TokenMixer, build_mixer, take
 from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
 from leanformer.models.block_types import BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
@@ -79,6 +79,12 @@ class Block(Residual):
 
     norms: ClassVar[int] = 2
     feed_forwards: ClassVar[int] = 1
+    norm_kinds: ClassVar[tuple[str, ...]] = ("post", "pre")
+    """The values of `model.norm` that it can have."""
+    mixers: ClassVar[tuple[str, ...]] = ()
+    """The values of `model.mixer` that it can have; empty: all."""
+    residual: ClassVar[bool] = True
+    """Whether there is a residual step around the mixer."""
 
     @classmethod
     def count_params(cls, config: LeanformerConfig) -> int:
@@ -155,7 +161,7 @@ class DecoderBlock(Residual):
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
-        self.attention = _attention(config, *config.decoder_self_attention())
+        self.attention = _attention(config, *config.decoder_self_attention(), config.mixer, config.mixer_options)
         self.attention_norm = new_norm(config)
         if config.is_encoder_decoder:
             self.cross_attention = _attention(config, config.cross_attention, config.cross_attention_options)
@@ -248,20 +254,11 @@ def _attention(
     options: dict[str, Any],
     kind: str = "attention",
     mixing: Mapping[str, Any] = MappingProxyType({}),
-) -> MultiHeadAttention:
-    attention = mixer(kind)(
-        mechanism,
-        config.hidden_size,
-        config.num_attention_heads,
-        config.max_position_embeddings,
-        config.biases,
-        dropout=config.attention_probs_dropout_prob,
-        head_size=config.head_size,
-        qk_norm=config.qk_norm,
-        **mixing,
-        **options,
-    )
-    _into_the_residual(attention.output, config)
+) -> TokenMixer:
+    dropout = float(config.attention_probs_dropout_prob)
+    attention = build_mixer(kind, mixing, mechanism, options, config.shape(), dropout)
+    if (output := getattr(attention, "output", None)) is not None:
+        _into_the_residual(output, config)
     return attention
 
 

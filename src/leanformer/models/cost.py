@@ -6,9 +6,10 @@
 
     embeddings     (V + P + T) F, without P for rotary positions        looked up: no products
                    and F D + b D if F is not D                          2 L F D
-    attention      the mixer's own count + E D + b D a layer,           the mixer's own + 2 L E D
-                   less what shared heads do not store (`head_bank`);
-                   of a mixer that is plain attention the mechanism's
+    attention      the mixer's own count a layer, with E D + b D for    the mixer's own, with 2 L E D
+                   an output map, less what shared heads do not store
+                   (`head_bank`); of a mixer that is plain attention
+                   the mechanism's
     feed forward   m D I / G + b ((m - 1) I + D) a layer, G groups      2 m L D I / G
     norms          D + b D each, one behind the embeddings (F), two a   none
                    layer, and if they are "pre" one behind the last;
@@ -98,7 +99,7 @@ def ledger(
             parameters["embeddings"] += (narrow + config.biases) * width
             flops["embeddings"] += 2 * length * narrow * width
     if head in ("causal_lm", "seq2seq"):
-        attentions: list[Attention] = [(*config.decoder_self_attention(), "attention", {})]
+        attentions: list[Attention] = [(*config.decoder_self_attention(), config.mixer, config.mixer_options)]
         if head == "seq2seq":
             attentions.append((config.cross_attention, config.cross_attention_options, "attention", {}))
         _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions, norms=1 + len(attentions))
@@ -146,9 +147,9 @@ def _add_stack(
             own -= sharing.readers * less[0]
             flops["attention"] -= sharing.readers * less[1]
         parameters["attention_qkv"] += own
-        parameters["attention"] += own + stored * shape.output_params
+        parameters["attention"] += own + stored * around.count_output_params(shape, **mixing)
         flops["attention"] += layers * around.count_flops(inside, shape, options, length, memory, **mixing)
-        flops["attention"] += layers * shape.linear_flops(length)
+        flops["attention"] += layers * around.count_output_flops(shape, length, **mixing)
         flops["unlearned"] += layers * around.count_unlearned_flops(inside, shape, length, **mixing)
         heads = around.attention_shape(shape, **mixing).num_heads
         flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)

@@ -16,7 +16,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions
+from leanformer.attention import MultiHeadAttention, Positions, mixer
 from leanformer.models.block_types import SEQUENTIAL
 from leanformer.models.blocks import DecoderBlock
 from leanformer.models.config import LeanformerConfig
@@ -45,7 +45,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError(
                 f"embedding_size = {config.embedding_size}: a decoder's words are as wide as its states, leave it out"
             )
-        if config.mixer != "attention":
+        if not mixer(config.mixer).any_mask:
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
         if config.block != SEQUENTIAL:
             raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
