@@ -38,6 +38,7 @@ class MultiHeadAttention(TokenMixer):
 
     paper = "Vaswani et al. 2017"
     attends = True
+    group = ""
     any_mask = True
     keeps_places = True  # what is attended has positions, so that keys may be rotated
 

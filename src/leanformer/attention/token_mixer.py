@@ -38,8 +38,8 @@ class TokenMixer(nn.Module):
     keeps_places: ClassVar[bool] = False
     """Whether queries and keys are those of tokens, which rotary positions may rotate, and whose relations a teacher
     may ask for."""
-    learned: ClassVar[str] = "positions only"
-    """The group of a mixer without a mechanism in `leanformer mechanisms`: what of the mixing is learned."""
+    group: ClassVar[str] = "positions only"
+    """The group in `leanformer mechanisms`: what of attention is shared, or learned at all; "" for no row there."""
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 
     shape: Shape

@@ -200,7 +200,7 @@ from leanformer.attention.mixers.masks import tokens_of
 
 class Averages(TokenMixer):
     paper = "nobody 2026"
-    learned = "none"
+    group = "none"
 
     def mix(self, x, mask):
         tokens = tokens_of(mask)

@@ -45,6 +45,7 @@ class ShapedAttention(MultiHeadAttention):
 
     paper = "He and Hofmann 2023"
     any_mask = True
+    group = "projection"
 
     def __init__(
         self,
