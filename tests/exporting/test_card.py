@@ -71,3 +71,12 @@ def test_of_a_sparse_model_its_zeros_are_told(saved) -> None:
     found = rows(card(source, "name", "use", [], None))
     assert found["weights that are zero"] == "1,080 of 1,200 in 12 maps"
     assert (found["labels replaced"], found["method"], found["epochs"]) == ("7", "pst", "3.0")
+
+
+def test_of_a_mixer_without_heads_no_attention_is_told(saved) -> None:
+    options = {"inner_size": 22, "tiny_attention": 6}
+    source = open_source(saved(mixer="gmlp", mixer_options=options))
+    text = card(source, "name", "use", [], None)
+    assert "Its token mixer is `gmlp` (Liu et al. 2021)" in text and "Its attention is" not in text
+    layers = [layer.attention.num_params() for layer in source.model.encoder.layers]
+    assert rows(text)["of them in attention"] == f"{sum(layers):,}", "a tiny head is a part of its mixer"

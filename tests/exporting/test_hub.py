@@ -39,7 +39,12 @@ CASES = {
     "fourier": {"mixer": "fourier"},
     "gmlp": {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8}, "block": "mixing_only", "norm": "pre"},
     "simplified": {"mixer": "shaped", "block": "simplified", "norm": "pre", "attention": "pairwise"},
-    "shaped_decoder": {"kind": "LeanformerForCausalLM", "mixer": "shaped"},
+    "shaped_decoder": {
+        "kind": "LeanformerForCausalLM",
+        "mixer": "shaped",
+        "block": "simplified_parallel",
+        "norm": "pre",
+    },
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "symmetric"},
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "factorized_dense"},
     "spans": {"kind": "LeanformerForQuestionAnswering", "positions": "rotary"},

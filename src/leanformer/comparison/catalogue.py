@@ -22,7 +22,7 @@ def catalogue(memory: bool = False, **sizes: int) -> list[dict[str, Any]]:
         row = mechanism(name)
         positions = "rotary" if row.rotary else "learned"
         config = LeanformerConfig.from_settings({**sizes, "attention": name, "positions": positions})
-        what = {"name": name, "paper": row.paper, "positions": positions}
+        what: dict[str, Any] = {"name": name, "paper": row.paper, "positions": positions}
         what |= {"cross_attention": row.cross, "options": row.options()}
         rows.append(what | _costs(config, memory))
     return rows

@@ -19,12 +19,26 @@ from leanformer.spelling import suggest
 BLOCKS: dict[str, type[Any]] = open_to_plugins({})
 """Names for `model.block`."""
 SEQUENTIAL = "sequential"
+DECODER_BLOCKS: dict[str, type[Any]] = {}
+"""The layers of a decoder, by the names of those block types that it may have."""
 
 
 def block(name: str) -> type[Any]:
     if name not in BLOCKS:
         raise ValueError(f"unknown block {name!r}; {suggest(name, BLOCKS)}")
     return BLOCKS[name]
+
+
+def decoder_block(config: Any) -> type[Any]:
+    """Returns the class of a decoder's layers. Those of an encoder-decoder have cross-attention, and are sequential."""
+    known = DECODER_BLOCKS if not config.is_encoder_decoder else [SEQUENTIAL]
+    if config.block not in known:
+        owner = "an encoder-decoder" if config.is_encoder_decoder else "a decoder"
+        raise ValueError(
+            f"block = {config.block!r} is an encoder's: leave it out of {owner}'s config, which can have "
+            f"{', '.join(known)}"
+        )
+    return DECODER_BLOCKS[config.block]
 
 
 def check_block_type(config: Any) -> None:

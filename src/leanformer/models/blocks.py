@@ -16,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from leanformer.attention import Dropout, Positions, TokenMixer, build_mixer, take
 from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
-from leanformer.models.block_types import BLOCKS, SEQUENTIAL
+from leanformer.models.block_types import BLOCKS, DECODER_BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.embeddings import new_norm
@@ -197,7 +197,7 @@ class DecoderBlock(Residual):
             cache=shared or cache,
             return_weights=return_weights,
         )
-        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+        x_BLD = self.mixed(x_BLD, attend)
         if states_BSD is not None:
             memory, cache = encoded_once(past_key_values, number, states_BSD)
             look_up = partial(
@@ -209,8 +209,18 @@ class DecoderBlock(Residual):
                 return_weights=return_weights,
             )
             x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
-        x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        x_BLD = self.fed_forward(x_BLD)
         return x_BLD if shared is None else (x_BLD, *shared.attended())
+
+    def mixed(self, x_BLD: Tensor, attend: Callable[[Tensor], Any]) -> Tensor:
+        """Returns x behind the step of the self-attention; another block type has another one."""
+        return self.add(x_BLD, self.attention_norm, attend)
+
+    def fed_forward(self, x_BLD: Tensor) -> Tensor:
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+
+
+DECODER_BLOCKS[SEQUENTIAL] = DecoderBlock
 
 
 class Pooler(nn.Module):

@@ -28,10 +28,10 @@ save those of the feed-forward layer alone.
 Layers that share weights (`layer_sharing`) have those once: the parameters are of distinct blocks, the FLOPs of all
 layers. Of keys and values that layers share both are fewer.
 
-Another block type of an encoder (`block_types`) declares the number of norms and of feed-forward layers in a layer;
-what else it has counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder,
-whose layers have a second attention and a third norm; the table of words is there once, or twice if embeddings are not
-tied. Source and target are of L tokens.
+Another block type (`block_types`) declares the number of norms and of feed-forward layers in a layer; what else it has
+counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers are
+sequential and have a second attention and a third norm; the table of words is there once, or twice if embeddings are
+not tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
 but for frozen scores, where it has one, and what no gradient goes through.
@@ -102,7 +102,10 @@ def ledger(
         attentions: list[Attention] = [(*config.decoder_self_attention(), config.mixer, config.mixer_options)]
         if head == "seq2seq":
             attentions.append((config.cross_attention, config.cross_attention_options, "attention", {}))
-        _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions, norms=1 + len(attentions))
+        kind, depth = block(config.block) if head == "causal_lm" else block(SEQUENTIAL), config.decoder_depth()
+        _add_stack(parameters, flops, config, length, depth, attentions, norms=kind.norms - 1 + len(attentions))
+        stored = layer_sharing(config.layer_sharing, depth).stored
+        parameters["feed_forward"] += stored * kind.count_params(config)
         shared = head == "seq2seq" and config.tie_word_embeddings
         parameters["embeddings"] += 0 if shared else config.vocab_size * width
     qkv = parameters.pop("attention_qkv")
