@@ -65,6 +65,19 @@ def test_mechanisms_prints_the_published_counts(command):
     assert status == 0 and "Courtois et al. 2024" in out
 
 
+def test_mechanisms_are_followed_by_mixers_in_their_groups(command):
+    rows = [row for row in json.loads(command("mechanisms", "--json")[1]) if "mixer" in row]
+    assert [(row["name"], row["group"], row["parameters"]) for row in rows] == [
+        ("shaped", "projection", 95_340_522),
+        ("linear", "positions only", 91_389_498),
+        ("gmlp", "positions only", 102_464_046),
+        ("fourier", "none", 81_165_882),
+    ]
+    out = command("mechanisms", "--hidden-size", 64, "--heads", 4, "--layers", 2, "--memory")[1]
+    lines = [line.split() for line in out.splitlines()]
+    assert ["positions", "only"] in lines and ["none"] in lines and "…" not in out
+
+
 @pytest.fixture(scope="module")
 def run(data, tiny, tmp_path_factory):
     """A finished pre-training run, made through the command line's own function."""

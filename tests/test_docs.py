@@ -10,9 +10,10 @@ import torch
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from leanformer.attention import load_plugin, mixer
+from leanformer.attention import MIXERS, load_plugin, mixer
+from leanformer.attention.mixer_testing import check_token_mixer
 from leanformer.attention.testing import check_mechanism
-from leanformer.comparison.catalogue import catalogue
+from leanformer.comparison.catalogue import catalogue, mixer_catalogue
 from leanformer.data import tasks
 from leanformer.settings import DistillationSettings, FinetuningSettings, TrainingSettings
 from leanformer.settings.table import Table
@@ -48,6 +49,23 @@ def test_the_example_mixer_is_its_formula_and_its_counts(tmp_path, own_registry)
     with FlopCounterMode(display=False) as counter:
         gated(x_BLD[:1])
     assert gated.flops(7) == counter.get_total_flops()
+
+
+def test_the_example_without_heads_keeps_the_contract(tmp_path, own_registry):
+    page = (ROOT / "docs" / "mixers.md").read_text()
+    file = tmp_path / "averages.py"
+    file.write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    assert load_plugin(file) == ["averages"]
+    check_token_mixer("averages")
+
+
+def test_the_table_of_mixers_is_what_the_command_prints():
+    page = (ROOT / "docs" / "mixers.md").read_text()
+    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+    for row in mixer_catalogue(**sizes, vocab_size=30522, max_position_embeddings=512):
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{row['name']}` | {row['paper']}"))
+        assert f"{row['parameters']:,}" in line
+    assert all(f"| `{name}`" in page for name in MIXERS)
 
 
 TABLES = [TrainingSettings(), DistillationSettings(), FinetuningSettings()]

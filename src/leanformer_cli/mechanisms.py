@@ -26,20 +26,20 @@ def mechanisms(
 ) -> None:
     """List attention mechanisms and their cost.
 
-    The cost is parameters and FLOPs in a model of the given size.
+    The cost is parameters and FLOPs in a model of the given size. Mixers that take the place of attention follow.
     """
-    from leanformer.comparison.catalogue import catalogue, print_catalogue
+    from leanformer.comparison.catalogue import catalogue, mixer_catalogue, print_catalogue
 
     load(plugin)
-    rows = catalogue(
-        memory=memory,
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=intermediate_size,
-        vocab_size=vocab_size,
-        max_position_embeddings=max_length,
-    )
+    sizes = {
+        "hidden_size": hidden_size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate_size,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": max_length,
+    }
+    rows = catalogue(memory, **sizes) + mixer_catalogue(memory, **sizes)
     print(json.dumps(rows, indent=2)) if as_json else print_catalogue(rows)
 
 
@@ -67,29 +67,39 @@ def new_mechanism(
 
 @app.command()
 def check(
-    plugin: Annotated[Path, typer.Argument(metavar="FILE.py", help="A plug-in that registers mechanisms.")],
+    plugin: Annotated[Path, typer.Argument(metavar="FILE.py", help="A plug-in that registers mechanisms or mixers.")],
     attention: Annotated[
         str | None,
         typer.Option(help='Mechanisms with options to check, as in "mine[rank=6]"; default: all of the file.'),
     ] = None,
 ) -> None:
-    """Test the promises of a plug-in's mechanisms.
+    """Test the promises of a plug-in's mechanisms, and of its mixers without heads.
 
     It prints a line per promise: what holds, and what is broken with the reason. The exit status is 1 if any is broken.
     """
-    from leanformer.attention import load_plugin, names
+    from leanformer.attention import MIXERS, load_plugin, names
+    from leanformer.attention.mixer_testing import broken_mixer_promises
     from leanformer.attention.testing import broken_promises
     from leanformer.comparison.variants import parse_variants
 
-    added = [name for name in load_plugin(plugin) if name in names()]
-    if not added and attention is None:
-        raise ValueError(f"{plugin} registers no mechanism: call leanformer.attention.register, or give --attention")
-    failed = 0
-    for variant in parse_variants(attention or ",".join(added)):
+    added = load_plugin(plugin)
+    mechanisms = [name for name in added if name in names()]
+    mixers = [name for name in added if name in MIXERS and not MIXERS[name].attends and attention is None]
+    if not mechanisms and not mixers and attention is None:
+        raise ValueError(
+            f"{plugin} registers no mechanism and no mixer without heads: call leanformer.attention.register or "
+            "register_mixer, or give --attention"
+        )
+    checked = []
+    for variant in parse_variants(attention or ",".join(mechanisms)) if attention or mechanisms else []:
         if variant.model or variant.training or variant.match:
             raise ValueError(f"{variant.label}: only the mechanism's own options are checked; leave out the others")
-        print(variant.label)
-        for promise, reason in broken_promises(variant.mechanism, **variant.options):
+        checked.append((variant.label, broken_promises(variant.mechanism, **variant.options)))
+    checked += [(name, broken_mixer_promises(name)) for name in mixers]
+    failed = 0
+    for label, promises in checked:
+        print(label)
+        for promise, reason in promises:
             failed += reason is not None
             print(f"  {'ok' if reason is None else 'BROKEN'}  {promise}{'' if reason is None else f': {reason}'}")
     print(f"{failed} broken" if failed else "every promise holds")

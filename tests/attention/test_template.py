@@ -55,5 +55,35 @@ def test_only_mechanisms_are_checked(written, command, tmp_path):
     empty = tmp_path / "empty.py"
     empty.write_text("")
     assert "registers no mechanism" in command("check", empty)[2]
+    mixer = tmp_path / "averages.py"
+    mixer.write_text(MIXER)
+    status, said, _ = command("check", mixer)
+    assert status == 1 and "averages\n" in said and "BROKEN  a padded text gets what it gets alone" in said
+    assert "ok  values and gradients equal the formula" in said
     asked = "my_idea[model.hidden_size=64]"
     assert "only the mechanism's own options" in command("check", written, "--attention", asked)[2]
+
+
+MIXER = """
+import torch
+from leanformer.attention import TokenMixer, register_mixer
+
+
+class Averages(TokenMixer):
+    def mix(self, x, mask):
+        return x.mean(1, keepdim=True).expand_as(x)
+
+    def formula(self, x):
+        return torch.stack([sum(x) / len(x)] * len(x))
+
+    @classmethod
+    def count_params(cls, mechanism, whole, options, **mixing):
+        return 0
+
+    @classmethod
+    def count_flops(cls, mechanism, whole, options, length, memory=None, **mixing):
+        return 0
+
+
+register_mixer("averages", Averages)
+"""

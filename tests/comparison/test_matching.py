@@ -73,6 +73,17 @@ def test_groups_and_halves_stay_whole(data):
         assert abs(parameters(arm, settings, data) - wanted) <= row / 2
 
 
+def test_a_block_without_a_feed_forward_layer_has_none_to_size(data):
+    asked = "dot_product[parameters=shared,model.block=mixing_only],shared"
+    with pytest.raises(ValueError, match="block 'mixing_only' has no feed-forward layer whose size could be found"):
+        find(asked, data)
+
+
+def test_a_mixer_without_heads_is_as_large_as_another_arm(data):
+    settings, (arm, other), _ = find("dot_product[parameters=shared,model.mixer=fourier],shared", data)
+    assert abs(parameters(arm, settings, data) - parameters(other, settings, data)) <= 3 * (2 * 48 + 1) / 2
+
+
 @pytest.mark.parametrize("budget", ["max_steps=1000", "max_tokens=70000"])
 @pytest.mark.parametrize(("arm", "other"), [("shared", "dot_product"), ("dot_product", "shared"), ("random", "dense")])
 def test_training_takes_as_many_flops_within_a_step(data, budget, arm, other):

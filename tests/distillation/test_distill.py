@@ -265,7 +265,16 @@ def test_heads_that_do_not_match_need_minilm2(
 @pytest.mark.parametrize(
     ("mixing", "method", "message"),
     [
-        ({"mixer": "clusters"}, "minilm2", "the student's mixer 'clusters' attends to means, .*; choose logits$"),
+        (
+            {"mixer": "clusters"},
+            "minilm2",
+            "the student's mixer 'clusters' has no heads that compare tokens, .*; choose logits$",
+        ),
+        (
+            {"mixer": "fourier"},
+            "minilm2",
+            "the student's mixer 'fourier' has no heads that compare tokens, .*; choose logits$",
+        ),
         ({"mixer": "convolution"}, "minilm", "the teacher has 7, the student 3; choose minilm2$"),
         ({"mixer": "convolution"}, "minilm2", "relation_heads = 7 does not divide the student's width of 9"),
     ],

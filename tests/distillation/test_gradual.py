@@ -12,6 +12,7 @@ from leanformer.distillation.watch import attention_layers
 from leanformer.models import LeanformerForMaskedLM
 
 STUDENTS = ["symmetric", "random", "shared"]
+MIXERS = [{"mixer": "fourier"}, {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8}}, {"mixer": "shaped"}]
 
 
 @pytest.fixture
@@ -35,6 +36,20 @@ def test_it_begins_as_the_teacher_and_ends_as_the_student(
             assert_close(student(**batch).logits, expected, rtol=0, atol=0)
     assert_close(student(**batch).logits, after, rtol=0, atol=0)
     assert not any(layer._forward_hooks for layer in attention_layers(student))
+
+
+@pytest.mark.parametrize("settings", MIXERS)
+def test_the_path_may_lead_from_attention_to_another_mixer(
+    settings: dict[str, Any], model: Any, batch: dict[str, Tensor]
+) -> None:
+    teacher, student = model().eval(), model(seed=2, **settings).eval()
+    rest = {name: value for name, value in teacher.state_dict().items() if ".attention." not in name}
+    student.load_state_dict(rest, strict=False)
+    require_alike(teacher.config, student.config)
+    for a, expected in ((0.0, teacher(**batch).logits), (1.0, student(**batch).logits)):
+        with blended(student, teacher, a):
+            real = batch["attention_mask"].bool()
+            assert_close(student(**batch).logits[real], expected[real], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pair", STUDENTS, indirect=True)
@@ -72,6 +87,7 @@ def test_the_share_rises_linearly_and_stays() -> None:
         ),
         ({"hidden_size": 42}, "its hidden_size is 30, the student's 42"),
         ({"positions": "rotary"}, "its positions is 'learned', the student's 'rotary'"),
+        ({"block": "mixing_only"}, "its block is 'sequential', the student's 'mixing_only'"),
     ],
 )
 def test_an_attention_that_does_not_fit_is_refused(settings: dict[str, Any], message: str, model: Any) -> None:

@@ -85,3 +85,12 @@ def test_settings_of_the_architecture_that_are_not_berts_are_named(saved) -> Non
     assert "attention" not in line.replace("global_attn", "")
     shared = card(open_source(saved(embedding_size=7, layer_sharing="all")), "name", "use", [], None)
     assert "`embedding_size` = `7`" in shared and "by the plan `all`" in shared
+
+
+def test_of_a_mixer_without_heads_no_attention_is_told(saved) -> None:
+    options = {"inner_size": 22, "tiny_attention": 6}
+    source = open_source(saved(mixer="gmlp", mixer_options=options))
+    text = card(source, "name", "use", [], None)
+    assert "Its token mixer is `gmlp` (Liu et al. 2021)" in text and "Its attention is" not in text
+    layers = [layer.attention.num_params() for layer in source.model.encoder.layers]
+    assert rows(text)["of them in attention"] == f"{sum(layers):,}", "a tiny head is a part of its mixer"

@@ -36,6 +36,15 @@ CASES = {
     "block": {"attention": "bilinear", "block": "parallel", "norm": "pre"},
     "convolution": {"attention": "pairwise", "mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters", "mixer_options": {"scales": 2}},
+    "fourier": {"mixer": "fourier"},
+    "gmlp": {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8}, "block": "mixing_only", "norm": "pre"},
+    "simplified": {"mixer": "shaped", "block": "simplified", "norm": "pre", "attention": "pairwise"},
+    "shaped_decoder": {
+        "kind": "LeanformerForCausalLM",
+        "mixer": "shaped",
+        "block": "simplified_parallel",
+        "norm": "pre",
+    },
     "sequences": {"kind": "LeanformerForSequenceClassification", "attention": "symmetric"},
     "tokens": {"kind": "LeanformerForTokenClassification", "attention": "factorized_dense"},
     "spans": {"kind": "LeanformerForQuestionAnswering", "positions": "rotary"},
@@ -78,7 +87,7 @@ def answered(saved, plugin, tmp_path_factory):
         save_file(inputs, case / "inputs.safetensors")
         expected[name] = standalone_check.answers(source.model, inputs)
         expected[name]["tokens"] = torch.tensor(source.tokenizer(standalone_check.SENTENCE)["input_ids"])
-        if name in ("decoder", "pairs"):
+        if name in ("decoder", "pairs", "shaped_decoder"):
             ids = inputs["input_ids"][:1]
             expected[name]["generated"] = source.model.generate(ids, max_new_tokens=5, do_sample=False)
     script = Path(__file__).with_name("without_leanformer.py")

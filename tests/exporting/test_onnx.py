@@ -31,6 +31,12 @@ SLOW = {
     "choices": {"kind": "LeanformerForMultipleChoice", "attention": "symmetric"},
     "convolution": {"mixer": "convolution", "feed_forward_groups": 3, "intermediate_size": 36},
     "clusters": {"mixer": "clusters"},
+    "fourier": {"mixer": "fourier", "mixer_options": {"scaled": True}},
+    "linear": {"mixer": "linear"},
+    "gmlp": {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8}, "block": "mixing_only", "norm": "pre"},
+    "shaped": {"mixer": "shaped", "attention": "pairwise"},
+    "shaped_decoder": {"kind": "LeanformerForCausalLM", "mixer": "shaped", "type_vocab_size": 0},
+    "simplified": {"mixer": "shaped", "block": "simplified_parallel", "norm": "pre"},
     "windows": {"num_hidden_layers": 2, "sliding_window": 3, "positions": "rotary", "local_rotary_base": 7.0},
 } | {name: {"attention": name} for name in names()}
 ALL = [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]

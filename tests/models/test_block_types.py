@@ -29,9 +29,12 @@ def parallel(tmp_path):
 
 
 def test_the_blocks_keep_the_contract(parallel):
-    for name in BLOCKS:
+    for name in ("sequential", "mixing_only", "parallel"):
         check_block(name)
-    assert list(BLOCKS) == ["sequential", "parallel"]
+    for name in ("simplified", "simplified_parallel"):
+        check_block(name, mixer="shaped")
+    check_block("mixing_only", mixer="gmlp")
+    assert set(BLOCKS) == {"sequential", "mixing_only", "simplified", "simplified_parallel", "parallel"}
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

@@ -172,6 +172,15 @@ MIXED = [
     {"mixer": "clusters"},
     {"mixer": "clusters", "mixer_options": {"scales": 2, "ratio": 5}, "biases": False, "qk_norm": True},
     {"mixer": "clusters", "mixer_options": {"clusters": 3}, "attention": "symmetric", "head_size": 8},
+    {"mixer": "fourier"},
+    {"mixer": "linear", "biases": False},
+    {"mixer": "gmlp", "norm": "pre"},
+    {"mixer": "gmlp", "mixer_options": {"inner_size": 14, "toeplitz": False, "tiny_attention": 7}, "biases": False},
+    {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8, "tiny_mechanism": "fixed_random"}},
+    {"mixer": "shaped"},
+    {"mixer": "shaped", "attention": "pairwise", "positions": "rotary", "biases": False, "qk_norm": True},
+    {"mixer": "shaped", "attention": "random+dot_product", "mixer_options": {"value_map": True}},
+    {"mixer": "shaped", "mixer_options": {"value_map": True, "output_map": True}, "head_size": 8},
     {"feed_forward_groups": 3, "intermediate_size": 33},
     {"feed_forward_groups": 2, "intermediate_size": 34, "feed_forward": "gated", "biases": False},
 ]
@@ -199,6 +208,9 @@ def test_scores_are_those_of_the_heads_that_attend(tiny):
     assert ledger(tiny(mixer="clusters"), 11)["scores_per_token"] == 2 * 3 * 3
     fine = tiny(mixer="clusters", mixer_options={"scales": 2, "clusters": 2})
     assert ledger(fine, 11)["scores_per_token"] == 2 * 3 * (2 + 8)
+    assert ledger(tiny(mixer="shaped"), 11)["scores_per_token"] == 2 * 3 * 11
+    assert ledger(tiny(mixer="gmlp"), 11)["scores_per_token"] == 0
+    assert ledger(tiny(mixer="gmlp", mixer_options={"tiny_attention": 8}), 11)["scores_per_token"] == 2 * 11
     assert ledger(tiny(), 11, head="seq2seq")["scores_per_token"] == 3 * 2 * 3 * 11
 
 
@@ -209,6 +221,32 @@ def test_convberts_base_has_the_published_counts():
         theirs = ConvBertModel(ConvBertConfig())
     assert model.num_parameters() == theirs.num_parameters() == 105_680_520
     assert model.layers[0].attention.num_params() == 2_094_774
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"mixer": "fourier"}, 81_165_882),
+        ({"mixer": "linear"}, 91_389_498),
+        ({"mixer": "shaped"}, 95_340_522),
+        ({"mixer": "shaped", "attention": "symmetric"}, 95_340_522 - 12 * 590_592),
+    ],
+)
+def test_bert_base_with_another_mixer_has_these_counts(settings, expected):
+    with torch.device("meta"):
+        model = models.LeanformerForMaskedLM(LeanformerConfig(**settings))
+    assert ledger(model.config, 512)["parameters"]["total"] == model.num_parameters() == expected
+
+
+def test_gmlps_base_is_as_large_as_published():
+    """Liu et al. 2021, table 4: 130 M, and 109 M with tiny attention at 36 layers, of length 128."""
+    sizes = {"hidden_size": 512, "num_attention_heads": 8, "max_position_embeddings": 128, "norm": "pre"}
+    sizes |= {"mixer": "gmlp", "block": "mixing_only", "vocab_size": 32_000}
+    for layers, tiny, published in ((48, 0, 130), (36, 64, 109)):
+        options = {"inner_size": 3072, "tiny_attention": tiny}
+        config = LeanformerConfig(num_hidden_layers=layers, mixer_options=options, **sizes)
+        total = ledger(config, 128)["parameters"]["total"]
+        assert abs(total / 1e6 - published) < 2
 
 
 def test_an_unknown_head_is_refused(tiny):

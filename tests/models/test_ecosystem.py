@@ -81,6 +81,35 @@ def test_every_mechanism_has_something_to_adapt(tiny, attention):
     assert targets and "key" not in targets
 
 
+@pytest.mark.parametrize(
+    ("settings", "targets"),
+    [
+        ({"mixer": "shaped"}, ["query"]),
+        ({"mixer": "shaped", "attention": "pairwise"}, ["token"]),
+        ({"mixer": "linear"}, ["output"]),
+        ({"mixer": "gmlp", "mixer_options": {"tiny_attention": 8}}, ["output", "up"]),
+    ],
+)
+def test_lora_adapts_the_maps_of_other_mixers(tiny, scattered, batch, settings, targets):
+    peft = pytest.importorskip("peft")
+    config = tiny(**settings)
+    assert lora_targets(config) == targets
+    model = scattered(LeanformerModel(config))
+    adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules=lora_targets(config))).eval()
+    assert {key.split(".lora_A")[0].rpartition(".")[2] for key in adapted.state_dict() if ".lora_A" in key} == set(
+        targets
+    )
+    assert adapted(**batch).last_hidden_state.isfinite().all()
+    with pytest.raises(ValueError, match="mixer 'fourier' has no maps for LoRA to adapt: name others, such as up"):
+        lora_targets(tiny(mixer="fourier"))
+
+
+def test_the_default_of_lora_finds_what_a_shaped_mixer_has(tiny):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(LeanformerModel(tiny(mixer="shaped")), peft.LoraConfig())
+    assert {key.split(".lora_A")[0].rpartition(".")[2] for key in adapted.state_dict() if ".lora_A" in key} == {"query"}
+
+
 def test_lora_leaves_shared_maps_alone(tiny):
     peft = pytest.importorskip("peft")
     heads = tiny().num_attention_heads

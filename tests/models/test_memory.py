@@ -6,7 +6,7 @@ import torch
 from leanformer.attention import PROJECTIONS, MultiHeadAttention, mechanism, names
 from leanformer.attention.dropout import LEVELS
 from leanformer.attention.shape import Shape
-from leanformer.models.memory import attention_bytes
+from leanformer.models.memory import attention_bytes, mixer_bytes
 
 HEADS, SIZE, LENGTH = 5, 14, 43
 E = HEADS * SIZE
@@ -128,3 +128,26 @@ def test_every_mechanism_is_measured_and_the_generator_left_alone(name):
     before = torch.get_rng_state()
     assert attention_bytes(name, SHAPE, LENGTH, 0.1) >= 4 * LENGTH * (D + E)
     torch.testing.assert_close(torch.get_rng_state(), before)
+
+
+FLOORS = {
+    "fourier": ({}, 0),  # a transform keeps nothing
+    "linear": ({}, 2 * D),  # x, and what W_n made of it
+    # x; what gelu reads and what it makes; the norm's output, the gate, and what is gated
+    "gmlp": ({"inner_size": 2 * E}, D + 2 * E + 2 * E + 3 * E),
+}
+
+
+@pytest.mark.parametrize("kind", FLOORS)
+def test_mixers_without_heads_keep_no_scores(kind):
+    """A norm also keeps a mean and a deviation of every token."""
+    mixing, numbers = FLOORS[kind]
+    found = mixer_bytes(kind, mixing, "dot_product", {}, SHAPE, LENGTH)
+    assert found == 4 * LENGTH * (numbers + (2 if kind == "gmlp" else 0))
+
+
+def test_shaped_attention_keeps_two_values_more_than_it_saves_maps():
+    """At the least the fused kernel's own; I and C add no matrix of L x L."""
+    found = mixer_bytes("shaped", {"value_map": True, "output_map": True}, "dot_product", {}, SHAPE, LENGTH)
+    plain = attention_bytes("dot_product", SHAPE, LENGTH)
+    assert plain < found < plain + 4 * LENGTH * 4 * E

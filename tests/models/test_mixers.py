@@ -12,6 +12,7 @@ from leanformer.models.grouped_linear import GroupedLinear
 from leanformer.models.initialisation import initialise
 
 OTHERS = [name for name in MIXERS if name != "attention"]
+HEADLESS = [name for name in OTHERS if not MIXERS[name].attends]
 
 
 def test_groups_are_a_block_diagonal_matrix():
@@ -42,10 +43,15 @@ def test_padding_has_no_say_in_a_model(tiny, scattered, batch, mixer):
 
 @pytest.mark.parametrize("mixer", OTHERS)
 def test_a_model_is_saved_and_gives_its_attention(tiny, scattered, batch, mixer, tmp_path):
-    model = scattered(LeanformerModel(tiny("pairwise", mixer=mixer)))
+    model = scattered(LeanformerModel(tiny("dot_product" if mixer in HEADLESS else "pairwise", mixer=mixer)))
     model.save_pretrained(tmp_path)
     again = LeanformerModel.from_pretrained(tmp_path).eval()
     assert again.config.mixer == mixer
+    if mixer in HEADLESS:
+        assert_close(again(**batch).last_hidden_state, model(**batch).last_hidden_state)
+        with pytest.raises(ValueError, match="has no attention weights: leave out output_attentions"):
+            again(**batch, output_attentions=True)
+        return
     asked = again(**batch, output_attentions=True)
     assert_close(asked.last_hidden_state, model(**batch).last_hidden_state)
     heads = again.layers[0].attention.shape.num_heads
@@ -54,19 +60,24 @@ def test_a_model_is_saved_and_gives_its_attention(tiny, scattered, batch, mixer,
 
 @pytest.mark.parametrize("mixer", OTHERS)
 def test_initial_values_are_those_of_the_seed_and_outputs_may_start_at_zero(tiny, mixer):
-    settings = {"mixer": mixer, "feed_forward_groups": 3, "intermediate_size": 36, "zero_outputs": True}
+    settings = {"mixer": mixer, "feed_forward_groups": 3, "intermediate_size": 36}
+    if mixer in ("shaped", "fourier"):
+        with pytest.raises(ValueError, match=f"mixer '{mixer}' has no output map that could start at zero"):
+            tiny(**settings, zero_outputs=True)
+    else:
+        settings["zero_outputs"] = True
     one, other = (LeanformerForMaskedLM(tiny(**settings)) for _ in range(2))
     for model in (one, other):
         initialise(model, seed=3)
     for (name, parameter), (_, same) in zip(one.named_parameters(), other.named_parameters(), strict=True):
         assert torch.equal(parameter, same)
-        if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+        if "zero_outputs" in settings and name.endswith(("attention.output.weight", "feed_forward.down.weight")):
             assert not parameter.any()
     assert one.encoder.layers[0].feed_forward.up.weight.std().item() == pytest.approx(0.02, rel=0.2)
 
 
-@pytest.mark.parametrize("mixer", OTHERS)
-def test_a_decoder_has_no_mixer(tiny, mixer):
+@pytest.mark.parametrize("mixer", [name for name in OTHERS if not MIXERS[name].any_mask])
+def test_a_decoder_has_no_mixer_that_reads_ahead(tiny, mixer):
     for kind in (LeanformerForCausalLM, LeanformerForConditionalGeneration):
         with pytest.raises(ValueError, match=f"mixer = '{mixer}': .* leave it out of a decoder's config"):
             kind(tiny(mixer=mixer))
@@ -81,10 +92,46 @@ def test_a_decoder_has_no_mixer(tiny, mixer):
         ({"mixer": "convolution", "mixer_options": {"head_ratio": 4}}, "head_ratio = 4 leaves no heads"),
         ({"mixer": "convolution", "attention": "dense"}, "kernels from queries, and dense has none"),
         ({"mixer": "clusters", "attention": "random"}, "means without a place, and random needs places"),
-        ({"mixer": "clusters", "positions": "rotary"}, "mixer = 'clusters': attends to what has no place of its own"),
+        ({"mixer": "clusters", "positions": "rotary"}, "mixer = 'clusters': has no keys with a place of their own"),
         (
             {"mixer": "clusters", "mixer_options": {"clusters": 30}},
             "clusters = 30 are more than the sequence's 29 tokens",
+        ),
+        ({"mixer": "fourier", "attention": "pairwise"}, "attention = 'pairwise': mixer 'fourier' has no heads"),
+        (
+            {"mixer": "linear", "attention_options": {"scaled": False}},
+            "attention_options = .*: mixer 'linear' has no heads",
+        ),
+        ({"mixer": "gmlp", "positions": "rotary"}, "mixer = 'gmlp': has no keys with a place of their own"),
+        ({"mixer": "gmlp", "mixer_options": {"inner_size": 7}}, "inner_size = 7: an even number"),
+        ({"mixer": "gmlp", "mixer_options": {"tiny_attention": -1}}, "tiny_attention = -1: the size of one head"),
+        (
+            {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8, "tiny_mechanism": "phased"}},
+            "tiny_mechanism = 'phased' needs rotary positions",
+        ),
+        (
+            {"mixer": "gmlp", "mixer_options": {"tiny_attention": 8, "tiny_mechanism": "dot"}},
+            "unknown attention mechanism 'dot'",
+        ),
+        ({"mixer": "linear", "mixer_options": {"init_std": -1.0}}, "init_std = -1.0: a standard deviation"),
+        ({"mixer": "fourier", "mixer_options": {"scaled": 1}}, "scaled = 1: give true or false"),
+        ({"mixer": "shaped", "head_size": 8}, "3 heads of 8 are not hidden_size = 30: leave out head_size"),
+        ({"mixer": "shaped", "attention": "shared"}, "projection = 'shared_all' of shared makes the value by a map of"),
+        ({"mixer": "shaped", "attention": "multi_query"}, "or for fewer heads: take another projection"),
+        (
+            {"block": "simplified", "norm": "pre"},
+            "mixer = 'attention': block 'simplified' needs model.mixer = \"shaped\"",
+        ),
+        ({"block": "simplified", "mixer": "shaped"}, "norm = 'post': block 'simplified' needs model.norm = \"pre\""),
+        (
+            {
+                "block": "simplified",
+                "mixer": "shaped",
+                "norm": "pre",
+                "mixer_options": {"output_map": True},
+                "zero_outputs": True,
+            },
+            "zero_outputs: block 'simplified' has no residual step around its mixer",
         ),
         ({"feed_forward_groups": 0}, "feed_forward_groups = 0: must be positive"),
         ({"feed_forward_groups": 4}, "feed_forward_groups = 4: does not divide hidden_size = 30"),

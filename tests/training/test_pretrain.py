@@ -86,6 +86,34 @@ def test_wrong_settings_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+MIXED: dict[str, dict[str, Any]] = {
+    "fourier": {"mixer": "fourier"},
+    "linear": {"mixer": "linear"},
+    "gmlp": {
+        "mixer": "gmlp",
+        "mixer_options": {"inner_size": 22, "tiny_attention": 5},
+        "block": "mixing_only",
+        "norm": "pre",
+    },
+    "simplified": {"mixer": "shaped", "block": "simplified", "norm": "pre"},
+    "simplified_parallel": {"mixer": "shaped", "attention": "pairwise", "block": "simplified_parallel", "norm": "pre"},
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_other_mixers_train_and_a_killed_run_resumes_to_the_same_bits(
+    name: str, corpus: Path, settings: Tables, tmp_path: Path, interrupted: Any, curve: Any
+) -> None:
+    optimizer = "muon" if name in ("gmlp", "simplified") else "adamw"
+    tables = settings({"positions": "learned"} | MIXED[name], max_steps=8, checkpoint_every=3, optimizer=optimizer)
+    pretrain(settings_from(tables), corpus, tmp_path / "whole", quiet=True)
+    again = interrupted(tmp_path / "whole", tmp_path / "again")
+    pretrain(None, None, again, resume=True, quiet=True)
+    assert curve(again) == curve(tmp_path / "whole")
+    files = [run / "model/model.safetensors" for run in (tmp_path / "whole", again)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such data directory; make one with: leanformer prepare"):
         pretrain(None, tmp_path / "nowhere", tmp_path / "run", quiet=True)

@@ -11,7 +11,15 @@ from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.dropout import Dropout
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.logits import Heads, Logits
-from leanformer.attention.mixers import MIXERS, check_mixer, default_multipliers, mixer, mixer_options, register_mixer
+from leanformer.attention.mixers import (
+    MIXERS,
+    build_mixer,
+    check_mixer,
+    default_multipliers,
+    mixer,
+    mixer_options,
+    register_mixer,
+)
 from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.plain import is_plain
 from leanformer.attention.plugins import load_plugin, plugins_of
@@ -28,6 +36,7 @@ from leanformer.attention.registry import (
 )
 from leanformer.attention.shape import Shape
 from leanformer.attention.some_queries import take
+from leanformer.attention.token_mixer import TokenMixer, mixers_of
 
 __all__ = [
     "MIXERS",
@@ -44,8 +53,10 @@ __all__ = [
     "QueryOnly",
     "Rotary",
     "Shape",
+    "TokenMixer",
     "attend",
     "attention_weights",
+    "build_mixer",
     "check_mixer",
     "choose_path",
     "default_multipliers",
@@ -54,6 +65,7 @@ __all__ = [
     "mechanism",
     "mixer",
     "mixer_options",
+    "mixers_of",
     "names",
     "plugins_of",
     "projection_name",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from leanformer.attention.attend import Path as AttendPath
 from leanformer.attention.attend import attend, attention_weights, choose_path
 from leanformer.attention.compatibility import Compatibility
 from leanformer.attention.logits import Heads, repeated
-from leanformer.attention.parameter_group import ParameterGroup
 from leanformer.attention.plugins import reference, referenced
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
@@ -19,9 +18,10 @@ from leanformer.attention.registry import mechanism as find
 from leanformer.attention.shape import Shape
 from leanformer.attention.shared_rows import separated, shared_rows, shared_weights
 from leanformer.attention.some_queries import mask_at, take
+from leanformer.attention.token_mixer import TokenMixer
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(TokenMixer):
     """context = concat_h( attend(compatibility(heads), value)_h ) W_o + b_o,   heads = projection(x, memory).
 
     `x` (B, L, D) attends, `memory` (B, M, D) is attended, x itself if None. `mask` is boolean, True = may attend,
@@ -32,13 +32,15 @@ class MultiHeadAttention(nn.Module):
     `cache` is given the heads of x, as compact as the projection makes them, and returns those of all earlier tokens
     and these: so a decoder projects a token once. `path` says which way the last context took (see `attend`).
 
-    It is a token mixer, and the base of the others (`mixers`), which have options of their own: `mixing`. `shape` is
-    that of the heads that attend, `whole` that of the layer.
+    It is a token mixer, and the base of the others with heads (`mixers`), which have options of their own: `mixing`.
+    `shape` is that of the heads that attend, `whole` that of the layer.
     """
 
     paper = "Vaswani et al. 2017"
+    attends = True
+    group = ""
+    any_mask = True
     keeps_places = True  # what is attended has positions, so that keys may be rotated
-    parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 
     projection: Any  # a `Projection`; Any, since what a mixer or a test asks of it may be a subclass's own
     compatibility: Compatibility
@@ -55,16 +57,14 @@ class MultiHeadAttention(nn.Module):
         qk_norm: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(Shape(hidden_size, num_heads, max_length, bias, head_size or 0, qk_norm), dropout)
         self.mechanism = find(mechanism)
         self.options = dict(options)
-        self.shape = Shape(hidden_size, num_heads, max_length, bias, head_size or 0, qk_norm)
-        self.dropout = dropout
         self.fused = True
         self.path: AttendPath | None = None
         self.projection, self.compatibility = self.mechanism.build(self.shape, **options)
         self.output = nn.Linear(self.shape.inner_size, hidden_size, bias=bias)
-        self.whole, self.mixing = self.shape, dict[str, Any]()
+        self.whole = self.shape
         self._rows: tuple[Any, Tensor] | None = None
 
     def forward(
@@ -84,12 +84,12 @@ class MultiHeadAttention(nn.Module):
                 f"these can: {', '.join(name for name in names() if find(name).cross)}"
             )
         memory = x if memory is None else memory
-        self._check_length(x, memory)
+        self.check_length(x, memory)
         if cache is None:
             heads = self.projection(x, memory)
         else:
             heads = self.projection.expand(cache(self.projection.compact(x, memory)))
-            self._check_length(heads.value.transpose(1, 2))
+            self.check_length(heads.value.transpose(1, 2))
         if positions is None:
             length, total = x.shape[1], heads.value.shape[2]
             start = total - length if memory is x else 0
@@ -99,14 +99,15 @@ class MultiHeadAttention(nn.Module):
             logits = self.compatibility(heads, x, memory, positions)
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
-            return self.merge(weights_BHLM @ repeated(heads.value, self.shape.num_heads), x, heads, mask), weights_BHLM
+            weighted_BHLK = weights_BHLM @ repeated(heads.value, self.shape.num_heads)
+            return self.combine(weighted_BHLK, x, heads, mask, causal=causal), weights_BHLM
         context_BHLK = self._kept_rows(heads, x, positions, mask, causal)
         if context_BHLK is None:
             logits = self.compatibility(heads, x, memory, positions)
             if not torch.compiler.is_compiling():
                 self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
             context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
-        return self.merge(context_BHLK, x, heads, mask)
+        return self.combine(context_BHLK, x, heads, mask, causal=causal)
 
     def at(
         self,
@@ -135,17 +136,14 @@ class MultiHeadAttention(nn.Module):
 
     def num_params(self) -> int:
         """The number of trainable parameters; a frozen table is a buffer."""
-        return self.count_params(self.mechanism, self.whole, self.options, **self.mixing) + self.whole.output_params
+        return self.count_params(self.mechanism, self.whole, self.options, **self.mixing) + self.count_output_params(
+            self.whole, **self.mixing
+        )
 
     def flops(self, length: int, memory: int | None = None) -> int:
         """Forward FLOPs of one sequence, output projection included."""
         own = self.count_flops(self.mechanism, self.whole, self.options, length, memory, **self.mixing)
-        return own + self.whole.linear_flops(length)
-
-    @classmethod
-    def attention_shape(cls, whole: Shape, **mixing: Any) -> Shape:
-        """Returns the shape of the heads that attend; ValueError for options that leave none."""
-        return whole
+        return own + self.count_output_flops(self.whole, length, **self.mixing)
 
     @classmethod
     def count_params(cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], **mixing: Any) -> int:
@@ -166,29 +164,33 @@ class MultiHeadAttention(nn.Module):
         return mechanism.flops(whole, length, memory, **options)
 
     @classmethod
+    def count_output_params(cls, whole: Shape, **mixing: Any) -> int:
+        return whole.output_params
+
+    @classmethod
+    def count_output_flops(cls, whole: Shape, length: int, **mixing: Any) -> int:
+        return whole.linear_flops(length)
+
+    @classmethod
     def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
-        """Returns the FLOPs by which the backward pass falls short of twice the forward pass."""
         return 0 if mechanism.learns else 2 * whole.inner_size * length**2
 
     @classmethod
     def count_keys(cls, length: int, **mixing: Any) -> int:
-        """Returns the number of keys that a query is scored against."""
         return length
 
     def extra_repr(self) -> str:
         return ", ".join([self.mechanism.name, *(f"{k}={v!r}" for k, v in self.options.items())])
 
+    def combine(
+        self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None, *, causal: bool = False
+    ) -> Tensor:
+        """Returns what `merge` does; for a mixer that must also be told whether the future is hidden."""
+        return self.merge(context_BHLK, x, heads, mask)
+
     def merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
         """Returns what the layer adds to its tokens, (B, L, D); the slot behind the softmax, which mixers override."""
         return self.output(context_BHLK.transpose(1, 2).flatten(-2))
-
-    def _check_length(self, *sequences: Tensor) -> None:
-        for side in sequences:
-            if side.shape[1] > self.shape.max_length:
-                raise ValueError(
-                    f"a sequence of {side.shape[1]} positions is longer than max_length = {self.shape.max_length}: "
-                    "cut it, or build the layer for a longer one"
-                )
 
     def _kept_rows(
         self, heads: Heads, x: Tensor, positions: Positions, mask: Tensor | None, causal: bool

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from leanformer.attention.layer import MultiHeadAttention
@@ -74,7 +74,7 @@ def random_mask(memory_length: int) -> Tensor:
     return mask
 
 
-def gradients_of(module: MultiHeadAttention, leaves: list[Tensor], loss: Tensor) -> dict[str, Tensor]:
+def gradients_of(module: nn.Module, leaves: list[Tensor], loss: Tensor) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {k: p for k, p in module.named_parameters() if p.requires_grad}
     named |= {f"input {i}": leaf for i, leaf in enumerate(leaves)}
     gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)

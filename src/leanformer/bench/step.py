@@ -74,9 +74,9 @@ class Model:
         self._encode(self.padding)
 
     def path(self) -> str | None:
-        """The kernel that attention used last (`attention/attend.py`)."""
-        layer = next(module for module in self.model.modules() if isinstance(module, MultiHeadAttention))
-        return layer.path
+        """The kernel that attention used last (`attention/attend.py`); None for a mixer without heads."""
+        layers = (module for module in self.model.modules() if isinstance(module, MultiHeadAttention))
+        return next((layer.path for layer in layers), None)
 
     def _encode(self, padding: torch.Tensor | None) -> None:
         self.model.eval()

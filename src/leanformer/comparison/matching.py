@@ -59,6 +59,11 @@ def _matched(variant: Variant, settings: Settings, data: Prepared, notes: list[s
 def _feed_forward(variant: Variant, own: LeanformerConfig, wanted: int, head: str) -> dict[str, int]:
     size, step = own.intermediate_size, own.feed_forward_groups
     slope = _parameters(_sized(own, intermediate_size=size + step), head) - _parameters(own, head)
+    if not slope:
+        raise ValueError(
+            f"{variant.label}: block {own.block!r} has no feed-forward layer whose size could be found: give its "
+            "sizes yourself"
+        )
     size += step * round((wanted - _parameters(own, head)) / slope)
     if size < 1:
         raise ValueError(

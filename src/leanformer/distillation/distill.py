@@ -62,7 +62,7 @@ class Distilling:
         require_fit(saved.config, student, settings.distillation)
         if training.document_mask and not mechanism(saved.config.attention).cross:
             raise ValueError(f"training.document_mask: the teacher's {saved.config.attention} cannot keep to it")
-        if training.document_mask and saved.config.mixer != "attention":
+        if training.document_mask and not mixer(saved.config.mixer).any_mask:
             raise ValueError(f"training.document_mask: the teacher's mixer {saved.config.mixer} cannot keep to it")
         # Relations are the encoder's alone: a head that was left behind is not asked.
         head = None if asks_words(settings.distillation) else training.seed
@@ -130,8 +130,8 @@ def require_fit(teacher: LeanformerConfig, student: LeanformerConfig, settings: 
     for whose, config in (("teacher", teacher), ("student", student)):
         if settings.method != "logits" and not mixer(config.mixer).keeps_places:
             raise ValueError(
-                f"distillation.method = {settings.method!r}: the {whose}'s mixer {config.mixer!r} attends to means, "
-                "which have no relations of tokens; choose logits"
+                f"distillation.method = {settings.method!r}: the {whose}'s mixer {config.mixer!r} has no heads that "
+                "compare tokens, and so no relations of tokens; choose logits"
             )
         if settings.method != "logits" and config.layer_sharing.startswith("kv:"):
             raise ValueError(

@@ -21,7 +21,7 @@ from leanformer.models import LeanformerConfig
 
 ALIKE = (
     *("hidden_size", "num_hidden_layers", "positions", "rotary_base", "norm", "first_norm", "layer_sharing"),
-    *("sliding_window", "global_attn_every_n_layers", "local_rotary_base"),
+    *("block", "sliding_window", "global_attn_every_n_layers", "local_rotary_base"),
 )
 """What two models must have in common for one's attention to stand in the other's layers."""
 

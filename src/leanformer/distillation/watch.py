@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from leanformer.attention import Heads, MultiHeadAttention, Positions
+from leanformer.attention import Heads, MultiHeadAttention, Positions, mixers_of
 from leanformer.attention.logits import repeated
 
 
@@ -34,7 +34,9 @@ class Watched:
 @contextmanager
 def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
     if not layer.keeps_places:
-        raise ValueError("relations of tokens need attention to tokens: mixer 'clusters' attends to their means")
+        raise ValueError(
+            f"relations of tokens need attention to tokens: {type(layer).__name__} attends to something else"
+        )
     seen = Watched(layer)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -57,5 +59,6 @@ def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
 
 
 def attention_layers(model: nn.Module) -> list[MultiHeadAttention]:
-    """Of an encoder, the lowest first, whatever it is wrapped in."""
-    return [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    """Of an encoder, the lowest first, whatever it is wrapped in; other mixers where it has others, which `watched`
+    refuses."""
+    return mixers_of(model)

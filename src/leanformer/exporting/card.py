@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 import leanformer.models as models
 from leanformer import markup
-from leanformer.attention import MultiHeadAttention, mechanism, mixer
+from leanformer.attention import mechanism, mixer, mixers_of
 from leanformer.exporting.source import Source
 from leanformer.models import LeanformerConfig
 from leanformer.models.bert_differences import bert_differences
@@ -79,7 +79,7 @@ def _front_matter(source: Source, name: str, tags: list[str], licence: str | Non
 def _opening(source: Source) -> Iterator[str]:
     config, kind = source.config, type(source.model).__name__
     yield f"A `{kind}` made with leanformer: the blocks of BERT and BART, with a mechanism in the attention slot."
-    for name in source.mechanisms:
+    for name in source.mechanisms if mixer(config.mixer).attends else []:
         yield f"Its attention is {markup.code(name)} ({mechanism(name).paper})."
     if options := config.attention_options | config.decoder_attention_options | config.cross_attention_options:
         yield f"Options of the attention: {markup.code(str(options))}."
@@ -205,7 +205,7 @@ def _training(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _size(source: Source, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = source.config
-    layers = [module for module in source.model.modules() if isinstance(module, MultiHeadAttention)]
+    layers = mixers_of(source.model)
     yield "parameters", _number(source.model.num_parameters())
     yield "of them in attention", _number(sum(layer.num_params() for layer in layers))
     yield "layers, width, heads", f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}"

@@ -14,9 +14,9 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from leanformer.attention import Dropout, MultiHeadAttention, Positions, mixer, take
+from leanformer.attention import Dropout, Positions, TokenMixer, build_mixer, take
 from leanformer.attention.plugins import reference, referenced, require_free, require_name, require_subclass
-from leanformer.models.block_types import BLOCKS, SEQUENTIAL
+from leanformer.models.block_types import BLOCKS, DECODER_BLOCKS, SEQUENTIAL
 from leanformer.models.cache import encoded_once, remembered
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.embeddings import new_norm
@@ -79,6 +79,12 @@ class Block(Residual):
 
     norms: ClassVar[int] = 2
     feed_forwards: ClassVar[int] = 1
+    norm_kinds: ClassVar[tuple[str, ...]] = ("post", "pre")
+    """The values of `model.norm` that it can have."""
+    mixers: ClassVar[tuple[str, ...]] = ()
+    """The values of `model.mixer` that it can have; empty: all."""
+    residual: ClassVar[bool] = True
+    """Whether there is a residual step around the mixer."""
 
     @classmethod
     def count_params(cls, config: LeanformerConfig) -> int:
@@ -155,7 +161,7 @@ class DecoderBlock(Residual):
 
     def __init__(self, config: LeanformerConfig) -> None:
         super().__init__(config)
-        self.attention = _attention(config, *config.decoder_self_attention())
+        self.attention = _attention(config, *config.decoder_self_attention(), config.mixer, config.mixer_options)
         self.attention_norm = new_norm(config)
         if config.is_encoder_decoder:
             self.cross_attention = _attention(config, config.cross_attention, config.cross_attention_options)
@@ -191,7 +197,7 @@ class DecoderBlock(Residual):
             cache=shared or cache,
             return_weights=return_weights,
         )
-        x_BLD = self.add(x_BLD, self.attention_norm, attend)
+        x_BLD = self.mixed(x_BLD, attend)
         if states_BSD is not None:
             memory, cache = encoded_once(past_key_values, number, states_BSD)
             look_up = partial(
@@ -203,8 +209,18 @@ class DecoderBlock(Residual):
                 return_weights=return_weights,
             )
             x_BLD = self.add(x_BLD, self.cross_attention_norm, look_up)
-        x_BLD = self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+        x_BLD = self.fed_forward(x_BLD)
         return x_BLD if shared is None else (x_BLD, *shared.attended())
+
+    def mixed(self, x_BLD: Tensor, attend: Callable[[Tensor], Any]) -> Tensor:
+        """Returns x behind the step of the self-attention; another block type has another one."""
+        return self.add(x_BLD, self.attention_norm, attend)
+
+    def fed_forward(self, x_BLD: Tensor) -> Tensor:
+        return self.add(x_BLD, self.feed_forward_norm, self.feed_forward)
+
+
+DECODER_BLOCKS[SEQUENTIAL] = DecoderBlock
 
 
 class Pooler(nn.Module):
@@ -248,20 +264,11 @@ def _attention(
     options: dict[str, Any],
     kind: str = "attention",
     mixing: Mapping[str, Any] = MappingProxyType({}),
-) -> MultiHeadAttention:
-    attention = mixer(kind)(
-        mechanism,
-        config.hidden_size,
-        config.num_attention_heads,
-        config.max_position_embeddings,
-        config.biases,
-        dropout=config.attention_probs_dropout_prob,
-        head_size=config.head_size,
-        qk_norm=config.qk_norm,
-        **mixing,
-        **options,
-    )
-    _into_the_residual(attention.output, config)
+) -> TokenMixer:
+    dropout = float(config.attention_probs_dropout_prob)
+    attention = build_mixer(kind, mixing, mechanism, options, config.shape(), dropout)
+    if (output := getattr(attention, "output", None)) is not None:
+        _into_the_residual(output, config)
     return attention
 
 

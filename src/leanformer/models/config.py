@@ -12,7 +12,7 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer.attention import Projection, Rotary, Shape, check_mixer, mechanism, mixer, names
 from leanformer.attention.rotary_check import require_positions
-from leanformer.models.block_types import SEQUENTIAL, block
+from leanformer.models.block_types import SEQUENTIAL, check_block_type
 from leanformer.models.head_bank import check_blocks, tied_maps
 from leanformer.models.layer_sharing import NONE, check_layer_sharing
 from leanformer.models.local_attention import check_window
@@ -49,7 +49,8 @@ class LeanformerConfig(PreTrainedConfig):
     as autocast leaves it, or with `residual_in_fp32` false in the type of the matrix products.
 
     `block` is the type of an encoder's layers, one of `block_types`. `mixer` is what they mix tokens with, "attention"
-    or one of `attention.mixers`, with `mixer_options` for it; the mechanism in its slots is `attention` all the same.
+    or one of `attention.mixers`, with `mixer_options` for it; the mechanism in its slots, if it has heads, is
+    `attention` all the same. A decoder has those mixers that keep to any mask, in its self-attention.
     Maps of a feed-forward layer are in `feed_forward_groups` groups that do not see each other.
 
     `shared_heads` says which heads of an encoder share blocks of their maps (`head_bank`); a conversion writes it.
@@ -135,7 +136,7 @@ class LeanformerConfig(PreTrainedConfig):
             self._require(key, getattr(self, key) in ACT2FN, suggest(getattr(self, key), ACT2FN))
         self._require("positions", self.positions in POSITIONS, suggest(self.positions, POSITIONS))
         self._require("norm", self.norm in NORMS, suggest(self.norm, NORMS))
-        block(self.block)
+        check_block_type(self)
         check_window(self)
         has_first = self.norm == "pre" and self.block == SEQUENTIAL
         rule = f'needs model.norm = "pre" and model.block = "{SEQUENTIAL}"'
@@ -156,9 +157,15 @@ class LeanformerConfig(PreTrainedConfig):
         mechanism(self.attention).check_options(self.attention_options, self.shape())
         check_mixer(self.mixer, self.mixer_options, self.attention, self.attention_options, self.shape())
         places = self.positions == "learned" or mixer(self.mixer).keeps_places
-        self._require("mixer", places, 'attends to what has no place of its own: needs model.positions = "learned"')
+        rule = 'has no keys with a place of their own for rotary positions: needs model.positions = "learned"'
+        self._require("mixer", places, rule)
+        output = mixer(self.mixer).count_output_params(self.shape(), **self.mixer_options)
+        rule = f"mixer {self.mixer!r} has no output map that could start at zero: leave it out"
+        self._require("zero_outputs", not self.zero_outputs or output > 0, rule)
         if self.decoder_attention is not None:
             mechanism(self.decoder_attention).check_options(self.decoder_attention_options, self.shape())
+            options = self.decoder_attention_options
+            check_mixer(self.mixer, self.mixer_options, self.decoder_attention, options, self.shape())
         elif self.decoder_attention_options:
             raise ValueError("decoder_attention_options without decoder_attention: name the mechanism they belong to")
         mechanism(self.cross_attention).check_options(self.cross_attention_options, self.shape())

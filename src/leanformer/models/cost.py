@@ -6,9 +6,10 @@
 
     embeddings     (V + P + T) F, without P for rotary positions        looked up: no products
                    and F D + b D if F is not D                          2 L F D
-    attention      the mixer's own count + E D + b D a layer,           the mixer's own + 2 L E D
-                   less what shared heads do not store (`head_bank`);
-                   of a mixer that is plain attention the mechanism's
+    attention      the mixer's own count a layer, with E D + b D for    the mixer's own, with 2 L E D
+                   an output map, less what shared heads do not store
+                   (`head_bank`); of a mixer that is plain attention
+                   the mechanism's
     feed forward   m D I / G + b ((m - 1) I + D) a layer, G groups      2 m L D I / G
     norms          D + b D each, one behind the embeddings (F), two a   none
                    layer, and if they are "pre" one behind the last;
@@ -27,10 +28,10 @@ save those of the feed-forward layer alone.
 Layers that share weights (`layer_sharing`) have those once: the parameters are of distinct blocks, the FLOPs of all
 layers. Of keys and values that layers share both are fewer.
 
-Another block type of an encoder (`block_types`) declares the number of norms and of feed-forward layers in a layer;
-what else it has counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder,
-whose layers have a second attention and a third norm; the table of words is there once, or twice if embeddings are not
-tied. Source and target are of L tokens.
+Another block type (`block_types`) declares the number of norms and of feed-forward layers in a layer; what else it has
+counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers are
+sequential and have a second attention and a third norm; the table of words is there once, or twice if embeddings are
+not tied. Source and target are of L tokens.
 
 A multiply-add counts two; the backward pass counts twice the forward one, since each product has two factors to learn;
 but for frozen scores, where it has one, and what no gradient goes through.
@@ -98,10 +99,13 @@ def ledger(
             parameters["embeddings"] += (narrow + config.biases) * width
             flops["embeddings"] += 2 * length * narrow * width
     if head in ("causal_lm", "seq2seq"):
-        attentions: list[Attention] = [(*config.decoder_self_attention(), "attention", {})]
+        attentions: list[Attention] = [(*config.decoder_self_attention(), config.mixer, config.mixer_options)]
         if head == "seq2seq":
             attentions.append((config.cross_attention, config.cross_attention_options, "attention", {}))
-        _add_stack(parameters, flops, config, length, config.decoder_depth(), attentions, norms=1 + len(attentions))
+        kind, depth = block(config.block) if head == "causal_lm" else block(SEQUENTIAL), config.decoder_depth()
+        _add_stack(parameters, flops, config, length, depth, attentions, norms=kind.norms - 1 + len(attentions))
+        stored = layer_sharing(config.layer_sharing, depth).stored
+        parameters["feed_forward"] += stored * kind.count_params(config)
         shared = head == "seq2seq" and config.tie_word_embeddings
         parameters["embeddings"] += 0 if shared else config.vocab_size * width
     qkv = parameters.pop("attention_qkv")
@@ -146,9 +150,9 @@ def _add_stack(
             own -= sharing.readers * less[0]
             flops["attention"] -= sharing.readers * less[1]
         parameters["attention_qkv"] += own
-        parameters["attention"] += own + stored * shape.output_params
+        parameters["attention"] += own + stored * around.count_output_params(shape, **mixing)
         flops["attention"] += layers * around.count_flops(inside, shape, options, length, memory, **mixing)
-        flops["attention"] += layers * shape.linear_flops(length)
+        flops["attention"] += layers * around.count_output_flops(shape, length, **mixing)
         flops["unlearned"] += layers * around.count_unlearned_flops(inside, shape, length, **mixing)
         heads = around.attention_shape(shape, **mixing).num_heads
         flops["scores"] += layers * heads * length * around.count_keys(length, **mixing)

@@ -16,8 +16,8 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from leanformer.attention import MultiHeadAttention, Positions
-from leanformer.models.block_types import SEQUENTIAL
+from leanformer.attention import MultiHeadAttention, Positions, mixer
+from leanformer.models.block_types import decoder_block
 from leanformer.models.blocks import DecoderBlock
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.embeddings import Embeddings, new_norm
@@ -45,10 +45,9 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError(
                 f"embedding_size = {config.embedding_size}: a decoder's words are as wide as its states, leave it out"
             )
-        if config.mixer != "attention":
+        if not mixer(config.mixer).any_mask:
             raise ValueError(f"mixer = {config.mixer!r}: it reads what comes later, leave it out of a decoder's config")
-        if config.block != SEQUENTIAL:
-            raise ValueError(f"block = {config.block!r} is an encoder's: leave it out of a decoder's config")
+        kind = decoder_block(config)
         if config.sliding_window is not None:
             raise ValueError(f"sliding_window = {config.sliding_window} is an encoder's: leave it out of this config")
         if not config.first_norm:
@@ -57,7 +56,7 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)
         self.sharing = layer_sharing(config.layer_sharing, config.decoder_depth())
-        self.layers = share(nn.ModuleList([DecoderBlock(config) for _ in range(self.sharing.stored)]), self.sharing)
+        self.layers = share(nn.ModuleList([kind(config) for _ in range(self.sharing.stored)]), self.sharing)
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.rotary = config.rotary()
         self.post_init()

@@ -10,6 +10,8 @@ It is a mask: no time and no memory is saved.
 
 from typing import Any
 
+from leanformer.attention import mixer
+
 
 def is_local(config: Any, layer: int) -> bool:
     """Returns whether this layer, counted from 0, attends within the window alone."""
@@ -18,8 +20,11 @@ def is_local(config: Any, layer: int) -> bool:
 
 def check_window(config: Any) -> None:
     """Raises ValueError for a window that the rest of the config cannot have."""
-    if config.sliding_window is not None and config.mixer != "attention":
-        raise ValueError(f'sliding_window = {config.sliding_window}: needs model.mixer = "attention"')
+    if config.sliding_window is not None and not mixer(config.mixer).any_mask:
+        raise ValueError(
+            f'sliding_window = {config.sliding_window}: needs model.mixer = "attention", and {config.mixer!r} cannot '
+            "keep to a window"
+        )
     if config.local_rotary_base is not None and (config.positions != "rotary" or config.sliding_window is None):
         raise ValueError(
             f'local_rotary_base = {config.local_rotary_base}: needs model.positions = "rotary" and model.sliding_window'

@@ -1,7 +1,8 @@
 """Which maps LoRA adapts by default: those of a mechanism's projection, but for a key of its own.
 
 So it is query and value in `dot_product`, as in BERT (Hu et al., 2022, table 5), and otherwise the maps that play those
-parts: token and value in `symmetric` and `pairwise`, `shared`'s only one, the value of the Synthesizers.
+parts: token and value in `symmetric` and `pairwise`, `shared`'s only one, the value of the Synthesizers. Of a mixer
+without heads it is its own maps.
 
 PEFT looks the default up by `model_type` in a table of its own, and offers no way to declare it elsewhere. So
 `declare` adds our row: now if PEFT is imported, else as soon as it is, since importing it takes seconds that most never
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from leanformer.at_import import when_imported
-from leanformer.attention import mechanism
+from leanformer.attention import build_mixer
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.models.config import LeanformerConfig
 
@@ -27,14 +28,19 @@ TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 def lora_targets(config: LeanformerConfig) -> list[str]:
     """Returns `target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads
     share, which are no layers of PEFT's kinds. ValueError if that leaves none."""
+    around, mixing = config.mixer, config.mixer_options
+    slots = [(around, mixing, *each) for each in config.attentions()]
+    slots[2:] = [("attention", {}, *each) for each in config.attentions()[2:]]  # cross-attention is no mixer's
     with torch.device("meta"):
-        projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in config.attentions()]
+        layers: list[Any] = [build_mixer(*slot, config.shape()) for slot in slots]
     shared = config.shared_heads
-    targets = _maps(projections)
+    targets = _maps(layer.projection if layer.attends else layer for layer in layers)
     if shared is not None:
         targets = [name for name in targets if name not in config.tied_maps(shared["tie"])]
     if not targets:
-        raise ValueError("all maps of the heads are shared, which LoRA cannot adapt: name others, such as up and down")
+        what = "all maps of the heads are shared, which LoRA cannot adapt"
+        what = what if shared is not None else f"mixer {around!r} has no maps for LoRA to adapt"
+        raise ValueError(f"{what}: name others, such as up and down")
     return targets
 
 

@@ -15,22 +15,36 @@ its mask of bytes, and scores that no example has a part in are kept once for al
 no closed form is known (mixtures with weights, `tie_query`), the bytes are measured the same way.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from leanformer.attention import MultiHeadAttention
+from leanformer.attention import TokenMixer, build_mixer
 from leanformer.attention.shape import Shape
 
 
 def attention_bytes(name: str, shape: Shape, length: int, dropout: float = 0.0, **options: Any) -> int:
     """Returns the bytes of one more sequence of `length` in a layer of this mechanism, input and output projection
     included."""
-    parts = (name, shape.hidden_size, shape.num_heads, shape.max_length, shape.bias, dropout)
+    return mixer_bytes("attention", {}, name, options, shape, length, dropout)
+
+
+def mixer_bytes(
+    kind: str,
+    mixing: Mapping[str, Any],
+    name: str,
+    options: Mapping[str, Any],
+    shape: Shape,
+    length: int,
+    dropout: float = 0.0,
+) -> int:
+    """Returns the bytes of one more sequence of `length` in a mixer of this kind, with the mechanism `name` if it has
+    heads."""
     size = max(2, -(-shape.hidden_size // length))  # so many tokens that both batches multiply stacked weights
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        layer = MultiHeadAttention(*parts, head_size=shape.head_size, qk_norm=shape.qk_norm, **options).train()
+        layer = build_mixer(kind, mixing, name, options, shape, dropout).train()
         return _of_a_batch(layer, size + 1, length) - _of_a_batch(layer, size, length)
 
 
@@ -52,7 +66,7 @@ def kept_bytes(output: Tensor, hooked: dict[int, torch.UntypedStorage], own: lis
     return sum(storage.nbytes() for storage in storages.values())
 
 
-def _of_a_batch(layer: MultiHeadAttention, size: int, length: int) -> int:
+def _of_a_batch(layer: TokenMixer, size: int, length: int) -> int:
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -60,5 +74,5 @@ def _of_a_batch(layer: MultiHeadAttention, size: int, length: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = layer(torch.randn(size, length, layer.shape.hidden_size, requires_grad=True))
+        output: Any = layer(torch.randn(size, length, layer.shape.hidden_size, requires_grad=True))
     return kept_bytes(output, kept, [*layer.parameters(), *layer.buffers()])

@@ -3,15 +3,18 @@
     from leanformer.models.testing import check_block
     check_block("my_block")                          # raises AssertionError naming the promise it breaks
 
-Each promise is checked with norms behind the residual steps and before them, with biases and without, in float64.
+Each promise is checked with norms behind the residual steps and before them, as far as the block has them, with biases
+and without, in float64.
 """
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from leanformer.models.block_types import block
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.models.encoder import LeanformerModel
@@ -19,10 +22,10 @@ from leanformer.models.encoder import LeanformerModel
 LENGTH, VOCABULARY = 7, 23
 
 
-def check_block(name: str) -> None:
-    """Check every promise below for the block type `name`."""
-    for norm, biases in product(("post", "pre"), (True, False)):
-        model = _model(name, norm, biases)
+def check_block(name: str, **settings: Any) -> None:
+    """Check every promise below for the block type `name`, in a model of these settings."""
+    for norm, biases in product(block(name).norm_kinds, (True, False)):
+        model = _model(name, norm, biases, settings)
         for check in (check_counts, check_padding_has_no_say, check_every_parameter_learns, check_compiles_whole):
             try:
                 check(model)
@@ -67,12 +70,13 @@ def check_compiles_whole(model: LeanformerModel) -> None:
     torch.testing.assert_close(compiled(_ids()).last_hidden_state, model(_ids()).last_hidden_state)
 
 
-def _model(name: str, norm: str, biases: bool) -> LeanformerModel:
+def _model(name: str, norm: str, biases: bool, settings: dict[str, Any]) -> LeanformerModel:
     """Returns a small model of two layers; its values are a function of a seed, and torch's generator is left alone."""
     sizes = {"vocab_size": VOCABULARY, "hidden_size": 15, "num_attention_heads": 3, "intermediate_size": 11}
     sizes |= {"num_hidden_layers": 2, "max_position_embeddings": 13}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = LeanformerConfig.from_settings({"block": name, "norm": norm, "biases": biases, **sizes, **dropout})
+    own = {"block": name, "norm": norm, "biases": biases}
+    config = LeanformerConfig.from_settings({**own, **sizes, **dropout, **settings})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = LeanformerModel(config).double().eval()

@@ -86,7 +86,7 @@ def test_a_file_that_fails_leaves_no_mixer_behind(file):
     [
         ("clusters", MultiHeadAttention, "a mixer named 'clusters' is registered already"),
         ("Mine", MultiHeadAttention, "mixer name 'Mine': use lower-case letters"),
-        ("mine", torch.nn.Linear, "mixer 'mine': Linear must derive from leanformer.attention.MultiHeadAttention"),
+        ("mine", torch.nn.Linear, "mixer 'mine': Linear must derive from leanformer.attention.TokenMixer"),
         ("mine", "attention", "mixer 'mine': 'attention' is no class: give one that derives from"),
     ],
 )

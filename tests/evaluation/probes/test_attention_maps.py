@@ -86,6 +86,12 @@ def test_weights_are_the_softmax_of_the_scores_of_every_mechanism(attention, kin
         torch.testing.assert_close(scores.softmax(-1), weights)
 
 
+@pytest.mark.parametrize("mixer", ["clusters", "linear", "gmlp", "fourier"])
+def test_a_mixer_that_scores_no_tokens_has_no_maps(mixer):
+    with pytest.raises(ValueError, match=f"mixer '{mixer}' has no heads that score tokens"):
+        attention_maps(built(LeanformerForMaskedLM, mixer=mixer), IDS)
+
+
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_tied_queries_and_keys_are_symmetric_whatever_the_positions(positions):
     for attention, tied in (("symmetric", True), ("dot_product", False), ("pairwise", False)):

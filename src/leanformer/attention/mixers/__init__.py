@@ -1,8 +1,9 @@
 """Token mixers: what takes a block's states from place to place, (x, mask) -> context. One file a paper.
 
-Multi-head attention is the usual one. The others are made of it, with any mechanism that suits them in its slots, and
-differ in what stands beside its heads or in what it attends to. Their options are the keyword-only arguments of their
-constructors; all others are those of `MultiHeadAttention`.
+Multi-head attention is the usual one. Some are made of it, with any mechanism that suits them in its slots, and differ
+in what stands beside its heads or in what it attends to. The others have no mechanism (`token_mixer`): floors by which
+to measure what attention is worth. Options are the keyword-only arguments of the constructors; all others are those of
+`MultiHeadAttention`, or a `Shape`.
 """
 
 import inspect
@@ -14,27 +15,39 @@ import torch
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.mixers.clusters import ClusteredMemory
 from leanformer.attention.mixers.convolution import ConvolutionBesideAttention
+from leanformer.attention.mixers.fourier import FourierMixing
+from leanformer.attention.mixers.gmlp import GatedMLP
+from leanformer.attention.mixers.linear import LinearMixing
+from leanformer.attention.mixers.shaped import ShapedAttention
 from leanformer.attention.parameter_group import require_groups
 from leanformer.attention.plugins import open_to_plugins, require_free, require_name, require_subclass
 from leanformer.attention.projections import PROJECTIONS
 from leanformer.attention.registry import mechanism, names
 from leanformer.attention.shape import Shape
+from leanformer.attention.token_mixer import TokenMixer
 from leanformer.spelling import suggest
 
-MIXERS: dict[str, type[MultiHeadAttention]] = {
+DEFAULT = "dot_product"
+"""The mechanism of a config that names none."""
+MIXERS: dict[str, type[TokenMixer]] = {
     "attention": MultiHeadAttention,
     "convolution": ConvolutionBesideAttention,
     "clusters": ClusteredMemory,
+    "shaped": ShapedAttention,
+    "linear": LinearMixing,
+    "gmlp": GatedMLP,
+    "fourier": FourierMixing,
 }
 """Names for `model.mixer`."""
 open_to_plugins(MIXERS)
 
 
-def register_mixer(name: str, made: type[MultiHeadAttention]) -> None:
-    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `MultiHeadAttention`."""
+def register_mixer(name: str, made: type[TokenMixer]) -> None:
+    """Make a mixer known by its name to `model.mixer`. ValueError if it does not derive from `TokenMixer`, which
+    `MultiHeadAttention` does."""
     require_name("mixer", name)
     require_free("mixer", name, MIXERS)
-    require_subclass(f"mixer {name!r}", made, MultiHeadAttention)
+    require_subclass(f"mixer {name!r}", made, TokenMixer)
     require_groups(made.__name__, made.parameter_groups)
     MIXERS[name] = made
 
@@ -52,7 +65,7 @@ def default_multipliers() -> dict[str, set[float]]:
     return found
 
 
-def mixer(name: str) -> type[MultiHeadAttention]:
+def mixer(name: str) -> type[TokenMixer]:
     if name not in MIXERS:
         raise ValueError(f"unknown mixer {name!r}; {suggest(name, MIXERS)}")
     return MIXERS[name]
@@ -73,12 +86,29 @@ def check_mixer(name: str, mixing: Mapping[str, Any], mechanism: str, options: M
             raise ValueError(f"mixer {name!r} has no option {option!r}; {remedy}")
         if isinstance(known[option], bool) and not isinstance(mixing[option], bool):
             raise ValueError(f"mixer {name!r}: {option} = {mixing[option]!r}: give true or false")
+    if not mixer(name).attends and (mechanism != DEFAULT or options):
+        given = f"attention = {mechanism!r}" if mechanism != DEFAULT else f"attention_options = {dict(options)}"
+        raise ValueError(f"{given}: mixer {name!r} has no heads for a mechanism, leave it out")
     if name != "attention":  # whose mechanism checks its own
-        built: Any = mixer(name)
-        sizes = (shape.hidden_size, shape.num_heads, shape.max_length, shape.bias)
         try:
             with torch.device("meta"):
-                built(mechanism, *sizes, head_size=shape.head_size, qk_norm=shape.qk_norm, **mixing, **options)
+                build_mixer(name, mixing, mechanism, options, shape)
         except TypeError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"mixer {name!r} with {dict(mixing)}: a value of the wrong type ({reason})") from None
+
+
+def build_mixer(
+    name: str,
+    mixing: Mapping[str, Any],
+    mechanism: str,
+    options: Mapping[str, Any],
+    shape: Shape,
+    dropout: float = 0.0,
+) -> TokenMixer:
+    """Returns a new mixer of this name and these options, with the mechanism in its slots if it has heads."""
+    made: Any = mixer(name)
+    if not made.attends:
+        return made(shape, dropout, **mixing)
+    sizes = (shape.hidden_size, shape.num_heads, shape.max_length, shape.bias, dropout, shape.head_size, shape.qk_norm)
+    return made(mechanism, *sizes, **mixing, **options)

@@ -112,7 +112,7 @@ class ClusteredMemory(MultiHeadAttention):
             raise ValueError(
                 "mixer 'clusters' attends to means: rotary positions cannot rotate them, take learned ones"
             )
-        self._check_length(x)
+        self.check_length(x)
         tokens_BN = tokens_of(mask)
         peaks = density_peaks(x, None if tokens_BN is None else tokens_BN.expand(x.shape[0], -1), self.neighbours)
         score_B11N = self.score(x)[..., 0][:, None, None, :]

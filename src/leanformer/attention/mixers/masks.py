@@ -14,3 +14,9 @@ def tokens_of(mask: Tensor | None) -> Tensor | None:
             "(B, L): leave out training.document_mask, or take mixer 'attention'"
         )
     return parts[1]
+
+
+def without_padding(x_BLD: Tensor, mask: Tensor | None) -> Tensor:
+    """x with zeros where there is no token, whatever stood there."""
+    tokens_BL = tokens_of(mask)
+    return x_BLD if tokens_BL is None else x_BLD.masked_fill(~tokens_BL[..., None], 0.0)

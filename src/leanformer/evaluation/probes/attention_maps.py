@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leanformer.attention import MultiHeadAttention
+from leanformer.attention import MultiHeadAttention, mixer
 from leanformer.attention.logits import Logits
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import held_out
@@ -92,9 +92,11 @@ def attention_maps(model: Any, ids_BL: Tensor) -> list[Maps]:
     def keep(_module: nn.Module, _inputs: Any, logits: Logits) -> None:
         scores.append(logits.dense().detach())  # a table is a parameter
 
+    if not mixer(model.config.mixer).keeps_places:
+        raise ValueError(
+            f"mixer {model.config.mixer!r} has no heads that score tokens: there are no maps of its scores"
+        )
     layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
-    if not all(layer.keeps_places for layer in layers):
-        raise ValueError("mixer 'clusters' scores means of tokens, not tokens: there are no maps of its scores")
     hooks = [layer.compatibility.register_forward_hook(keep) for layer in layers]
     try:
         weights = model.base_model(input_ids=ids_BL, output_attentions=True).attentions

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from leanformer.attention import mechanism
+from leanformer.attention import mechanism, mixer
 from leanformer.models.config import LeanformerConfig
 
 
@@ -27,7 +27,7 @@ def within_documents(documents_BL: Tensor) -> dict[str, Tensor]:
 
 def require_document_mask(config: LeanformerConfig) -> None:
     """ValueError if a model of this config cannot keep documents apart."""
-    if config.mixer != "attention":
+    if not mixer(config.mixer).any_mask:
         raise ValueError(
             f"training.document_mask with model.mixer = {config.mixer!r}: it cannot keep to documents, leave it out"
         )
