@@ -62,6 +62,9 @@ OPTIONS = [
     ("dot_product", {"qk_norm": True, "projection": "shared_query_value"}),
     ("dense+pairwise", {"qk_norm": True, "tie_query": True, "weights": "softmax"}),
     *((name, {"bias": False}) for name in ("dense", "factorized_dense", "random+dot_product")),
+    ("position_2d", {"per_head": True, "channels": 8}),
+    ("symmetric+position_2d", {}),
+    ("shared+position_2d", {"weights": "softmax"}),
 ]
 
 

@@ -94,6 +94,10 @@ class Compatibility(nn.Module):
         """The compatibilities whose scores add up to this one's; ValueError if it is another mixture than a sum."""
         return [self]
 
+    def rotated_size(self, compared: int) -> int:
+        """Of so many numbers of a compared vector, how many rotary positions rotate: the last ones, or all."""
+        return compared
+
     def bilinear_form(self) -> Tensor | None:
         """B (H, C, C) of the formula above in float64; None if the scores are no such form."""
         return None
