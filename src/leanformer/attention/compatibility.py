@@ -46,6 +46,8 @@ class Compatibility(nn.Module):
     kept_with: ClassVar[tuple[str, ...]] = ()
     """The projections, by name, for which `kept` is known; empty: all."""
     rotary: ClassVar[bool] = False
+    in_grid: ClassVar[bool] = True
+    """Whether other projections than its mechanism's own make another mechanism of it."""
     reads_attention: ClassVar[bool] = False
     family: ClassVar[Family | None] = None
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
