@@ -33,7 +33,9 @@ def convert(
     share_layers: Annotated[
         str | None,
         typer.Option(
-            "--share-layers", metavar="PLAN", help="What layers share: all, blocks:N, cycle:N, attention, ... or none."
+            "--share-layers",
+            metavar="PLAN",
+            help="What layers share: all, blocks:N, cycle:N, atoms:N, ... or none.",
         ),
     ] = None,
     share_start: Annotated[

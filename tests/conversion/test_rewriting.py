@@ -151,6 +151,7 @@ def test_a_map_that_can_hardly_be_inverted_is_refused_with_its_condition(tiny):
         ("absorb", "encoder", {"attention": "pairwise", "qk_norm": True}, "qk_norm = True divides"),
         ("absorb", "encoder", {"attention": "random+pairwise"}, "the scores of random.pairwise are no bilinear form"),
         ("absorb", "encoder", {"attention_options": {"projection": "identity_query"}}, "makes no query by a map"),
+        ("absorb", "encoder", {"attention": "pairwise", "layer_sharing": "atoms:1"}, "makes maps of atoms"),
         ("fold", "encoder", {}, "--rewrite 'fold'"),
     ],
 )

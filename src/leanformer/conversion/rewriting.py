@@ -75,6 +75,7 @@ def _require_rewritable(config: LeanformerConfig, kind: str) -> None:
     rules = {
         "mixer": (config.mixer == "attention", "is more than attention"),
         "shared_heads": (config.shared_heads is None, "lets heads share maps, which would differ"),
+        "layer_sharing": (not config.layer_sharing.startswith("atoms"), "makes maps of atoms"),
         "qk_norm": (kind == "slim" or not config.qk_norm, "divides by what it compares, so nothing can be absorbed"),
     }
     for key, (holds, why) in rules.items():

@@ -18,7 +18,9 @@ from torch import nn
 from leanformer.at_import import when_imported
 from leanformer.attention import mechanism
 from leanformer.attention.projections import PROJECTIONS
+from leanformer.models.atoms import atomic_maps
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.layer_sharing import layer_sharing
 
 TABLES = "peft.utils.constants"
 TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
@@ -26,13 +28,16 @@ TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 
 def lora_targets(config: LeanformerConfig) -> list[str]:
     """Returns `target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads
-    share, which are no layers of PEFT's kinds. ValueError if that leaves none."""
+    share or that are made of atoms, which are no layers of PEFT's kinds. ValueError if that leaves none."""
     with torch.device("meta"):
         projections = [mechanism(name).build(config.shape(), **options)[0] for name, options in config.attentions()]
     shared = config.shared_heads
     targets = _maps(projections)
     if shared is not None:
         targets = [name for name in targets if name not in config.tied_maps(shared["tie"])]
+    plan = layer_sharing(config.layer_sharing, config.num_hidden_layers)
+    made = [name for each in projections for name in atomic_maps(type(each), plan.atomic)]
+    targets = [name for name in targets if name not in made]
     if not targets:
         raise ValueError("all maps of the heads are shared, which LoRA cannot adapt: name others, such as up and down")
     return targets
