@@ -21,6 +21,9 @@ def mechanisms(
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure a layer's memory per sequence for the backward pass.")
     ] = False,
+    sort: Annotated[
+        str, typer.Option(help="Order: shared (groups by what is shared) or saving (fewest parameters first).")
+    ] = "shared",
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +36,7 @@ def mechanisms(
     load(plugin)
     rows = catalogue(
         memory=memory,
+        sort=sort,
         hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,

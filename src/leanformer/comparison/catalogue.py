@@ -1,49 +1,97 @@
 """The table behind `leanformer mechanisms`: what each one costs in a model of a given size."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from leanformer.attention import mechanism, names
+from leanformer.attention import Mechanism, mechanism, names
 from leanformer.models import LeanformerConfig
 from leanformer.models.cost import ledger
 from leanformer.models.memory import attention_bytes
+from leanformer.spelling import suggest
+
+SHARED = {
+    "none": "nothing is shared",
+    "projection": "projections are shared",
+    "heads": "heads share keys and values",
+    "layers": "layers share",
+    "positions": "scores depend on positions only",
+}
+"""What the rows of a group share, in the order of the table."""
+LAYERS = {
+    "kv:2": "Brandon et al. 2024",
+    "kv:half": "Sun et al. 2024",
+    "atoms:{third}": "MASA 2025",
+    "attention": "Lan et al. 2020",
+    "feed_forward": "Lan et al. 2020",
+    "all": "Lan et al. 2020",
+}
+"""Values of `model.layer_sharing` that have a row, with a third of the layers as atoms."""
+SORTS = ("shared", "saving")
 
 
-def catalogue(memory: bool = False, **sizes: int) -> list[dict[str, Any]]:
-    """A row a mechanism: parameters of the masked-LM model, forward FLOPs a token at full length with 15 % masked; with
-    `memory` what a layer of attention keeps of a sequence for the backward pass, bytes, in training with dropout.
+def catalogue(memory: bool = False, sort: str = "shared", **sizes: int) -> list[dict[str, Any]]:
+    """A row a mechanism, and a row a plan of layers that share with `dot_product`: parameters of the masked-LM model,
+    forward FLOPs a token at full length with 15 % masked; with `memory` what a layer of attention keeps of a sequence
+    for the backward pass, bytes, in training with dropout.
 
-    Positions are learned, but for a mechanism that needs rotary ones, whose model so has no table of them.
+    Rows stand in the groups of `SHARED`, or by `sort="saving"` with the fewest parameters first. Positions are learned,
+    but for a mechanism that needs rotary ones, whose model so has no table of them.
     """
-    rows = []
-    for name in names():
-        row = mechanism(name)
-        positions = "rotary" if row.rotary else "learned"
-        config = LeanformerConfig.from_settings({**sizes, "attention": name, "positions": positions})
-        costs = ledger(config, config.max_position_embeddings)
-        rows.append(
-            {
-                "name": name,
-                "paper": row.paper,
-                "positions": positions,
-                "cross_attention": row.cross,
-                "options": row.options(),
-                "qkv_parameters_per_layer": row.num_params(config.shape()),
-                "parameters": costs["parameters"]["total"],
-                "forward_flops_per_token": costs["flops_per_token"]["forward"],
-            }
-        )
-        if memory:
-            length, dropout = config.max_position_embeddings, float(config.attention_probs_dropout_prob)
-            for key, p in (("kept_bytes", 0.0), ("kept_bytes_with_dropout", dropout)):
-                rows[-1][key] = attention_bytes(name, config.shape(), length, p)
-    return rows
+    if sort not in SORTS:
+        raise ValueError(f"--sort {sort!r}: {suggest(sort, SORTS)}")
+    rows = [_row(name, name, mechanism(name).paper, memory, sizes, {}) for name in names()]
+    depth = LeanformerConfig.from_settings(sizes).num_hidden_layers
+    for plan, paper in LAYERS.items() if depth > 1 else ():
+        value = plan.format(third=max(1, depth // 3))
+        label = f"dot_product[model.layer_sharing={value}]"
+        rows.append(_row(label, "dot_product", paper, memory, sizes, {"layer_sharing": value}))
+    if sort == "saving":
+        return sorted(rows, key=lambda row: row["parameters"])
+    return sorted(rows, key=lambda row: list(SHARED).index(row["shares"]))
+
+
+def _row(
+    label: str, name: str, paper: str, memory: bool, sizes: Mapping[str, int], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    row = mechanism(name)
+    positions = "rotary" if row.rotary else "learned"
+    config = LeanformerConfig.from_settings({**sizes, "attention": name, "positions": positions, **settings})
+    costs = ledger(config, config.max_position_embeddings)
+    found = {
+        "name": label,
+        "shares": "layers" if settings else _shares(row, config),
+        "paper": paper,
+        "positions": positions,
+        "cross_attention": row.cross,
+        "options": row.options(),
+        "qkv_parameters_per_layer": row.num_params(config.shape()),
+        "parameters": costs["parameters"]["total"],
+        "forward_flops_per_token": costs["flops_per_token"]["forward"],
+    }
+    if memory:
+        length, dropout = config.max_position_embeddings, float(config.attention_probs_dropout_prob)
+        for key, p in (("kept_bytes", 0.0), ("kept_bytes_with_dropout", dropout)):
+            found[key] = attention_bytes(name, config.shape(), length, p)
+    return found
+
+
+def _shares(row: Mechanism, config: LeanformerConfig) -> str:
+    """What a mechanism shares, a key of `SHARED`."""
+    if not row.compatibility.uses_input:
+        return "positions"
+    if row.kv_heads(config.shape()) < config.num_attention_heads:
+        return "heads"
+    return "projection" if row.projection_class({}).shares() else "none"
 
 
 def print_catalogue(rows: list[dict[str, Any]]) -> None:
-    base = rows[0]
+    """Prints the rows as a table, with a line above each group unless they are sorted otherwise."""
+    base = next(row for row in rows if row["name"] == "dot_product")
+    grouped = [row["shares"] for row in rows] == sorted((row["shares"] for row in rows), key=list(SHARED).index)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("mechanism", no_wrap=True)
     for title in ("q, k, v", "parameters", "", "MFLOP/token", ""):
@@ -52,9 +100,13 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
     for title in ("kept, MB/layer", "with dropout") if memory else ():
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("paper", no_wrap=True)
+    above = None
     for row in rows:
+        if grouped and row["shares"] != above:
+            above = row["shares"]
+            table.add_row(f"[dim]{SHARED[above]}[/dim]")
         table.add_row(
-            row["name"],
+            escape(row["name"]),
             f"{row['qkv_parameters_per_layer']:,}",
             f"{row['parameters']:,}",
             _change(row["parameters"], base["parameters"]),
@@ -64,7 +116,7 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
             row["paper"],
         )
     # Numbers are never cut: a terminal narrower than the table wraps its lines.
-    console = Console(width=max(120, Console().width))
+    console = Console(width=max(128, Console().width))
     console.print(table)
     if rotary := [row["name"] for row in rows if row["positions"] == "rotary"]:
         console.print(f"{', '.join(rotary)}: with rotary positions, so without the others' table of positions")

@@ -12,7 +12,7 @@ At the start atoms are N(0, std^2) and coefficients N(0, 1/S), so that maps have
 
 from collections.abc import Iterable
 from math import sqrt
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ class Atoms(nn.Module):
 class Combination(nn.Module):
     """A layer's map of atoms; the first layer's holds them, and others point to them."""
 
+    bias: Tensor | None
+
     def __init__(self, atoms: Atoms, like: nn.Linear, first: bool) -> None:
         super().__init__()
         if first:
@@ -55,7 +57,7 @@ class Combination(nn.Module):
         return torch.tensordot(self.coefficients, self._atoms[0].weight, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, cast("Tensor | None", self.bias))
+        return F.linear(x, self.weight, self.bias)
 
 
 def atomic_maps(projection: type[Projection], parts: Iterable[str]) -> list[str]:

@@ -84,6 +84,10 @@ class Latent(Projection):
         self.latent_norm = LatentNorm(self.rank) if latent_norm else nn.Identity()
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
+    @classmethod
+    def shares(cls) -> bool:
+        return True
+
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         return self.expand(self.compact(x, memory))
 

@@ -38,6 +38,10 @@ class ValueFromKey(Projection):
         self.value_of_key = nn.Linear(shape.inner_size, shape.inner_size, bias=shape.bias)
         self.query_norm, self.key_norm = HeadNorm(shape), HeadNorm(shape)
 
+    @classmethod
+    def shares(cls) -> bool:
+        return True
+
     def forward(self, x: Tensor, memory: Tensor) -> Heads:
         return self.expand(self.compact(x, memory))
 
