@@ -65,17 +65,52 @@ def test_mechanisms_prints_the_published_counts(command):
     assert status == 0 and "Courtois et al. 2024" in out
 
 
-def test_mechanisms_are_followed_by_mixers_in_their_groups(command):
+def test_mixers_stand_in_the_groups_of_mechanisms(command):
     rows = [row for row in json.loads(command("mechanisms", "--json")[1]) if "mixer" in row]
-    assert [(row["name"], row["group"], row["parameters"]) for row in rows] == [
+    assert [(row["mixer"], row["shares"], row["parameters"]) for row in rows] == [
         ("shaped", "projection", 95_340_522),
-        ("linear", "positions only", 91_389_498),
-        ("gmlp", "positions only", 102_464_046),
-        ("fourier", "none", 81_165_882),
+        ("linear", "positions", 91_389_498),
+        ("gmlp", "positions", 102_464_046),
+        ("fourier", "nothing", 81_165_882),
     ]
     out = command("mechanisms", "--hidden-size", 64, "--heads", 4, "--layers", 2, "--memory")[1]
-    lines = [line.split() for line in out.splitlines()]
-    assert ["positions", "only"] in lines and ["none"] in lines and "…" not in out
+    assert "nothing of the mixing is learned\ndot_product[model.mixer=fourier]" in "\n".join(
+        line.rstrip().partition("  ")[0] for line in out.splitlines()
+    )
+    assert "…" not in out
+
+
+def test_mechanisms_are_grouped_by_what_is_shared_or_sorted_by_saving(command):
+    status, out, _ = command("mechanisms", "--json")
+    rows = json.loads(out)
+    groups = [row["shares"] for row in rows]
+    assert list(dict.fromkeys(groups)) == ["none", "projection", "heads", "layers", "positions", "nothing"]
+    shares = {row["name"]: row["shares"] for row in rows}
+    assert {
+        name: shares[name] for name in ("dot_product", "dense", "symmetric", "shared", "latent", "multi_query")
+    } == {
+        "dot_product": "none",
+        "dense": "none",
+        "symmetric": "projection",
+        "shared": "projection",
+        "latent": "projection",
+        "multi_query": "heads",
+    }
+    assert shares["random"] == shares["position_2d"] == "positions"
+    assert shares["dot_product[model.layer_sharing=all]"] == "layers"
+    counts = {row["name"]: row["parameters"] for row in rows}
+    assert counts["dot_product[model.layer_sharing=all]"] == 31_547_706
+    assert counts["dot_product[model.layer_sharing=atoms:4]"] == 95_358_666
+    status, out, _ = command("mechanisms", "--sort", "saving", "--json")
+    saving = [row["parameters"] for row in json.loads(out)]
+    assert saving == sorted(counts.values())
+    status, out, _ = command("mechanisms")
+    lines = out.splitlines()
+    assert lines.index(next(line for line in lines if line.startswith("layers share"))) < lines.index(
+        next(line for line in lines if line.startswith("dot_product[model.layer_sharing=all]"))
+    )
+    status, _, err = command("mechanisms", "--sort", "size")
+    assert status and "--sort 'size'" in err
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ import typer
 from leanformer_cli.application import app
 from leanformer_cli.options import AsJson, Plugin, Quiet, Set, show, whole
 
+DETAILS = ("heads", "pairs", "conditions")
+"""Entries of the record, a row per head or layer, that only --json prints."""
+
 
 @app.command()
 def convert(
@@ -30,7 +33,9 @@ def convert(
     share_layers: Annotated[
         str | None,
         typer.Option(
-            "--share-layers", metavar="PLAN", help="What layers share: all, blocks:N, cycle:N, attention, ... or none."
+            "--share-layers",
+            metavar="PLAN",
+            help="What layers share: all, blocks:N, cycle:N, atoms:N, ... or none.",
         ),
     ] = None,
     share_start: Annotated[
@@ -38,6 +43,12 @@ def convert(
     ] = "mean",
     keep_layers: Annotated[
         str | None, typer.Option("--keep-layers", metavar="N,N,...", help="Keep these layers alone, counted from 1.")
+    ] = None,
+    rewrite: Annotated[
+        str | None,
+        typer.Option(
+            help="Other maps, same outputs: absorb (coefficients into the query map) or slim (values from keys)."
+        ),
     ] = None,
     to: Annotated[
         str, typer.Option(help="Target format: leanformer, or bert (from leanformer to Hugging Face's BERT).")
@@ -73,6 +84,7 @@ def convert(
         tie=tie,
         share_layers=share_layers,
         share_start=share_start,
+        rewrite=rewrite,
         keep_layers=None if keep_layers is None else whole(keep_layers, "--keep-layers"),
         encoder_only=encoder_only,
         keep_heads=keep_heads,
@@ -83,7 +95,7 @@ def convert(
     for note in result["notes"]:
         print(note, file=sys.stderr)
     show(
-        result if as_json else {key: value for key, value in result.items() if key not in ("heads", "pairs")},
+        result if as_json else {key: value for key, value in result.items() if key not in DETAILS},
         as_json,
         quiet,
     )

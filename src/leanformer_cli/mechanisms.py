@@ -21,6 +21,9 @@ def mechanisms(
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure a layer's memory per sequence for the backward pass.")
     ] = False,
+    sort: Annotated[
+        str, typer.Option(help="Order: shared (groups by what is shared) or saving (fewest parameters first).")
+    ] = "shared",
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,7 +31,7 @@ def mechanisms(
 
     The cost is parameters and FLOPs in a model of the given size. Mixers that take the place of attention follow.
     """
-    from leanformer.comparison.catalogue import catalogue, mixer_catalogue, print_catalogue
+    from leanformer.comparison.catalogue import catalogue, mixer_catalogue, ordered, print_catalogue
 
     load(plugin)
     sizes = {
@@ -39,7 +42,7 @@ def mechanisms(
         "vocab_size": vocab_size,
         "max_position_embeddings": max_length,
     }
-    rows = catalogue(memory, **sizes) + mixer_catalogue(memory, **sizes)
+    rows = ordered(catalogue(memory, **sizes) + mixer_catalogue(memory, **sizes), sort)
     print(json.dumps(rows, indent=2)) if as_json else print_catalogue(rows)
 
 

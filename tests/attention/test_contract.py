@@ -62,6 +62,14 @@ OPTIONS = [
     ("dot_product", {"qk_norm": True, "projection": "shared_query_value"}),
     ("dense+pairwise", {"qk_norm": True, "tie_query": True, "weights": "softmax"}),
     *((name, {"bias": False}) for name in ("dense", "factorized_dense", "random+dot_product")),
+    ("latent", {"rank": 5, "latent_norm": False}),
+    ("latent", {"rank": 5, "rotary_size": 2}),
+    ("latent", {"rank": 5, "rotary_size": 22, "qk_norm": True, "bias": False}),
+    ("random+latent", {"rank": 3, "rotary_size": 2, "weights": "softmax"}),
+    ("pairwise", {"projection": "value_from_key", "qk_norm": True, "bias": False}),
+    ("position_2d", {"per_head": True, "channels": 8}),
+    ("symmetric+position_2d", {}),
+    ("shared+position_2d", {"weights": "softmax"}),
 ]
 
 

@@ -85,3 +85,27 @@ def test_refusals_name_the_remedy(deep):
         share_layers(shared, "all")
     with pytest.raises(ValueError, match="share_start = 'men'; did you mean 'mean'"):
         share_layers(deep, "all", "men")
+
+
+@pytest.mark.parametrize("plan", ["atoms:2", "atoms_qkvo:3"])
+def test_atoms_are_the_nearest_matrices(deep, plan):
+    """What is left of a map is what the smallest singular values of all layers' maps hold."""
+    count, shared = int(plan[-1]), share_layers(deep, plan)
+    for part in ("projection.query", "projection.value", "output"):
+        old, new = (
+            torch.stack([layer.attention.get_submodule(part).weight.detach().double() for layer in each.encoder.layers])
+            for each in (deep, shared)
+        )
+        kept = 5 if part == "output" and "qkvo" not in plan else count
+        left = torch.linalg.svdvals(old.flatten(1))[kept:].square().sum()
+        assert_close((old - new).square().sum(), left, rtol=1e-4, atol=1e-8)
+    lengths = torch.stack([layer.attention.projection.query.coefficients for layer in shared.encoder.layers])
+    assert float(lengths.detach().square().sum(1).mean()) == pytest.approx(1, rel=1e-5)
+
+
+def test_as_many_atoms_as_layers_lose_nothing_and_are_parted_again(deep, batch):
+    shared = share_layers(deep, "atoms:5")
+    assert_close(shared(**batch).logits, deep(**batch).logits, rtol=1e-4, atol=1e-4)
+    parted = share_layers(share_layers(deep, "atoms:2"), "none")
+    assert parted.num_parameters() == deep.num_parameters()
+    assert_close(parted(**batch).logits, share_layers(deep, "atoms:2")(**batch).logits, rtol=1e-4, atol=1e-5)

@@ -17,6 +17,8 @@ GRID = [
     ("dense+dot_product", {"tie_query": True, "weights": "softmax"}),
     ("dot_product", {"kv_heads": 1}),
     ("dot_product", {"projection": "shared_key_value", "kv_heads": 1}),
+    ("dot_product", {"projection": "value_from_key"}),
+    ("latent", {"rank": 3, "rotary_size": 2}),
 ]
 NORMED = [("dot_product", {}), ("symmetric", {}), ("shared", {}), ("random+pairwise", {}), *GRID]
 SWITCHES = {"qk_norm": True, "biases": False, "feed_forward": "gated", "norm": "pre"}
@@ -120,6 +122,11 @@ CACHED = {  # numbers per token and layer, of H = 6 heads of K = 4: keys and val
     ("pairwise", (("projection", "shared_key_value"), ("kv_heads", 1))): 4,
     ("shared", ()): 6 * 4,
     ("random", ()): 6 * 4,
+    ("dot_product", (("projection", "value_from_key"),)): 6 * 4,
+    ("latent", ()): 4 * 4,
+    ("latent", (("rank", 5),)): 5,
+    ("latent", (("rank", 5), ("rotary_size", 2))): 5 + 2,
+    ("pairwise", (("projection", "latent"), ("rank", 3))): 3,
 }
 
 

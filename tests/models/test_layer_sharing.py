@@ -14,7 +14,8 @@ from leanformer.models.initialisation import initialise
 from leanformer.models.layer_sharing import layer_sharing, unshared
 
 WEIGHTS = ("all", "blocks:2", "cycle:2", "attention", "feed_forward")
-PLANS = (*WEIGHTS, "kv:2", "kv:3")
+ATOMS = ("atoms:2", "atoms_qkvo:3")
+PLANS = (*WEIGHTS, "kv:2", "kv:3", "kv:half", *ATOMS)
 BERT_BASE = {
     "none": 109_514_298,
     "all": 31_547_706,
@@ -27,6 +28,9 @@ BERT_BASE = {
     "feed_forward": 57_567_546,
     "kv:2": 102_427_194,
     "kv:3": 100_064_826,
+    "kv:half": 103_608_378,
+    "atoms:4": 95_358_666,
+    "atoms_qkvo:4": 90_640_122,
 }
 NARROW = {"none": 89_255_610, "all": 11_289_018, "attention": 63_269_562, "feed_forward": 37_308_858}
 """With embeddings of 128."""
@@ -42,6 +46,11 @@ old_name_of_checkpointing = pytest.mark.filterwarnings("ignore:.(is_)?gradient_c
     + [
         ({"layer_sharing": "kv:2", "attention": "multi_query"}, 95_930_682),
         ({"layer_sharing": "kv:2", "attention_options": {"kv_heads": 1}}, 95_930_682),
+        ({"layer_sharing": "atoms:4", "attention": "symmetric"}, 102_427_194 - 2 * (8 * 768**2 - 12 * 4)),
+        (
+            {"layer_sharing": "atoms:4", "attention_options": {"kv_heads": 1}},
+            96_521_274 - (8 * 768**2 - 12 * 4) - 2 * (8 * 768 * 64 - 12 * 4),
+        ),
     ],
     ids=str,
 )
@@ -156,6 +165,73 @@ def test_shared_keys_and_values_equal_the_formula(projection, key_map, value_map
         assert_close(layer.feed_forward_norm(y + layer.feed_forward(y)), states[number + 1], rtol=1e-10, atol=1e-10)
 
 
+def test_the_upper_half_attends_to_what_its_first_layer_makes(tiny, scattered):
+    """Equal to a model of the last layers alone that hands on, read from the lower half's states."""
+    model = scattered(LeanformerModel(tiny(num_hidden_layers=5, layer_sharing="kv:half")).double())
+    ids = torch.randint(1, 101, (2, 7))
+    states = model(ids, output_hidden_states=True).hidden_states
+    maker = model.layers[2].attention.projection
+    key, value = (f(states[2]).unflatten(-1, (3, 10)).transpose(1, 2) for f in (maker.key, maker.value))
+    for number in (3, 4):
+        layer, x = model.layers[number], states[number]
+        query = layer.attention.projection.query(x).unflatten(-1, (3, 10)).transpose(1, 2)
+        weights = (query @ key.mT / 10**0.5).softmax(-1)
+        y = layer.attention_norm(x + layer.attention.output((weights @ value).transpose(1, 2).flatten(2)))
+        assert_close(layer.feed_forward_norm(y + layer.feed_forward(y)), states[number + 1], rtol=1e-10, atol=1e-10)
+    assert [len(list(layer.attention.projection.parameters())) for layer in model.layers] == [6, 6, 6, 2, 2]
+
+
+@pytest.mark.parametrize("plan", ATOMS)
+@pytest.mark.parametrize(
+    ("attention", "options"), [("dot_product", {}), ("symmetric", {}), ("dot_product", {"kv_heads": 1}), ("random", {})]
+)
+def test_a_map_is_a_combination_of_atoms(tiny, scattered, batch, plan, attention, options):
+    """Outputs equal those of a model with the matrices written out, and a gradient of an atom is sum_l c_l dW_l."""
+    config = tiny(attention, num_hidden_layers=5, layer_sharing=plan, attention_options=options)
+    shared = scattered(LeanformerForMaskedLM(config).double())
+    other = spread(shared)
+    assert_close(shared(**batch).logits, other(**batch).logits, rtol=1e-12, atol=1e-12)
+    for model in (shared, other):
+        model(**batch).logits.square().sum().backward()
+    layers = other.encoder.layers
+    for name, parameter in shared.named_parameters():
+        if not name.endswith((".atoms.weight", ".coefficients")):
+            continue
+        kind = name.removesuffix(".atoms.weight").removesuffix(".coefficients").split(".", 3)[3]
+        of_layers = torch.stack([layer.get_submodule(kind).weight.grad for layer in layers])
+        maps = [layer.get_submodule(kind) for layer in shared.encoder.layers]
+        if name.endswith("coefficients"):
+            atoms = maps[0].atoms.weight
+            expected = torch.einsum("soi,oi->s", atoms, of_layers[int(name.split(".")[2])])
+        else:
+            expected = torch.einsum("ls,loi->soi", torch.stack([each.coefficients for each in maps]), of_layers)
+        assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_as_many_atoms_as_layers_are_the_plain_model(tiny):
+    plain = LeanformerForMaskedLM(tiny(num_hidden_layers=3)).double().eval()
+    made = LeanformerForMaskedLM(tiny(num_hidden_layers=3, layer_sharing="atoms_qkvo:3")).double().eval()
+    state = plain.state_dict()
+    for name in list(made.state_dict()):
+        number, kind = name.split(".")[2], ".".join(name.split(".")[3:-1]).removesuffix(".atoms")
+        if name.endswith(".atoms.weight"):
+            state[name] = torch.stack([state[f"encoder.layers.{each}.{kind}.weight"] for each in range(3)])
+        elif name.endswith(".coefficients"):
+            state[name] = torch.eye(3, dtype=torch.float64)[int(number)]
+    made.load_state_dict({name: state[name] for name in made.state_dict()})
+    ids = torch.randint(1, 101, (2, 7))
+    assert_close(made(ids).logits, plain(ids).logits, rtol=1e-12, atol=1e-12)
+
+
+def test_atoms_start_with_maps_of_the_baselines_size(tiny):
+    config = {"hidden_size": 240, "num_attention_heads": 3, "num_hidden_layers": 12}
+    model = LeanformerForMaskedLM(tiny(**config, layer_sharing="atoms:4"))
+    initialise(model, seed=1)
+    maps = torch.stack([layer.attention.projection.query.weight.detach() for layer in model.encoder.layers])
+    assert float(maps.std()) == pytest.approx(0.02, rel=0.3)
+    assert torch.equal(model.encoder.layers[0].attention.projection.query.bias, torch.zeros(240))
+
+
 def test_a_reader_makes_no_keys(tiny):
     model = LeanformerModel(tiny(num_hidden_layers=4, layer_sharing="kv:2"))
     names = [
@@ -234,7 +310,7 @@ def test_a_cache_changes_no_token_of_a_shared_decoder(tiny, scattered, plan, cac
 
 def test_a_decoder_caches_shared_keys_and_values_once(tiny):
     """Numbers per token: 2 E of every layer that makes them."""
-    for plan, makers in (("none", 5), ("all", 5), ("kv:2", 3), ("kv:5", 1)):
+    for plan, makers in (("none", 5), ("all", 5), ("kv:2", 3), ("kv:5", 1), ("kv:half", 3), ("atoms:2", 5)):
         model = LeanformerForCausalLM(tiny(num_hidden_layers=5, layer_sharing=plan)).eval()
         cache = model(torch.randint(1, 101, (1, 7)), use_cache=True).past_key_values
         kept = [layer for layer in cache.layers if layer.is_initialized]
@@ -244,7 +320,7 @@ def test_a_decoder_caches_shared_keys_and_values_once(tiny):
 @old_name_of_checkpointing
 def test_lora_adapts_what_is_shared_once(tiny, batch):
     peft = pytest.importorskip("peft")
-    for plan, adapted in (("all", 1), ("attention", 1), ("feed_forward", 4), ("kv:2", 2)):
+    for plan, adapted in (("all", 1), ("attention", 1), ("feed_forward", 4), ("kv:2", 2), ("kv:half", 3)):
         model = LeanformerModel(tiny(num_hidden_layers=4, layer_sharing=plan)).eval()
         expected = model(**batch).last_hidden_state
         wrapped = peft.get_peft_model(model, peft.LoraConfig(target_modules=["value"]))
@@ -272,7 +348,11 @@ def test_a_hook_in_a_shared_part_sees_all_tokens_of_the_last_layer(tiny, scatter
         ({"layer_sharing": "kv:x"}, "layer_sharing = 'kv:x': N is a whole number"),
         ({"layer_sharing": "kv:2", "attention": "symmetric"}, "symmetric has no query map apart from its key"),
         ({"layer_sharing": "kv:2", "attention": "random"}, "random has no query map apart"),
-        ({"layer_sharing": "kv:2", "mixer": "convolution"}, "mixer = 'convolution': makes no keys and values"),
+        ({"layer_sharing": "kv:2", "mixer": "convolution"}, "mixer = 'convolution': .*keys and values that could be"),
+        ({"layer_sharing": "atoms:1", "mixer": "convolution"}, "mixer = 'convolution': .*maps that could be made"),
+        ({"layer_sharing": "atoms:3"}, "layer_sharing = 'atoms:3': N is a whole number from 1 to .* 2"),
+        ({"layer_sharing": "atoms:1", "attention": "latent"}, "the maps of latent are of another kind"),
+        ({"layer_sharing": "kv:halv"}, "layer_sharing = 'kv:halv': N is a whole number"),
         (
             {"layer_sharing": "all", "shared_heads": {"tie": "qk", "blocks": [[0, 1, 2], [3, 4, 5]]}},
             "leave it out of a model of layer_sharing = 'all'",

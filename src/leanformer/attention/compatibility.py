@@ -46,6 +46,8 @@ class Compatibility(nn.Module):
     kept_with: ClassVar[tuple[str, ...]] = ()
     """The projections, by name, for which `kept` is known; empty: all."""
     rotary: ClassVar[bool] = False
+    in_grid: ClassVar[bool] = True
+    """Whether other projections than its mechanism's own make another mechanism of it."""
     reads_attention: ClassVar[bool] = False
     family: ClassVar[Family | None] = None
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
@@ -93,6 +95,10 @@ class Compatibility(nn.Module):
     def summands(self) -> list["Compatibility"]:
         """The compatibilities whose scores add up to this one's; ValueError if it is another mixture than a sum."""
         return [self]
+
+    def rotated_size(self, compared: int) -> int:
+        """Of so many numbers of a compared vector, how many rotary positions rotate: the last ones, or all."""
+        return compared
 
     def bilinear_form(self) -> Tensor | None:
         """B (H, C, C) of the formula above in float64; None if the scores are no such form."""

@@ -93,6 +93,10 @@ class Mixture(Compatibility):
             total = total.plus(logits)
         return total
 
+    def rotated_size(self, compared: int) -> int:
+        sizes = [self._part(part.name).rotated_size(compared) for part in self.parts if part.compatibility.compares]
+        return sizes[0] if sizes else compared
+
     def formula(self, q: Tensor, k: Tensor, x: Tensor, y: Tensor, h: int, i: int, j: int) -> Tensor:
         weights = self.mixing_weights()
         total = x.new_zeros(())

@@ -82,6 +82,11 @@ class Projection(nn.Module):
                 maps[cls.parts[part]] = maps.get(cls.parts[part], "") + part[0]
         return ",".join(maps.values())
 
+    @classmethod
+    def shares(cls) -> bool:
+        """Whether one map, or what it makes, serves several of query, key and value."""
+        return any(len(parts) > 1 for parts in cls.ties().split(","))
+
     def part_scale(self, part: str) -> Tensor | None:
         """Factors (E,) of the part's map behind its bias; None if it has none."""
         return None

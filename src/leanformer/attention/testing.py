@@ -167,7 +167,8 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
     module = layer(name, options, head_size=2 * K)
     x = inputs(2, L, H * 2 * K)
     heads = module.projection(x, x)
-    size = 2 * K if heads.query is None else heads.query.shape[-1]
+    whole = 2 * K if heads.query is None else heads.query.shape[-1]
+    size = module.compatibility.rotated_size(whole)
     if size % 2:
         return  # a model with rotary positions refuses it
     ids = torch.tensor([[3, 0, 11, 5, 7]])
@@ -186,9 +187,12 @@ def check_rotation_turns_query_and_key(name: str, options: dict[str, Any]) -> No
     frequency = 7.0 ** (-torch.arange(size // 2, dtype=torch.float64) / (size // 2))
     rotation = torch.polar(torch.ones(L, size // 2, dtype=torch.float64), ids[0][:, None] * frequency)
     expected = torch.zeros_like(rotated)
-    for query, key in zip(plain.query.split(size, -1), plain.key.split(size, -1), strict=True):  # a pair a part
+    for query, key in zip(plain.query.split(whole, -1), plain.key.split(whole, -1), strict=True):  # a pair a part
         key = key.expand(-1, H, -1, -1) if key.shape[1] == 1 else key.repeat_interleave(H // key.shape[1], 1)
-        expected += torch.einsum("bhlc,bhmc->bhlm", _complex(query) * rotation, (_complex(key) * rotation).conj()).real
+        still = whole - size
+        expected += torch.einsum("bhlc,bhmc->bhlm", query[..., :still], key[..., :still])
+        query, key = (_complex(side[..., still:]) * rotation for side in (query, key))
+        expected += torch.einsum("bhlc,bhmc->bhlm", query, key.conj()).real
     assert_equal("logits", rotated, expected if plain.bias is None else expected + plain.bias)
     if plain.bias is None:
         assert_equal("logits after a common shift", scores(ids + 13), rotated)

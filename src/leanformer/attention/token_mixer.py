@@ -38,7 +38,7 @@ class TokenMixer(nn.Module):
     keeps_places: ClassVar[bool] = False
     """Whether queries and keys are those of tokens, which rotary positions may rotate, and whose relations a teacher
     may ask for."""
-    group: ClassVar[str] = "positions only"
+    group: ClassVar[str] = "positions"
     """The group in `leanformer mechanisms`: what of attention is shared, or learned at all; "" for no row there."""
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from leanformer import recipes
-from leanformer.attention import PROJECTIONS, mechanism, names
+from leanformer.attention import PROJECTIONS, Compatibility, Projection, mechanism, names
 from leanformer.models import LeanformerConfig
 from leanformer.records.renamed import current_name, new_name, new_value
 from leanformer.settings import TrainingSettings, parse_override, read_tables
@@ -87,17 +87,18 @@ def grid(*, rotary: bool) -> list[Variant]:
 
     Without `rotary` positions what needs them is left out.
     """
-    rows: dict[tuple[type | None, type], str] = {}
-    first: dict[type, str] = {}
+    rows: dict[tuple[type[Projection], type[Compatibility]], str] = {}
+    first: dict[type[Compatibility], str] = {}
     for name in names():
         row = mechanism(name)
         if "+" in name or (row.rotary and not rotary):
             continue
-        rows.setdefault((row.projection, row.compatibility), name)
+        rows.setdefault((row.projection_class({}), row.compatibility), name)
         first.setdefault(row.compatibility, name)
     variants = []
     for compatibility, name in first.items():
-        for projection, built in PROJECTIONS.items():
+        own = [(name, kind) for kind, made in rows if made is compatibility and kind not in PROJECTIONS.values()]
+        for projection, built in own + list(PROJECTIONS.items()) * compatibility.in_grid:
             if mechanism(name).compares == (not built.compares):  # nothing to compare, or weights that never learn
                 continue
             published = rows.get((built, compatibility))

@@ -15,7 +15,7 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from leanformer import files
 from leanformer.attention import mechanism
-from leanformer.conversion.attention.change import change
+from leanformer.conversion.attention.change import change, change_maps
 from leanformer.conversion.checkpoints.layers import keep_layers
 from leanformer.conversion.checkpoints.placing import place
 from leanformer.conversion.checkpoints.reading import read
@@ -48,6 +48,7 @@ def convert(
     encoder_only: bool = False,
     keep_heads: bool = False,
     ignore_remote_code: bool = False,
+    rewriting: str | None = None,
 ) -> dict[str, Any]:
     """Write the model in `source` to the new directory `target`, and say what became of it.
 
@@ -56,13 +57,15 @@ def convert(
     others: query and key, or what `tie` says (`head_sharing`), and layers share what `sharing` says, started by `start`
     (`layer_sharing`). `mixer_options` change what no weight depends on, which is `mask_conv` alone: outputs are the
     source's where nothing is padded. Of `layers`, counted from 1, the model keeps these alone. `keep_heads` writes
-    heads that have no place in the model to a file beside it.
+    heads that have no place in the model to a file beside it. `rewriting` is one of `rewriting.REWRITINGS`, by itself.
     """
     target = Path(target)
     if to not in ("leanformer", "bert"):
         raise ValueError(f"cannot convert to {to!r}: 'leanformer' and 'bert' are known")
     if to == "bert" and (attention or text or share or sharing or layers):
         raise ValueError("--to bert writes what the model is: convert its attention in a step of its own")
+    if rewriting is not None and (to == "bert" or attention or text or share or sharing or layers or mixer_options):
+        raise ValueError("--rewrite changes the maps and not the outputs: convert in a step of its own")
     if to == "bert" and keep_heads:
         raise ValueError("--keep-heads is for a conversion to leanformer: leave it out")
     if options and attention is None:
@@ -104,6 +107,10 @@ def convert(
             changed = None if chosen == own else chosen
             found, changes = change(found, folder, changed, text, share, tie, sharing, start, parts)
             result |= changes
+        elif rewriting is not None:
+            found, changes = change_maps(found, rewriting)
+            result |= changes | {"attention": found.config.attention}
+            result |= {"attention_options": found.config.attention_options}
         config, tensors = found.config, found.tensors
 
     with files.new_directory(target, replace=False) as made:

@@ -2,7 +2,8 @@
 
     all, blocks:N, cycle:N       block n starts as the mean of the layers that it replaces, or as the first of them
     attention, feed_forward      the one that all layers use starts as the mean of all, or as the first layer's
-    kv:N                         what is left stays as it is: a layer's query meets the keys of an earlier layer
+    kv:N, kv:half                what is left stays as it is: a layer's query meets the keys of an earlier layer
+    atoms:N                      the N atoms and their combinations that are nearest to the maps of all layers
     none                         layers that shared weights get a copy each: outputs are equal
 
 Neither start is close to the source: training recovers the rest. Frozen tables are the first layer's.
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from leanformer.models import LeanformerModel
+from leanformer.models.atoms import nearest
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.models.layer_sharing import NONE, LayerSharing, layer_sharing, unshared
@@ -51,12 +53,25 @@ def share_layers(model: Any, sharing: str, start: str = "mean") -> Any:
     tensors = unshared(model.state_dict(), own, prefix)
     learned = {name for name, _ in shared.named_parameters()}
     plan = layer_sharing(sharing, config.num_hidden_layers)
+    if plan.atoms:
+        tensors |= _atoms(tensors, shared, plan, prefix)
     state = {
         key: _started(key, value, tensors, plan, prefix, start if key in learned else "first")
         for key, value in shared.state_dict().items()
     }
     shared.load_state_dict(state)
     return shared.to(next(model.parameters()).dtype).train(model.training)
+
+
+def _atoms(tensors: dict[str, Tensor], shared: Any, plan: LayerSharing, prefix: str) -> dict[str, Tensor]:
+    """Returns atoms and coefficients of every map, by their names in the model that shares."""
+    found = {}
+    for key in [key for key in shared.state_dict() if key.startswith(prefix) and key.endswith(".atoms.weight")]:
+        name = key.removeprefix(f"{prefix}0.").removesuffix(".atoms.weight")
+        matrices = torch.stack([tensors[f"{prefix}{layer}.{name}.weight"] for layer in range(len(plan.blocks))])
+        coefficients, found[key] = nearest(matrices, plan.atoms)
+        found |= {f"{prefix}{layer}.{name}.coefficients": row for layer, row in enumerate(coefficients)}
+    return found
 
 
 def _started(

@@ -84,7 +84,7 @@ def main() -> None:
             return
         try:
             write(path, list(encoded(texts, encoding)))
-            answer = None
+            answer: Exception | None = None
         except OSError as error:  # such as a full disk
             answer = OSError(str(error))
         except Exception as error:

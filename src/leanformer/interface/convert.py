@@ -23,6 +23,7 @@ def convert(
     share_layers: str | None = None,
     share_start: str = "mean",
     keep_layers: Sequence[int] | None = None,
+    rewrite: str | None = None,
     to: str = "leanformer",
     encoder_only: bool = False,
     keep_heads: bool = False,
@@ -38,6 +39,8 @@ def convert(
     share_layers    what layers share, a value of `model.layer_sharing`; `share_start`, "mean" or "first", is what they
                     start from: the mean of the layers that become one, or the first of them
     keep_layers     the layers that the model keeps, counted from 1: [2, 4, 6]
+    rewrite         other maps and the same outputs: "absorb" puts coefficients and diagonals into the maps, "slim"
+                    makes a decoder's values of its keys, which halves its cache
     to              "leanformer", or "bert" for Hugging Face's BERT
     encoder_only    leave out the head, and the parts of sentence-transformers
     keep_heads      write heads that leanformer does not have to other_heads.safetensors beside the model
@@ -60,6 +63,7 @@ def convert(
         sharing=share_layers,
         start=share_start,
         layers=keep_layers,
+        rewriting=rewrite,
         encoder_only=encoder_only,
         keep_heads=keep_heads,
         ignore_remote_code=ignore_remote_code,

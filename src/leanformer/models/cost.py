@@ -26,7 +26,8 @@ an output map and a feed-forward layer of N tokens; mechanisms that tie the posi
 save those of the feed-forward layer alone.
 
 Layers that share weights (`layer_sharing`) have those once: the parameters are of distinct blocks, the FLOPs of all
-layers. Of keys and values that layers share both are fewer.
+layers. Of keys and values that layers share both are fewer. Maps made of atoms (`atoms`) take a product each, once for
+a whole batch.
 
 Another block type (`block_types`) declares the number of norms and of feed-forward layers in a layer; what else it has
 counts as feed forward. A decoder has no token types. An encoder-decoder is an encoder and a decoder, whose layers are
@@ -43,6 +44,7 @@ from collections import Counter
 from typing import Any
 
 from leanformer.attention import MultiHeadAttention, mechanism, mixer
+from leanformer.models.atoms import map_sizes
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.head_bank import saved_params
@@ -149,6 +151,13 @@ def _add_stack(
             less = inside.key_value_cost(shape, length, **options)
             own -= sharing.readers * less[0]
             flops["attention"] -= sharing.readers * less[1]
+        if memory is None and sharing.atoms:
+            groups, count = inside.kv_heads(shape, **options), sharing.atoms
+            sizes = map_sizes(inside.projection_class(options), shape, groups, sharing.atomic)
+            saved = {each: (layers - count) * size - layers * count for each, size in sizes.items()}
+            parameters["attention"] -= saved.pop("output", 0)
+            own -= sum(saved.values())
+            flops["attention"] += layers * 2 * count * sum(sizes.values())
         parameters["attention_qkv"] += own
         parameters["attention"] += own + stored * around.count_output_params(shape, **mixing)
         flops["attention"] += layers * around.count_flops(inside, shape, options, length, memory, **mixing)

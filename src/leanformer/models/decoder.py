@@ -56,7 +56,8 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
             raise ValueError("shared_heads is an encoder's: leave it out of a decoder's config")
         self.embeddings = Embeddings(config, token_types=False)
         self.sharing = layer_sharing(config.layer_sharing, config.decoder_depth())
-        self.layers = share(nn.ModuleList([kind(config) for _ in range(self.sharing.stored)]), self.sharing)
+        blocks = nn.ModuleList([kind(config) for _ in range(self.sharing.stored)])
+        self.layers = share(blocks, self.sharing, config.initializer_range)
         self.last_norm = new_norm(config) if config.norm == "pre" else None
         self.rotary = config.rotary()
         self.post_init()
@@ -123,12 +124,12 @@ class LeanformerDecoder(LeanformerPreTrainedModel):
                 states_mask,
                 across,
                 bool(output_attentions),
-                self.sharing.every > 1,
+                self.sharing.readers > 0,
                 *(kept if self.sharing.reads(layer) else []),
                 number=layer,
                 past_key_values=past_key_values,
             )
-            if self.sharing.every > 1:
+            if self.sharing.readers > 0:
                 x_BLD, *kept = x_BLD
         if self.last_norm is not None:
             x_BLD = self.last_norm(x_BLD)

@@ -73,7 +73,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
         self.embeddings = Embeddings(config)
         self.sharing = layer_sharing(config.layer_sharing, config.num_hidden_layers)
         blocks = nn.ModuleList([block_type(config.block)(config) for _ in range(self.sharing.stored)])
-        self.layers = share(blocks, self.sharing)
+        self.layers = share(blocks, self.sharing, config.initializer_range)
         if config.shared_heads is not None:
             std = config.initializer_range
             self.head_banks = gather(self.layers, config.shared_heads, config.projection(), std)
@@ -144,7 +144,7 @@ class LeanformerModel(LeanformerPreTrainedModel):
             block = self.layers[number]
             asked = (*(nearby if is_local(self.config, layer) else everywhere), bool(output_attentions))
             some = None if whole or layer + 1 < len(self.sharing.blocks) else places
-            if self.sharing.every > 1:
+            if self.sharing.readers > 0:
                 x_BLD, *kept = block(x_BLD, *asked, some, True, *(kept if self.sharing.reads(layer) else []))
             else:
                 x_BLD = block(x_BLD, *asked) if some is None else block(x_BLD, *asked, some)

@@ -19,7 +19,9 @@ from torch import nn
 from leanformer.at_import import when_imported
 from leanformer.attention import build_mixer
 from leanformer.attention.projections import PROJECTIONS
+from leanformer.models.atoms import atomic_maps
 from leanformer.models.config import LeanformerConfig
+from leanformer.models.layer_sharing import layer_sharing
 
 TABLES = "peft.utils.constants"
 TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
@@ -27,7 +29,7 @@ TABLE = "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING"
 
 def lora_targets(config: LeanformerConfig) -> list[str]:
     """Returns `target_modules` for `peft.LoraConfig`: names of maps in this model's attention, but for those that heads
-    share, which are no layers of PEFT's kinds. ValueError if that leaves none."""
+    share or that are made of atoms, which are no layers of PEFT's kinds. ValueError if that leaves none."""
     around, mixing = config.mixer, config.mixer_options
     slots = [(around, mixing, *each) for each in config.attentions()]
     slots[2:] = [("attention", {}, *each) for each in config.attentions()[2:]]  # cross-attention is no mixer's
@@ -37,6 +39,10 @@ def lora_targets(config: LeanformerConfig) -> list[str]:
     targets = _maps(layer.projection if layer.attends else layer for layer in layers)
     if shared is not None:
         targets = [name for name in targets if name not in config.tied_maps(shared["tie"])]
+    plan = layer_sharing(config.layer_sharing, config.num_hidden_layers)
+    projections = [layer.projection for layer in layers if layer.attends]
+    made = [name for each in projections for name in atomic_maps(type(each), plan.atomic)]
+    targets = [name for name in targets if name not in made]
     if not targets:
         what = "all maps of the heads are shared, which LoRA cannot adapt"
         what = what if shared is not None else f"mixer {around!r} has no maps for LoRA to adapt"

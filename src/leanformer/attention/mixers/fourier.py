@@ -34,7 +34,7 @@ class FourierMixing(TokenMixer):
     products that take its place for padded texts are 4 L^2 D + 4 L D^2."""
 
     paper = "Lee-Thorp et al. 2021"
-    group = "none"
+    group = "nothing"
 
     def __init__(self, shape: Shape, dropout: float = 0.0, *, scaled: bool = False) -> None:
         super().__init__(shape, dropout)

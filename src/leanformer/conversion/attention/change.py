@@ -19,6 +19,7 @@ from leanformer.conversion.attention.sample import Sample
 from leanformer.conversion.checkpoints.placing import Checkpoint
 from leanformer.conversion.checkpoints.tokenizer import read_tokenizer
 from leanformer.conversion.layer_sharing import share_layers
+from leanformer.conversion.rewriting import difference, rewrite
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.similarity import agreement
 from leanformer.models.layer_sharing import NONE
@@ -78,6 +79,19 @@ def change(
     changed = found._replace(config=converted.config, tensors=tensors)
     counts |= {"parameters_before": stored, "parameters_after": converted.num_parameters()}
     return changed, counts | _measured(model, converted, residuals, sample, comparison)
+
+
+def change_maps(found: Checkpoint, rewriting: str) -> tuple[Checkpoint, dict[str, Any]]:
+    """The model of the checkpoint with other maps and the same outputs, and what conversion.json says of that."""
+    dtype = next(iter(found.tensors.values())).dtype
+    model = _model(found)
+    rewritten, slim = rewrite(model, rewriting, dtype)
+    result: dict[str, Any] = {"rewrite": rewriting, "difference": difference(model, rewritten)}
+    result |= {"parameters_before": model.num_parameters(), "parameters_after": rewritten.num_parameters()}
+    if slim:
+        result["condition"] = max(each.condition for each in slim)
+        result["conditions"] = [each._asdict() for each in slim]
+    return found._replace(config=rewritten.config, tensors=_tensors(rewritten, dtype)), result
 
 
 def _model(found: Checkpoint) -> Any:

@@ -14,7 +14,7 @@ Shape letters: B batch, L length, N tokens, D model width, H heads, E inner widt
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ def lockstep(model: Any, target: Any, sample: Sample, fit: Fit | None = None) ->
         else:
             pair.run_source(before, after)
             inputs = pair.attention_inputs(after)
-            fit(number, pair.source.attention, pair.target.attention, pair.statistics(inputs))
+            fit(number, pair.source_attention, pair.target_attention, pair.statistics(inputs))
             pair.refit_target(after, inputs)
         divergence.append(pair.divergence)
     vectors = [
@@ -105,6 +105,9 @@ class _LayerPair:
 
     def __init__(self, source: Block, target: Block, batches: list[Rows], places: list["_Places"]) -> None:
         self.source, self.target, self.batches, self.places = source, target, batches, places
+        self.source_attention, self.target_attention = (
+            cast(MultiHeadAttention, each.attention) for each in (source, target)
+        )
         interval = max(1, sum(rows.ids.numel() for rows in batches) // COMPARED)
         self.compared = range(0, len(batches), interval)
         """The batches whose attention weights are compared."""
@@ -122,8 +125,8 @@ class _LayerPair:
 
     def run_source(self, states: list[Tensor], target_states: list[Tensor] | None = None) -> None:
         """Make the source's states those behind the layer; given the target's, also note what a fit needs."""
-        all_weights = target_states is not None and not self.target.attention.mechanism.compares
-        with _Seen(self.source.attention) as seen:
+        all_weights = target_states is not None and not self.target_attention.mechanism.compares
+        with _Seen(self.source_attention) as seen:
             for i, (rows, where, x) in enumerate(zip(self.batches, self.places, states, strict=True)):
                 states[i] = self.source(x, *where, all_weights or i in self.compared)
                 if i in self.compared:
@@ -136,7 +139,7 @@ class _LayerPair:
 
     def run_target(self, states: list[Tensor]) -> None:
         """Make the target's states those behind the layer, and compare its attention weights with the source's."""
-        with _Seen(self.target.attention) as seen:
+        with _Seen(self.target_attention) as seen:
             for i, where in enumerate(self.places):
                 states[i] = self.target(states[i], *where, i in self.compared)
                 self._compare(i, seen)
@@ -151,7 +154,8 @@ class _LayerPair:
 
     def refit_target(self, states: list[Tensor], inputs: list[Tensor]) -> None:
         """Fit the target's output map, and make its states those behind the layer; attention is computed once."""
-        attention, contexts = self.target.attention, list[Tensor]()
+        attention, contexts = self.target_attention, list[Tensor]()
+        output = cast(nn.Linear, attention.output)
         with _Seen(attention) as seen:
             for i, (rows, where, x) in enumerate(zip(self.batches, self.places, inputs, strict=True)):
                 attention(x, mask=where.mask, positions=where.positions, return_weights=i in self.compared)
@@ -159,9 +163,9 @@ class _LayerPair:
                 self.needed[i] -= rows.kept(seen.output)
                 self._compare(i, seen)
         kept = [rows.kept(context) for rows, context in zip(self.batches, contexts, strict=True)]
-        refit(attention.output, torch.cat(kept), torch.cat(self.needed))
+        refit(output, torch.cat(kept), torch.cat(self.needed))
         for i, (where, context) in enumerate(zip(self.places, contexts, strict=True)):
-            with _answering(attention, attention.output(context)):
+            with _answering(attention, output(context)):
                 states[i] = self.target(states[i], *where, False)
 
     def _compare(self, batch: int, seen: _Seen) -> None:
