@@ -183,7 +183,7 @@ class MultiHeadAttention(nn.Module):
     def count_unread_flops(
         cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], length: int, read: int, **mixing: Any
     ) -> int:
-        """Returns the forward FLOPs that `at` saves for `read` queries of a sequence, those of the output map included."""
+        """Returns the forward FLOPs that `at` saves for `read` queries of a sequence, the output map's included."""
         if not cls.serves_some(mechanism):
             return 0
         saved = mechanism.flops(whole, length, **options) - mechanism.flops(whole, read, length, **options)
