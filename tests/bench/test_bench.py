@@ -15,6 +15,7 @@ import torch
 from leanformer.bench import entry, mechanisms, memory, ours, peak, peers, plain_loop, processes, rounds, sizes, tables
 from leanformer.bench.output import document, print_tables
 from leanformer.bench.pictures import pictures
+from leanformer.bench.slopes import slope, slopes
 from leanformer.data.corpus import Corpus
 from leanformer.install import how_to_install
 from leanformer.models.cost import ledger
@@ -111,6 +112,28 @@ def test_speed_by_flops_is_the_ledgers(measured):
     assert row["parameters"] == both[1]["parameters"]["total"]
     cost = tables.growth(record, row)
     assert cost[1] == training[1] / record["rows"][0]["flops_per_token"]["training"]
+
+
+def test_slopes_are_those_of_power_laws(measured):
+    assert slope([1, 2, 8], [3, 12, 192]) == pytest.approx(2)
+    assert slope([2, 4, 8], [2, 1, 2]) == pytest.approx(0)
+    with pytest.raises(ValueError, match="two different points"):
+        slope([4, 4], [1, 2])
+    record, told, _ = measured
+    for row in record["rows"]:  # a token's time grows as the length's root
+        for kind in ("training", "inference"):
+            row[kind]["seconds"]["median"] = row["batch"] * row["length"] ** 1.5
+    found = {cells[0]: cells for cells in slopes(record).rows}
+    pair = [row for row in record["rows"] if row["attention"] == "shared"]
+    flops = [row["flops_per_token"]["training"] for row in pair]
+    assert found["shared"][1:5] == ["size mini", "length, 6 to 12", "0.50", f"{math.log2(flops[1] / flops[0]):.2f}"]
+    assert "log-log" in told
+    widths = [
+        row | {"size": f"width {w}", "width": w, "length": 8, "batch": w} for w, row in zip((16, 64), pair, strict=True)
+    ]
+    for row in widths:
+        row["training"]["seconds"]["median"] = float(row["width"]) ** 3
+    assert [cells[1:4] for cells in slopes({"rows": widths}).rows] == [["length 8", "width, 16 to 64", "2.00"]]
 
 
 def test_a_gpus_record_shows_absolute_times(measured, capsys):

@@ -1,5 +1,7 @@
 """The last block at some places alone: the same states and gradients as of the whole block, and less work."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from leanformer import (
     LeanformerForSequenceClassification,
     LeanformerModel,
 )
-from leanformer.attention import MIXERS, mechanism, names, take
+from leanformer.attention import MIXERS, MultiHeadAttention, mechanism, names, take
 
 PLACES = torch.tensor([[1, 4, 4], [0, 6, 2], [10, 3, 0]])
 
@@ -62,9 +64,82 @@ def test_masks_of_pairs_and_given_positions(tiny, scattered, batch, attention, p
         compared(model, batch | {"position_ids": ids})
 
 
-@pytest.mark.parametrize("mixer", [name for name in MIXERS if name != "attention"])
-def test_every_other_mixer(tiny, scattered, batch, mixer):
-    compared(scattered(LeanformerModel(tiny(mixer=mixer))), batch)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"mixer": name} for name in MIXERS if name != "attention"),
+        {"mixer": "convolution", "mixer_options": {"mask_conv": False, "kernel": 5}, "attention": "symmetric"},
+        {"mixer": "convolution", "mixer_options": {"kernel": 21, "head_ratio": 3}, "attention": "random+dot_product"},
+        {"mixer": "clusters", "mixer_options": {"scales": 2}},
+    ],
+)
+def test_every_other_mixer(tiny, scattered, batch, settings):
+    compared(scattered(LeanformerModel(tiny(**settings))), batch)
+
+
+@pytest.mark.parametrize(
+    "attention", ["dot_product", "pairwise", "shared", "random", "dense", "dot_product+relative_bias"]
+)
+def test_in_float32(tiny, scattered, batch, attention):
+    torch.set_default_dtype(torch.float32)
+    compared(scattered(LeanformerModel(tiny(attention))), batch)
+
+
+@pytest.mark.parametrize("sharing", ["all", "blocks:2", "cycle:2", "attention", "feed_forward", "kv:2", "kv:3"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_layers_that_share(tiny, scattered, batch, sharing, norm):
+    compared(scattered(LeanformerModel(tiny(layer_sharing=sharing, num_hidden_layers=4, norm=norm))), batch)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attention_options": {"kv_heads": 1}},
+        {"attention": "multi_query"},
+        {"attention_options": {"projection": "identity_query"}},
+        {"sliding_window": 2},
+        {"feed_forward": "gated", "qk_norm": True, "biases": False, "positions": "rotary", "norm": "pre"},
+        {"attention": "dense", "attention_options": {"tie_query": True, "projection": "separate"}},
+        {"first_norm": False, "num_hidden_layers": 1, "norm": "pre"},
+    ],
+)
+def test_every_setting_of_a_layer(tiny, scattered, batch, settings):
+    compared(scattered(LeanformerModel(tiny(**settings))), batch)
+
+
+def test_the_loss_of_a_masked_language_model(tiny, scattered, batch):
+    """What pre-training computes, against the scores of all tokens, chosen afterwards."""
+    for attention in ("dot_product", "random", "dense", "phased"):
+        model = scattered(LeanformerForMaskedLM(tiny(attention)))
+        labels = torch.tensor([[7, 9, -100], [3, 4, 5], [8, -100, 1]])
+        losses, gradients = [], []
+        for fused in (True, False):
+            model.zero_grad()
+            if fused:
+                loss = model(**batch, masked_positions=PLACES, labels=labels, return_logits=False).loss
+            else:
+                logits = take(model(**batch).logits, PLACES)
+                loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            loss.backward()
+            losses.append(loss)
+            gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        assert_close(*losses, rtol=1e-12, atol=1e-12)
+        for some, whole in zip(*gradients, strict=True):
+            assert_close(some, whole, rtol=1e-10, atol=1e-12)
+
+
+class Neighbours(MultiHeadAttention):
+    """A mixer that reads what stands before a token, and says nothing of places."""
+
+    def merge(self, context_BHLK, x, heads, mask):
+        return super().merge(context_BHLK, x, heads, mask) + x.roll(1, 1)
+
+
+def test_a_mixer_that_computes_in_its_own_way_is_computed_whole(tiny, scattered, batch):
+    model = scattered(LeanformerModel(tiny()))
+    assert MultiHeadAttention.serves_some(mechanism("random")) and not Neighbours.serves_some(mechanism("random"))
+    model.layers[-1].attention.__class__ = Neighbours
+    compared(model, batch)
 
 
 def test_one_layer_and_the_plain_formula(tiny, scattered, batch):
@@ -74,11 +149,15 @@ def test_one_layer_and_the_plain_formula(tiny, scattered, batch):
     compared(model, batch)
 
 
-@pytest.mark.parametrize(("attention", "outputs"), [("dot_product", 9), ("random", 33)])
-def test_the_last_feed_forward_layer_computes_these_places_alone(tiny, batch, attention, outputs, monkeypatch):
-    """And so does the output map of a mechanism whose queries need no neighbours."""
-    assert mechanism(attention).cross == (outputs == 9)
-    model, sizes = LeanformerModel(tiny(attention)), dict[int, int]()
+@pytest.mark.parametrize(
+    ("attention", "mixer"),
+    [*((name, "attention") for name in names()), *product(("dot_product", "shared"), ("convolution", "clusters"))],
+)
+def test_the_last_feed_forward_layer_and_output_map_compute_these_places_alone(
+    tiny, batch, attention, mixer, monkeypatch
+):
+    model, sizes = LeanformerModel(tiny(attention, mixer=mixer)), dict[int, int]()
+    assert model.layers[-1].attention.serves_some(mechanism(attention))
     last, product = model.layers[-1], nn.functional.linear
 
     def spy(x, weight, bias=None):
@@ -87,7 +166,7 @@ def test_the_last_feed_forward_layer_computes_these_places_alone(tiny, batch, at
 
     monkeypatch.setattr(nn.functional, "linear", spy)
     model(**batch, places=PLACES)
-    assert sizes[id(last.feed_forward.up.weight)] == 9 and sizes[id(last.attention.output.weight)] == outputs
+    assert sizes[id(last.feed_forward.up.weight)] == sizes[id(last.attention.output.weight)] == 9
 
 
 def test_whoever_watches_the_last_block_sees_all_of_it(tiny, scattered, batch):

@@ -37,7 +37,9 @@ class Compatibility(nn.Module):
     """The base class. `compares`: it needs queries and keys. `uses_input`: its scores depend on the example; if not, a
     batch shares its rows. `learns`: a gradient goes through the scores. `fuses`: a kernel takes the scores of a class
     that compares, also in training on a CPU. `rotary`: it makes no sense but with rotary
-    positions. `reads_attention`: `init_from_attention` can fill it."""
+    positions. `reads_attention`: `init_from_attention` can fill it. `any_queries`: a row of the scores is a function of
+    its own token and position and of the memory, so that some queries can be had alone (`some_queries.py`); what can
+    attend to another sequence can do so in any case."""
 
     compares: ClassVar[bool] = True
     uses_input: ClassVar[bool] = True
@@ -49,6 +51,7 @@ class Compatibility(nn.Module):
     in_grid: ClassVar[bool] = True
     """Whether other projections than its mechanism's own make another mechanism of it."""
     reads_attention: ClassVar[bool] = False
+    any_queries: ClassVar[bool] = False
     family: ClassVar[Family | None] = None
     parameter_groups: ClassVar[Mapping[str, ParameterGroup]] = {}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from leanformer.attention.attend import Path as AttendPath
 from leanformer.attention.attend import attend, attention_weights, choose_path
 from leanformer.attention.compatibility import Compatibility
-from leanformer.attention.logits import Heads, repeated
+from leanformer.attention.logits import Heads, Logits, repeated
 from leanformer.attention.plugins import reference, referenced
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism, names
@@ -84,29 +84,21 @@ class MultiHeadAttention(TokenMixer):
                 f"these can: {', '.join(name for name in names() if find(name).cross)}"
             )
         memory = x if memory is None else memory
-        self.check_length(x, memory)
-        if cache is None:
-            heads = self.projection(x, memory)
-        else:
-            heads = self.projection.expand(cache(self.projection.compact(x, memory)))
-            self.check_length(heads.value.transpose(1, 2))
+        heads = self._project(x, memory, cache)
         if positions is None:
             length, total = x.shape[1], heads.value.shape[2]
             start = total - length if memory is x else 0
             positions = Positions.counted(length, total, x.device, start=start)
-        dropout = self.dropout if self.training else 0.0
         if return_weights:
             logits = self.compatibility(heads, x, memory, positions)
+            dropout = self.dropout if self.training else 0.0
             weights_BHLM = attention_weights(logits, mask, dropout, causal=causal)
             weights_BHLM = weights_BHLM.expand(len(x), self.shape.num_heads, -1, -1)
             weighted_BHLK = weights_BHLM @ repeated(heads.value, self.shape.num_heads)
             return self.combine(weighted_BHLK, x, heads, mask, causal=causal), weights_BHLM
         context_BHLK = self._kept_rows(heads, x, positions, mask, causal)
         if context_BHLK is None:
-            logits = self.compatibility(heads, x, memory, positions)
-            if not torch.compiler.is_compiling():
-                self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
-            context_BHLK = attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
+            context_BHLK = self._attend(self.compatibility(heads, x, memory, positions), heads, mask, causal=causal)
         return self.combine(context_BHLK, x, heads, mask, causal=causal)
 
     def at(
@@ -117,14 +109,38 @@ class MultiHeadAttention(TokenMixer):
         positions: Positions | None = None,
         cache: Callable[[Heads], Heads] | None = None,
     ) -> Tensor:
-        """Returns the context of the queries at these places (B, N) of x alone, (B, N, D); no others are computed where
-        the mechanism can attend to another sequence. Another mixer may read a query's neighbours."""
-        if type(self) is not MultiHeadAttention or not self.mechanism.cross:
-            whole = self(x, mask=mask, positions=positions, cache=cache)
-            return take(whole, places)
+        """Returns the context of the queries at these places (B, N) of x alone, (B, N, D).
+
+        No others are computed where `serves_some` holds. Otherwise the context of all is, since a mixer of other
+        `forward`, `merge` or `combine` may read a query's neighbours; one that knows what it reads overrides this
+        method.
+        """
+        if not self.serves_some(self.mechanism):
+            return take(self(x, mask=mask, positions=positions, cache=cache), places)
+        context_BHNK, heads = self.context_at(places, x, mask, positions, cache)
+        return self.merge(context_BHNK, take(x, places), heads, mask)
+
+    def context_at(
+        self,
+        places: Tensor,
+        x: Tensor,
+        mask: Tensor | None = None,
+        positions: Positions | None = None,
+        cache: Callable[[Heads], Heads] | None = None,
+    ) -> tuple[Tensor, Heads]:
+        """Returns what the heads fetch for the queries at these places of x, (B, H, N, K), and the heads."""
         positions = Positions.counted(x.shape[1], x.shape[1], x.device) if positions is None else positions
-        some: Tensor = self(take(x, places), x, mask_at(mask, places), positions.at(places), cache=cache)
-        return some
+        some = take(x, places)
+        heads = self._project(some, x, cache)
+        logits = self.compatibility(heads, some, x, positions.at(places))
+        return self._attend(logits, heads, mask_at(mask, places)), heads
+
+    @classmethod
+    def serves_some(cls, mechanism: Mechanism) -> bool:
+        """Whether `at` computes the queries that it is asked for alone."""
+        slots = (cls.forward, cls.merge, cls.combine)
+        plain = slots == (MultiHeadAttention.forward, MultiHeadAttention.merge, MultiHeadAttention.combine)
+        return plain and mechanism.any_queries
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Layer and mechanism are read first when a layer is unpickled: they bring the plug-ins of the modules."""
@@ -172,8 +188,23 @@ class MultiHeadAttention(TokenMixer):
         return whole.linear_flops(length)
 
     @classmethod
-    def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
-        return 0 if mechanism.learns else 2 * whole.inner_size * length**2
+    def count_unread_flops(
+        cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], length: int, read: int, **mixing: Any
+    ) -> int:
+        """Returns the forward FLOPs that `at` saves for `read` queries of a sequence, the output map's included."""
+        if not cls.serves_some(mechanism):
+            return 0
+        saved = mechanism.flops(whole, length, **options) - mechanism.flops(whole, read, length, **options)
+        return saved + whole.linear_flops(length - read)
+
+    @classmethod
+    def count_unlearned_flops(
+        cls, mechanism: Mechanism, whole: Shape, length: int, read: int | None = None, **mixing: Any
+    ) -> int:
+        """Returns the FLOPs by which the backward pass falls short of twice the forward pass, where `at` is asked for
+        `read` queries, or all are computed."""
+        queries = length if read is None or not cls.serves_some(mechanism) else read
+        return 0 if mechanism.learns else 2 * whole.inner_size * queries * length
 
     @classmethod
     def count_keys(cls, length: int, **mixing: Any) -> int:
@@ -191,6 +222,21 @@ class MultiHeadAttention(TokenMixer):
     def merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
         """Returns what the layer adds to its tokens, (B, L, D); the slot behind the softmax, which mixers override."""
         return self.output(context_BHLK.transpose(1, 2).flatten(-2))
+
+    def _project(self, x: Tensor, memory: Tensor, cache: Callable[[Heads], Heads] | None) -> Heads:
+        self.check_length(x, memory)
+        if cache is None:
+            new: Heads = self.projection(x, memory)
+            return new
+        heads: Heads = self.projection.expand(cache(self.projection.compact(x, memory)))
+        self.check_length(heads.value.transpose(1, 2))
+        return heads
+
+    def _attend(self, logits: Logits, heads: Heads, mask: Tensor | None, causal: bool = False) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        if not torch.compiler.is_compiling():
+            self.path = choose_path(logits, heads.value, mask, dropout, fused=self.fused)
+        return attend(logits, heads.value, mask, dropout, causal=causal, fused=self.fused)
 
     def _kept_rows(
         self, heads: Heads, x: Tensor, positions: Positions, mask: Tensor | None, causal: bool

@@ -37,6 +37,8 @@ class Part(Protocol):
     def name(self) -> str: ...
     @property
     def compatibility(self) -> type[Compatibility]: ...
+    @property
+    def any_queries(self) -> bool: ...
 
 
 class Mixture(Compatibility):
@@ -162,6 +164,7 @@ def mixture_of(parts: tuple[Part, ...]) -> type[Mixture]:
             raise ValueError(f"{'+'.join(names)} names {name} twice: a mixture is of different parts")
     flags = ("compares", "uses_input", "learns", "rotary")
     own = {flag: any(getattr(part.compatibility, flag) for part in parts) for flag in flags}
+    own["any_queries"] = all(part.any_queries for part in parts)
     # Two comparisons are one of longer vectors than the values, and a bias that learns is no kernel's.
     compared = [part.compatibility.fuses for part in parts if part.compatibility.compares]
     added = any(part.compatibility.learns for part in parts if not part.compatibility.compares)

@@ -30,7 +30,7 @@ class Random(Compatibility):
     """logit_h(i, j) = R_h[i, j];  H N^2 weights, no FLOPs."""
 
     compares = uses_input = False
-    reads_attention = True
+    reads_attention = any_queries = True
     parameter_groups = {"position_tables": ParameterGroup(("table",))}
     table: Tensor
 
@@ -94,7 +94,7 @@ class FactorizedRandom(Compatibility):
     """logit_h(i, j) = R1_h[i] . R2_h[j], rank k;  2 H N k weights, 2 H L M k FLOPs, once for a whole batch."""
 
     compares = uses_input = False
-    reads_attention = True
+    reads_attention = any_queries = True
     parameter_groups = {"position_tables": ParameterGroup(("left", "right"))}
     left: Tensor
     right: Tensor

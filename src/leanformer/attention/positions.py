@@ -36,7 +36,8 @@ class Positions(NamedTuple):
 
     A compatibility indexes its tables by them and rotates what it compares; made once a forward pass, not once a layer.
     `start` is the first query's position where all queries count start, start + 1, ... and all keys 0, 1, 2, ...: then
-    a table is cut, not looked up, and the cut is the same for the whole batch. Elsewhere it is None.
+    a table is cut, not looked up, and the cut is the same for the whole batch. Elsewhere it is None. `keys_in_order`
+    says that the keys alone count so, since the queries are those of some places.
     """
 
     query: Tensor
@@ -44,6 +45,7 @@ class Positions(NamedTuple):
     query_rotation: tuple[Tensor, Tensor] | None = None
     key_rotation: tuple[Tensor, Tensor] | None = None
     start: int | None = None
+    keys_in_order: bool = False
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor | None = None, rotary: Rotary | None = None) -> "Positions":
@@ -67,26 +69,33 @@ class Positions(NamedTuple):
         """The same keys, and the queries at these places of the sequence, (B, N)."""
         size = places_BN.shape[0]
         query = take(self.query.expand(size, -1)[..., None], places_BN)[..., 0]
+        some = Positions(query, self.key, keys_in_order=self.cuts_keys)
         if self.query_rotation is None:
-            return Positions(query, self.key)
+            return some
         cos, sin = (take(part[:, 0], places_BN)[:, None] for part in self.query_rotation)
-        return Positions(query, self.key, (cos, sin), self.key_rotation)
+        return some._replace(query_rotation=(cos, sin), key_rotation=self.key_rotation)
+
+    @property
+    def cuts_keys(self) -> bool:
+        """Whether all keys count 0, 1, 2, ..."""
+        return self.start is not None or self.keys_in_order
 
     def rows(self, table_HNC: Tensor) -> Tensor:
         """The rows of a table that belong to the queries; (#B, H, L, C)."""
         if self.start is not None:
             return table_HNC[None, :, self.start : self.start + self.query.shape[-1]]
-        return table_HNC[:, self.query].transpose(0, 1)
+        # Whole rows are copied, and their gradients are added as rows: `table[:, query]` would do so number by number.
+        return table_HNC.index_select(1, self.query.flatten()).unflatten(1, self.query.shape).transpose(0, 1)
 
     def memory_rows(self, table_HNC: Tensor) -> Tensor:
         """The rows of a table that belong to the keys; (#B, H, M, C)."""
-        if self.start is not None:
+        if self.cuts_keys:
             return table_HNC[None, :, : self.key.shape[-1]]
         return table_HNC[:, self.key].transpose(0, 1)
 
     def columns(self, table: Tensor) -> Tensor:
         """The columns of a table (H, C, N), or of one a batch row (#B, H, C, N), of the keys; (#B, H, C, M)."""
-        if self.start is not None:
+        if self.cuts_keys:
             cut = table[..., : self.key.shape[-1]]
             return cut if table.ndim == 4 else cut[None]
         rows = table[None] if table.ndim == 3 else table

@@ -171,6 +171,11 @@ class Mechanism:
         return self.compatibility.compares
 
     @property
+    def any_queries(self) -> bool:
+        """Whether the queries at some places of a sequence can attend without the others."""
+        return self.cross or self.compatibility.any_queries
+
+    @property
     def learns(self) -> bool:
         """Whether a gradient goes through the scores."""
         return self.compatibility.learns

@@ -142,8 +142,18 @@ class TokenMixer(nn.Module):
         return 0
 
     @classmethod
-    def count_unlearned_flops(cls, mechanism: Any, whole: Shape, length: int, **mixing: Any) -> int:
-        """Returns the FLOPs by which the backward pass falls short of twice the forward pass."""
+    def count_unread_flops(
+        cls, mechanism: Any, whole: Shape, options: Mapping[str, Any], length: int, read: int, **mixing: Any
+    ) -> int:
+        """Returns the forward FLOPs that `at` saves for `read` queries of a sequence, the output map's included."""
+        return 0
+
+    @classmethod
+    def count_unlearned_flops(
+        cls, mechanism: Any, whole: Shape, length: int, read: int | None = None, **mixing: Any
+    ) -> int:
+        """Returns the FLOPs by which the backward pass falls short of twice the forward pass, where `at` is asked for
+        `read` queries, or all are computed."""
         return 0
 
     @classmethod

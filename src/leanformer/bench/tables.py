@@ -3,6 +3,7 @@
 from statistics import median
 from typing import Any
 
+from leanformer.bench.slopes import slopes
 from leanformer.reporting.numbers.quantities import NONE, fixed, percent, scaled
 from leanformer.reporting.render.document import Table
 
@@ -45,7 +46,9 @@ def _mechanisms(record: Record) -> list[Table]:
                 header, [_row(row, record) for row in rows], "rl" + "r" * (len(header) - 2), f"Size {size}. {caption}"
             )
         )
-    return found + ([_growth(record)] if len(_points(record)) > 1 else [])
+    grown = slopes(record)
+    found += [_growth(record)] if len(_points(record)) > 1 else []
+    return found + ([] if grown is None else [grown])
 
 
 def _inference(record: Record) -> list[Table]:

@@ -22,8 +22,8 @@
 
 The last block of an encoder is computed where a head reads from it (`attention/some_queries.py`): at the N scored
 tokens of a masked-LM head, at the one token of a pooler. Its FLOPs are those of N queries that attend to L tokens, of
-an output map and a feed-forward layer of N tokens; mechanisms that tie the positions of one sequence, and other mixers,
-save those of the feed-forward layer alone.
+an output map and a feed-forward layer of N tokens. A mixer says what it saves (`count_unread_flops`): one of a plug-in
+that computes in its own way saves nothing, and the feed-forward layer alone does.
 
 Layers that share weights (`layer_sharing`) have those once: the parameters are of distinct blocks, the FLOPs of all
 layers. Of keys and values that layers share both are fewer. Maps made of atoms (`atoms`) take a product each, once for
@@ -43,7 +43,7 @@ share.
 from collections import Counter
 from typing import Any
 
-from leanformer.attention import MultiHeadAttention, mechanism, mixer
+from leanformer.attention import mechanism, mixer
 from leanformer.models.atoms import map_sizes
 from leanformer.models.block_types import SEQUENTIAL, block
 from leanformer.models.config import LeanformerConfig
@@ -180,9 +180,9 @@ def _subtract_unread(flops: Counter[str], config: LeanformerConfig, length: int,
     name, options, kind, mixing = last
     inside, around, shape = mechanism(name), mixer(kind), config.shape()
     flops["feed_forward"] -= 2 * (length - read) * _feed_forward_weights(config)
-    if around is MultiHeadAttention and inside.cross:
-        flops["attention"] -= shape.linear_flops(length) - shape.linear_flops(read)
-        flops["attention"] -= inside.flops(shape, length, **options) - inside.flops(shape, read, length, **options)
+    flops["attention"] -= around.count_unread_flops(inside, shape, options, length, read, **mixing)
+    flops["unlearned"] -= around.count_unlearned_flops(inside, shape, length, **mixing)
+    flops["unlearned"] += around.count_unlearned_flops(inside, shape, length, read, **mixing)
 
 
 def _feed_forward_weights(config: LeanformerConfig) -> int:

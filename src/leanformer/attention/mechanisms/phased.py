@@ -39,7 +39,7 @@ class Phased(Compatibility):
     ValueError if the head size is odd.
     """
 
-    rotary = True
+    rotary = any_queries = True
     family = "planes"
     kept_with = ("shared_query_key", "shared_key_value", "shared_query_value")
     parameter_groups = {"phases": ParameterGroup(("phases", "gains"), multiplier=30.0)}

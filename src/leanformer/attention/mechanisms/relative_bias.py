@@ -33,7 +33,7 @@ class RelativeBias(Compatibility):
     """logit_h(i, j) = b_h[bucket(j - i)];  n H weights, no FLOPs."""
 
     compares = uses_input = False
-    reads_attention = True
+    reads_attention = any_queries = True
     parameter_groups = {"position_tables": ParameterGroup(("table",))}
     table: Tensor
 
@@ -53,6 +53,9 @@ class RelativeBias(Compatibility):
         last = self.shape.max_length - 1
         distances = torch.arange(-last, last + 1, device=self.table.device)
         by_distance_HD = self.table[:, self.bucket(distances)]
+        if positions.keys_in_order:  # some queries: their rows of one table for the whole batch
+            place = positions.key[0]
+            return Logits(bias=positions.rows(by_distance_HD[:, place - place[:, None] + last]))
         index_BLM = positions.key[:, None, :] - positions.query[:, :, None] + last
         return Logits(bias=by_distance_HD[:, index_BLM].transpose(0, 1))
 

@@ -47,6 +47,7 @@ class Hidden(Compatibility):
     """
 
     compares = False
+    any_queries = True
     zero_columns = slice(None)
     """Columns of the second layer without which scores are zero."""
     second: Tensor

@@ -32,6 +32,7 @@ from leanformer.attention.positions import Positions
 from leanformer.attention.projections import Separate
 from leanformer.attention.registry import Mechanism
 from leanformer.attention.shape import Shape
+from leanformer.attention.some_queries import take
 
 GROWTH = 4
 """Clusters of a scale for each of the one before."""
@@ -108,11 +109,41 @@ class ClusteredMemory(MultiHeadAttention):
     ) -> Tensor | tuple[Tensor, Tensor]:
         if memory is not None or causal or cache is not None:
             raise ValueError("mixer 'clusters' makes means of one whole sequence: an encoder's only")
+        return self._mix(x, mask, positions, return_weights)
+
+    def at(
+        self,
+        places: Tensor,
+        x: Tensor,
+        mask: Tensor | None = None,
+        positions: Positions | None = None,
+        cache: Callable[[Heads], Heads] | None = None,
+    ) -> Tensor:
+        """Clusters are of all tokens, and the queries at these places alone attend to them."""
+        if not self.serves_some(self.mechanism) or cache is not None:
+            return super().at(places, x, mask, positions, cache)
+        some = self._mix(x, mask, positions, False, places)
+        assert isinstance(some, Tensor)
+        return some
+
+    @classmethod
+    def serves_some(cls, mechanism: Mechanism) -> bool:
+        return cls.forward is ClusteredMemory.forward and cls.merge is MultiHeadAttention.merge
+
+    def _mix(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        positions: Positions | None,
+        return_weights: bool,
+        places: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         if positions is not None and positions.query_rotation is not None:
             raise ValueError(
                 "mixer 'clusters' attends to means: rotary positions cannot rotate them, take learned ones"
             )
         self.check_length(x)
+        some = x if places is None else take(x, places)
         tokens_BN = tokens_of(mask)
         peaks = density_peaks(x, None if tokens_BN is None else tokens_BN.expand(x.shape[0], -1), self.neighbours)
         score_B11N = self.score(x)[..., 0][:, None, None, :]
@@ -123,10 +154,10 @@ class ClusteredMemory(MultiHeadAttention):
             belongs_B1MN = members(peaks, most, real_B)[:, None]
             share_B1MN = attention_weights(Logits(bias=score_B11N), belongs_B1MN)  # 0 where a cluster is empty
             means_BMD = (share_B1MN @ x[:, None].to(share_B1MN.dtype))[:, 0]
-            heads = self.projection(x, means_BMD) if query is None else self._fine(means_BMD, query)
+            heads = self.projection(some, means_BMD) if query is None else self._fine(means_BMD, query)
             query = heads.query
-            places = Positions.counted(x.shape[1], means_BMD.shape[1], x.device)
-            logits = self.compatibility(heads, x, means_BMD, places)
+            numbered = Positions.counted(some.shape[1], means_BMD.shape[1], x.device)
+            logits = self.compatibility(heads, some, means_BMD, numbered)
             present = None
             if tokens_BN is not None:
                 number_M = torch.arange(means_BMD.shape[1], device=x.device)
@@ -137,7 +168,7 @@ class ClusteredMemory(MultiHeadAttention):
                 weights.append(weights_BHNM @ share_B1MN.to(weights_BHNM.dtype))
             else:
                 context.append(attend(logits, heads.value, present, dropout, fused=self.fused))
-        merged = self.merge(sum(context[1:], context[0]), x, heads, mask)
+        merged = self.merge(sum(context[1:], context[0]), some, heads, mask)
         return (merged, sum(weights[1:], weights[0]) / len(weights)) if return_weights else merged
 
     def _fine(self, means_BMD: Tensor, query: Tensor) -> Heads:
@@ -174,7 +205,23 @@ class ClusteredMemory(MultiHeadAttention):
         return distances + scores + means + attended - once
 
     @classmethod
-    def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
+    def count_unread_flops(
+        cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], length: int, read: int, **mixing: Any
+    ) -> int:
+        if not cls.serves_some(mechanism):
+            return 0
+        counts = _counts(length, **mixing)
+        attended = (
+            mechanism.flops(whole, length, count, **options) - mechanism.flops(whole, read, count, **options)
+            for count in counts
+        )
+        twice = (len(counts) - 1) * whole.linear_flops(length - read)  # the query is shared
+        return sum(attended) - twice + whole.linear_flops(length - read)
+
+    @classmethod
+    def count_unlearned_flops(
+        cls, mechanism: Mechanism, whole: Shape, length: int, read: int | None = None, **mixing: Any
+    ) -> int:
         """No gradient goes through distances."""
         return 4 * length**2 * whole.hidden_size
 

@@ -33,6 +33,7 @@ from leanformer.attention.mixers.masks import tokens_of
 from leanformer.attention.positions import Positions
 from leanformer.attention.registry import Mechanism
 from leanformer.attention.shape import Shape
+from leanformer.attention.some_queries import take
 
 
 class ConvolutionBesideAttention(MultiHeadAttention):
@@ -92,10 +93,31 @@ class ConvolutionBesideAttention(MultiHeadAttention):
             raise ValueError("mixer 'convolution' reads one sequence, to the left and to the right: an encoder's only")
         return super().forward(x, None, mask, positions, return_weights=return_weights)
 
-    def merge(self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
+    def at(
+        self,
+        places: Tensor,
+        x: Tensor,
+        mask: Tensor | None = None,
+        positions: Positions | None = None,
+        cache: Callable[[Heads], Heads] | None = None,
+    ) -> Tensor:
+        """Kernels, too, are made at these places alone, of the spans and values around them."""
+        if not self.serves_some(self.mechanism):
+            return super().at(places, x, mask, positions, cache)
+        context_BHNK, heads = self.context_at(places, x, mask, positions, cache)
+        return self.merge(context_BHNK, x, heads, mask, places)
+
+    @classmethod
+    def serves_some(cls, mechanism: Mechanism) -> bool:
+        own = cls.forward is ConvolutionBesideAttention.forward and cls.merge is ConvolutionBesideAttention.merge
+        return own and mechanism.any_queries
+
+    def merge(
+        self, context_BHLK: Tensor, x: Tensor, heads: Heads, mask: Tensor | None, places: Tensor | None = None
+    ) -> Tensor:
         assert heads.query is not None
         tokens = tokens_of(mask) if self.mask_conv else None
-        convolved_BLE = self.convolution(x, heads.query, tokens)
+        convolved_BLE = self.convolution(x, heads.query, tokens, places)
         return self.output(torch.cat((context_BHLK.transpose(1, 2).flatten(-2), convolved_BLE), dim=-1))
 
     @classmethod
@@ -133,12 +155,25 @@ class ConvolutionBesideAttention(MultiHeadAttention):
         return mechanism.flops(half, length, **options) + own
 
     @classmethod
-    def count_unlearned_flops(cls, mechanism: Mechanism, whole: Shape, length: int, **mixing: Any) -> int:
+    def count_unread_flops(
+        cls, mechanism: Mechanism, whole: Shape, options: Mapping[str, Any], length: int, read: int, **mixing: Any
+    ) -> int:
+        if not cls.serves_some(mechanism):
+            return 0
+        half, taps = cls.attention_shape(whole, **mixing), mixing.get("kernel", 9)
+        attention = mechanism.flops(half, length, **options) - mechanism.flops(half, read, length, **options)
+        convolution = 2 * taps * half.inner_size * (half.num_heads + 1) + half.linear_flops(1)
+        return attention + (length - read) * (convolution + whole.linear_flops(1))
+
+    @classmethod
+    def count_unlearned_flops(
+        cls, mechanism: Mechanism, whole: Shape, length: int, read: int | None = None, **mixing: Any
+    ) -> int:
         return 0
 
 
 class SpanConvolution(nn.Module):
-    """s, w and o of the formula above: (B, L, D) and the query (B, H, L, K) -> (B, L, E)."""
+    """s, w and o of the formula above: (B, L, D) and the query (B, H, L, K) -> (B, L, E), or those of N places."""
 
     def __init__(self, shape: Shape, kernel: int) -> None:
         super().__init__()
@@ -148,21 +183,30 @@ class SpanConvolution(nn.Module):
         self.weights = nn.Linear(shape.inner_size, shape.num_heads * kernel, bias=shape.bias)
         self.value = nn.Linear(shape.hidden_size, shape.inner_size, bias=shape.bias)
 
-    def forward(self, x_BLD: Tensor, query_BHLK: Tensor, tokens_BL: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BLD: Tensor,
+        query_BHLK: Tensor,
+        tokens_BL: Tensor | None = None,
+        places_BN: Tensor | None = None,
+    ) -> Tensor:
         value_BLE = self.value(x_BLD)
         if tokens_BL is not None:
             padding_BL1 = ~tokens_BL[..., None]
             x_BLD, value_BLE = x_BLD.masked_fill(padding_BL1, 0.0), value_BLE.masked_fill(padding_BL1, 0.0)
-        span_BLE = self.span(self.depthwise(x_BLD))
+        around_BLD = self.depthwise(x_BLD)
+        span_BLE = self.span(around_BLD if places_BN is None else take(around_BLD, places_BN))
         query_BLE = query_BHLK.transpose(1, 2).flatten(-2)
         weights_BLHJ = softmax(self.weights(span_BLE * query_BLE).unflatten(-1, (-1, self.kernel)))
-        windows_BLHKJ = self._windows(value_BLE).unflatten(2, (-1, self.shape.head_size))
+        windows_BLHKJ = self._windows(value_BLE, places_BN).unflatten(2, (-1, self.shape.head_size))
         return (windows_BLHKJ @ weights_BLHJ[..., None]).flatten(-3)
 
-    def _windows(self, x_BLE: Tensor) -> Tensor:
-        """(B, L, E, J): what stands around each place, zeros beyond the ends."""
+    def _windows(self, x_BLE: Tensor, places_BN: Tensor | None) -> Tensor:
+        """(B, L, E, J): what stands around each place, or each of these, zeros beyond the ends."""
         reach, length = self.kernel // 2, x_BLE.shape[1]
         padded = F.pad(x_BLE, (0, 0, reach, reach))
+        if places_BN is not None:
+            return torch.stack([take(padded, places_BN + j) for j in range(self.kernel)], dim=-1)
         return torch.stack([padded[:, j : j + length] for j in range(self.kernel)], dim=-1)
 
 

@@ -170,7 +170,9 @@ class GatedMLP(TokenMixer):
         return length * whole.hidden_size * _inner(whole, mixing.get("inner_size"))
 
     @classmethod
-    def count_unlearned_flops(cls, mechanism: Any, whole: Shape, length: int, **mixing: Any) -> int:
+    def count_unlearned_flops(
+        cls, mechanism: Any, whole: Shape, length: int, read: int | None = None, **mixing: Any
+    ) -> int:
         if not (tiny := mixing.get("tiny_attention", 0)):
             return 0
         return 0 if find(mixing.get("tiny_mechanism", "dot_product")).learns else 2 * tiny * length**2
