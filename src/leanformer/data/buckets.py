@@ -4,7 +4,11 @@ A batch is padded to its longest example, so a batch of equal lengths has no pad
 endless stream, each epoch in its own order, and cuts it into pools of `POOL` batches. A pool is sorted by length and
 cut into batches, which are shuffled: there is nearly as little padding as with complete sorting, in nearly random
 order. Every batch is full, every example is read equally often, and the rows of a step are a function of (lengths,
-seed, step), equal for every mechanism and for a repeated run. B batch.
+seed, step), equal for every mechanism and for a repeated run.
+
+Inference has no order to keep: examples are sorted by length, and a batch takes as many as fit into a budget of tokens,
+padding included. Short texts then meet in large batches and long texts in small ones, so that time per token and memory
+hardly depend on the lengths. B batch.
 """
 
 import numpy as np
@@ -13,6 +17,8 @@ from numpy.typing import NDArray
 from leanformer.data.order import permutation
 
 POOL = 16
+TOKENS = 2048
+"""Tokens in a batch of inference."""
 
 
 def training_rows(
@@ -32,6 +38,20 @@ def training_rows(
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Returns batches with every example once, shortest first."""
+    """Returns batches of equal size with every example once, shortest first."""
     order = np.argsort(lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def inference_batches(lengths: NDArray[np.int64], tokens: int = TOKENS) -> list[NDArray[np.int64]]:
+    """Returns batches with every example once, shortest first, whose size times longest example is at most `tokens`;
+    an example that is longer is a batch of its own."""
+    order = np.argsort(lengths, kind="stable")
+    sizes = np.maximum(lengths[order], 1)
+    batches, start = [], 0
+    while start < len(order):
+        ahead = sizes[start : start + tokens]
+        end = start + max(1, int(np.searchsorted(np.arange(1, len(ahead) + 1) * ahead, tokens, side="right")))
+        batches.append(order[start:end])
+        start = end
+    return batches
