@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leanformer import files
-from leanformer.data.buckets import inference_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.evaluation import metrics
 from leanformer.evaluation.inputs.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
@@ -35,7 +35,7 @@ def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
     model.eval()
     logits: list[NDArray[np.float32]] = []
     losses = []
-    batches = inference_batches(encoded.lengths)
+    batches = inference_batches(encoded.lengths, budget_on(device.type))
     for rows in batches:
         batch = {name: tensor.to(device) for name, tensor in encoded.batch(rows).items()}
         outputs = encoded.logits(model, batch)

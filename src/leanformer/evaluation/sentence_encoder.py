@@ -21,7 +21,7 @@ from tokenizers import normalizers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.data.buckets import inference_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded, encode
@@ -140,7 +140,7 @@ class SentenceEncoder:
 
         Raises ArithmeticError for NaN or infinity.
         """
-        batches, vectors = inference_batches(encoded.lengths), []
+        batches, vectors = inference_batches(encoded.lengths, budget_on(self.encoder.device.type)), []
         training, device = self.model.training, self.encoder.device
         self.model.eval()
         try:

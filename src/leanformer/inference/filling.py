@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import tokenizer_files
-from leanformer.data.buckets import inference_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation.inputs.encoding import encode
 from leanformer.models import LeanformerPreTrainedModel
@@ -44,7 +44,7 @@ def fill(
         if not len(found):
             raise ValueError(f"{place}: no {mask} among the first {length} tokens: write one where a word is asked for")
     answers: list[dict[str, Any]] = [{}] * len(texts)
-    for chosen in inference_batches(encoded.lengths):
+    for chosen in inference_batches(encoded.lengths, budget_on(model.device.type)):
         widest = max(len(masked[i]) for i in chosen)
         positions_BN = torch.tensor(np.array([np.resize(masked[i], widest) for i in chosen]), device=model.device)
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs(chosen).items()}
