@@ -152,5 +152,5 @@ def device() -> torch.device:
 
 
 def _ready(model: M) -> M:
-    model.to(device())
+    torch.nn.Module.to(model, device())
     return model.eval()
