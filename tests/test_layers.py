@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "settings": {"leanformer.records"},
     "recipes": {"leanformer.settings"},
     "inference": {"torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors"}
-    | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation")},
+    | {f"leanformer.{name}" for name in ("attention", "models", "data", "training", "evaluation", "exporting")},
     "linking": {"torch", "transformers", "accelerate", "numpy", "scipy", "sklearn", "rich"}
     | {f"leanformer.{name}" for name in ("models", "data", "training", "evaluation", "inference", "reporting", "study")}
     | {"leanformer.settings", "leanformer.settings.table"},

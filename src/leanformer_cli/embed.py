@@ -6,7 +6,19 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, MaxLength, Model, Plugin, Quiet, Texts, Threads, show
+from leanformer_cli.options import (
+    AsJson,
+    Backend,
+    MaxLength,
+    Model,
+    Plugin,
+    Precision,
+    Quiet,
+    Texts,
+    Threads,
+    int8_cost,
+    show,
+)
 
 
 @app.command()
@@ -26,6 +38,8 @@ def embed(
     ] = None,
     field: Annotated[str, typer.Option(help="The column of JSON, CSV, TSV or parquet that holds the text.")] = "text",
     max_length: MaxLength = None,
+    backend: Backend = "auto",
+    precision: Precision = "fp32",
     threads: Threads = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -37,5 +51,7 @@ def embed(
 
     check_format(out)
     how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "text": field, "max_length": max_length}
+    how |= {"backend": backend, "precision": precision}
     found = vectors(model, [Path(each) for each in text], **how, threads=threads, plugin=plugin)
-    show(write(found, out), as_json, quiet)
+    made = write(found, out)
+    show(made if as_json or "int8" not in made else made | {"int8": int8_cost(made["int8"])}, as_json, quiet)

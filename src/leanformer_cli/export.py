@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import AsJson, Plugin, Quiet, model_there, show
+from leanformer_cli.options import AsJson, Plugin, Quiet, int8_cost, model_there, show
 
 
 @app.command()
@@ -40,10 +40,7 @@ def export(
 
 def _cost(report: dict[str, Any]) -> str:
     """Returns what int8 costs in one line: the difference of outputs and, of a text, the loss of both graphs."""
-    cost, losses = report["int8"], report.get("text", {}).get("loss")
-    asked = "random tokens" if cost["input"] == "random" else "text"
-    mean, largest, sd = (f"{cost[name]:.2g}" for name in ("mean_difference", "largest_difference", "sd_of_outputs"))
-    line = f"outputs on {asked} differ by {mean} in the mean and {largest} at most, their sd is {sd}"
+    line, losses = int8_cost(report["int8"]), report.get("text", {}).get("loss")
     if losses:
         line += f"; loss {losses['model_int8.onnx']:.4f} nats, {losses['model.onnx']:.4f} in float32"
     return line

@@ -106,6 +106,12 @@ Plugin = Annotated[
 Device = Annotated[str, typer.Option(help="Device: auto (a GPU if there is one), cpu or cuda.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile every candidate with torch.compile.")]
 Threads = Annotated[int | None, typer.Option(help="Number of CPU threads; default: all cores.")]
+Backend = Annotated[
+    str, typer.Option(help="torch, onnx (ONNX Runtime, whose graph is kept beside the model) or auto (onnx for int8).")
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16 (torch, where the hardware multiplies it natively) or int8 (approximate).")
+]
 Results = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Directory for results.json, report.md and pictures.")
 ]
@@ -195,6 +201,13 @@ def show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
                 print(f"{key.replace('_', ' ')}: {_cell(value, 6)}")
             elif isinstance(value, list) and value and isinstance(value[0], dict):
                 _table(value)
+
+
+def int8_cost(cost: dict[str, Any]) -> str:
+    """Returns in one line how far the outputs of an 8-bit graph are from those of the float32 one."""
+    asked = "random tokens" if cost["input"] == "random" else "text"
+    mean, largest, sd = (f"{cost[name]:.2g}" for name in ("mean_difference", "largest_difference", "sd_of_outputs"))
+    return f"outputs on {asked} differ by {mean} in the mean and {largest} at most, their sd is {sd}"
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

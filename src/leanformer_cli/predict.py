@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leanformer_cli.application import app
-from leanformer_cli.options import MaxLength, Model, Plugin, Quiet, Texts, Threads, words
+from leanformer_cli.options import Backend, MaxLength, Model, Plugin, Precision, Quiet, Texts, Threads, words
 
 
 @app.command()
@@ -24,6 +24,8 @@ def predict(
     ] = None,
     top: Annotated[int, typer.Option(help="Number of words per [MASK], for a masked language model.")] = 5,
     max_length: MaxLength = None,
+    backend: Backend = "auto",
+    precision: Precision = "fp32",
     threads: Threads = None,
     plugin: Plugin = None,
     quiet: Quiet = False,
@@ -36,7 +38,7 @@ def predict(
     from leanformer.interface.predict import answers, write
 
     names = None if columns is None else words(columns)
-    found = answers(model, [Path(each) for each in text], names, top, max_length, threads, plugin)
+    found = answers(model, [Path(each) for each in text], names, top, max_length, threads, plugin, backend, precision)
     write(found, sys.stdout if out is None else out)
     if out is not None and not quiet:
         print(out)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from leanformer.data.buckets import POOL, evaluation_batches, training_rows
+from leanformer.data.buckets import POOL, Budget, evaluation_batches, inference_batches, training_rows
 
 LENGTHS = np.random.default_rng(3).integers(3, 97, 211)
 BATCH = 7
@@ -56,3 +56,26 @@ def test_evaluation_takes_every_example_once_shortest_first():
 def test_an_endless_stream_begins_as_a_long_one():
     endless = np.stack([training_rows(LENGTHS, BATCH, None, 5, step) for step in range(60)])
     assert (endless[: 60 - 60 % POOL] == rows_of(61)[: 60 - 60 % POOL]).all()
+
+
+@pytest.mark.parametrize("padding", [0, 11, 10**9])
+@pytest.mark.parametrize("tokens", [1, 50, 96, 1000, 10**6])
+def test_inference_fills_a_budget_shortest_first(tokens: int, padding: int):
+    """Every example once, in order of length; no batch exceeds the budget, and the next example would."""
+
+    def within(rows: np.ndarray) -> bool:
+        longest = LENGTHS[rows].max()
+        return len(rows) * longest <= tokens and (longest - LENGTHS[rows]).sum() <= padding
+
+    batches = inference_batches(LENGTHS, Budget(tokens, padding))
+    order = np.concatenate(batches)
+    assert sorted(order) == list(range(len(LENGTHS)))
+    assert (np.diff(LENGTHS[order]) >= 0).all()
+    for i, rows in enumerate(batches):
+        assert len(rows) == 1 or within(rows)
+        assert i + 1 == len(batches) or not within(np.append(rows, batches[i + 1][0]))
+
+
+def test_inference_takes_empty_examples_and_none_at_all():
+    assert [list(rows) for rows in inference_batches(np.array([0, 3, 0]), Budget(3, 9))] == [[0, 2], [1]]
+    assert inference_batches(np.array([], dtype=np.int64)) == []

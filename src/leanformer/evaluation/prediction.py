@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leanformer import files
-from leanformer.data.buckets import evaluation_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.evaluation import metrics
 from leanformer.evaluation.inputs.encoding import Encoded, Read
 from leanformer.evaluation.metrics import Predicted
 
-BATCH_SIZE = 64
 DIGITS = 6  # decimals of a logit in the file
 
 
@@ -36,7 +35,7 @@ def answer(model: nn.Module, encoded: Encoded, device: torch.device) -> Answers:
     model.eval()
     logits: list[NDArray[np.float32]] = []
     losses = []
-    batches = evaluation_batches(encoded.lengths, BATCH_SIZE)
+    batches = inference_batches(encoded.lengths, budget_on(device.type))
     for rows in batches:
         batch = {name: tensor.to(device) for name, tensor in encoded.batch(rows).items()}
         outputs = encoded.logits(model, batch)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
@@ -144,6 +145,12 @@ def require_encoder(folder: Path, config: LeanformerConfig) -> None:
         raise ValueError(f"{folder} holds a {name}, which is no encoder: give one, such as a masked language model")
 
 
+def device() -> torch.device:
+    """A GPU if there is one."""
+    found: torch.device = Accelerator(mixed_precision="no").device
+    return found
+
+
 def _ready(model: M) -> M:
-    model.to(Accelerator(mixed_precision="no").device)
+    torch.nn.Module.to(model, device())
     return model.eval()

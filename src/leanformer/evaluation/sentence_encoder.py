@@ -9,7 +9,7 @@ use for its [CLS] state, and `mean` is the better start (Reimers and Gurevych, 2
 B texts, L tokens of the longest, N texts, D model width, E width of the vectors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from leanformer.data.buckets import evaluation_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded, encode
-from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.evaluation.sentence_reading import default_prompt, follow_parts, prompt_length
 from leanformer.models import LeanformerConfig, LeanformerModel, saved
 from leanformer.models.sentence_parts import SentenceParts, sentence_parts
@@ -74,12 +73,13 @@ class SentenceEncoder:
         prompt: str | None = None,
         max_length: int | None = None,
         changes: Mapping[str, Any] | None = None,
+        load: Callable[[Path, LeanformerConfig | None], Any] = pretrained.load_encoder,
     ) -> Self:
         """Returns the encoder of a run or saved model.
 
         `pooling` (of `POOL`) stands for the model's own pooling and what follows it; `prompt` is the name of a prompt
         of the model, by default its default prompt. A text is cut to `max_length` tokens, else to what the model or its
-        parts read. `changes` are settings that the weights do not depend on.
+        parts read. `changes` are settings that the weights do not depend on; `load` returns the folder's encoder.
         """
         if pooling is not None and pooling not in POOL:
             raise ValueError(f"--pooling {pooling}: {suggest(pooling, POOL)}")
@@ -97,7 +97,7 @@ class SentenceEncoder:
         config = None
         if changes:
             config = SavedModel(folder, saved.config_of(folder), saved.weights_hash(folder)).changed(changes)
-        encoder = pretrained.load_encoder(folder, config)
+        encoder = load(folder, config)
         before = prompt_length(tokenizer, start, length)
         return cls(Pooled(encoder, pool, before), tokenizer, length, folder, parts, start)
 
@@ -139,7 +139,7 @@ class SentenceEncoder:
 
         Raises ArithmeticError for NaN or infinity.
         """
-        batches, vectors = list(evaluation_batches(encoded.lengths, BATCH_SIZE)), []
+        batches, vectors = inference_batches(encoded.lengths, budget_on(self.encoder.device.type)), []
         training, device = self.model.training, self.encoder.device
         self.model.eval()
         try:

@@ -15,6 +15,7 @@ from leanformer.data.readers import Source
 from leanformer.data.rows import rows
 from leanformer.data.tables import as_text
 from leanformer.evaluation.sentence_encoder import SentenceEncoder
+from leanformer.inference.backend import Backend
 
 FORMATS = (".npy", ".safetensors", ".jsonl")
 
@@ -27,6 +28,8 @@ class Vectors:
     texts: list[str]
     truncated: int
     made: dict[str, str]
+    int8_cost: dict[str, Any] | None = None
+    """How far the 8-bit graph's states are from the float32 ones."""
 
 
 def embed(
@@ -38,6 +41,8 @@ def embed(
     prompt: str | None = None,
     field: str = "text",
     max_length: int | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """Write the vectors of all rows of `sources` (`data/rows.py`) to `out`; returns how many, and how wide.
 
@@ -46,7 +51,8 @@ def embed(
     .jsonl          {"text": ..., "embedding": [...]} a row
     """
     check_format(out)
-    return write(vectors(run, sources, pooling=pooling, prompt=prompt, field=field, max_length=max_length), out)
+    how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "field": field, "max_length": max_length}
+    return write(vectors(run, sources, **how, backend=backend, precision=precision), out)
 
 
 def vectors(
@@ -57,18 +63,23 @@ def vectors(
     prompt: str | None = None,
     field: str = "text",
     max_length: int | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> Vectors:
     """Returns the vectors of all rows of `sources`, in their order.
 
     `pooling` (of `POOL`) stands for the model's own pooling and what follows it; `prompt` is the name of a prompt of
     the model, by default its default prompt, if it has one. `field` is the column of tables; a text is cut to
-    `max_length` tokens, else to what the model or its parts read.
+    `max_length` tokens, else to what the model or its parts read. `backend` and `precision` are those of `backend.py`.
     """
-    encoder = SentenceEncoder.open(run, pooling=pooling, prompt=prompt, max_length=max_length)
+    computing = Backend.of(backend, precision)
+    how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "max_length": max_length}
+    encoder = SentenceEncoder.open(run, **how, load=computing.encoder)
     texts = [_text(place, row, field) for place, row in rows(sources, (field,), option="--field (in Python, text)")]
     encoded, parts = encoder.encoded(texts), encoder.parts
     made = {"model": str(run), "pooling": pooling or ("mean" if parts is None else parts.names)}
-    return Vectors(encoder.pooled(encoded), texts, encoded.truncated, made)
+    made |= computing.record
+    return Vectors(encoder.pooled(encoded), texts, encoded.truncated, made, computing.int8_cost(encoder.folder))
 
 
 def check_format(out: str | Path) -> str:
@@ -85,7 +96,9 @@ def write(found: Vectors, out: str | Path) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.new_file(out) as path:
         _write(path, suffix, found.texts, found.values, found.made)
-    return {"texts": len(found.texts), "size": found.values.shape[1], "truncated": found.truncated, "out": str(out)}
+    made = {"texts": len(found.texts), "size": found.values.shape[1], "truncated": found.truncated, "out": str(out)}
+    made |= {key: found.made[key] for key in ("backend", "precision") if key in found.made}
+    return made | ({} if found.int8_cost is None else {"int8": found.int8_cost})
 
 
 def _text(place: str, row: dict[str, Any], field: str) -> str:

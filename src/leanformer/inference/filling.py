@@ -11,10 +11,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import tokenizer_files
-from leanformer.data.buckets import evaluation_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation.inputs.encoding import encode
-from leanformer.evaluation.prediction import BATCH_SIZE
 from leanformer.models import LeanformerPreTrainedModel
 
 TRUNCATED: dict[str, Any] = {"truncated": True}
@@ -45,7 +44,7 @@ def fill(
         if not len(found):
             raise ValueError(f"{place}: no {mask} among the first {length} tokens: write one where a word is asked for")
     answers: list[dict[str, Any]] = [{}] * len(texts)
-    for chosen in evaluation_batches(encoded.lengths, BATCH_SIZE):
+    for chosen in inference_batches(encoded.lengths, budget_on(model.device.type)):
         widest = max(len(masked[i]) for i in chosen)
         positions_BN = torch.tensor(np.array([np.resize(masked[i], widest) for i in chosen]), device=model.device)
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs(chosen).items()}

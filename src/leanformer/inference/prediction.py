@@ -34,6 +34,7 @@ from leanformer.evaluation.inputs.encoding import Read
 from leanformer.evaluation.inputs.table import encode
 from leanformer.evaluation.prediction import answer
 from leanformer.inference import tagging
+from leanformer.inference.backend import Backend
 from leanformer.inference.filling import TRUNCATED, fill
 from leanformer.models import LeanformerConfig, LeanformerPreTrainedModel, saved
 
@@ -58,21 +59,24 @@ def predict(
     columns: Sequence[str] | None = None,
     top: int = 5,
     max_length: int | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> Iterator[Answer]:
     """Yields for every row of `sources` (`data/rows.py`) in order: its columns and the answer, as above, and
     `truncated` if it was cut to `max_length` tokens, by default as many as in fine-tuning.
 
-    `columns`: where the file has them under other names than the task; `top`: words for a mask. ValueError or OSError
-    of one line for a model that predicts nothing, for one without a tokenizer, and for rows that cannot be read.
+    `columns`: where the file has them under other names than the task; `top`: words for a mask; `backend` and
+    `precision`: those of `backend.py`. ValueError or OSError of one line for a model that predicts nothing, for one
+    without a tokenizer, and for rows that cannot be read.
     """
     if top < 1:
         raise ValueError(f"--top {top}: must be at least 1")
-    folder = saved.locate(Path(run))
+    computing, folder = Backend.of(backend, precision), saved.locate(Path(run))
     kind, task, length = _asked(Path(run), folder, columns, max_length)
     own = task.columns if task else ("text",)
     if len(set(columns or own)) != len(own):
         raise ValueError(f"--columns {','.join(columns or ())}: {len(own)} are read here: {', '.join(own)}")
-    model, tokenizer = pretrained.load_as_saved(folder, task), pretrained.load_tokenizer(folder)
+    model, tokenizer = computing.whole(folder, task), pretrained.load_tokenizer(folder)
     tagger = task is not None and task.kind == "token_classification"
     found = rows(sources, columns or own, words=tagger)
     while part := list(islice(found, CHUNK)):

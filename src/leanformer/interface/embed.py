@@ -21,6 +21,8 @@ def embed(
     prompt: str | None = None,
     text: str = "text",
     max_length: int | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
     threads: int | None = None,
     plugin: str | Path | None = None,
 ) -> NDArray[np.float32]:
@@ -33,8 +35,11 @@ def embed(
                 sentence-transformers say, and the mean where it has none
     prompt      the name of one of the model's prompts, which is put before each text; by default its default prompt
     max_length  the most tokens of a text, which is cut there; by default the length of the model or of its parts
+    backend     "torch", "onnx" (ONNX Runtime, whose graph is kept beside the model) or "auto"
+    precision   "fp32", "bf16" (torch, where the hardware multiplies it natively) or "int8"
     """
     how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "text": text, "max_length": max_length}
+    how |= {"backend": backend, "precision": precision}
     return vectors(run, texts, **how, threads=threads, plugin=plugin).values
 
 
@@ -46,6 +51,8 @@ def vectors(
     prompt: str | None,
     text: str,
     max_length: int | None,
+    backend: str = "auto",
+    precision: str = "fp32",
     threads: int | None,
     plugin: str | Path | None,
 ) -> Vectors:
@@ -53,4 +60,5 @@ def vectors(
     load_plugin(plugin)
     prepare_cpu(threads)
     given = sources(texts)
-    return embedding.vectors(Path(run), given, pooling=pooling, prompt=prompt, field=text, max_length=max_length)
+    how: dict[str, Any] = {"pooling": pooling, "prompt": prompt, "field": text, "max_length": max_length}
+    return embedding.vectors(Path(run), given, **how, backend=backend, precision=precision)

@@ -20,6 +20,8 @@ def predict(
     columns: Sequence[str] | None = None,
     top: int = 5,
     max_length: int | None = None,
+    backend: str = "auto",
+    precision: str = "fp32",
     threads: int | None = None,
     plugin: str | Path | None = None,
 ) -> Predictions:
@@ -31,8 +33,10 @@ def predict(
     columns     the names that the table has for the columns of the task
     top         the number of words per [MASK], for a masked language model
     max_length  the most tokens of a text, which is cut there; by default as many as in fine-tuning
+    backend     "torch", "onnx" (ONNX Runtime, whose graph is kept beside the model) or "auto"
+    precision   "fp32", "bf16" (torch, where the hardware multiplies it natively) or "int8"
     """
-    return Predictions(list(answers(run, texts, columns, top, max_length, threads, plugin)))
+    return Predictions(list(answers(run, texts, columns, top, max_length, threads, plugin, backend, precision)))
 
 
 def answers(
@@ -43,12 +47,15 @@ def answers(
     max_length: int | None,
     threads: int | None,
     plugin: str | Path | None,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> Iterator[dict[str, Any]]:
     """Yields the same predictions, a part at a time, so that memory does not grow with a file."""
     load_plugin(plugin)
     prepare_cpu(threads)
     given = sources(texts, rows=True)
-    yield from prediction.predict(Path(run), given, columns=columns, top=top, max_length=max_length)
+    how: dict[str, Any] = {"columns": columns, "top": top, "max_length": max_length}
+    yield from prediction.predict(Path(run), given, **how, backend=backend, precision=precision)
 
 
 def write(found: Iterable[dict[str, Any]], out: Path | TextIO) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from leanformer.data import tokenizer, tokenizer_files
-from leanformer.data.buckets import evaluation_batches
+from leanformer.data.buckets import budget_on, inference_batches
 from leanformer.data.examples import Examples
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.inputs.encoding import Encoded
@@ -35,7 +35,6 @@ from leanformer.models.sentence_pooling import Normalize, SentencePooling
 from leanformer.spelling import suggest
 
 TFIDF, RESCNN = "tfidf", "rescnn"
-BATCH_SIZE = 256
 
 
 class Encoder(Protocol):
@@ -142,7 +141,7 @@ class Neural:
         """ArithmeticError for NaN or infinity."""
         self.model.eval()
         encoded = self.encoded(texts)
-        parts, batches = [], evaluation_batches(encoded.lengths, BATCH_SIZE)
+        parts, batches = [], inference_batches(encoded.lengths, budget_on(self.device.type))
         for rows in batches:
             inputs = {name: tensor.to(self.device) for name, tensor in encoded.inputs(rows).items()}
             parts.append(self.model(**inputs).float().cpu().numpy())

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from leanformer.records.data import FileName
-from leanformer.records.reading import Record
+from leanformer.records.reading import Count, Number, Record
 
 Size = Annotated[int, Field(gt=0, le=2**24)]
 Rows = Annotated[int, Field(ge=0, le=2**32)]
@@ -81,6 +81,16 @@ class Conversion(Record):
     source: str | None = None
     attention: str | None = None
     notes: list[str] = []
+
+
+class CachedGraph(Record):
+    """graph.json: of which model the ONNX graphs beside it are, and what int8 costs."""
+
+    weights_sha256: str
+    config_sha256: str
+    difference: Number
+    bytes: dict[FileName, Count]
+    int8: dict[str, Any] | None = None
 
 
 class WeightIndex(Record):
