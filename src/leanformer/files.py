@@ -161,6 +161,15 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
         _force_to_disk(path.parent)
 
 
+def require_space(path: Path, needed: int, remedy: str) -> None:
+    """ValueError that ends in `remedy` if the disk of `path`, which need not exist, has no room for so many bytes."""
+    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        room = f"{place} has {free / 1e9:.1f} GB free"
+        raise ValueError(f"{path} needs about {needed / 1e9:.1f} GB and {room}: {remedy}")
+
+
 def require_unused(path: Path) -> None:
     """FileExistsError unless `path` is free."""
     if not is_free(path):

@@ -88,6 +88,8 @@ class TrainingSettings(Table):
     checkpoint_every: int = 1000
     """The steps between checkpoints; 0: only the checkpoint after a signal."""
     keep_checkpoints: int = 2
+    keep_every: int | None = None
+    """The steps between models that are kept in RUN/kept (`training/run/kept_models.py`); None: none is."""
     log_with: str | None = None
     """A tracker of accelerate (tensorboard, wandb, trackio), in addition to curve.jsonl."""
 
@@ -105,7 +107,7 @@ class TrainingSettings(Table):
                 raise ValueError(f"training.lr_multipliers.{group} = {multiplier!r}: must be positive")
         for key in (*BUDGETS, "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
-        for key in ("validate_every", "validation_sequences"):
+        for key in ("validate_every", "validation_sequences", "keep_every"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key in ("mask_rate", "final_mask_rate"):
             rate = getattr(self, key)

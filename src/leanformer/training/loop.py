@@ -26,19 +26,21 @@ from torch import Tensor, nn
 from leanformer import files
 from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
-from leanformer.training.machine.energy import Meter, outcome
+from leanformer.training.machine.energy import Meter
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.machine.process_group import ProcessGroup, StepInfo
 from leanformer.training.objectives.protocol import Batch, Objective
 from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
 from leanformer.training.run.callback import Callback
-from leanformer.training.run.checkpoint import Checkpoints, Progress, weights
-from leanformer.training.run.curve import Curve, read_curve
+from leanformer.training.run.checkpoint import Checkpoints, Progress
+from leanformer.training.run.curve import Curve
 from leanformer.training.run.display import Display
 from leanformer.training.run.interrupts import Interrupts, Stopped
 from leanformer.training.run.record import RunDirectory
-from leanformer.training.run.score_points import ScorePoints
+from leanformer.training.run.results import results
+from leanformer.training.run.state_tensors import weights
+from leanformer.training.run.step_task import StepTask
 from leanformer.training.run.trackers import start_trackers
 
 
@@ -50,21 +52,21 @@ def fit(
     *,
     accelerator: Accelerator,
     callbacks: Sequence[Callback] = (),
-    points: ScorePoints | None = None,
+    tasks: Sequence[StepTask] = (),
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train `model` in place until the budget is spent, with `callbacks`; returns the `results` of run.json.
 
-    The model is scored at `points` during training. Raises ArithmeticError if the loss or a weight is no longer finite,
-    OSError if the disk is full (earlier checkpoints stay in both cases), `Stopped` after the checkpoint that a signal
-    requested, ValueError for a damaged checkpoint. A run that stops or fails is recorded in run.json; the caller
-    records one that finishes. Sets torch's seed.
+    `tasks` are done after the steps at which they are due, except after the last one. Raises ArithmeticError if the
+    loss or a weight is no longer finite, OSError if the disk is full (earlier checkpoints stay in both cases),
+    `Stopped` after the checkpoint that a signal requested, ValueError for a damaged checkpoint. A run that stops or
+    fails is recorded in run.json; the caller records one that finishes. Sets torch's seed.
     """
     main = accelerator.is_main_process
     try:
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
-            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks, points)
+            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks, tasks)
             title, silent = run.path.name, quiet or not main
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
@@ -73,7 +75,7 @@ def fit(
         raise
     accelerator.wait_for_everyone()
     accelerator.free_memory()
-    return loop.results()
+    return results(loop.at, objective.tokens(loop.at.step), run.curve)
 
 
 class Loop:
@@ -86,10 +88,10 @@ class Loop:
         accelerator: Accelerator,
         resume: bool,
         callbacks: Sequence[Callback] = (),
-        points: ScorePoints | None = None,
+        tasks: Sequence[StepTask] = (),
     ) -> None:
         self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
-        self.callbacks, self.points = callbacks, points
+        self.callbacks, self.tasks = callbacks, tasks
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
@@ -108,8 +110,8 @@ class Loop:
                 f"{self.checkpoints.path(self.at.step)} is beyond the {objective.total_steps} steps of {run.path}: "
                 "take it away"
             )
-        if points is not None:
-            points.rewind(self.at.step)
+        for task in tasks:
+            task.rewind(self.at.step)
         self.curve = None
         if self.main:
             self.checkpoints.prune()
@@ -141,10 +143,8 @@ class Loop:
             validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, info.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
-            if self.points is not None and not over and self.points.due(at.step):
-                with self.idle():
-                    self.points.after(at.step)
-                self.model.train()
+            if not over:
+                self.work()
             due = settings.checkpoint_every and (at.step % settings.checkpoint_every == 0 or at.step == self.fork)
             if due and not over:
                 self.save()
@@ -155,6 +155,15 @@ class Loop:
             raise Stopped(info.signal, at.step)
         at.joules, at.energy_source = self.energy()
         at.seconds = time.perf_counter() - self.started
+
+    def work(self) -> None:
+        """Do the tasks that are due."""
+        for task in self.tasks:
+            if task.due(self.at.step):
+                self.require_finite()
+                with self.idle():
+                    task.after(self.at.step)
+                self.model.train()
 
     def look_ahead(self, signal: int) -> tuple[list[Batch], StepInfo]:
         """Returns this process's batches of the next step, and the numbers that all processes share before it."""
@@ -238,8 +247,7 @@ class Loop:
             (loss,) = self.group.total(at.loss)
             joules, source = self.energy()
             self.finite("the loss", loss)
-            for name, tensor in weights(self.model).items():
-                self.finite(name, float(tensor.sum()))
+            self.require_finite()
             if self.curve is None:
                 return
             before = [p.name for p in self.checkpoints.all()]
@@ -274,6 +282,10 @@ class Loop:
             )
         return value
 
+    def require_finite(self) -> None:
+        for name, tensor in weights(self.model).items():
+            self.finite(name, float(tensor.sum()))
+
     @contextmanager
     def idle(self) -> Iterator[None]:
         """Count the time of this block as not spent on training; the device finishes its training work first."""
@@ -283,18 +295,3 @@ class Loop:
             yield
         finally:
             self.at.idle_seconds += time.perf_counter() - begin
-
-    def results(self) -> dict[str, Any]:
-        at, tokens = self.at, self.objective.tokens(self.at.step)
-        lines = read_curve(self.directory.curve)
-        validations = [[line["tokens"], line["validation_loss"]] for line in lines if "validation_loss" in line]
-        return {
-            "steps": at.step,
-            "tokens": tokens,
-            "seconds": at.seconds,
-            "tokens_per_second": tokens / max(1e-9, at.seconds - at.idle_seconds),
-            "final_loss": validations[-1][1] if validations else None,
-            "best_loss": min((loss for _, loss in validations), default=None),
-            "validations": validations,
-            **outcome(at.joules, at.energy_source),
-        }

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from leanformer import files
 from leanformer.files import SUMS
@@ -29,6 +29,7 @@ from leanformer.records.checkpoint import State
 from leanformer.training.run import callback
 from leanformer.training.run.callback import Callback
 from leanformer.training.run.provenance import identity, plan_at
+from leanformer.training.run.state_tensors import fill, moments, set_moments, weights
 
 STATE = "state.json"
 FILES = ("model.safetensors", "optimizer.safetensors", STATE)
@@ -96,7 +97,7 @@ class Checkpoints:
             return
         with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
-            save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
+            save_file(moments(model, optimizer), folder / "optimizer.safetensors")
             state = asdict(progress) | {"identity": identity(self.record)}
             (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
             if tensors := callback.states(callbacks):
@@ -140,8 +141,8 @@ class Checkpoints:
         state = read_state(newest, remedy)
         self._require_same_run(newest, state.get("identity"))
         with _named(newest, remedy):
-            _fill(model, load_file(newest / "model.safetensors"))
-            _set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
+            fill(model, load_file(newest / "model.safetensors"))
+            set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
             files = [newest / name for name in (CALLBACKS, OLD_CALLBACKS) if (newest / name).is_file()]
             callback.resume(callbacks, load_file(files[0]) if files else {})
             return Progress(**{f.name: state[f.name] for f in fields(Progress)})
@@ -174,43 +175,6 @@ def verify(checkpoint: Path, remedy: str) -> None:
         if name not in sums:
             raise ValueError(f"{checkpoint / SUMS} is missing or says nothing of {name}: {remedy}")
     files.check_sums(checkpoint, remedy)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Returns every parameter under its first name (tied parameters once), and the persistent buffers."""
-    persistent = model.state_dict()
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
-    return {name: tensor.detach() for name, tensor in [*model.named_parameters(), *buffers.items()]}
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    targets = weights(model)
-    if different := sorted(targets.keys() ^ tensors.keys()):
-        raise ValueError(f"it and the model disagree about {different[0]}")
-    for name, tensor in targets.items():
-        if tensor.shape != tensors[name].shape:
-            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, the model's {tuple(tensor.shape)}")
-        tensor.copy_(tensors[name])
-
-
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names, state = _names(model, optimizer), optimizer.state_dict()["state"]
-    return {f"{names[i]}.{key}": value for i, values in state.items() for key, value in values.items()}
-
-
-def _set_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    index = {name: i for i, name in enumerate(_names(model, optimizer))}
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        parameter, key = name.rsplit(".", 1)
-        state.setdefault(index[parameter], {})[key] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Returns the names of the parameters in the optimizer's order."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 
 
 @contextmanager

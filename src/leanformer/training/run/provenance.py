@@ -27,7 +27,7 @@ DEFAULTS = {
     for key, value in asdict(table()).items()
 }
 """The values of settings that an older record lacks."""
-FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
+FREE = ("checkpoint_every", "keep_checkpoints", "keep_every", "log_with", "threads")
 """Settings that may change when a run is resumed. Its curve does not depend on them, except for rounding (threads)."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 import leanformer.models as models
@@ -19,6 +20,7 @@ from leanformer.models import LeanformerPreTrainedModel, saved
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.models.sentence_parts import SentenceParts
+from leanformer.training.run.state_tensors import fill, weights
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -73,6 +75,14 @@ class SavedModel:
     @property
     def record(self) -> dict[str, str]:
         return {"path": str(self.folder.resolve()), "sha256": self.sha256}
+
+
+@torch.no_grad()
+def copy_of(model: LeanformerPreTrainedModel, kind: type[M]) -> M:
+    """Returns a model of this class on the CPU with the weights of `model`, which may be in training."""
+    copy = kind(model.config)
+    fill(copy, {name: tensor.cpu() for name, tensor in weights(model).items()})
+    return copy
 
 
 def save(
