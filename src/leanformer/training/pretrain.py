@@ -148,8 +148,8 @@ def pretrain(
         points = ScorePoints(training, objective, run, scored, main=main)
         kept = KeptModels(training, run, write, main=main)
         try:
-            how: dict[str, Any] = {"accelerator": accelerator, "tasks": (points, kept), "resume": resume, "quiet": quiet}
-            results = fit(model, objective, resolved, run, **how)
+            how: dict[str, Any] = {"tasks": (points, kept), "resume": resume, "quiet": quiet}
+            results = fit(model, objective, resolved, run, accelerator=accelerator, **how)
         except Stopped as stop:
             verb = ["pretrain"] if teacher is None else teacher.command
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
