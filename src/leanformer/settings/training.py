@@ -74,6 +74,10 @@ class TrainingSettings(Table):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """The precision of matrix products; auto: bf16 autocast where the hardware multiplies bf16 natively, else fp32."""
     compile: bool = False
+    sharding: Literal["none", "fsdp2"] = "none"
+    """What several processes share of the model: nothing (DDP), or parameters, gradients and moments (FSDP2)."""
+    activation_checkpointing: bool = False
+    """Whether blocks compute their activations again in the backward pass, which saves memory."""
     threads: int | None = None
     """The CPU threads per process; None: all cores."""
     log_every: int = 10
@@ -112,6 +116,11 @@ class TrainingSettings(Table):
         for key in ("mask_rate", "final_mask_rate"):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
+        for key in ("sharding", "activation_checkpointing"):
+            plain = getattr(self, key) in ("none", False) or not self.compile
+            self._require(key, plain, "is not supported with training.compile: leave one of them out")
+        whole = self.sharding == "none" or self.optimizer != "stable_adamw"
+        self._require("sharding", whole, 'is for training.optimizer = "adamw" or "muon"')
         self._require("score_targets", self.score_targets >= 0, "must not be negative")
         if self.score_at is not None:
             steps_up = all(a < b for a, b in zip([0, *self.score_at], self.score_at, strict=False))

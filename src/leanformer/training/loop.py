@@ -29,6 +29,7 @@ from leanformer.settings import TrainingSettings
 from leanformer.training.machine.energy import Meter
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.machine.process_group import ProcessGroup, StepInfo
+from leanformer.training.machine.sharding import gathered, local, shard, whole
 from leanformer.training.objectives.protocol import Batch, Objective
 from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
@@ -98,12 +99,15 @@ class Loop:
         self.budget = Budget(objective.total_steps, settings.max_seconds, objective.tokens)
         self.group = ProcessGroup(accelerator)
 
+        self.sharded = settings.sharding == "fsdp2" and self.world > 1
+        if self.sharded:
+            shard(model, self.device, self.world)
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
         # A fresh run's other processes may see another disk, and they write no checkpoint.
         record = run.read() if self.main or resume else {}
         self.fork = fork(settings, objective.total_steps)
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record, self.group)
         self.at = self.checkpoints.restore(model, self.optimizer, callbacks) if resume else Progress()
         if objective.total_steps is not None and self.at.step > objective.total_steps:
             raise ValueError(
@@ -119,7 +123,7 @@ class Loop:
         else:
             self.at.loss = 0.0
             self.at.joules = None if self.at.joules is None else 0.0
-        self.learner = accelerator.prepare_model(model)
+        self.learner = model if self.sharded else accelerator.prepare_model(model)
         if settings.compile:
             self.learner = torch.compile(self.learner, dynamic=False)
         start_trackers(accelerator, settings, self.at.step)
@@ -185,7 +189,7 @@ class Loop:
             self.pending.append(loss.detach())
         norm = None
         if self.settings.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+            norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
@@ -230,7 +234,7 @@ class Loop:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        with self.idle():
+        with self.idle(), gathered(self.model):
             self.model.eval()
             losses, targets = [], 0.0
             for batch in self.objective.validation_batches(self.rank, self.world):
@@ -248,20 +252,18 @@ class Loop:
             joules, source = self.energy()
             self.finite("the loss", loss)
             self.require_finite()
-            if self.curve is None:
+            if self.curve is None and not self.sharded:
                 return
             before = [p.name for p in self.checkpoints.all()]
             try:
-                written = self.curve.force_to_disk()
-                progress = replace(
-                    at,
-                    loss=loss,
-                    curve_bytes=written,
-                    curve_sha256=files.sha256_of_part(self.curve.path, 0, written),
-                    joules=joules,
-                    energy_source=source,
-                )
-                self.checkpoints.save(self.model, self.optimizer, progress, self.callbacks)
+                progress = replace(at, loss=loss, joules=joules, energy_source=source)
+                if self.curve is not None:
+                    progress.curve_bytes = self.curve.force_to_disk()
+                    progress.curve_sha256 = files.sha256_of_part(self.curve.path, 0, progress.curve_bytes)
+                if self.sharded:
+                    self.checkpoints.save_sharded(self.model, self.optimizer, progress)
+                else:
+                    self.checkpoints.save(self.model, self.optimizer, progress, self.callbacks)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
@@ -283,8 +285,9 @@ class Loop:
         return value
 
     def require_finite(self) -> None:
-        for name, tensor in weights(self.model).items():
-            self.finite(name, float(tensor.sum()))
+        sums = {name: float(local(tensor).sum()) for name, tensor in weights(self.model).items()}
+        for name, total in zip(sums, self.group.total(*sums.values()), strict=True):
+            self.finite(name, total)
 
     @contextmanager
     def idle(self) -> Iterator[None]:

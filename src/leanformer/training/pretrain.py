@@ -22,8 +22,10 @@ from leanformer.records.difference import Difference
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
+from leanformer.training.machine.activation_checkpointing import checkpoint_activations
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
+from leanformer.training.machine.sharding import gathered
 from leanformer.training.objectives.documents import require_document_mask
 from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
 from leanformer.training.objectives.table import OBJECTIVES, model_config
@@ -82,6 +84,8 @@ def pretrain(
         load_plugin(plugin)
     settings = settings or Settings()
     training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
+    if teacher is not None and training.sharding != "none":
+        raise ValueError(f"training.sharding = {training.sharding!r}: not supported by distill, leave it out")
     corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
     parts = None if start is None else sentence_parts(start.folder)
@@ -115,6 +119,8 @@ def pretrain(
         initialise(model, training.seed)
     else:
         model = start.load(objective_kind.model, config, head=training.seed)
+    if training.activation_checkpointing:
+        checkpoint_activations(model)
     types_untrained = start is None or alike(model)
 
     with run.claimed(new=before is None) if main else nullcontext():
@@ -133,11 +139,12 @@ def pretrain(
         dtype = autocast_dtype(resolved.precision, accelerator.device)
 
         def scored(folder: str) -> dict[str, Any]:
-            return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
+            with gathered(model):
+                return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
 
         def write(folder: Path) -> None:
-            if main:
-                copy = copy_of(model, objective_kind.model)
+            copy = copy_of(model, objective_kind.model, main)
+            if copy is not None:
                 if types_untrained:
                     follow_the_first(copy)
                 try:

@@ -2,6 +2,7 @@
 
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
+                  shard-*.safetensors     in place of both, of a sharded run (`sharded_files`)
                   state.json              `Progress`, and the settings of the run
                   callbacks.safetensors   the state of the callbacks, if they have any
                   SHA256SUMS              the sha256 of all files; `sha256sum -c SHA256SUMS` checks them, too
@@ -13,7 +14,7 @@ name only when it is complete and on disk; it is verified whenever it is read.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,16 @@ from leanformer import files
 from leanformer.files import SUMS
 from leanformer.records import reading
 from leanformer.records.checkpoint import State
+from leanformer.training.machine.process_group import ProcessGroup
 from leanformer.training.run import callback
 from leanformer.training.run.callback import Callback
 from leanformer.training.run.provenance import identity, plan_at
+from leanformer.training.run.sharded_files import PATTERN, read_parts, write_parts
 from leanformer.training.run.state_tensors import fill, moments, set_moments, weights
 
 STATE = "state.json"
-FILES = ("model.safetensors", "optimizer.safetensors", STATE)
+WHOLE = ("model.safetensors", "optimizer.safetensors")
+FILES = (*WHOLE, STATE)
 CALLBACKS = "callbacks.safetensors"
 OLD_CALLBACKS = "companions.safetensors"
 """The name of this file in checkpoints of version 0.1."""
@@ -72,6 +76,8 @@ class Checkpoints:
     """The step of a checkpoint that is kept in addition to the newest."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """The content of run.json, with whose settings the checkpoints must agree."""
+    group: ProcessGroup | None = None
+    """The processes that share the work, each of which holds its parts of a sharded model; None: this one alone."""
 
     def path(self, step: int) -> Path:
         return self.folder / folder_name(step)
@@ -98,12 +104,34 @@ class Checkpoints:
         with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
             save_file(moments(model, optimizer), folder / "optimizer.safetensors")
-            state = asdict(progress) | {"identity": identity(self.record)}
-            (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
             if tensors := callback.states(callbacks):
                 save_file(tensors, folder / CALLBACKS)
-            files.write_sums(folder)
+            self._finish(folder, progress)
         self.prune()
+
+    def save_sharded(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """The same of a sharded model: all processes call it, and the first one's progress counts.
+
+        An OSError of one of them is raised on all of them, and leaves the other checkpoints as they are.
+        """
+        assert self.group is not None
+        group, first, target = self.group, self.group.rank == 0, self.path(progress.step)
+        if group.gather(target.exists())[0]:
+            return
+        with ExitStack() as stack:
+            new = group.together(lambda: stack.enter_context(files.new_directory(target)) if first else target)
+            folder = group.gather(new)[0]
+            parts = group.gather(group.together(lambda: write_parts(folder, model, optimizer, group)))
+            sums = {name: digest for part in parts for name, digest in part.items()}
+            group.together(lambda: self._finish(folder, progress, sums) if first else None)
+            group.together(stack.close)  # where the folder gets its name
+        if first:
+            self.prune()
+
+    def _finish(self, folder: Path, progress: Progress, sums: Mapping[str, str] | None = None) -> None:
+        state = asdict(progress) | {"identity": identity(self.record)}
+        (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        files.write_sums(folder, sums)
 
     def _require_same_run(self, checkpoint: Path, written: Mapping[str, Any] | None) -> None:
         """Raises ValueError that names the first setting in which run.json differs from what the checkpoint recorded.
@@ -137,12 +165,19 @@ class Checkpoints:
         newest = found[-1]
         before = f"resume from {found[-2].name}, the one before it" if found[:-1] else "start over at step 0"
         remedy = f"remove {newest} to {before}"
-        verify(newest, remedy)
+        if self.group is None:
+            verify(newest, remedy)
+        else:
+            part = (self.group.rank, self.group.size)
+            self.group.together(lambda: verify(newest, remedy, part))
         state = read_state(newest, remedy)
         self._require_same_run(newest, state.get("identity"))
         with _named(newest, remedy):
-            fill(model, load_file(newest / "model.safetensors"))
-            set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
+            if is_sharded(newest):
+                read_parts(newest, model, optimizer)
+            else:
+                fill(model, load_file(newest / "model.safetensors"))
+                set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
             files = [newest / name for name in (CALLBACKS, OLD_CALLBACKS) if (newest / name).is_file()]
             callback.resume(callbacks, load_file(files[0]) if files else {})
             return Progress(**{f.name: state[f.name] for f in fields(Progress)})
@@ -168,13 +203,20 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def verify(checkpoint: Path, remedy: str) -> None:
-    """Raises ValueError unless every file is unchanged since it was written."""
+def is_sharded(checkpoint: Path) -> bool:
+    """Whether its tensors are in the files of several processes."""
+    return any(checkpoint.glob(PATTERN)) and not any((checkpoint / name).is_file() for name in WHOLE)
+
+
+def verify(checkpoint: Path, remedy: str, part: tuple[int, int] = (0, 1)) -> None:
+    """Raises ValueError unless every file is unchanged since it was written; `part` (i, n) as in `files.check_sums`."""
     sums = files.read_sums(checkpoint, remedy) if (checkpoint / SUMS).is_file() else {}
-    for name in FILES:
+    for name in (STATE,) if is_sharded(checkpoint) else FILES:
         if name not in sums:
             raise ValueError(f"{checkpoint / SUMS} is missing or says nothing of {name}: {remedy}")
-    files.check_sums(checkpoint, remedy)
+    if unlisted := [path.name for path in sorted(checkpoint.glob(PATTERN)) if path.name not in sums]:
+        raise ValueError(f"{checkpoint / SUMS} says nothing of {unlisted[0]}: {remedy}")
+    files.check_sums(checkpoint, remedy, part=part)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 import leanformer.models as models
@@ -20,6 +21,7 @@ from leanformer.models import LeanformerPreTrainedModel, saved
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.models.sentence_parts import SentenceParts
+from leanformer.training.machine.sharding import whole
 from leanformer.training.run.state_tensors import fill, weights
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
@@ -78,10 +80,20 @@ class SavedModel:
 
 
 @torch.no_grad()
-def copy_of(model: LeanformerPreTrainedModel, kind: type[M]) -> M:
-    """Returns a model of this class on the CPU with the weights of `model`, which may be in training."""
+def copy_of(model: LeanformerPreTrainedModel, kind: type[M], main: bool) -> M | None:
+    """Returns a model of this class on the CPU with the weights of `model`, which may be in training and sharded.
+
+    All processes call it, and only the `main` one gets the copy.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights(model).items():
+        together = whole(tensor)
+        if main:
+            found[name] = together.cpu()
+    if not main:
+        return None
     copy = kind(model.config)
-    fill(copy, {name: tensor.cpu() for name, tensor in weights(model).items()})
+    fill(copy, found)
     return copy
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanformer.training.machine.sharding import sharded_like
+
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """Returns every parameter under its first name (tied parameters once), and the persistent buffers."""
@@ -22,7 +24,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in targets.items():
         if tensor.shape != tensors[name].shape:
             raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, the model's {tuple(tensor.shape)}")
-        tensor.copy_(tensors[name])
+        tensor.copy_(sharded_like(tensors[name], tensor))
 
 
 def moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -33,10 +35,11 @@ def moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 def set_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     index = {name: i for i, name in enumerate(parameter_names(model, optimizer))}
+    parameters = dict(model.named_parameters())
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         parameter, key = name.rsplit(".", 1)
-        state.setdefault(index[parameter], {})[key] = tensor.clone()
+        state.setdefault(index[parameter], {})[key] = sharded_like(tensor, parameters[parameter]).clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
