@@ -74,8 +74,8 @@ class TrainingSettings(Table):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """The precision of matrix products; auto: bf16 autocast where the hardware multiplies bf16 natively, else fp32."""
     compile: bool = False
-    sharding: Literal["none", "fsdp2"] = "none"
-    """What several processes share of the model: nothing (DDP), or parameters, gradients and moments (FSDP2)."""
+    sharding: Literal["fsdp2"] | None = None
+    """fsdp2: several processes divide parameters, gradients and moments among them; None: each has them all (DDP)."""
     activation_checkpointing: bool = False
     """Whether blocks compute their activations again in the backward pass, which saves memory."""
     threads: int | None = None
@@ -117,10 +117,13 @@ class TrainingSettings(Table):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
         for key in ("sharding", "activation_checkpointing"):
-            plain = getattr(self, key) in ("none", False) or not self.compile
-            self._require(key, plain, "is not supported with training.compile: leave one of them out")
-        whole = self.sharding == "none" or self.optimizer != "stable_adamw"
-        self._require("sharding", whole, 'is for training.optimizer = "adamw" or "muon"')
+            self._require(
+                key,
+                not (getattr(self, key) and self.compile),
+                "is not supported with training.compile: leave one of them out",
+            )
+        divisible = self.sharding is None or self.optimizer != "stable_adamw"
+        self._require("sharding", divisible, 'is for training.optimizer = "adamw" or "muon"')
         self._require("score_targets", self.score_targets >= 0, "must not be negative")
         if self.score_at is not None:
             steps_up = all(a < b for a, b in zip([0, *self.score_at], self.score_at, strict=False))

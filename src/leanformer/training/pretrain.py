@@ -25,6 +25,7 @@ from leanformer.training.loop import fit
 from leanformer.training.machine.activation_checkpointing import checkpoint_activations
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
+from leanformer.training.machine.process_group import launcher_note
 from leanformer.training.machine.sharding import gathered
 from leanformer.training.objectives.documents import require_document_mask
 from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
@@ -84,7 +85,7 @@ def pretrain(
         load_plugin(plugin)
     settings = settings or Settings()
     training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
-    if teacher is not None and training.sharding != "none":
+    if teacher is not None and training.sharding is not None:
         raise ValueError(f"training.sharding = {training.sharding!r}: not supported by distill, leave it out")
     corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
@@ -133,7 +134,8 @@ def pretrain(
         accelerator.wait_for_everyone()
         objective.cache_on_device(accelerator.device)
         console.print(headline(record, objective, run))
-        for note in held_out_notes(corpus, training.sequence_length):
+        notes = held_out_notes(corpus, training.sequence_length)
+        for note in [*notes, *filter(None, [launcher_note()])]:
             console.print(f"note: {note}")
         resolved = replace(training, precision=record["hardware"]["precision"])
         dtype = autocast_dtype(resolved.precision, accelerator.device)

@@ -1,6 +1,7 @@
 """The processes of a run, and the numbers that they exchange before a step; a single process exchanges nothing."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -9,6 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 T = TypeVar("T")
+STALE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""Set to 1, every start by torchrun has a store of its own, in which no address of an earlier start is left."""
 
 
 class StepInfo(NamedTuple):
@@ -20,6 +23,14 @@ class StepInfo(NamedTuple):
     """The first process's clock, so that a budget in seconds ends at the same step on every process."""
     signal: int
     """The number of a signal to stop if any process received one, else 0."""
+
+
+def launcher_note(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Returns a note if torchrun would start again processes that then may wait for the addresses of dead ones."""
+    restarts = int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return f"restarted processes may wait for dead ones: export {STALE}=1 before torchrun (docs/distributed.md)"
+    return None
 
 
 class ProcessGroup:
