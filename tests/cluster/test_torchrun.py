@@ -185,20 +185,23 @@ def nodes() -> Iterator[list[Node]]:
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     try:
+        try:
+            for node in made:
+                ip("netns", "add", node.name)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+        ip("link", "add", made[0].interface, "type", "veth", "peer", "name", made[1].interface)
         for node in made:
-            ip("netns", "add", node.name)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
-    ip("link", "add", made[0].interface, "type", "veth", "peer", "name", made[1].interface)
-    for node in made:
-        ip("link", "set", node.interface, "netns", node.name)
-        ip("-n", node.name, "addr", "add", f"{node.address}/24", "dev", node.interface)
-        ip("-n", node.name, "link", "set", node.interface, "up")
-        ip("-n", node.name, "link", "set", "lo", "up")
-    yield made
-    for node in made:
-        node.kill()
-        ip("netns", "delete", node.name)
+            ip("link", "set", node.interface, "netns", node.name)
+            ip("-n", node.name, "addr", "add", f"{node.address}/24", "dev", node.interface)
+            ip("-n", node.name, "link", "set", node.interface, "up")
+            ip("-n", node.name, "link", "set", "lo", "up")
+        yield made
+    finally:
+        for node in made:
+            with suppress(subprocess.CalledProcessError):  # it may not have come into being
+                node.kill()
+                ip("netns", "delete", node.name)
 
 
 @pytest.mark.parametrize("sharding", ["none", "fsdp2"])
