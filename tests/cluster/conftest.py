@@ -77,7 +77,7 @@ class Slurm:
     def __init__(self, folder: Path) -> None:
         self.folder, self.environment = folder, os.environ | {"SLURM_CONF": f"{folder}/slurm.conf"}
         (folder / "state").mkdir()
-        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, ports=free_ports(3)))
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, ports=_free_ports(3)))
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
@@ -141,7 +141,7 @@ def slurm():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
