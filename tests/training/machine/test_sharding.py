@@ -4,11 +4,15 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
+
+from leanformer.settings import settings_from
+from leanformer.training.objectives.protocol import TeacherProtocol
+from leanformer.training.pretrain import pretrain
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 PLAN = {"max_steps": 19, "batch_size": 24, "micro_batch_size": None, "score_at": [2000], "score_targets": 64}
@@ -162,3 +166,10 @@ def test_a_full_disk_on_one_process_spares_the_checkpoint_before(
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
     assert f"{before[-1].name} is intact: free disk space" in Path(f"{run}.log").read_text()
     assert fork_server.run_many(2, run, tables, resume=True) == [0, 0]
+
+
+def test_a_teacher_and_shards_are_refused_together(settings: Any, corpus: Path, tmp_path: Path) -> None:
+    chosen, teacher = settings_from(settings(sharding="fsdp2")), cast(TeacherProtocol, object())
+    with pytest.raises(ValueError, match="^training.sharding = 'fsdp2': not supported by distill, leave it out$"):
+        pretrain(chosen, corpus, tmp_path / "run", teacher=teacher, quiet=True)
+    assert not (tmp_path / "run").exists()
