@@ -256,13 +256,37 @@ def batch_file(data: Path, run: Path, folder: Path) -> Path:
     return path
 
 
+def end_all(run: Path) -> None:
+    """End the processes of a run that a test leaves behind."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ProcessLookupError):
+            if str(run).encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def kill_node(slurm: Any, name: str) -> None:
+    """As if the machine had lost its power; the other node has a part of the same job, which stays."""
+    found = [int((slurm.folder / f"slurmd-{name}.pid").read_text())]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            given = (process / "environ").read_bytes().split(b"\0")
+            if {f"SLURMD_NODENAME={name}".encode(), f"SLURM_CONF={slurm.folder}/slurm.conf".encode()} <= set(given):
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                daemon = Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"slurmstepd: ")
+                found += [parent, int(process.name)] if daemon else [int(process.name)]
+    for number in found:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
 def test_the_batch_file_of_the_page_is_requeued_and_goes_on(
-    slurm: Any, data: Path, tmp_path: Path, alone: Path
+    slurm: Any, data: Path, tmp_path: Path, alone: Path, request: pytest.FixtureRequest
 ) -> None:
     """First by the signal before the end of its time, then by the death of a node."""
     run, log = tmp_path / "run", tmp_path / "log"
     command = ["sbatch", "--parsable", f"--output={log}", str(batch_file(data, run, tmp_path))]
     job = slurm.call(*command).strip()
+    request.addfinalizer(lambda: end_all(run))
 
     def state() -> str:
         return slurm.call("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
@@ -279,7 +303,7 @@ def test_the_batch_file_of_the_page_is_requeued_and_goes_on(
     assert max(before) >= last_step(run) >= 60
     slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
     reached(max(before) + 2 * EVERY)
-    slurm.kill("node2")
+    kill_node(slurm, "node2")
     wait_for(lambda: state() == "PENDING", 120)
     # A Slurm without this fixture's short life of credentials waits two minutes, in which the old step ends.
     slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now+45")
