@@ -11,7 +11,7 @@ help:
 	@echo "make quickstart  compare four attention mechanisms on real text (minutes; it first prints how many here)"
 	@echo "make test        run the tests"
 	@echo "make test-peer   run the transformers project's own model tests on every mechanism"
-	@echo "make test-cluster  run comparisons on a Slurm and a Ray of two nodes, and kill these; needs slurm-wlm, munge, root"
+	@echo "make test-cluster  comparisons on a Slurm and a Ray, one training under torchrun, all with deaths; needs slurm-wlm, munge, root"
 	@echo "make test-versions  run the tests with the lowest and the newest versions that are allowed, and record it"
 	@echo "make torture     kill all verbs at random instants, 100 times, and compare with undisturbed runs (30 minutes)"
 	@echo "make package     build wheel and sdist into dist/, try them in a fresh environment, and all mechanisms as ONNX"

@@ -154,6 +154,21 @@ def test_probes_print_tables_and_draw_a_page(command, run, data, tmp_path):
     )
 
 
+def test_a_model_that_is_kept_during_training_is_a_model_to_every_command(command, data, tiny, tmp_path):
+    out, lines = tmp_path / "run", tmp_path / "lines.txt"
+    status, _, err = command("pretrain", "--data", data, "--out", out, *tiny, "--keep-every", 2, "--quiet")
+    assert status == 0, err
+    assert sorted(path.name for path in (out / "kept").iterdir()) == ["step-2", "step-4"]
+    status, printed, err = command("evaluate", out / "kept" / "step-2", "--data", data, "--json")
+    assert status == 0, err
+    assert json.loads(printed)
+    lines.write_text("a line\nanother line\n")
+    status, _, err = command("embed", out / "kept" / "step-2", lines, "--out", tmp_path / "vectors.npy")
+    assert status == 0 and (tmp_path / "vectors.npy").is_file(), err
+    assert command("verify", out, "--json")[0] == 0
+    refused(command("pretrain", "--data", data, "--out", tmp_path / "no", "--keep-every", 0), "training.keep_every = 0")
+
+
 def test_compare_runs_resumes_and_reports(command, data, tiny, tmp_path):
     out = tmp_path / "comparison"
     arguments = ["--data", data, "--out", out, "--attention", "dot_product,shared", "--jobs", "2", *tiny]

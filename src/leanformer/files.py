@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,11 @@ def sha256_of(content: str | bytes) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def write_sums(folder: Path) -> None:
+def write_sums(folder: Path, known: Mapping[str, str] | None = None) -> None:
     """SHA256SUMS of the files in `folder` but those for people alone, which people edit: README.md, licences.
-    `sha256sum -c SHA256SUMS` checks it, too."""
+    `sha256sum -c SHA256SUMS` checks it, too. The sums in `known`, by name, are not computed again."""
     names = sorted(file.name for file in folder.iterdir() if file.is_file() and not _FOR_PEOPLE.fullmatch(file.name))
-    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    lines = "".join(f"{(known or {}).get(name) or sha256(folder / name)}  {name}\n" for name in names)
     (folder / SUMS).write_text(lines, encoding="utf-8")
 
 
@@ -69,11 +69,11 @@ def read_sums(folder: Path, remedy: str) -> dict[str, str]:
     return found
 
 
-def check_sums(folder: Path, remedy: str, *, whole: bool = True) -> None:
+def check_sums(folder: Path, remedy: str, *, whole: bool = True, part: tuple[int, int] = (0, 1)) -> None:
     """ValueError that ends in `remedy` unless every file that SHA256SUMS lists is what it was when the sums were
     written, and for one that is missing if the folder has to be `whole`. A file is read once in a process, and again
-    when its size or time has changed."""
-    for name, digest in read_sums(folder, remedy).items():
+    when its size or time has changed. Of n processes that share the work, process i takes `part` (i, n)."""
+    for name, digest in list(read_sums(folder, remedy).items())[part[0] :: part[1]]:
         path = folder / name
         if not path.is_file():
             if not whole:
@@ -159,6 +159,15 @@ def new_directory(path: Path, replace: bool = True) -> Iterator[Path]:
             remove_directory(path) if replace else path.rmdir()
         os.rename(temporary, path)
         _force_to_disk(path.parent)
+
+
+def require_space(path: Path, needed: int, remedy: str) -> None:
+    """ValueError that ends in `remedy` if the disk of `path`, which need not exist, has no room for so many bytes."""
+    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        room = f"{place} has {free / 1e9:.1f} GB free"
+        raise ValueError(f"{path} needs about {needed / 1e9:.1f} GB and {room}: {remedy}")
 
 
 def require_unused(path: Path) -> None:

@@ -59,6 +59,12 @@ def pretrain(
             "warmup_stable_decay.",
         ),
     ] = None,
+    keep_every: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-every", metavar="N", help="Keep the model of every N-th step in RUN/kept; sets training.keep_every."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the time that it takes here, and stop.")
     ] = False,
@@ -74,6 +80,8 @@ def pretrain(
     from leanformer import pretrain
     from leanformer.interface import pretrain as interface
 
+    if keep_every is not None:
+        set_ = [*(set_ or ()), f"training.keep_every={keep_every}"]
     quiet, tables = quiet or as_json, tables_of(config, set_, recipe)
     asked: dict[str, Any] = {"recipe": recipe, "hours": hours, "minutes": minutes, "tokens": tokens, "settings": tables}
     if dry_run:

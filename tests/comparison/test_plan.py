@@ -7,7 +7,7 @@ import pytest
 
 from leanformer.comparison.choosing import tuning_tokens_of
 from leanformer.comparison.compare import compare
-from leanformer.comparison.continuing import check_continues
+from leanformer.comparison.continuing import check_continues, invariants
 from leanformer.comparison.plan import Plan, default_tuning_seeds
 from leanformer.comparison.variants import parse_variants
 from leanformer.settings import read_settings
@@ -239,3 +239,12 @@ def test_a_directory_is_not_taken_by_mistake(tmp_path):
     (tmp_path / "comparison.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         check_continues(tmp_path, plan(), resume=True)
+
+
+def test_a_training_setting_that_an_older_version_did_not_have_is_its_default(make_plan):
+    record = make_plan().record()
+    before = record | {"settings": {table: dict(values) for table, values in record["settings"].items()}}
+    del before["settings"]["training"]["activation_checkpointing"]
+    assert invariants(before) == invariants(record)
+    before["settings"]["training"]["batch_size"] += 1
+    assert invariants(before) != invariants(record)

@@ -92,16 +92,23 @@ class ForkServer:
     def run(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> int:
         return self.wait(self.start(out, settings, **options))
 
-    def start_two(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
-        """Two processes over gloo, with the environment that `accelerate launch` gives them."""
+    def start_many(self, number: int, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
+        """Several processes over gloo, with the environment that `accelerate launch` gives them."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+        common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+        common["WORLD_SIZE"] = str(number)
         return [
             self.start(out, settings, environment=common | {"RANK": rank, "LOCAL_RANK": rank}, **options)
-            for rank in ("0", "1")
+            for rank in map(str, range(number))
         ]
+
+    def start_two(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
+        return self.start_many(2, out, settings, **options)
+
+    def run_many(self, number: int, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
+        return [self.wait(pid) for pid in self.start_many(number, out, settings, **options)]
 
     def run_two(self, out: Path, settings: dict[str, Any] | None, **options: Any) -> list[int]:
         return [self.wait(pid) for pid in self.start_two(out, settings, **options)]

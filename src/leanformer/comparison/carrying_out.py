@@ -7,7 +7,6 @@ A comparison has its directory to itself. One of several shards (`--shard`) has 
 and shares it with the others while its runs go on.
 """
 
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,7 +22,7 @@ from leanformer.comparison.jobs import finetuning, generation, pretraining
 from leanformer.comparison.plan import Plan, PlannedRun
 from leanformer.comparison.written_plan import write_plan
 from leanformer.data.corpus import Prepared
-from leanformer.files import write_json
+from leanformer.files import require_space, write_json
 from leanformer.locks import NAME as LOCK
 from leanformer.locks import claimed
 from leanformer.reporting.write import write_report
@@ -106,7 +105,7 @@ class _Work:
             self.console.print(
                 f"{estimate.sentence()}, {self.workers} at a time with {self.threads} threads each", soft_wrap=True
             )
-            _check_disk(self.out, estimate.bytes)
+            require_space(self.out, estimate.bytes, "make room, or lower training.keep_checkpoints")
             self.outlook = Outlook(self.estimator.work(self.to_go, self.tasks_to_go), self.workers)
         if dry_run:
             if script := self.execution.preview(self.out, len(self.to_go), self.threads):
@@ -214,13 +213,3 @@ def _finetunings(out: Path, plan: Plan, runs: list[PlannedRun]) -> list[tuple[Pl
     """(run, task) that are to be done."""
     reported = [run for run in runs if not run.tuning]
     return [(run, task) for run in reported for task in plan.tasks if not has_task(out / run.path, task, plan)]
-
-
-def _check_disk(out: Path, needed: int) -> None:
-    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ValueError(
-            f"{out} needs about {needed / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB free: "
-            "make room, or lower training.keep_checkpoints"
-        )

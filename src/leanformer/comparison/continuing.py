@@ -16,7 +16,7 @@ from leanformer.settings.finetuning import other_settings
 from leanformer.study.directory import StudyDirectory
 from leanformer.training.objectives.table import model_config
 from leanformer.training.optimizers.parameter_groups import changed_multipliers
-from leanformer.training.run.provenance import experiment, identity, run_difference
+from leanformer.training.run.provenance import DEFAULTS, experiment, identity, run_difference
 from leanformer.training.run.record import RunDirectory
 
 
@@ -88,8 +88,10 @@ def _check_tuning(directory: Path, before: dict[str, Any], plan: Plan) -> None:
 
 
 def invariants(record: dict[str, Any]) -> dict[str, Any]:
-    """What may not change between the runs of one comparison."""
-    flat = {"data.hash": record["data"]["hash"]}
+    """What may not change between the runs of one comparison. A training setting that its version of leanformer did not
+    have yet has its default."""
+    flat = {key: value for key, value in DEFAULTS.items() if key.startswith("training.")}
+    flat["data.hash"] = record["data"]["hash"]
     for table, values in record["settings"].items():
         whole = table == "training"  # the tables in [finetuning] are a task's own
         flat |= {f"{table}.{key}": value for key, value in values.items() if whole or not isinstance(value, dict)}

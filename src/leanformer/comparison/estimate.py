@@ -41,13 +41,18 @@ class Estimator:
     def of(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> Estimate:
         seconds = self.work(runs, finetunings)
         copies = 1 + 3 * self.plan.settings.training.keep_checkpoints  # model; weights and two moments a checkpoint
-        size = sum(4 * self._ledger(run.variant)["parameters"]["total"] * copies for run in runs)
+        size = sum(4 * self._ledger(run.variant)["parameters"]["total"] * (copies + self._kept(run)) for run in runs)
         slowest = max([*map(self.pretraining_seconds, runs), 0.0])
         return Estimate(max(seconds / self.workers, slowest), size, len(runs) + len(finetunings))
 
     def work(self, runs: list[PlannedRun], finetunings: list[tuple[PlannedRun, str]]) -> float:
         """Returns the seconds of all of them, one after the other."""
         return sum(map(self.pretraining_seconds, runs)) + sum(self.task_seconds(*pair) for pair in finetunings)
+
+    def _kept(self, run: PlannedRun) -> int:
+        """Returns the number of models that the run keeps during training, 0 if its steps are unknown."""
+        every = run.settings(self.plan.settings).training.keep_every
+        return 0 if every is None else (objective_of(run, self.plan, self.corpus).total_steps or 0) // every
 
     def task_seconds(self, run: PlannedRun, task: str) -> float:
         return self.generation_seconds(run, task) if self.plan.generates else self.finetuning_seconds(run, task)

@@ -74,6 +74,10 @@ class TrainingSettings(Table):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """The precision of matrix products; auto: bf16 autocast where the hardware multiplies bf16 natively, else fp32."""
     compile: bool = False
+    sharding: Literal["fsdp2"] | None = None
+    """fsdp2: several processes divide parameters, gradients and moments among them; None: each has them all (DDP)."""
+    activation_checkpointing: bool = False
+    """Whether blocks compute their activations again in the backward pass, which saves memory."""
     threads: int | None = None
     """The CPU threads per process; None: all cores."""
     log_every: int = 10
@@ -88,6 +92,8 @@ class TrainingSettings(Table):
     checkpoint_every: int = 1000
     """The steps between checkpoints; 0: only the checkpoint after a signal."""
     keep_checkpoints: int = 2
+    keep_every: int | None = None
+    """The steps between models that are kept in RUN/kept (`training/run/kept_models.py`); None: none is."""
     log_with: str | None = None
     """A tracker of accelerate (tensorboard, wandb, trackio), in addition to curve.jsonl."""
 
@@ -105,11 +111,19 @@ class TrainingSettings(Table):
                 raise ValueError(f"training.lr_multipliers.{group} = {multiplier!r}: must be positive")
         for key in (*BUDGETS, "micro_batch_size", "threads", "clip_norm"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
-        for key in ("validate_every", "validation_sequences"):
+        for key in ("validate_every", "validation_sequences", "keep_every"):
             self._require(key, getattr(self, key) is None or getattr(self, key) > 0, "must be positive")
         for key in ("mask_rate", "final_mask_rate"):
             rate = getattr(self, key)
             self._require(key, rate is None or 0 < rate < 1, "must lie between 0 and 1, without the ends")
+        for key in ("sharding", "activation_checkpointing"):
+            self._require(
+                key,
+                not (getattr(self, key) and self.compile),
+                "is not supported with training.compile: leave one of them out",
+            )
+        divisible = self.sharding is None or self.optimizer != "stable_adamw"
+        self._require("sharding", divisible, 'is for training.optimizer = "adamw" or "muon"')
         self._require("score_targets", self.score_targets >= 0, "must not be negative")
         if self.score_at is not None:
             steps_up = all(a < b for a, b in zip([0, *self.score_at], self.score_at, strict=False))

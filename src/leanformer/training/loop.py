@@ -26,19 +26,22 @@ from torch import Tensor, nn
 from leanformer import files
 from leanformer.data.randomness import random_bits
 from leanformer.settings import TrainingSettings
-from leanformer.training.machine.energy import Meter, outcome
+from leanformer.training.machine.energy import Meter
 from leanformer.training.machine.hardware import autocast_dtype
 from leanformer.training.machine.process_group import ProcessGroup, StepInfo
+from leanformer.training.machine.sharding import gathered, local, shard, whole
 from leanformer.training.objectives.protocol import Batch, Objective
 from leanformer.training.optimizers.parameter_groups import make_optimizer
 from leanformer.training.optimizers.schedule import Budget, fork, learning_rate, validation_due
 from leanformer.training.run.callback import Callback
-from leanformer.training.run.checkpoint import Checkpoints, Progress, weights
-from leanformer.training.run.curve import Curve, read_curve
+from leanformer.training.run.checkpoint import Checkpoints, Progress
+from leanformer.training.run.curve import Curve
 from leanformer.training.run.display import Display
 from leanformer.training.run.interrupts import Interrupts, Stopped
 from leanformer.training.run.record import RunDirectory
-from leanformer.training.run.score_points import ScorePoints
+from leanformer.training.run.results import results
+from leanformer.training.run.state_tensors import weights
+from leanformer.training.run.step_task import StepTask
 from leanformer.training.run.trackers import start_trackers
 
 
@@ -50,21 +53,21 @@ def fit(
     *,
     accelerator: Accelerator,
     callbacks: Sequence[Callback] = (),
-    points: ScorePoints | None = None,
+    tasks: Sequence[StepTask] = (),
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train `model` in place until the budget is spent, with `callbacks`; returns the `results` of run.json.
 
-    The model is scored at `points` during training. Raises ArithmeticError if the loss or a weight is no longer finite,
-    OSError if the disk is full (earlier checkpoints stay in both cases), `Stopped` after the checkpoint that a signal
-    requested, ValueError for a damaged checkpoint. A run that stops or fails is recorded in run.json; the caller
-    records one that finishes. Sets torch's seed.
+    `tasks` are done after the steps at which they are due, except after the last one. Raises ArithmeticError if the
+    loss or a weight is no longer finite, OSError if the disk is full (earlier checkpoints stay in both cases),
+    `Stopped` after the checkpoint that a signal requested, ValueError for a damaged checkpoint. A run that stops or
+    fails is recorded in run.json; the caller records one that finishes. Sets torch's seed.
     """
     main = accelerator.is_main_process
     try:
         with run.outcome() if main else nullcontext(), Interrupts() as interrupts:
-            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks, points)
+            loop = Loop(model, objective, settings, run, accelerator, resume, callbacks, tasks)
             title, silent = run.path.name, quiet or not main
             with Display(title, loop.budget, objective.tokens, loop.at, silent) as display:
                 loop.run(interrupts, display)
@@ -73,7 +76,7 @@ def fit(
         raise
     accelerator.wait_for_everyone()
     accelerator.free_memory()
-    return loop.results()
+    return results(loop.at, objective.tokens(loop.at.step), run.curve)
 
 
 class Loop:
@@ -86,30 +89,33 @@ class Loop:
         accelerator: Accelerator,
         resume: bool,
         callbacks: Sequence[Callback] = (),
-        points: ScorePoints | None = None,
+        tasks: Sequence[StepTask] = (),
     ) -> None:
         self.objective, self.settings, self.directory, self.accelerator = objective, settings, run, accelerator
-        self.callbacks, self.points = callbacks, points
+        self.callbacks, self.tasks = callbacks, tasks
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.dtype = autocast_dtype(settings.precision, self.device)
         self.budget = Budget(objective.total_steps, settings.max_seconds, objective.tokens)
         self.group = ProcessGroup(accelerator)
 
+        self.sharded = settings.sharding == "fsdp2" and self.world > 1
+        if self.sharded:
+            shard(model, self.device, self.world)
         self.model = model.to(self.device).train()
         self.optimizer = make_optimizer(model, settings)
         # A fresh run's other processes may see another disk, and they write no checkpoint.
         record = run.read() if self.main or resume else {}
         self.fork = fork(settings, objective.total_steps)
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints, self.fork, record, self.group)
         self.at = self.checkpoints.restore(model, self.optimizer, callbacks) if resume else Progress()
         if objective.total_steps is not None and self.at.step > objective.total_steps:
             raise ValueError(
                 f"{self.checkpoints.path(self.at.step)} is beyond the {objective.total_steps} steps of {run.path}: "
                 "take it away"
             )
-        if points is not None:
-            points.rewind(self.at.step)
+        for task in tasks:
+            task.rewind(self.at.step)
         self.curve = None
         if self.main:
             self.checkpoints.prune()
@@ -117,7 +123,7 @@ class Loop:
         else:
             self.at.loss = 0.0
             self.at.joules = None if self.at.joules is None else 0.0
-        self.learner = accelerator.prepare_model(model)
+        self.learner = model if self.sharded else accelerator.prepare_model(model)
         if settings.compile:
             self.learner = torch.compile(self.learner, dynamic=False)
         start_trackers(accelerator, settings, self.at.step)
@@ -141,10 +147,8 @@ class Loop:
             validate = over or validation_due(settings, at.step, before, budget.fraction(at.step, info.seconds))
             if validate or at.step % settings.log_every == 0:
                 self.log(rate, norm, validate, display)
-            if self.points is not None and not over and self.points.due(at.step):
-                with self.idle():
-                    self.points.after(at.step)
-                self.model.train()
+            if not over:
+                self.work()
             due = settings.checkpoint_every and (at.step % settings.checkpoint_every == 0 or at.step == self.fork)
             if due and not over:
                 self.save()
@@ -155,6 +159,15 @@ class Loop:
             raise Stopped(info.signal, at.step)
         at.joules, at.energy_source = self.energy()
         at.seconds = time.perf_counter() - self.started
+
+    def work(self) -> None:
+        """Do the tasks that are due."""
+        for task in self.tasks:
+            if task.due(self.at.step):
+                self.require_finite()
+                with self.idle():
+                    task.after(self.at.step)
+                self.model.train()
 
     def look_ahead(self, signal: int) -> tuple[list[Batch], StepInfo]:
         """Returns this process's batches of the next step, and the numbers that all processes share before it."""
@@ -176,7 +189,7 @@ class Loop:
             self.pending.append(loss.detach())
         norm = None
         if self.settings.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+            norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
@@ -221,7 +234,7 @@ class Loop:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        with self.idle():
+        with self.idle(), gathered(self.model):
             self.model.eval()
             losses, targets = [], 0.0
             for batch in self.objective.validation_batches(self.rank, self.world):
@@ -238,22 +251,19 @@ class Loop:
             (loss,) = self.group.total(at.loss)
             joules, source = self.energy()
             self.finite("the loss", loss)
-            for name, tensor in weights(self.model).items():
-                self.finite(name, float(tensor.sum()))
-            if self.curve is None:
+            self.require_finite()
+            if self.curve is None and not self.sharded:
                 return
             before = [p.name for p in self.checkpoints.all()]
             try:
-                written = self.curve.force_to_disk()
-                progress = replace(
-                    at,
-                    loss=loss,
-                    curve_bytes=written,
-                    curve_sha256=files.sha256_of_part(self.curve.path, 0, written),
-                    joules=joules,
-                    energy_source=source,
-                )
-                self.checkpoints.save(self.model, self.optimizer, progress, self.callbacks)
+                progress = replace(at, loss=loss, joules=joules, energy_source=source)
+                if self.curve is not None:
+                    progress.curve_bytes = self.curve.force_to_disk()
+                    progress.curve_sha256 = files.sha256_of_part(self.curve.path, 0, progress.curve_bytes)
+                if self.sharded:
+                    self.checkpoints.save_sharded(self.model, self.optimizer, progress)
+                else:
+                    self.checkpoints.save(self.model, self.optimizer, progress, self.callbacks)
             except OSError as error:
                 kept = f"{before[-1]} is intact" if before else "there is no earlier one"
                 raise OSError(f"{error}; {kept}: free disk space and continue with --resume") from error
@@ -274,6 +284,11 @@ class Loop:
             )
         return value
 
+    def require_finite(self) -> None:
+        sums = {name: float(local(tensor).sum()) for name, tensor in weights(self.model).items()}
+        for name, total in zip(sums, self.group.total(*sums.values()), strict=True):
+            self.finite(name, total)
+
     @contextmanager
     def idle(self) -> Iterator[None]:
         """Count the time of this block as not spent on training; the device finishes its training work first."""
@@ -283,18 +298,3 @@ class Loop:
             yield
         finally:
             self.at.idle_seconds += time.perf_counter() - begin
-
-    def results(self) -> dict[str, Any]:
-        at, tokens = self.at, self.objective.tokens(self.at.step)
-        lines = read_curve(self.directory.curve)
-        validations = [[line["tokens"], line["validation_loss"]] for line in lines if "validation_loss" in line]
-        return {
-            "steps": at.step,
-            "tokens": tokens,
-            "seconds": at.seconds,
-            "tokens_per_second": tokens / max(1e-9, at.seconds - at.idle_seconds),
-            "final_loss": validations[-1][1] if validations else None,
-            "best_loss": min((loss for _, loss in validations), default=None),
-            "validations": validations,
-            **outcome(at.joules, at.energy_source),
-        }

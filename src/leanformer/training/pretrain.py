@@ -22,8 +22,11 @@ from leanformer.records.difference import Difference
 from leanformer.records.run import Pretraining
 from leanformer.settings import Settings, settings_from
 from leanformer.training.loop import fit
+from leanformer.training.machine.activation_checkpointing import checkpoint_activations
 from leanformer.training.machine.hardware import autocast_dtype, prepare_cpu
 from leanformer.training.machine.peak import peak_of
+from leanformer.training.machine.process_group import launcher_note
+from leanformer.training.machine.sharding import gathered
 from leanformer.training.objectives.documents import require_document_mask
 from leanformer.training.objectives.protocol import PretrainingObjective, TeacherProtocol
 from leanformer.training.objectives.table import OBJECTIVES, model_config
@@ -31,9 +34,10 @@ from leanformer.training.objectives.token_types import alike, follow_the_first
 from leanformer.training.run import extension
 from leanformer.training.run.checkpoint import Checkpoints
 from leanformer.training.run.interrupts import Stopped
+from leanformer.training.run.kept_models import KeptModels, remove_after, require_space
 from leanformer.training.run.provenance import continued, moved, new_record, run_difference
 from leanformer.training.run.record import RunDirectory
-from leanformer.training.run.saved_model import SavedModel, save
+from leanformer.training.run.saved_model import SavedModel, copy_of, save
 from leanformer.training.run.score_points import ScorePoints, check_reached
 from leanformer.training.run.scores import score
 from leanformer.training.run.trackers import make_accelerator
@@ -81,6 +85,8 @@ def pretrain(
         load_plugin(plugin)
     settings = settings or Settings()
     training, objective_kind = settings.training, OBJECTIVES[settings.training.objective]
+    if teacher is not None and training.sharding is not None:
+        raise ValueError(f"training.sharding = {training.sharding!r}: not supported by distill, leave it out")
     corpus = objective_kind.open(data)
     start = None if init is None else SavedModel.open(init, corpus)
     parts = None if start is None else sentence_parts(start.folder)
@@ -107,35 +113,52 @@ def pretrain(
             console.print("note: other hardware or packages than before: the curve need not be the same bit by bit")
     if training.document_mask:
         require_document_mask(config)
+    if main:
+        require_space(training, run, record["ledger"]["parameters"]["total"], objective.total_steps)
     if start is None:
         model = objective_kind.model(config)
         initialise(model, training.seed)
     else:
         model = start.load(objective_kind.model, config, head=training.seed)
+    if training.activation_checkpointing:
+        checkpoint_activations(model)
     types_untrained = start is None or alike(model)
 
     with run.claimed(new=before is None) if main else nullcontext():
         if main:
             if extend is not None:
                 extension.rewind(Checkpoints(run.checkpoints), record)
+                remove_after(run, record["extended"][-1]["from_step"])
             record["floor"] = record.get("floor") or objective.floor()
             run.write(record)
         accelerator.wait_for_everyone()
         objective.cache_on_device(accelerator.device)
         console.print(headline(record, objective, run))
-        for note in held_out_notes(corpus, training.sequence_length):
+        notes = held_out_notes(corpus, training.sequence_length)
+        for note in [*notes, *filter(None, [launcher_note()])]:
             console.print(f"note: {note}")
         resolved = replace(training, precision=record["hardware"]["precision"])
         dtype = autocast_dtype(resolved.precision, accelerator.device)
 
         def scored(folder: str) -> dict[str, Any]:
-            return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
+            with gathered(model):
+                return score(model, objective, training.score_targets, run.path / folder, accelerator, dtype)
+
+        def write(folder: Path) -> None:
+            copy = copy_of(model, objective_kind.model, main)
+            if copy is not None:
+                if types_untrained:
+                    follow_the_first(copy)
+                try:
+                    save(copy, corpus.tokenizer_files, folder, parts)
+                except OSError as error:
+                    raise OSError(f"{error}: free disk space and continue with --resume") from error
 
         points = ScorePoints(training, objective, run, scored, main=main)
+        kept = KeptModels(training, run, write, main=main)
         try:
-            results = fit(
-                model, objective, resolved, run, accelerator=accelerator, points=points, resume=resume, quiet=quiet
-            )
+            how: dict[str, Any] = {"tasks": (points, kept), "resume": resume, "quiet": quiet}
+            results = fit(model, objective, resolved, run, accelerator=accelerator, **how)
         except Stopped as stop:
             verb = ["pretrain"] if teacher is None else teacher.command
             command = shlex.join(["leanformer", *verb, "--data", str(data), "--out", str(out), "--resume"])
@@ -144,15 +167,13 @@ def pretrain(
         measurable_seconds = 0.0 if moved(record) else results["seconds"]
         peak = peak_of(accelerator, dtype, measurable_seconds)
         results["scores"] = scored(run.scores.name)
-        if main:
-            with run.outcome():
+        with run.outcome() if main else nullcontext():
+            if main:
                 points.finish(results["steps"], results["scores"])
-                if types_untrained:
-                    follow_the_first(model)
-                try:
-                    save(model, corpus.tokenizer_files, run.model, parts)
-                except OSError as error:
-                    raise OSError(f"{error}: free disk space and continue with --resume") from error
+            if kept.due(results["steps"]):
+                kept.after(results["steps"])
+            write(run.model)
+            if main:
                 record = run.update(status="finished", **_finished(run, record, results, peak))
     accelerator.end_training()
     if missed := points.missed(results["steps"]):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from torch.testing import assert_close
 
+from leanformer.training.machine.process_group import launcher_note
+
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -71,3 +73,12 @@ def test_two_processes_stop_together_and_resume_exactly(
 
     assert fork_server.run_two(run, settings(), resume=True) == [0, 0]
     assert curve(run) == curve(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("restarts", "shared", "noted"), [("3", "True", True), ("3", "False", False), ("0", "True", False)]
+)
+def test_restarts_that_would_meet_stale_addresses_are_noted(restarts: str, shared: str, noted: bool) -> None:
+    given = {"TORCHELASTIC_MAX_RESTARTS": restarts, "TORCHELASTIC_USE_AGENT_STORE": shared}
+    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in (launcher_note(given) or "")) is noted
+    assert launcher_note({}) is None

@@ -1,11 +1,17 @@
 """The processes of a run, and the numbers that they exchange before a step; a single process exchanges nothing."""
 
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor
+
+T = TypeVar("T")
+STALE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""Set to 1, every start by torchrun has a store of its own, in which no address of an earlier start is left."""
 
 
 class StepInfo(NamedTuple):
@@ -19,11 +25,19 @@ class StepInfo(NamedTuple):
     """The number of a signal to stop if any process received one, else 0."""
 
 
+def launcher_note(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Returns a note if torchrun would start again processes that then may wait for the addresses of dead ones."""
+    restarts = int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return f"restarted processes may wait for dead ones: export {STALE}=1 before torchrun (docs/distributed.md)"
+    return None
+
+
 class ProcessGroup:
     def __init__(self, accelerator: Accelerator) -> None:
-        self.size = accelerator.num_processes
+        self.size, self.rank = accelerator.num_processes, accelerator.process_index
         # Host numbers are sent over gloo, also beside NCCL, so that no process waits for a GPU.
-        self._group = dist.new_group(backend="gloo") if self.size > 1 else None
+        self.hosts = dist.new_group(backend="gloo") if self.size > 1 else None
 
     def step_info(self, targets: int, seconds: float, signal: int) -> StepInfo:
         """Combines the numbers of all processes: the sum of targets, the first process's clock, the largest signal."""
@@ -34,13 +48,37 @@ class ProcessGroup:
         """Returns the sums over the processes, in float64 and in the order of the ranks."""
         return [sum(column) for column in zip(*self._all_gather(*values), strict=True)]
 
+    def together(self, action: Callable[[], T]) -> T:
+        """Returns `action()`; if it raises OSError or ValueError on one process, that is raised on all of them."""
+        found: Any = None
+        failed: Exception | None = None
+        try:
+            found = action()
+        except (OSError, ValueError) as error:
+            failed = error
+        mine = None if failed is None else (isinstance(failed, OSError), str(failed))
+        for other in self.gather(mine):
+            if failed is None and other is not None:
+                failed = OSError(other[1]) if other[0] else ValueError(other[1])
+        if failed is not None:
+            raise failed
+        return found
+
+    def gather(self, value: T) -> list[T]:
+        """Returns the value of every process, in the order of the ranks."""
+        if self.hosts is None:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value, group=self.hosts)
+        return found
+
     def _all_gather(self, *values: float) -> list[list[float]]:
         """Returns one row per process."""
-        if self._group is None:
+        if self.hosts is None:
             return [list(values)]
         mine = torch.tensor(values, dtype=torch.float64)
         rows = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(rows, mine, group=self._group)
+        dist.all_gather(rows, mine, group=self.hosts)
         return [row.tolist() for row in rows]
 
 

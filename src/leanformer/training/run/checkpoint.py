@@ -2,6 +2,7 @@
 
     step-00001000/model.safetensors       every parameter once, and the persistent buffers
                   optimizer.safetensors   the optimizer's state, `PARAMETER.moment`
+                  shard-*.safetensors     in place of both, of a sharded run (`sharded_files`)
                   state.json              `Progress`, and the settings of the run
                   callbacks.safetensors   the state of the callbacks, if they have any
                   SHA256SUMS              the sha256 of all files; `sha256sum -c SHA256SUMS` checks them, too
@@ -13,25 +14,29 @@ name only when it is complete and on disk; it is verified whenever it is read.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from leanformer import files
 from leanformer.files import SUMS
 from leanformer.records import reading
 from leanformer.records.checkpoint import State
+from leanformer.training.machine.process_group import ProcessGroup
 from leanformer.training.run import callback
 from leanformer.training.run.callback import Callback
 from leanformer.training.run.provenance import identity, plan_at
+from leanformer.training.run.sharded_files import PATTERN, read_parts, write_parts
+from leanformer.training.run.state_tensors import fill, moments, set_moments, weights
 
 STATE = "state.json"
-FILES = ("model.safetensors", "optimizer.safetensors", STATE)
+WHOLE = ("model.safetensors", "optimizer.safetensors")
+FILES = (*WHOLE, STATE)
 CALLBACKS = "callbacks.safetensors"
 OLD_CALLBACKS = "companions.safetensors"
 """The name of this file in checkpoints of version 0.1."""
@@ -71,6 +76,8 @@ class Checkpoints:
     """The step of a checkpoint that is kept in addition to the newest."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """The content of run.json, with whose settings the checkpoints must agree."""
+    group: ProcessGroup | None = None
+    """The processes that share the work, each of which holds its parts of a sharded model; None: this one alone."""
 
     def path(self, step: int) -> Path:
         return self.folder / folder_name(step)
@@ -96,13 +103,35 @@ class Checkpoints:
             return
         with files.new_directory(target) as folder:
             save_file(weights(model), folder / "model.safetensors")
-            save_file(_moments(model, optimizer), folder / "optimizer.safetensors")
-            state = asdict(progress) | {"identity": identity(self.record)}
-            (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+            save_file(moments(model, optimizer), folder / "optimizer.safetensors")
             if tensors := callback.states(callbacks):
                 save_file(tensors, folder / CALLBACKS)
-            files.write_sums(folder)
+            self._finish(folder, progress)
         self.prune()
+
+    def save_sharded(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """The same of a sharded model: all processes call it, and the first one's progress counts.
+
+        An OSError of one of them is raised on all of them, and leaves the other checkpoints as they are.
+        """
+        assert self.group is not None
+        group, first, target = self.group, self.group.rank == 0, self.path(progress.step)
+        if group.gather(target.exists())[0]:
+            return
+        with ExitStack() as stack:
+            new = group.together(lambda: stack.enter_context(files.new_directory(target)) if first else target)
+            folder = group.gather(new)[0]
+            parts = group.gather(group.together(lambda: write_parts(folder, model, optimizer, group)))
+            sums = {name: digest for part in parts for name, digest in part.items()}
+            group.together(lambda: self._finish(folder, progress, sums) if first else None)
+            group.together(stack.close)  # where the folder gets its name
+        if first:
+            self.prune()
+
+    def _finish(self, folder: Path, progress: Progress, sums: Mapping[str, str] | None = None) -> None:
+        state = asdict(progress) | {"identity": identity(self.record)}
+        (folder / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        files.write_sums(folder, sums)
 
     def _require_same_run(self, checkpoint: Path, written: Mapping[str, Any] | None) -> None:
         """Raises ValueError that names the first setting in which run.json differs from what the checkpoint recorded.
@@ -136,12 +165,19 @@ class Checkpoints:
         newest = found[-1]
         before = f"resume from {found[-2].name}, the one before it" if found[:-1] else "start over at step 0"
         remedy = f"remove {newest} to {before}"
-        verify(newest, remedy)
+        if self.group is None:
+            verify(newest, remedy)
+        else:
+            part = (self.group.rank, self.group.size)
+            self.group.together(lambda: verify(newest, remedy, part))
         state = read_state(newest, remedy)
         self._require_same_run(newest, state.get("identity"))
         with _named(newest, remedy):
-            _fill(model, load_file(newest / "model.safetensors"))
-            _set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
+            if is_sharded(newest):
+                read_parts(newest, model, optimizer)
+            else:
+                fill(model, load_file(newest / "model.safetensors"))
+                set_moments(model, optimizer, load_file(newest / "optimizer.safetensors"))
             files = [newest / name for name in (CALLBACKS, OLD_CALLBACKS) if (newest / name).is_file()]
             callback.resume(callbacks, load_file(files[0]) if files else {})
             return Progress(**{f.name: state[f.name] for f in fields(Progress)})
@@ -167,50 +203,20 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def verify(checkpoint: Path, remedy: str) -> None:
-    """Raises ValueError unless every file is unchanged since it was written."""
+def is_sharded(checkpoint: Path) -> bool:
+    """Whether its tensors are in the files of several processes."""
+    return any(checkpoint.glob(PATTERN)) and not any((checkpoint / name).is_file() for name in WHOLE)
+
+
+def verify(checkpoint: Path, remedy: str, part: tuple[int, int] = (0, 1)) -> None:
+    """Raises ValueError unless every file is unchanged since it was written; `part` (i, n) as in `files.check_sums`."""
     sums = files.read_sums(checkpoint, remedy) if (checkpoint / SUMS).is_file() else {}
-    for name in FILES:
+    for name in (STATE,) if is_sharded(checkpoint) else FILES:
         if name not in sums:
             raise ValueError(f"{checkpoint / SUMS} is missing or says nothing of {name}: {remedy}")
-    files.check_sums(checkpoint, remedy)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Returns every parameter under its first name (tied parameters once), and the persistent buffers."""
-    persistent = model.state_dict()
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
-    return {name: tensor.detach() for name, tensor in [*model.named_parameters(), *buffers.items()]}
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    targets = weights(model)
-    if different := sorted(targets.keys() ^ tensors.keys()):
-        raise ValueError(f"it and the model disagree about {different[0]}")
-    for name, tensor in targets.items():
-        if tensor.shape != tensors[name].shape:
-            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, the model's {tuple(tensor.shape)}")
-        tensor.copy_(tensors[name])
-
-
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names, state = _names(model, optimizer), optimizer.state_dict()["state"]
-    return {f"{names[i]}.{key}": value for i, values in state.items() for key, value in values.items()}
-
-
-def _set_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    index = {name: i for i, name in enumerate(_names(model, optimizer))}
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        parameter, key = name.rsplit(".", 1)
-        state.setdefault(index[parameter], {})[key] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Returns the names of the parameters in the optimizer's order."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    if unlisted := [path.name for path in sorted(checkpoint.glob(PATTERN)) if path.name not in sums]:
+        raise ValueError(f"{checkpoint / SUMS} says nothing of {unlisted[0]}: {remedy}")
+    files.check_sums(checkpoint, remedy, part=part)
 
 
 @contextmanager

@@ -27,8 +27,12 @@ DEFAULTS = {
     for key, value in asdict(table()).items()
 }
 """The values of settings that an older record lacks."""
-FREE = ("checkpoint_every", "keep_checkpoints", "log_with", "threads")
-"""Settings that may change when a run is resumed. Its curve does not depend on them, except for rounding (threads)."""
+FREE = (
+    *("checkpoint_every", "keep_checkpoints", "keep_every", "log_with", "threads"),
+    *("sharding", "activation_checkpointing"),
+)
+"""Settings that may change when a run is resumed. Its curve does not depend on them, except for rounding (threads,
+sharding)."""
 
 
 def new_record(

@@ -5,6 +5,7 @@
     curve.jsonl   see `curve`
     checkpoint/   see `checkpoint`
     scores/       see `scores` and `score_points`
+    kept/         see `kept_models`
     model/        save_pretrained and the tokenizer, when the run is finished
 
 `status` is running (or killed: the directory's lock shows which), stopped (by a signal), failed or finished.
@@ -51,6 +52,10 @@ class RunDirectory:
         return self.path / "scores"
 
     @property
+    def kept(self) -> Path:
+        return self.path / "kept"
+
+    @property
     def finished(self) -> bool:
         """Whether the directory holds a finished run."""
         return self.record.is_file() and self.read().get("status") == "finished"
@@ -80,7 +85,7 @@ class RunDirectory:
             raise FileExistsError(f"{self.path} already holds a run (status {status}): {remedy}choose another --out")
         if (self.path / "config.json").is_file():
             raise FileExistsError(f"{self.path} holds a saved model, which a run would hide: choose another --out")
-        for path in (self.curve, self.checkpoints, self.scores, self.model):
+        for path in (self.curve, self.checkpoints, self.scores, self.kept, self.model):
             if path.exists():
                 raise FileExistsError(f"{path} already exists, but belongs to no run: choose another --out")
 
@@ -96,6 +101,7 @@ class RunDirectory:
                 (self.path, "scores"),
                 (self.scores, "step-*"),
                 (self.checkpoints, "step-*"),
+                (self.kept, "step-*"),
             ):
                 files.remove_leftovers(folder, name)
             yield

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 import leanformer.models as models
@@ -19,6 +21,8 @@ from leanformer.models import LeanformerPreTrainedModel, saved
 from leanformer.models.config import LeanformerConfig
 from leanformer.models.initialisation import initialise
 from leanformer.models.sentence_parts import SentenceParts
+from leanformer.training.machine.sharding import whole
+from leanformer.training.run.state_tensors import fill, weights
 
 M = TypeVar("M", bound=LeanformerPreTrainedModel)
 
@@ -73,6 +77,24 @@ class SavedModel:
     @property
     def record(self) -> dict[str, str]:
         return {"path": str(self.folder.resolve()), "sha256": self.sha256}
+
+
+@torch.no_grad()
+def copy_of(model: LeanformerPreTrainedModel, kind: type[M], main: bool) -> M | None:
+    """Returns a model of this class on the CPU with the weights of `model`, which may be in training and sharded.
+
+    All processes call it, and only the `main` one gets the copy.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights(model).items():
+        together = whole(tensor)
+        if main:
+            found[name] = together.cpu()
+    if not main:
+        return None
+    copy = kind(model.config)
+    fill(copy, found)
+    return copy
 
 
 def save(
