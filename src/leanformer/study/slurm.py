@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,13 +41,14 @@ class SlurmArray:
         self._submitter = submitter(self._queue.folder, options, parallel)
         self._parallel, self._workers = parallel, workers
         self._waiting = list[tuple[Job, Future[None]]]()
-        self._tasks = dict[str, dict[str, Future[None]]]()
-        """{task: {name of the job: its future}} of the tasks that are followed."""
+        self._tasks = dict[str, list[tuple[Job, Future[None]]]]()
+        """{task: jobs and their futures} of the tasks that are followed."""
         self._gone = dict[str, float]()
         """When a task was first missing in the queue."""
         self._starting, self._lock, self._left = Starting(), threading.Lock(), threading.Event()
 
     def __enter__(self) -> Self:
+        self._queue.close_ended()
         self._places = self._queue.places()
         self._thread = threading.Thread(target=self._watch, name="slurm", daemon=True)
         self._thread.start()
@@ -57,6 +59,8 @@ class SlurmArray:
         self._thread.join()
         for _job, future in self._waiting:
             future.cancel()
+        with suppress(OSError):  # a later command does it
+            self._queue.close_ended()
         left = sorted({task.partition("_")[0] for task in self._tasks})
         if left:
             print(
@@ -70,7 +74,7 @@ class SlurmArray:
         self._starting.expect(job, future)
         with self._lock:
             if (place := self._places.get(job.name)) is not None:
-                self._tasks.setdefault(place.task, {})[job.name] = future
+                self._tasks.setdefault(place.task, []).append((job, future))
             else:
                 self._waiting.append((job, future))
         return future
@@ -101,16 +105,17 @@ class SlurmArray:
             self._submitter.update_parameters(comment=number)
             work = [SlurmAllocation(pack, self._workers, self._folder) for pack in packs]
             tasks = [task.job_id for task in self._submitter.submit_array(work)]
-            self._queue.confirm(number, tasks)
         except Exception as error:  # submitit's, of sbatch: all of these jobs, and the study, end with it
             if number is not None:
                 self._queue.withdraw(number)
             for future in futures.values():
                 future.set_exception(OSError(f"Slurm did not take the jobs: {' '.join(str(error).split())}"))
             return
+        with suppress(OSError):  # the disk is full: the array's comment says whose it is
+            self._queue.confirm(number, tasks)
         with self._lock:
             for task, pack in zip(tasks, packs, strict=True):
-                self._tasks[task] = {job.name: futures[job.name] for job in pack}
+                self._tasks[task] = [(job, futures[job.name]) for job in pack]
 
     def _ask(self) -> None:
         """Note which tasks have left the queue; a controller that does not answer is asked again later."""
@@ -129,9 +134,8 @@ class SlurmArray:
                 log = self._queue.folder / f"{task}_0_log.out"
                 outcome = f"task {task} left Slurm's queue and returned nothing; its log is {log}"
             if outcome is not None:
-                futures = self._tasks.pop(task)
-                for name, future in futures.items():
-                    end(future, outcome if isinstance(outcome, str) else outcome.get(name))
+                for job, future in self._tasks.pop(task):
+                    end(future, outcome.get(job.name) if isinstance(outcome, dict) else _unless(job, outcome))
 
     def _returned(self, task: str) -> dict[str, str | None] | str | None:
         """What a task has returned, the last line of its error, or None before it ends."""
@@ -145,8 +149,8 @@ class SlurmArray:
 
     def _fail(self, error: Exception) -> None:
         """An error of the watching itself ends all that is watched, and is raised by the study."""
-        for futures in self._tasks.values():
-            for future in futures.values():
+        for jobs in self._tasks.values():
+            for _, future in jobs:
                 future.set_exception(error)
         self._tasks.clear()
 
@@ -159,6 +163,11 @@ class SlurmAllocation(Allocation):
 
         self.stop()
         return DelayedSubmission(SlurmAllocation(self.jobs, self.workers, self.folder))
+
+
+def _unless(job: Job, why: str) -> str | None:
+    """Why the job failed that was in a task that failed as a whole: it did not, if it had finished before."""
+    return None if job.finished else why
 
 
 def packed(jobs: Sequence[Job], parallel: int, workers: int) -> list[list[Job]]:
