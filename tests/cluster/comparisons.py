@@ -12,7 +12,7 @@ from typing import Any
 from leanformer.files import sha256
 
 STEPS = int(os.environ.get("LEANFORMER_CLUSTER_STEPS", "600"))
-"""Steps of a run, which must last some seconds, so that it can be disturbed in the middle: on a busy machine fewer do."""
+"""Steps of a run. It must last some seconds, so that it can be disturbed in the middle; a busy machine needs fewer."""
 SETTINGS = [
     *("model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2", "model.intermediate_size=32"),
     *("model.max_position_embeddings=32", "training.sequence_length=32", "training.batch_size=4"),

@@ -3,8 +3,8 @@
     python -m tests.cluster.three_executors [--out docs/results/cluster]
 
 On Slurm a node is killed, the controller is killed and started again, and a task is requeued; on Ray a node is removed.
-The undisturbed runs go on meanwhile. The record, `executors.json`, says what was done when, which runs were begun again,
-and the numbers of the reports. LEANFORMER_CLUSTER_STEPS sets the steps of a run.
+The undisturbed runs go on meanwhile. The record, `executors.json`, says what was done when and which runs were begun
+again, and holds the numbers of the reports. LEANFORMER_CLUSTER_STEPS sets the steps of a run.
 """
 
 import argparse
@@ -54,22 +54,10 @@ class Story:
 
 
 def on_slurm(data: Path, out: Path, slurm: Any, log: Path) -> Story:
-    """Each node has had a run in the middle when its turn comes."""
-    story = Story()
     command = comparison(data, out, *ALL, "--executor", "slurm", "--slurm", "time=60", "--parallel", "4")
-    process = start(command, log, slurm.environment)
+    story, process = Story(), start(command, log, slurm.environment)
     try:
-        wait_for(lambda: runs_of("node2", out, slurm) and runs_of("node1", out, slurm) or process.poll() is not None)
-        story.tell("node2 killed", runs=runs_of("node2", out, slurm))
-        slurm.kill("node2")
-        slurm.restart_controller()
-        story.tell("controller killed and started again")
-        wait_for(lambda: runs_of("node1", out, slurm) or process.poll() is not None)
-        story.tell("task of node1 requeued", runs=runs_of("node1", out, slurm))
-        slurm.call("scontrol", "requeue", *task_of("node1", slurm))
-        wait_for(lambda: "down" in slurm.call("sinfo", "--noheader", "--nodes=node2", "--format=%t"), 120)
-        slurm.start("node2")
-        story.tell("node2 started again")
+        disturb_slurm(story, out, slurm, process)
         assert process.wait(LIMIT) == 0, log.read_text()
     finally:
         end(process)
@@ -77,19 +65,36 @@ def on_slurm(data: Path, out: Path, slurm: Any, log: Path) -> Story:
     return story
 
 
+def disturb_slurm(story: Story, out: Path, slurm: Any, process: Any) -> None:
+    """Each node has a run in the middle when its turn comes."""
+    wait_for(lambda: (runs_of("node2", out, slurm) and runs_of("node1", out, slurm)) or process.poll() is not None)
+    story.tell("node2 killed", runs=runs_of("node2", out, slurm))
+    slurm.kill("node2")
+    slurm.restart_controller()
+    story.tell("controller killed and started again")
+    wait_for(lambda: runs_of("node1", out, slurm) or process.poll() is not None)
+    story.tell("task of node1 requeued", runs=runs_of("node1", out, slurm))
+    slurm.call("scontrol", "requeue", *task_of("node1", slurm))
+    wait_for(lambda: "down" in slurm.call("sinfo", "--noheader", "--nodes=node2", "--format=%t"), 120)
+    slurm.start("node2")
+    story.tell("node2 started again")
+
+
 def task_of(node: str, slurm: Any) -> list[str]:
-    """Slurm's number of the task that runs there."""
-    return slurm.call("squeue", "--noheader", f"--nodelist={node}", "--states=RUNNING", "--format=%A").split()
+    """Slurm's name of the array task that runs there. Its number alone may be that of the whole array."""
+    return slurm.call(
+        "squeue", "--noheader", "--array", f"--nodelist={node}", "--states=RUNNING", "--format=%i"
+    ).split()
 
 
 def runs_of(node: str, out: Path, slurm: Any) -> list[str]:
     """Runs in the middle of their training there."""
-    names = slurm.call("squeue", "--noheader", "--array", f"--nodelist={node}", "--states=RUNNING", "--format=%i")
+    names = task_of(node, slurm)
     running = begun(out)
     found = []
     for record, _ in Queue(out).records():
         for task, jobs in zip(record["tasks"], record["allocations"], strict=False):
-            if task in names.split():
+            if task in names:
                 found += [str(Path(directory).relative_to(out)) for directory in jobs.values()]
     return sorted(running.intersection(found))
 
@@ -127,6 +132,38 @@ def begun_again(out: Path) -> dict[str, int]:
     return {name: count for name, count in starts(out).items() if count != 1}
 
 
+def described(stories: dict[str, Story], outs: dict[str, Path], slurm_version: str) -> dict[str, Any]:
+    """The record; `outs` holds the directory of each executor's comparison."""
+    local = outs["local"]
+    libraries = {name: importlib.metadata.version(name) for name in ("submitit", "ray")}
+    reports = {name: numbers(out) for name, out in outs.items()}
+    return {
+        "schema": 1,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {
+            "leanformer": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "slurm": slurm_version,
+            **libraries,
+        },
+        "cores": os.cpu_count(),
+        "arguments": list(ALL),
+        "settings": SETTINGS,
+        "runs": len(weights(local)),
+        "equal_weights": {name: weights(out) == weights(local) for name, out in outs.items()},
+        "equal_reports": {name: reports[name] == reports["local"] for name in outs},
+        "executors": {
+            name: {"events": stories[name].events, "starts": sum(starts(out).values()), "begun_again": begun_again(out)}
+            for name, out in outs.items()
+        },
+        "final_loss": {
+            path: {name: report["runs"][path]["final_loss"] for name, report in reports.items()}
+            for path in sorted(weights(local))
+        },
+    }
+
+
 def main() -> None:
     from tests.cluster.conftest import no_slurm, slurm_of_two_nodes
 
@@ -147,32 +184,7 @@ def main() -> None:
             version = slurm.call("slurmctld", "-V").split()[-1]
         stories["ray"] = on_ray(data, ray_out, folder / "ray.log")
         assert undisturbed.wait(LIMIT) == 0, (folder / "local.log").read_text()
-        outs = {"local": local, "slurm": slurm_out, "ray": ray_out}
-        record = {
-            "schema": 1,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "versions": {
-                "leanformer": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "slurm": version,
-                "submitit": importlib.metadata.version("submitit"),
-                "ray": importlib.metadata.version("ray"),
-            },
-            "cores": os.cpu_count(),
-            "arguments": list(ALL),
-            "settings": SETTINGS,
-            "runs": len(weights(local)),
-            "equal_weights": {name: weights(out) == weights(local) for name, out in outs.items()},
-            "equal_reports": {name: numbers(out) == numbers(local) for name, out in outs.items()},
-            "executors": {
-                name: {"events": stories[name].events, "begun_again": begun_again(out)} for name, out in outs.items()
-            },
-            "final_loss": {
-                path: {name: numbers(out)["runs"][path]["final_loss"] for name, out in outs.items()}
-                for path in sorted(weights(local))
-            },
-        }
+        record = described(stories, {"local": local, "slurm": slurm_out, "ray": ray_out}, version)
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "executors.json", record)
     print(f"{target / 'executors.json'}: equal weights {record['equal_weights']}, reports {record['equal_reports']}")

@@ -30,8 +30,10 @@ from leanformer.files import write_json
 from leanformer.study.job import Job
 
 FOLDER = "queue"
-ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY")
-ENDED += ("PREEMPTED", "REVOKED")
+ENDED = (
+    *("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "REVOKED"),
+)
 SUBMITTING = 3600.0
 """Seconds after which a submission that Slurm does not know, and whose command did not live to say so, never comes: an
 sbatch that outlives the killed command may be waiting for a busy controller."""
