@@ -1,25 +1,20 @@
-"""A Slurm of two nodes and a Ray of two, both on this machine, and the comparison that all executors must equal."""
+"""A Slurm of two nodes on this machine, and the comparison that all executors must equal."""
 
 import importlib.util
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-SETTINGS = [
-    *("model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2", "model.intermediate_size=32"),
-    *("model.max_position_embeddings=32", "training.sequence_length=32", "training.batch_size=4"),
-    *("training.max_steps=1000", "training.validate_every=500", "training.validation_sequences=8"),
-    *("training.log_every=20", "training.checkpoint_every=40", "training.threads=1", "training.score_targets=512"),
-]
+from tests.cluster.comparisons import ALL, FOUR, on_this_machine, wait_for
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "munged")
 CONFIGURATION = """\
 ClusterName=test
@@ -49,26 +44,22 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE
 """
 
 
-def comparison(data: Path, out: Path, *more: str) -> list[str]:
-    """The command: two mechanisms with two seeds."""
-    options = ["--data", str(data), "--out", str(out), "--attention", "dot_product,symmetric", "--seeds", "2", *more]
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    return [sys.executable, "-m", "leanformer_cli", "compare", *options, *settings]
+@pytest.fixture(scope="session")
+def local(data, tmp_path_factory) -> Path:
+    """The 24 runs as processes of this machine, which nobody disturbs."""
+    return undisturbed(data, tmp_path_factory.mktemp("local"), ALL)
 
 
 @pytest.fixture(scope="session")
-def local(data, tmp_path_factory) -> Path:
-    """The comparison as processes of this machine, which nobody disturbs."""
-    out = tmp_path_factory.mktemp("local") / "comparison"
-    subprocess.run(comparison(data, out, "--jobs", "2", "--quiet"), check=True, timeout=900)
-    return out
+def four(data, tmp_path_factory) -> Path:
+    """Four of them."""
+    return undisturbed(data, tmp_path_factory.mktemp("four"), FOUR)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
+def undisturbed(data: Path, folder: Path, runs: tuple[str, ...]) -> Path:
+    log = folder / "log"
+    assert on_this_machine(data, folder / "comparison", runs, log).wait(1800) == 0, log.read_text()
+    return folder / "comparison"
 
 
 class Slurm:
@@ -77,7 +68,7 @@ class Slurm:
     def __init__(self, folder: Path) -> None:
         self.folder, self.environment = folder, os.environ | {"SLURM_CONF": f"{folder}/slurm.conf"}
         (folder / "state").mkdir()
-        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, ports=_free_ports(3)))
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, ports=free_ports(3)))
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
@@ -124,24 +115,37 @@ class Slurm:
                 os.kill(int((self.folder / f"{name}.pid").read_text()), 15)
 
 
-@pytest.fixture(scope="session")
-def slurm():
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"no {', '.join(missing)} here: apt-get install slurm-wlm munge")
-    if importlib.util.find_spec("submitit") is None:
-        pytest.skip('no submitit here: pip install -e ".[slurm]"')
-    if os.geteuid():
-        pytest.skip("a Slurm of its own needs root")
+@contextmanager
+def slurm_of_two_nodes() -> Iterator[Slurm]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path is short
     folder.chmod(0o755)
     made = Slurm(folder)
-    yield made
-    made.end()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
+@pytest.fixture(scope="session")
+def slurm():
+    if why := no_slurm():
+        pytest.skip(why)
+    with slurm_of_two_nodes() as made:
+        yield made
+
+
+def no_slurm() -> str:
+    """Why there can be no Slurm here, and the remedy; "" if there can."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"no {', '.join(missing)} here: apt-get install slurm-wlm munge"
+    if importlib.util.find_spec("submitit") is None:
+        return 'no submitit here: pip install -e ".[slurm]"'
+    return "a Slurm of its own needs root" if os.geteuid() else ""
+
+
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

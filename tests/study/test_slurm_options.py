@@ -3,7 +3,7 @@
 import pytest
 
 from leanformer.study.job import Job
-from leanformer.study.slurm import packed
+from leanformer.study.packing import packed
 from leanformer.study.slurm_options import batch_file, minutes, read_options
 
 

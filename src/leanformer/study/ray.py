@@ -1,4 +1,4 @@
-"""The executor of a Ray cluster: a task per job, with its CPUs and its part of a GPU.
+"""The executor of a Ray cluster: tasks with their CPUs and their part of a GPU, which short jobs share if many wait.
 
 The cluster is the one of RAY_ADDRESS, or one on this machine that lasts as long as the study. Ray starts a task again
 on another machine when its own dies, and the run goes on from its last checkpoint, which lies in the shared directory;
@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from leanformer.install import how_to_install
 from leanformer.study.allocation import PATIENCE, Allocation
-from leanformer.study.executor import JobFailed
 from leanformer.study.job import Job
-from leanformer.study.starting import Starting, end
+from leanformer.study.packing import packed
+from leanformer.study.starting import Starting, end, unless_finished
 
 TICK = 0.5
 """Seconds between two looks at the tasks."""
@@ -32,8 +32,10 @@ class RayTasks:
     def __init__(self, parallel: int, threads: int, per_gpu: int = 1) -> None:
         self._parallel, self._threads, self._per_gpu = parallel, threads, per_gpu
         self._folder = Path.cwd()
-        self._waiting = deque[tuple[Job, Future[None]]]()
-        self._tasks = dict[Any, tuple[Job, Future[None]]]()
+        self._waiting = list[tuple[Job, Future[None]]]()
+        self._packs = deque[list[tuple[Job, Future[None]]]]()
+        """Each becomes a task."""
+        self._tasks = dict[Any, list[tuple[Job, Future[None]]]]()
         self._starting, self._lock, self._left = Starting(), threading.Lock(), threading.Event()
 
     def __enter__(self) -> Self:
@@ -42,7 +44,10 @@ class RayTasks:
         if self._own:
             environment = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
             self._ray.init(log_to_driver=False, logging_level="error", runtime_env={"env_vars": environment})
-        gpus = 1 / self._per_gpu if self._ray.cluster_resources().get("GPU") else 0
+        there = self._ray.cluster_resources()
+        gpus = 1 / self._per_gpu if there.get("GPU") else 0
+        room = there["GPU"] / gpus if gpus else there.get("CPU", 0) / self._threads
+        self._at_a_time = max(1, min(int(room), self._parallel or int(room)))
         resources = {"num_cpus": self._threads, "num_gpus": gpus, "max_retries": RETRIES}
         self._carry_out = self._ray.remote(**resources)(carry_out)
         self._thread = threading.Thread(target=self._watch, name="ray", daemon=True)
@@ -52,7 +57,7 @@ class RayTasks:
     def __exit__(self, *_: object) -> None:
         self._left.set()
         self._thread.join()
-        for _job, future in self._waiting:
+        for _job, future in [*self._waiting, *(each for pack in self._packs for each in pack)]:
             future.cancel()
         for task in self._tasks:
             with suppress(Exception):  # its machine is gone
@@ -76,17 +81,22 @@ class RayTasks:
                 self._collect()
                 self._starting.look()
             except Exception as error:  # the cluster is gone: the study ends with it
-                for _, future in [*self._tasks.values(), *self._waiting]:
+                packs = [*self._tasks.values(), *self._packs, self._waiting]
+                for future in [future for pack in packs for _, future in pack]:
                     if not future.done():
                         future.set_exception(OSError(f"Ray: {' '.join(str(error).split())}"))
                 return
 
     def _start(self) -> None:
         with self._lock:
-            while self._waiting and (not self._parallel or len(self._tasks) < self._parallel):
-                job, future = self._waiting.popleft()
-                work = Allocation([job], 1, self._folder)
-                self._tasks[self._carry_out.options(name=job.name).remote(work)] = job, future
+            waiting, self._waiting = self._waiting, []
+        futures = dict(waiting)
+        for jobs in packed([job for job, _ in waiting], self._at_a_time, 1):
+            self._packs.append([(job, futures[job]) for job in jobs])
+        while self._packs and (not self._parallel or len(self._tasks) < self._parallel):
+            pack = self._packs.popleft()
+            work = Allocation([job for job, _ in pack], 1, self._folder)
+            self._tasks[self._carry_out.options(name=pack[0][0].name).remote(work)] = pack
 
     def _collect(self) -> None:
         if not self._tasks:
@@ -94,11 +104,14 @@ class RayTasks:
             return
         ended, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=TICK)
         for task in ended:
-            job, future = self._tasks.pop(task)
+            pack = self._tasks.pop(task)
             try:
-                end(future, self._ray.get(task)[job.name])
+                outcome = self._ray.get(task)
             except self._ray.exceptions.RayError as error:
-                future.set_exception(JobFailed(str(error).strip().splitlines()[-1]))
+                why = str(error).strip().splitlines()[-1]
+                outcome = {job.name: unless_finished(job, why) for job, _ in pack}
+            for job, future in pack:
+                end(future, outcome[job.name])
 
 
 def carry_out(work: Allocation) -> dict[str, str | None]:

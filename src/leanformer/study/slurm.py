@@ -11,21 +11,24 @@ left. It leaves them there when it ends.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from leanformer.locks import claimed
 from leanformer.study.allocation import Allocation
 from leanformer.study.job import Job
+from leanformer.study.packing import packed
 from leanformer.study.queue import Queue
 from leanformer.study.slurm_options import submitter
-from leanformer.study.starting import Starting, end
+from leanformer.study.starting import Starting, end, unless_finished
 
-SHORT = 600.0
-"""Seconds of jobs that are packed into one allocation."""
 TICK = 0.5
 """Seconds between two looks at what tasks have returned."""
+PATIENCE = 60.0
+"""Seconds that another command has for submitting what it is about to submit in the same directory."""
 ASKING = 10.0
 """Seconds between two questions to Slurm."""
 LOST = 60.0
@@ -40,14 +43,14 @@ class SlurmArray:
         self._submitter = submitter(self._queue.folder, options, parallel)
         self._parallel, self._workers = parallel, workers
         self._waiting = list[tuple[Job, Future[None]]]()
-        self._tasks = dict[str, dict[str, Future[None]]]()
-        """{task: {name of the job: its future}} of the tasks that are followed."""
+        self._tasks = dict[str, list[tuple[Job, Future[None]]]]()
+        """{task: jobs and their futures} of the tasks that are followed."""
         self._gone = dict[str, float]()
         """When a task was first missing in the queue."""
         self._starting, self._lock, self._left = Starting(), threading.Lock(), threading.Event()
 
     def __enter__(self) -> Self:
-        self._places = self._queue.places()
+        self._queue.close_ended()
         self._thread = threading.Thread(target=self._watch, name="slurm", daemon=True)
         self._thread.start()
         return self
@@ -57,6 +60,8 @@ class SlurmArray:
         self._thread.join()
         for _job, future in self._waiting:
             future.cancel()
+        with suppress(OSError):  # a later command does it
+            self._queue.close_ended()
         left = sorted({task.partition("_")[0] for task in self._tasks})
         if left:
             print(
@@ -69,10 +74,7 @@ class SlurmArray:
         future = Future[None]()
         self._starting.expect(job, future)
         with self._lock:
-            if (place := self._places.get(job.name)) is not None:
-                self._tasks.setdefault(place.task, {})[job.name] = future
-            else:
-                self._waiting.append((job, future))
+            self._waiting.append((job, future))
         return future
 
     def _watch(self) -> None:
@@ -89,28 +91,41 @@ class SlurmArray:
                 self._fail(error)
 
     def _submit(self) -> None:
-        """Submit all that waits as one array."""
+        """Follow what Slurm has of the jobs that wait, and submit the others as one array, while no other command does
+        the same here: of two that begin at once, one follows what the other has submitted."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        futures, number = {job.name: future for job, future in waiting}, None
         try:
-            packs = packed([job for job, _ in waiting], self._parallel, self._workers)
-            number = self._queue.announce(packs)
+            with claimed(self._queue.folder, PATIENCE):
+                places = self._queue.places()
+                for job, future in waiting:
+                    if job.name in places:
+                        self._tasks.setdefault(places[job.name].task, []).append((job, future))
+                self._submit_array({job: future for job, future in waiting if job.name not in places})
+        except Exception as error:  # submitit's, of sbatch: the jobs that are not submitted, and the study, end with it
+            followed = {future for jobs in self._tasks.values() for _, future in jobs}
+            for _, future in waiting:
+                if future not in followed:
+                    future.set_exception(OSError(f"Slurm did not take the jobs: {' '.join(str(error).split())}"))
+
+    def _submit_array(self, futures: "Mapping[Job, Future[None]]") -> None:
+        if not futures:
+            return
+        packs = packed(list(futures), self._parallel, self._workers)
+        number = self._queue.announce(packs)
+        try:
             self._submitter.update_parameters(comment=number)
             work = [SlurmAllocation(pack, self._workers, self._folder) for pack in packs]
             tasks = [task.job_id for task in self._submitter.submit_array(work)]
+        except Exception:
+            self._queue.withdraw(number)
+            raise
+        for task, pack in zip(tasks, packs, strict=True):
+            self._tasks[task] = [(job, futures[job]) for job in pack]
+        with suppress(OSError):  # the disk is full: the array's comment says whose it is
             self._queue.confirm(number, tasks)
-        except Exception as error:  # submitit's, of sbatch: all of these jobs, and the study, end with it
-            if number is not None:
-                self._queue.withdraw(number)
-            for future in futures.values():
-                future.set_exception(OSError(f"Slurm did not take the jobs: {' '.join(str(error).split())}"))
-            return
-        with self._lock:
-            for task, pack in zip(tasks, packs, strict=True):
-                self._tasks[task] = {job.name: futures[job.name] for job in pack}
 
     def _ask(self) -> None:
         """Note which tasks have left the queue; a controller that does not answer is asked again later."""
@@ -129,9 +144,8 @@ class SlurmArray:
                 log = self._queue.folder / f"{task}_0_log.out"
                 outcome = f"task {task} left Slurm's queue and returned nothing; its log is {log}"
             if outcome is not None:
-                futures = self._tasks.pop(task)
-                for name, future in futures.items():
-                    end(future, outcome if isinstance(outcome, str) else outcome.get(name))
+                for job, future in self._tasks.pop(task):
+                    end(future, outcome.get(job.name) if isinstance(outcome, dict) else unless_finished(job, outcome))
 
     def _returned(self, task: str) -> dict[str, str | None] | str | None:
         """What a task has returned, the last line of its error, or None before it ends."""
@@ -145,8 +159,8 @@ class SlurmArray:
 
     def _fail(self, error: Exception) -> None:
         """An error of the watching itself ends all that is watched, and is raised by the study."""
-        for futures in self._tasks.values():
-            for future in futures.values():
+        for jobs in self._tasks.values():
+            for _, future in jobs:
                 future.set_exception(error)
         self._tasks.clear()
 
@@ -159,18 +173,3 @@ class SlurmAllocation(Allocation):
 
         self.stop()
         return DelayedSubmission(SlurmAllocation(self.jobs, self.workers, self.folder))
-
-
-def packed(jobs: Sequence[Job], parallel: int, workers: int) -> list[list[Job]]:
-    """Returns the jobs of each allocation, in order. Where there are more jobs than may run at a time, an allocation
-    takes several, as long as these take no more than `SHORT` seconds; one of unknown duration has its own."""
-    most = max(workers, 1, -(-len(jobs) // parallel))
-    packs = list[list[Job]]()
-    for job in jobs:
-        last = packs[-1] if packs else []
-        seconds = sum(each.seconds for each in [*last, job]) / max(workers, 1)
-        if last and len(last) < most and (len(last) < workers or job.seconds) and seconds <= SHORT:
-            last.append(job)
-        else:
-            packs.append([job])
-    return packs

@@ -33,6 +33,11 @@ def end(future: "Future[None]", why: str | None) -> None:
         future.set_exception(JobFailed(why))
 
 
+def unless_finished(job: Job, why: str) -> str | None:
+    """Why a job failed whose allocation ended as a whole: it did not, if it had finished before."""
+    return None if job.finished else why
+
+
 def _size(job: Job) -> int:
     try:
         return job.log.stat().st_size
