@@ -125,7 +125,7 @@ def test_the_table_of_mechanisms_is_what_the_command_prints():
     page = (ROOT / "docs" / "mechanisms.md").read_text()
     sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     for row in catalogue(**sizes, vocab_size=30522, max_position_embeddings=512):
-        line = next(line for line in page.splitlines() if line.startswith(f"| `{row['mixer']}` | {row['paper']}"))
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{row['name']}` | {row['paper']}"))
         for key in ("qkv_parameters_per_layer", "parameters"):
             assert f"{row[key]:,}" in line
         assert f"{row['forward_flops_per_token'] / 1e6:.1f}" in line

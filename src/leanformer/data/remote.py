@@ -56,8 +56,9 @@ def _opened(url: str) -> tuple[Any, str]:
 
     try:
         system, path = fsspec.core.url_to_fs(url)
-    except ImportError:
-        raise ValueError(f"{url}: {how_to_install('cloud')} reads s3:// and gs://") from None
+    except ImportError as error:
+        remedy = how_to_install("cloud") if url.startswith("s3://") else _reason(error)
+        raise ValueError(f"{url}: a package is missing: {remedy}") from None
     except ValueError as error:
         raise ValueError(f"{url}: {_reason(error)}") from None
     return system, str(path)
