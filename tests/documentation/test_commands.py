@@ -122,7 +122,7 @@ def prepare_directory(command: Command, words: Sequence[str], directory: Path, i
     if made and not GOES_ON & set(words):
         path = directory / made
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for word in [*words[1:], *re.findall(r"\[config=([^,\]]+)", " ".join(words))]:
+    for word in [*words[1:], *re.findall(r"(?<=[\w])=([^,\]\s]+)", " ".join(words))]:  # and files after NAME=
         name = word.partition("/tokenizer")[0]
         if (directory / name).exists() or (name == made and not {"--extend"} & set(words)):
             continue
