@@ -102,7 +102,9 @@ def theirs(model: Path, loaded: TaskData, settings: FinetuningSettings, steps: i
     train, validation = Rows(loaded.train), Rows(loaded.validation[split])
     transformers.set_seed(settings.seed)
     classes = len(loaded.task.labels)
-    network = transformers.AutoModelForSequenceClassification.from_pretrained(model, num_labels=classes)
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(
+        model, num_labels=classes, trust_remote_code=False
+    )
     common = TrainingSettings()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = transformers.Trainer(

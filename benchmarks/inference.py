@@ -58,7 +58,7 @@ def leanformer(folder: Path, backend: str, precision: str) -> Embed:
 def sentence_transformers(folder: Path, *, backend: Any = "torch", in_order: bool = False) -> Embed:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(folder), device="cpu", backend=backend)
+    model = SentenceTransformer(str(folder), device="cpu", backend=backend, trust_remote_code=False)
 
     def embed(texts: list[str]) -> Vectors:
         if not in_order:
@@ -73,7 +73,9 @@ def pipeline(folder: Path, batch: int) -> Embed:
     """Means of the states of every text, as a user computes them from what the pipeline returns."""
     import transformers
 
-    run = transformers.pipeline("feature-extraction", str(folder), device="cpu", batch_size=batch)
+    run = transformers.pipeline(
+        "feature-extraction", str(folder), device="cpu", batch_size=batch, trust_remote_code=False
+    )
     longest = longest_text(folder)
 
     def embed(texts: list[str]) -> Vectors:
@@ -90,7 +92,7 @@ def longest_text(folder: Path) -> int:
     """Returns the number of tokens at which sentence-transformers cuts a text."""
     from sentence_transformers import SentenceTransformer
 
-    return int(SentenceTransformer(str(folder), device="cpu").max_seq_length or 512)
+    return int(SentenceTransformer(str(folder), device="cpu", trust_remote_code=False).max_seq_length or 512)
 
 
 def fastembed(folder: Path, graph: Path, width: int) -> Embed:

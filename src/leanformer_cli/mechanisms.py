@@ -76,7 +76,7 @@ def check(
         typer.Option(help='Mechanisms with options to check, as in "mine[rank=6]"; default: all of the file.'),
     ] = None,
 ) -> None:
-    """Test the promises of a plug-in's mechanisms, and of its mixers without heads.
+    """Test the promises of a plug-in.
 
     It prints a line per promise: what holds, and what is broken with the reason. The exit status is 1 if any is broken.
     """

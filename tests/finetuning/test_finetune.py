@@ -312,7 +312,7 @@ def test_nothing_is_made_when_the_input_is_wrong(run: Path, glue: Path, quick: Q
         ("cola", quick(), "no file .*cola/train"),
         ("sst2", quick(max_length=20), "finetuning.max_length = 20: the model in .* reads at most 19 tokens"),
         ("sst2", quick(max_length=2), "max_length = 2: 2 special tokens leave no room for text"),
-        ("stsb", quick(max_length=3), "finetuning.max_length = 3: 3 special tokens"),
+        ("stsb", quick(max_length=3), "max_length = 3: 3 special tokens"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             finetune(run, name, glue, out, settings, quiet=True)

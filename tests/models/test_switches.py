@@ -157,6 +157,7 @@ def test_queries_and_keys_are_normed_where_they_are_made(tiny, attention):
     made |= {name for name in names() if mechanism(name).compares} - tied
     expected = {"token_norm.weight"} if attention in tied else set()
     expected |= {"query_norm.weight", "key_norm.weight"} if attention in made else set()
+    expected |= {"latent_norm.weight"} if attention == "latent" else set()  # there with and without the others
     assert gains == expected
 
 

@@ -142,7 +142,7 @@ def print_catalogue(rows: list[dict[str, Any]]) -> None:
             row["paper"],
         )
     # Numbers are never cut: a terminal narrower than the table wraps its lines.
-    console = Console(width=max(130, Console().width))
+    console = Console(width=max(200, Console().width))
     console.print(table)
     if rotary := [row["name"] for row in rows if row["positions"] == "rotary"]:
         console.print(f"{', '.join(rotary)}: with rotary positions, so without the others' table of positions")

@@ -41,7 +41,7 @@ class Position2D(Compatibility):
     """
 
     compares = uses_input = False
-    reads_attention = True
+    reads_attention = any_queries = True
     weight: Tensor
 
     def __init__(self, shape: Shape, channels: int = 64, per_head: bool = False, init_std: float = 0.02) -> None:
