@@ -19,6 +19,7 @@ import torch
 from experiments.conversion.plan import Plan
 from experiments.protocol import read_result, slug
 from leanformer.bench.rounds import alternate, ratio, repeats, turn
+from leanformer.data.corpus import Corpus
 from leanformer.evaluation import pretrained
 from leanformer.evaluation.perplexity import perplexity
 from leanformer.exporting import int8
@@ -58,7 +59,7 @@ def _forms(p: Plan, name: str, run: Path, ids: torch.Tensor) -> list[tuple[dict[
         step = torch.inference_mode()(partial(copy, input_ids=ids))
         found.append((form, size if form == "hub" else None, loss, step))
     graphs = {"onnx": folder / "onnx" / WHOLE, "onnx int8": folder / "onnx" / SMALL}
-    losses = int8.losses(open_source(run), p.data, graphs)["loss"]
+    losses = int8.losses(open_source(run), Corpus.open(p.data), graphs)["loss"]
     sizes = read_result(folder / "onnx" / "export.json")["bytes"]
     known = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     for form, path in graphs.items():
