@@ -62,8 +62,12 @@ def shared_rows(weights_HLM: Tensor, value_BHMK: Tensor, keys_BM: Tensor | None 
 
 
 def _mixed(weights_HLM: Tensor, value_BHMK: Tensor) -> Tensor:
-    """sum_j w_hij v_bhjk; the batch is folded into the columns, since `matmul` would copy the weights to it."""
-    size, width = value_BHMK.shape[0], value_BHMK.shape[-1]
+    """sum_j w_hij v_bhjk; the batch is folded into the columns, since `matmul` would copy the weights to it. So are the
+    heads, where all have the same weights, (1, L, M)."""
+    size, heads, _, width = value_BHMK.shape
+    if len(weights_HLM) == 1:
+        columns = value_BHMK.permute(2, 0, 1, 3).flatten(1)
+        return (weights_HLM[0] @ columns).unflatten(-1, (size, heads, width)).permute(1, 2, 0, 3)
     columns = value_BHMK.permute(1, 2, 0, 3).flatten(-2)
     return (weights_HLM @ columns).unflatten(-1, (size, width)).permute(2, 0, 1, 3)
 

@@ -60,10 +60,10 @@ class Position2D(Compatibility):
     def forward(self, heads: Heads, x: Tensor, memory: Tensor, positions: Positions) -> Logits:
         of_key, of_query = self.weight.view(-1, self.channels).chunk(2, dim=-1)
         row, column = (
-            (self.sines(place, weight)[:, :, None] * weight).sum(-1)
+            (self.sines(place, weight)[:, None] * weight[:, None]).sum(-1)  # (B, H, L)
             for place, weight in ((positions.query, of_query), (positions.key, of_key))
         )
-        return Logits(bias=(row[:, :, None] + column[:, None]).permute(0, 3, 1, 2))
+        return Logits(bias=row[..., None] + column[:, :, None])
 
     def sines(self, position: Tensor, like: Tensor) -> Tensor:
         """(..., L) -> (..., L, m / 2): all sines and then all cosines of these positions."""
