@@ -15,7 +15,6 @@ All have the sizes of the benchmark; a gated layer has three matrices, and is tw
 published learning rate and its neighbours, where a search begins.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from leanformer.bench import trainer
+from leanformer.bench import plain_loop, trainer
 from leanformer.bench.entry import Benchmark
 from leanformer.install import how_to_install
 
@@ -71,42 +70,21 @@ def x_scores(model: nn.Module, tokens: Tensor, positions: Tensor) -> Tensor:
     return model.to_logits(model(tokens, return_embeddings=True).flatten(0, 1)[positions])
 
 
-def x_transformers(benchmark: Benchmark, *, outer: dict[str, object], **layers: object) -> nn.Module:
-    """Returns an encoder with tied embeddings; ImportError says how to install the package."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the package still uses torch.jit.script
-            from x_transformers import Encoder, TransformerWrapper
-    except ImportError:
-        raise ImportError(f"x-transformers: {how_to_install('bench')}") from None
-    width, heads = benchmark.sizes["hidden_size"], benchmark.sizes["num_attention_heads"]
-    encoder = Encoder(
-        dim=width,
-        depth=benchmark.sizes["num_hidden_layers"],
-        heads=heads,
-        attn_dim_head=width // heads,
-        attn_flash=True,
-        ff_mult=benchmark.sizes["intermediate_size"] * 2 / 3 / width,
-        ff_glu=True,
-        ff_no_bias=True,
-        **layers,
-    )
-    return TransformerWrapper(
-        num_tokens=benchmark.vocab_size,
-        max_seq_len=benchmark.length,
-        tie_embedding=True,
-        attn_layers=encoder,
-        **outer,
-    )
+def gated(benchmark: Benchmark, outer: dict[str, object], **layers: object) -> nn.Module:
+    """Returns x-transformers with gated layers without biases; ImportError says how to install the package."""
+    if reason := plain_loop.lacking():
+        raise ImportError(f"x-transformers: {reason}")
+    times = benchmark.sizes["intermediate_size"] * 2 / 3 / benchmark.sizes["hidden_size"]
+    return plain_loop.encoder(benchmark, outer, ff_mult=times, ff_glu=True, ff_no_bias=True, **layers)
 
 
 def cramming(benchmark: Benchmark) -> nn.Module:
-    return x_transformers(benchmark, outer={"scaled_sinu_pos_emb": True, "post_emb_norm": True})
+    return gated(benchmark, {"scaled_sinu_pos_emb": True, "post_emb_norm": True})
 
 
 def with_muon(benchmark: Benchmark) -> nn.Module:
     modern = {"rotary_pos_emb": True, "use_rmsnorm": True, "ff_swish": True, "attn_qk_norm": True}
-    return x_transformers(benchmark, outer={"use_abs_pos_emb": False}, **modern)
+    return gated(benchmark, {"use_abs_pos_emb": False}, **modern)
 
 
 def stable_adamw(model: nn.Module, rate: float) -> list[Optimizer]:

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leanformer.attention.layer import MultiHeadAttention
 from leanformer.attention.mixers import DEFAULT, build_mixer
-from leanformer.attention.reference import MAX_LENGTH, B, D, H, K, L, assert_equal, float64, gradients_of, inputs
+from leanformer.attention.promises import Check, broken
+from leanformer.attention.reference import MAX_LENGTH, B, D, H, K, L, assert_equal, gradients_of, inputs, scattered
 from leanformer.attention.shape import Shape
 from leanformer.attention.some_queries import take
 from leanformer.attention.token_mixer import TokenMixer
@@ -30,16 +31,8 @@ def check_token_mixer(name: str, **mixing: Any) -> None:
 
 
 def broken_mixer_promises(name: str, **mixing: Any) -> Iterator[tuple[str, str | None]]:
-    """Yields each promise in words, with the reason in one line if this mixer breaks it, else None."""
-    for check in CHECKS:
-        promise = check.__name__.removeprefix("check_").replace("_", " ")
-        try:
-            check(name, mixing)
-        except Exception as error:  # a plug-in's code may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            yield promise, reason if isinstance(error, AssertionError) else f"{type(error).__name__}: {reason}"
-        else:
-            yield promise, None
+    """Returns each promise in words, with the reason in one line if this mixer breaks it, else None."""
+    return broken(CHECKS, name, mixing)
 
 
 def check_values_and_gradients_equal_the_formula(name: str, mixing: dict[str, Any]) -> None:
@@ -157,7 +150,7 @@ def check_compiles_whole(name: str, mixing: dict[str, Any]) -> None:
         assert_equal("output", compiled(inputs(2, L), mask=mask), module(inputs(2, L), mask=mask))
 
 
-CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
+CHECKS: list[Check] = [
     check_values_and_gradients_equal_the_formula,
     check_a_padded_text_gets_what_it_gets_alone,
     check_batch_rows_are_independent,
@@ -175,14 +168,7 @@ CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
 
 def layer(name: str, mixing: dict[str, Any], bias: bool = True) -> TokenMixer:
     """A mixer in float64 whose every parameter is random, so that no zero or one hides a mistake."""
-    with float64(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        built = build_mixer(name, mixing, DEFAULT, {}, Shape(D, H, MAX_LENGTH, bias))
-        with torch.no_grad():
-            for parameter in built.parameters():
-                if parameter.requires_grad:
-                    parameter.normal_(std=K**-0.5)
-        return built.eval()
+    return scattered(lambda: build_mixer(name, mixing, DEFAULT, {}, Shape(D, H, MAX_LENGTH, bias)), K).eval()
 
 
 def _require_refusal(call: Callable[[], Tensor | tuple[Tensor, Tensor]], word: str, what: str) -> None:

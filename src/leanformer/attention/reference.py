@@ -5,9 +5,10 @@ Sizes are distinct primes, so that no transposition survives; the head size is t
 Shape letters: B batch, L query length, M memory length, H heads, K head size, D width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,25 @@ from leanformer.attention.projection import affine
 
 B, L, M, K, H, MAX_LENGTH = 2, 5, 7, 22, 3, 13
 D = H * K
+Built = TypeVar("Built", bound=nn.Module)
 
 
 def layer(name: str, options: dict[str, Any], head_size: int = K, **more: Any) -> MultiHeadAttention:
-    """A layer in float64 whose every parameter is random, so that no zero or one hides a mistake."""
+    """Returns a layer of this mechanism, `scattered`."""
+    build = partial(MultiHeadAttention, name, H * head_size, H, MAX_LENGTH, **options, **more)
+    return scattered(build, head_size)
+
+
+def scattered(build: Callable[[], Built], size: int) -> Built:
+    """Returns a layer in float64 whose every parameter is random, N(0, 1 / size), so that no zero or one hides a
+    mistake."""
     with float64(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        built = MultiHeadAttention(name, H * head_size, H, MAX_LENGTH, **options, **more)
+        built = build()
         with torch.no_grad():
             for parameter in built.parameters():
                 if parameter.requires_grad:
-                    parameter.normal_(std=head_size**-0.5)
+                    parameter.normal_(std=size**-0.5)
         return built
 
 

@@ -7,7 +7,7 @@ Float64 on the CPU, gradients compared like values. The reference is the mechani
 one token, the compatibility's for one logit, put together in `reference` by loops that share nothing with the layer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from leanformer.attention.positions import Positions, Rotary
+from leanformer.attention.promises import Check, broken
 from leanformer.attention.reference import (
     MAX_LENGTH,
     B,
@@ -47,16 +48,8 @@ def check_mechanism(name: str, **options: Any) -> None:
 
 
 def broken_promises(name: str, **options: Any) -> Iterator[tuple[str, str | None]]:
-    """Yields each promise in words, with the reason in one line if this mechanism breaks it, else None."""
-    for check in CHECKS:
-        promise = check.__name__.removeprefix("check_").replace("_", " ")
-        try:
-            check(name, options)
-        except Exception as error:  # a plug-in's code may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            yield promise, reason if isinstance(error, AssertionError) else f"{type(error).__name__}: {reason}"
-        else:
-            yield promise, None
+    """Returns each promise in words, with the reason in one line if this mechanism breaks it, else None."""
+    return broken(CHECKS, name, options)
 
 
 def check_values_and_gradients_equal_the_formula(name: str, options: dict[str, Any]) -> None:
@@ -266,7 +259,7 @@ def check_compiles_whole(name: str, options: dict[str, Any]) -> None:
         assert_equal("context", compiled(inputs(2, L), mask=mask), module(inputs(2, L), mask=mask))
 
 
-CHECKS: list[Callable[[str, dict[str, Any]], None]] = [
+CHECKS: list[Check] = [
     check_values_and_gradients_equal_the_formula,
     check_fused_equals_plain,
     check_padding_changes_nothing,

@@ -5,6 +5,7 @@ label. Fused attention, which is an option there, is on, as its page recommends.
 """
 
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,26 +24,31 @@ def lacking() -> str | None:
 
 
 def build(benchmark: Benchmark) -> nn.Module:
+    rate = benchmark.dropout
+    times = benchmark.sizes["intermediate_size"] / benchmark.sizes["hidden_size"]
+    return encoder(benchmark, {"emb_dropout": rate}, ff_mult=times, attn_dropout=rate, ff_dropout=rate)
+
+
+def encoder(benchmark: Benchmark, outer: Mapping[str, Any], **layers: Any) -> nn.Module:
+    """Returns an encoder with tied embeddings; `layers` are options of its layers, `outer` of what is around them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the package still uses torch.jit.script
         from x_transformers import Encoder, TransformerWrapper
     width, heads = benchmark.sizes["hidden_size"], benchmark.sizes["num_attention_heads"]
-    layers = Encoder(
+    inside = Encoder(
         dim=width,
         depth=benchmark.sizes["num_hidden_layers"],
         heads=heads,
         attn_dim_head=width // heads,
         attn_flash=True,
-        attn_dropout=benchmark.dropout,
-        ff_mult=benchmark.sizes["intermediate_size"] / width,
-        ff_dropout=benchmark.dropout,
+        **layers,
     )
     return TransformerWrapper(
         num_tokens=benchmark.vocab_size,
         max_seq_len=benchmark.length,
-        emb_dropout=benchmark.dropout,
         tie_embedding=True,
-        attn_layers=layers,
+        attn_layers=inside,
+        **outer,
     )
 
 

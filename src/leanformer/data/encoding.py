@@ -64,7 +64,7 @@ def encoded(documents: Iterable[str], encoding: Encoding) -> Iterator[bytes]:
     """Yields [CLS] document [SEP] for every document that has any token, in order."""
     encode, dtype = encoding.encode, np.dtype(encoding.dtype)
     first, last = (dtype.type(number).tobytes() for number in (encoding.cls_id, encoding.sep_id))
-    for batch in _batches(documents):
+    for batch in batches(documents, BATCH):
         for ids in encode(batch):
             if ids:
                 yield first + ids + last
@@ -80,7 +80,9 @@ def encoder(tokenizer: Tokenizer, dtype: np.dtype) -> Encode:
 
     def encode(texts: Sequence[str]) -> list[bytes]:
         cut = [parts(text) for text in texts]
-        ids = (encoded_text for batch in _batches(chain.from_iterable(cut)) for encoded_text in encode_batch(batch))
+        ids = (
+            encoded_text for batch in batches(chain.from_iterable(cut), BATCH) for encoded_text in encode_batch(batch)
+        )
         return [b"".join(islice(ids, len(text_parts))) for text_parts in cut]
 
     def encode_batch(texts: Sequence[str]) -> list[bytes]:
@@ -155,13 +157,14 @@ class Words:
         return [self.space.join(map(self.known.__getitem__, row)) for row in texts_of_words]
 
 
-def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+def batches(documents: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Yields lists of documents of so many characters and more; only the last may have less."""
     batch: list[str] = []
     size = 0
     for document in documents:
         batch.append(document)
         size += len(document)
-        if size >= BATCH:
+        if size >= characters:
             yield batch
             batch, size = [], 0
     if batch:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leanformer.data.encoding import Encoding, encoded
+from leanformer.data.encoding import Encoding, batches, encoded
 from leanformer.data.encoding_process import EncodingProcess
 from leanformer.files import new_file
 
@@ -42,7 +42,7 @@ class Shards:
 
     def __call__(self, part: str, documents: Iterable[str]) -> Iterator[bytes]:
         """Yields what every document with any token encodes to, in order."""
-        cut = shards(documents)
+        cut = batches(documents, SHARD)
         first, second = next(cut, []), next(cut, None)
         if second is None:
             yield from encoded(first, self.encoding)
@@ -92,20 +92,6 @@ class Shards:
         if process is not None:
             process.wait()
         return path
-
-
-def shards(documents: Iterable[str]) -> Iterator[list[str]]:
-    """Yields lists of documents of SHARD characters and more; only the last may have less."""
-    shard: list[str] = []
-    size = 0
-    for document in documents:
-        shard.append(document)
-        size += len(document)
-        if size >= SHARD:
-            yield shard
-            shard, size = [], 0
-    if shard:
-        yield shard
 
 
 def write(path: Path, documents: Sequence[bytes]) -> None:
