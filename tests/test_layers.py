@@ -13,7 +13,19 @@ PACKAGE = SOURCE / "leanformer"
 THIRD = {"torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "sklearn"}
 THIRD |= {"matplotlib", "sacrebleu", "rouge_score", "rich", "typer", "huggingface_hub", "pyarrow", "pandas", "tqdm"}
 THIRD |= {"filelock", "pydantic", "x_transformers", "onnx", "onnxruntime", "submitit", "ray", "fsspec"}
-SMALL = {"at_import", "cores", "files", "install", "locks", "markup", "progress", "records", "spelling", "version"}
+SMALL = {
+    "at_import",
+    "cores",
+    "errors",
+    "files",
+    "install",
+    "locks",
+    "markup",
+    "progress",
+    "records",
+    "spelling",
+    "version",
+}
 SMALL = {f"leanformer.{name}" for name in SMALL}
 
 MAY_IMPORT = {

@@ -100,7 +100,7 @@ class Compatibility(nn.Module):
         return [self]
 
     def rotated_size(self, compared: int) -> int:
-        """Of so many numbers of a compared vector, how many rotary positions rotate: the last ones, or all."""
+        """Returns how many numbers of a compared vector of so many rotary positions rotate: the last ones, or all."""
         return compared
 
     def bilinear_form(self) -> Tensor | None:

@@ -124,7 +124,7 @@ def _absorbed(config: LeanformerConfig, name: str, options: Mapping[str, Any]) -
 def _slimmed(
     config: LeanformerConfig, slot: str, name: str, options: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]] | None:
-    """The same mechanism with values made of keys; None where there is no cache."""
+    """Returns the mechanism with values made of keys, or None where there is no cache."""
     if slot == "encoder":
         return None
     row, shape = mechanism(name), config.shape()

@@ -28,6 +28,7 @@ from typing import Any
 from leanformer.data import remote, tables
 from leanformer.data.decoding import Advance, decoded, kind
 from leanformer.data.in_memory import InMemory
+from leanformer.errors import reason
 from leanformer.spelling import suggest
 
 Source = str | Path | InMemory
@@ -171,19 +172,15 @@ def hub_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     except Exception as error:
         # Network, name, split, format: all errors have the same meaning here.
         loadable = "no file, and no Hugging Face data set that can be loaded"
-        raise ValueError(f"{source}: {loadable} ({_reason(error)})") from error
+        raise ValueError(f"{source}: {loadable} ({reason(error)})") from error
     number = 0
     try:
         for number, row in enumerate(rows, 1):
             yield f"{source}, row {number}", row
     except Exception as error:
-        raise ValueError(f"{source}, row {number + 1}: cannot be read ({_reason(error)})") from error
+        raise ValueError(f"{source}, row {number + 1}: cannot be read ({reason(error)})") from error
     if not number:
         raise ValueError(f"{source}: the {split} split is empty")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _element(element: Any, field: str, place: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from leanformer.errors import reason
 from leanformer.install import how_to_install
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -30,7 +31,7 @@ def urls(name: str) -> list[str]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None
     except Exception as error:  # of many libraries: credentials, network, name
-        raise ValueError(f"{name}: cannot be reached ({_reason(error)})") from error
+        raise ValueError(f"{name}: cannot be reached ({reason(error)})") from error
     return [system.unstrip_protocol(each) for each in found]
 
 
@@ -43,7 +44,7 @@ def copied(url: str) -> Iterator[Path]:
         try:
             system.get_file(path, str(local))
         except Exception as error:
-            raise ValueError(f"{url}: cannot be read ({_reason(error)})") from error
+            raise ValueError(f"{url}: cannot be read ({reason(error)})") from error
         try:
             yield local
         except ValueError as error:
@@ -57,12 +58,8 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        remedy = how_to_install("cloud") if url.startswith("s3://") else _reason(error)
+        remedy = how_to_install("cloud") if url.startswith("s3://") else reason(error)
         raise ValueError(f"{url}: a package is missing: {remedy}") from None
     except ValueError as error:
-        raise ValueError(f"{url}: {_reason(error)}") from None
+        raise ValueError(f"{url}: {reason(error)}") from None
     return system, str(path)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from leanformer.data.vocabulary import Vocabulary
+from leanformer.errors import reason
 from leanformer.records import reading
 from leanformer.records.models import Labels
 
@@ -73,8 +74,7 @@ def load(path: str | Path) -> Any:
     except Exception as error:  # the tokenizers library raises bare Exceptions
         if "trust_remote_code" in str(error):
             raise ValueError(OWN_CODE.format(path)) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: cannot be read as a tokenizer ({reason}); give an intact {FILE}") from error
+        raise ValueError(f"{path}: cannot be read as a tokenizer ({reason(error)}); give an intact {FILE}") from error
     if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
         raise ValueError(f"{path}: not a tokenizer of the tokenizers library; convert it to a {FILE}")
     try:

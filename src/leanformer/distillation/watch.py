@@ -59,6 +59,6 @@ def watched(layer: MultiHeadAttention) -> Iterator[Watched]:
 
 
 def attention_layers(model: nn.Module) -> list[MultiHeadAttention]:
-    """Of an encoder, the lowest first, whatever it is wrapped in; other mixers where it has others, which `watched`
-    refuses."""
+    """Returns an encoder's layers of attention, the lowest first, whatever it is wrapped in, or its other mixers, which
+    `watched` refuses."""
     return mixers_of(model)

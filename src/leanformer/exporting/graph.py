@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanformer.errors import reason
 from leanformer.evaluation.sentence_reading import default_prompt, prompt_length
 from leanformer.exporting.source import Source, sample
 from leanformer.install import how_to_install
@@ -152,8 +153,9 @@ def write(source: Source, path: Path) -> dict[str, Any]:
             program.save(str(path), external_data=weights > LARGEST)
     except Exception as error:  # the exporter's own, and any of the many below it
         cause = error.__cause__ or error  # the exporter wraps it in advice
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise ValueError(f"{' and '.join(source.mechanisms)} cannot be written as ONNX ({reason[:200]})") from error
+        raise ValueError(
+            f"{' and '.join(source.mechanisms)} cannot be written as ONNX ({reason(cause)[:200]})"
+        ) from error
     _forget_where_it_was_made(path)
     opset = max(each.version for each in onnx.load(str(path), load_external_data=False).opset_import)
     return {"opset": opset, "inputs": list(inputs), "outputs": outputs}

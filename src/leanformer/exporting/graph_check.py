@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leanformer.data.readers import documents
+from leanformer.errors import reason
 from leanformer.exporting.graph import computed, inputs_of
 from leanformer.exporting.source import Source
 from leanformer.exporting.standalone_check import answers
@@ -43,9 +44,8 @@ class Session:
             found = self.session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         except Exception as error:  # onnxruntime's own, of several kinds
             size, *_, length = inputs["input_ids"].shape
-            reason = str(error).strip().splitlines()[0][:200]
             raise ValueError(
-                f"the ONNX graph fails on {size} x {length} tokens ({reason}): nothing was written"
+                f"the ONNX graph fails on {size} x {length} tokens ({reason(error)[:200]}): nothing was written"
             ) from None
         return dict(zip(self.outputs, found, strict=True))
 

@@ -129,7 +129,7 @@ class Latent(Projection):
 
 
 class DecoupledLatent(Latent):
-    """The same with a rotated part: D H R + D R parameters and 2 D R (L H + M) FLOPs more."""
+    """Latent keys and values with a rotated part: D H R + D R parameters and 2 D R (L H + M) FLOPs more."""
 
     def __init__(self, shape: Shape, rank: int | None = None, latent_norm: bool = True, rotary_size: int = 0) -> None:
         super().__init__(shape, rank, latent_norm)

@@ -34,7 +34,7 @@ from leanformer.attention.shape import Shape
 from leanformer.attention.token_mixer import TokenMixer
 
 INIT_STD = 1e-3
-"""Of W: near zero."""
+"""Standard deviation from which W starts: near zero."""
 
 
 class GatedMLP(TokenMixer):

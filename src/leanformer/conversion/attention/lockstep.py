@@ -112,7 +112,7 @@ class _LayerPair:
         self.compared = range(0, len(batches), interval)
         """The batches whose attention weights are compared."""
         self.weights: dict[int, Tensor] = {}
-        """Those of the source, by batch."""
+        """The source's attention weights, by batch."""
         self.needed: list[Tensor] = []
         """What the target's attention should give, without padding: the source's output, and what the target's states
         miss of the source's."""

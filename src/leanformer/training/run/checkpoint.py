@@ -110,7 +110,7 @@ class Checkpoints:
         self.prune()
 
     def save_sharded(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """The same of a sharded model: all processes call it, and the first one's progress counts.
+        """Write the checkpoint of a sharded model: all processes call it, and the first one's progress counts.
 
         An OSError of one of them is raised on all of them, and leaves the other checkpoints as they are.
         """

@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
+from leanformer.errors import reason
 from leanformer.install import how_to_install
 from leanformer.settings import TrainingSettings
 
@@ -51,6 +52,7 @@ def start_trackers(accelerator: Accelerator, settings: TrainingSettings, step: i
     try:
         accelerator.init_trackers(project, config, options)
     except Exception as error:  # each tracker has its own errors: no account, no server, no disk
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = "run wandb login, or set WANDB_MODE=offline" if settings.log_with == "wandb" else "choose another"
-        raise ValueError(f"training.log_with = {settings.log_with!r} does not start ({reason}): {remedy}") from error
+        raise ValueError(
+            f"training.log_with = {settings.log_with!r} does not start ({reason(error)}): {remedy}"
+        ) from error
